@@ -1,0 +1,336 @@
+//! What can be typed: commands and their flags.
+//!
+//! Man pages and shell completions are made from these definitions.
+
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use ipnet::IpNet;
+
+use crate::config::{Config, ConfigError, DEFAULT_PATH, Flags, values};
+use crate::knock::Secret;
+use crate::log::Format;
+use crate::queue::Backend;
+
+/// Opens the SIP port to phones that carry a secret, and to nobody else
+#[derive(Debug, Parser)]
+#[command(version, arg_required_else_help = true, infer_subcommands = false)]
+#[command(after_help = "Try it on a capture, without root and without touching anything:\n  \
+    sipknock replay --knock alice=mykn0ckstr1ng capture.pcap")]
+pub struct Cli {
+    /// The configuration file; the default one need not exist
+    #[arg(long, global = true, value_name = "PATH", help_heading = "Global options")]
+    config: Option<PathBuf>,
+    /// The form of the log
+    #[arg(long, global = true, value_name = "FORM", default_value = "text", help_heading = "Global options")]
+    pub log_format: Format,
+    /// Log more; twice for everything
+    #[arg(short, long, global = true, action = clap::ArgAction::Count, help_heading = "Global options")]
+    pub verbose: u8,
+    /// What to do
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+impl Cli {
+    /// Reads this process's arguments. Wrong ones end the process with status 2, after saying what would be right.
+    pub fn from_args() -> Self {
+        Self::parse()
+    }
+
+    /// The whole definition, for man pages and completions.
+    pub fn definition() -> clap::Command {
+        Self::command()
+    }
+
+    /// The configuration as file and flags have it.
+    ///
+    /// # Errors
+    /// Where it is not valid.
+    pub fn configuration(&self, gate: &GateArgs) -> Result<Config, ConfigError> {
+        let path = self.config.as_deref().unwrap_or(Path::new(DEFAULT_PATH));
+        Config::load(path, self.config.is_some(), &gate.flags())
+    }
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Inspect queued packets, and let those pass that may
+    #[command(after_help = "Example, for a first try (needs root):\n  \
+        sipknock run --knock alice-desk=mykn0ckstr1ng --port 5060 --monitor --firewall\n\n\
+        Secrets given with --knock can be read by every user of this machine in the list of processes.\n\
+        For use, put them into the configuration file.")]
+    Run(RunArgs),
+    /// Decide every packet of a capture as 'run' would
+    #[command(
+        after_help = "Example:\n  sipknock replay --knock alice-desk=mykn0ckstr1ng --json capture.pcapng | jq .reason"
+    )]
+    Replay(ReplayArgs),
+    /// Validate the configuration, and warn about weak knocks
+    #[command(after_help = "Example:\n  sipknock check --config ./sipknock.toml")]
+    Check(CheckArgs),
+    /// Show, put in or take out the iptables rules that queue SIP packets
+    #[command(after_help = "Example:\n  sipknock firewall print\n  sipknock firewall apply")]
+    Firewall(FirewallArgs),
+    /// Make a strong knock that a phone's keypad can type
+    #[command(
+        after_help = "Example:\n  sipknock keygen --name alice-desk --toml >> /etc/sipknock/sipknock.toml"
+    )]
+    Keygen(KeygenArgs),
+    /// Write man pages and shell completions to a folder
+    #[command(hide = true)]
+    Generate(GenerateArgs),
+}
+
+/// Flags that say what the configuration file otherwise says.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Gate (adds to the configuration file, or wins over it)")]
+pub struct GateArgs {
+    /// A knock; repeatable
+    #[arg(long, value_name = "NAME=SECRET", value_parser = NameAndSecret)]
+    knock: Vec<(String, Secret)>,
+    /// Ports to inspect, as in 5060,5061-5063
+    #[arg(long, value_name = "PORTS", value_parser = Ports)]
+    port: Option<PortList>,
+    /// How long a door stays open after a knock, as in 4000s
+    #[arg(long, value_name = "SPAN", value_parser = values::duration)]
+    door: Option<Duration>,
+    /// A network that passes without a knock; repeatable
+    #[arg(long, value_name = "CIDR", value_parser = values::network)]
+    trust: Vec<IpNet>,
+    /// NFQUEUE numbers, as in 0 or 0-3
+    #[arg(long, value_name = "NUMBERS", value_parser = values::queues)]
+    queue: Option<RangeInclusive<u16>>,
+    /// How packets are read from the kernel: batched or nfq
+    #[arg(long, value_name = "BACKEND", value_parser = values::backend)]
+    backend: Option<Backend>,
+    /// Accept everything, and say what would be dropped
+    #[arg(long)]
+    monitor: bool,
+}
+
+impl GateArgs {
+    fn flags(&self) -> Flags {
+        Flags {
+            knocks: self.knock.clone(),
+            ports: self.port.as_ref().map(|list| list.0.clone()),
+            door: self.door,
+            trusted: self.trust.clone(),
+            queues: self.queue.clone(),
+            backend: self.backend,
+            monitor: self.monitor,
+        }
+    }
+}
+
+/// `run`
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// What to inspect, and what opens
+    #[command(flatten)]
+    pub gate: GateArgs,
+    /// Put the firewall rules in at the start, and take them out at a clean exit
+    #[arg(long)]
+    pub firewall: bool,
+}
+
+/// `replay`
+#[derive(Debug, Args)]
+pub struct ReplayArgs {
+    /// What to inspect, and what opens
+    #[command(flatten)]
+    pub gate: GateArgs,
+    /// pcap or pcapng files, decided one after the other; - for standard input
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// Print a JSON object per inspected packet, and one at the end
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `check`
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// What to inspect, and what opens
+    #[command(flatten)]
+    pub gate: GateArgs,
+    /// Print a JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `firewall`
+#[derive(Debug, Args)]
+pub struct FirewallArgs {
+    /// What to do with the rules
+    #[command(subcommand)]
+    pub action: FirewallAction,
+}
+
+/// What to do with the rules.
+#[derive(Debug, Subcommand)]
+pub enum FirewallAction {
+    /// Print the rules as commands, without running them
+    #[command(after_help = "Example:\n  sipknock firewall print --restore ipv4 | iptables-restore --noflush")]
+    Print(PrintArgs),
+    /// Put the rules in; what is there already is brought up to date
+    Apply(RulesArgs),
+    /// Take the rules out, and leave no trace
+    Remove(RemoveArgs),
+    /// Say whether the rules are in place, with their counters; exit status 1 where they are not
+    Status(RulesArgs),
+}
+
+/// What the rules follow from.
+#[derive(Debug, Args)]
+pub struct RulesArgs {
+    /// Ports, networks and queues
+    #[command(flatten)]
+    pub gate: GateArgs,
+    /// The chain that packets to the PBX pass: INPUT, or FORWARD or DOCKER-USER where it runs in a container
+    #[arg(long, value_name = "CHAIN", default_value = crate::firewall::DEFAULT_PARENT)]
+    pub chain: String,
+    /// Leave out the rule for replies to what the PBX started, which needs conntrack
+    #[arg(long)]
+    pub no_replies: bool,
+    /// Print a JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `firewall print`
+#[derive(Debug, Args)]
+pub struct PrintArgs {
+    /// What the rules follow from
+    #[command(flatten)]
+    pub rules: RulesArgs,
+    /// Print a file for iptables-restore --noflush (ipv4) or ip6tables-restore --noflush (ipv6) instead
+    #[arg(long, value_name = "FAMILY")]
+    pub restore: Option<FamilyArg>,
+}
+
+/// `firewall remove`
+#[derive(Debug, Args)]
+pub struct RemoveArgs {
+    /// Print a JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// An address family.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum FamilyArg {
+    /// iptables
+    Ipv4,
+    /// ip6tables
+    Ipv6,
+}
+
+/// `keygen`
+#[derive(Debug, Args)]
+pub struct KeygenArgs {
+    /// Which characters to use
+    #[arg(long, value_enum, default_value = "keypad")]
+    pub alphabet: Alphabet,
+    /// How hard it is to guess: 2 to the power of this many tries
+    #[arg(long, value_name = "BITS", default_value_t = 64, value_parser = clap::value_parser!(u16).range(32..=256))]
+    pub bits: u16,
+    /// How many to make
+    #[arg(long, short = 'n', value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub count: u32,
+    /// Name the knock; several are numbered
+    #[arg(long, value_name = "NAME", value_parser = values::knock_name)]
+    pub name: Option<String>,
+    /// Print ready [[knock]] tables for the configuration file
+    #[arg(long, conflicts_with = "json")]
+    pub toml: bool,
+    /// Print a JSON object per knock
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What a secret is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Alphabet {
+    /// Letters that need one press each on a keypad, and never the same key twice in a row
+    Keypad,
+    /// Digits
+    Digits,
+    /// Small letters and digits, without those that look alike
+    Alnum,
+    /// Hexadecimal digits
+    Hex,
+}
+
+/// `generate`
+#[derive(Debug, Args)]
+pub struct GenerateArgs {
+    /// Where to write them
+    pub folder: PathBuf,
+}
+
+/// Ports and ranges of one flag. A type of its own, since clap takes a bare `Vec` for a repeatable flag.
+#[derive(Clone, Debug)]
+struct PortList(Vec<RangeInclusive<u16>>);
+
+/// Reads [`PortList`].
+#[derive(Clone)]
+struct Ports;
+
+impl clap::builder::TypedValueParser for Ports {
+    type Value = PortList;
+
+    fn parse_ref(
+        &self,
+        command: &clap::Command,
+        argument: Option<&clap::Arg>,
+        value: &std::ffi::OsStr,
+    ) -> Result<PortList, clap::Error> {
+        let read = |text: &str| values::ports(text).map(PortList);
+        clap::builder::TypedValueParser::parse_ref(&read, command, argument, value)
+    }
+}
+
+/// Reads `NAME=SECRET` without ever repeating it in an error, as clap's own parsers do.
+#[derive(Clone)]
+struct NameAndSecret;
+
+impl clap::builder::TypedValueParser for NameAndSecret {
+    type Value = (String, Secret);
+
+    fn parse_ref(
+        &self,
+        command: &clap::Command,
+        _argument: Option<&clap::Arg>,
+        value: &std::ffi::OsStr,
+    ) -> Result<Self::Value, clap::Error> {
+        let text =
+            value.to_str().ok_or_else(|| "not UTF-8: use a secret_file in the configuration file".to_owned());
+        text.and_then(values::name_and_secret).map_err(|problem| {
+            let text = format!("--knock: {problem}\n");
+            clap::Error::raw(clap::error::ErrorKind::ValueValidation, text).with_cmd(command)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::definition().debug_assert();
+    }
+
+    #[test]
+    fn a_secret_is_not_repeated_in_errors() {
+        for wrong in ["hush-hush", "=hush-hush", "a\tb=hush-hush"] {
+            let error = Cli::try_parse_from(["sipknock", "run", "--knock", wrong]).unwrap_err();
+            assert_eq!(error.exit_code(), 2);
+            assert!(!error.to_string().contains("hush"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! The only place that asks what time it is.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rustix::time::ClockId;
+
+use crate::time::Time;
+
+/// The time of a running daemon.
+///
+/// It starts at the wall clock's time and then follows `CLOCK_BOOTTIME`, so that setting the wall clock neither
+/// opens nor shuts a door, and time spent in suspend counts.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    /// The wall clock's time when the boot clock stood at 0, as it was at the start.
+    boot: Time,
+}
+
+impl Clock {
+    /// A clock that agrees with the wall clock now.
+    #[expect(clippy::disallowed_methods, reason = "this is the place")]
+    pub fn start() -> Self {
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let boot = wall.saturating_sub(since_boot());
+        Self { boot: Time::default().after(boot) }
+    }
+
+    /// Now.
+    pub fn now(&self) -> Time {
+        self.boot.after(since_boot())
+    }
+}
+
+fn since_boot() -> Duration {
+    let now = rustix::time::clock_gettime(ClockId::Boottime);
+    Duration::new(now.tv_sec.try_into().unwrap_or(0), now.tv_nsec.try_into().unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runs_forward_near_the_wall_clock() {
+        let clock = Clock::start();
+        let first = clock.now();
+        assert!(clock.now() >= first);
+        // Some time after 2025, and the two reads of the wall clock agree.
+        assert!(first > Time::from_parts(1_735_689_600, 0));
+        assert!(Clock::start().now().since(first) < Duration::from_secs(3600));
+    }
+}

@@ -1,0 +1,117 @@
+//! `sipknock firewall`
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use serde::Serialize;
+
+use super::{Failure, write_json};
+use crate::cli::{Cli, FamilyArg, FirewallAction, FirewallArgs, PrintArgs, RulesArgs};
+use crate::config::{Config, Fallback};
+use crate::firewall::{Change, DEFAULT_PARENT, Family, Firewall, Plan, Report, State, Status};
+
+pub(super) fn run(cli: &Cli, args: &FirewallArgs) -> Result<ExitCode, Failure> {
+    let firewall = Firewall::default();
+    match &args.action {
+        FirewallAction::Print(args) => print(&plan(cli, &args.rules)?, &firewall, args),
+        FirewallAction::Apply(args) => report(&firewall.apply(&plan(cli, args)?)?, args.json),
+        FirewallAction::Remove(args) => report(&firewall.remove()?, args.json),
+        FirewallAction::Status(args) => status(&firewall.status(&plan(cli, args)?)?, args.json),
+    }
+}
+
+/// The rules that follow from a configuration.
+pub(super) fn default_plan(config: &Config) -> Plan {
+    Plan {
+        ports: config.inspect.scope.ports.clone(),
+        transports: config.inspect.scope.transports.clone(),
+        trusted: config.inspect.trusted.clone(),
+        queues: config.queue.numbers.clone(),
+        bypass: config.queue.on_exit == Fallback::Open,
+        replies: true,
+        parent: DEFAULT_PARENT.to_owned(),
+    }
+}
+
+fn plan(cli: &Cli, args: &RulesArgs) -> Result<Plan, Failure> {
+    let config = cli.configuration(&args.gate)?;
+    Ok(Plan { replies: !args.no_replies, parent: args.chain.clone(), ..default_plan(&config) })
+}
+
+fn print(plan: &Plan, firewall: &Firewall, args: &PrintArgs) -> Result<ExitCode, Failure> {
+    if args.rules.json {
+        let family = |family| {
+            plan.ruleset(family).map(|rules| Printed {
+                family,
+                jumps: rules.jumps().to_vec(),
+                rules: rules.rules().to_vec(),
+            })
+        };
+        let printed: Result<Vec<_>, _> = Family::ALL.into_iter().map(family).collect();
+        write_json(&printed.map_err(Failure::Plan)?)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let text = match args.restore {
+        None => plan.commands(firewall.programs()),
+        Some(FamilyArg::Ipv4) => plan.ruleset(Family::V4).map(|rules| rules.restore_file()),
+        Some(FamilyArg::Ipv6) => plan.ruleset(Family::V6).map(|rules| rules.restore_file()),
+    };
+    io::stdout().write_all(text.map_err(Failure::Plan)?.as_bytes())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+#[derive(Serialize)]
+struct Printed {
+    family: Family,
+    jumps: Vec<String>,
+    rules: Vec<String>,
+}
+
+fn report(report: &Report, json: bool) -> Result<ExitCode, Failure> {
+    if json {
+        write_json(report)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut out = io::stdout().lock();
+    for family in &report.families {
+        let what = match family.change {
+            Change::Unchanged => "nothing to do",
+            Change::Written => "the rules are in place",
+            Change::Removed => "the rules are removed",
+            Change::Skipped => "skipped",
+        };
+        writeln!(out, "{}: {what}", family.family.name())?;
+        for note in &family.notes {
+            writeln!(out, "  note: {note}")?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn status(status: &Status, json: bool) -> Result<ExitCode, Failure> {
+    let exit = if status.in_place() { ExitCode::SUCCESS } else { ExitCode::from(1) };
+    if json {
+        write_json(status)?;
+        return Ok(exit);
+    }
+    let mut out = io::stdout().lock();
+    for family in &status.families {
+        let what = match family.state {
+            State::InPlace => "in place",
+            State::Differs => "not as the configuration has it ('sipknock firewall apply' puts it right)",
+            State::Absent => "absent ('sipknock firewall apply' puts them in)",
+            State::Skipped => "skipped",
+        };
+        writeln!(out, "{}: {what}", family.family.name())?;
+        for difference in &family.differences {
+            writeln!(out, "  {difference}")?;
+        }
+        for note in &family.notes {
+            writeln!(out, "  note: {note}")?;
+        }
+        for rule in &family.rules {
+            writeln!(out, "  {:>12} packets {:>15} bytes  {}", rule.packets, rule.bytes, rule.rule)?;
+        }
+    }
+    Ok(exit)
+}

@@ -1,0 +1,364 @@
+//! The TOML file: unknown keys refused, every value checked where it stands.
+
+use std::ops::Range;
+use std::path::Path;
+
+use ipnet::IpNet;
+use serde::Deserialize;
+use toml::{Spanned, Value};
+
+use super::{ConfigError, Draft, DraftKnock, Fallback, Inspect, Note, Place, Queue, values};
+use crate::inspect::{Mode, Renew};
+use crate::knock::Secret;
+use crate::packet::Transport;
+
+/// Reads a file's text into a draft with the defaults filled in.
+pub(super) fn read(text: &str, path: &Path) -> Result<Draft, ConfigError> {
+    let mut reader = Reader { text, path, notes: Vec::new() };
+    let file: File = toml::from_str(text).map_err(|error| reader.syntax(&error))?;
+    let inspect = reader.inspect(file.inspect)?;
+    let queue = reader.queue(file.queue)?;
+    let numbered = file.knock.into_iter().enumerate();
+    let knocks = numbered.map(|(index, table)| reader.knock(index + 1, table)).collect::<Result<_, _>>()?;
+    Ok(Draft { inspect, queue, knocks, notes: reader.notes })
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    #[serde(default)]
+    inspect: InspectTable,
+    #[serde(default)]
+    queue: QueueTable,
+    #[serde(default)]
+    knock: Vec<Spanned<KnockTable>>,
+}
+
+/// A value whose type is checked by us, so that the error can name its key.
+type Field = Option<Spanned<Value>>;
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct InspectTable {
+    ports: Field,
+    transports: Field,
+    door: Field,
+    trusted: Field,
+    mode: Field,
+    renew: Field,
+    ipv4_prefix: Field,
+    ipv6_prefix: Field,
+    max_doors: Field,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct QueueTable {
+    numbers: Field,
+    backend: Field,
+    max_len: Field,
+    receive_buffer: Field,
+    on_overload: Field,
+    on_exit: Field,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct KnockTable {
+    name: Field,
+    secret: Field,
+    secret_file: Field,
+    #[serde(rename = "in")]
+    within: Field,
+    methods: Field,
+    ignore_case: Field,
+    door: Field,
+    sources: Field,
+    max_doors: Field,
+}
+
+/// Turns fields into values, and knows where they stand.
+struct Reader<'a> {
+    text: &'a str,
+    path: &'a Path,
+    notes: Vec<Note>,
+}
+
+impl Reader<'_> {
+    fn inspect(&mut self, table: InspectTable) -> Result<Inspect, ConfigError> {
+        let mut inspect = Inspect::default();
+        self.set(&mut inspect.scope.ports, "inspect.ports", table.ports, ports)?;
+        self.set(&mut inspect.scope.transports, "inspect.transports", table.transports, transports)?;
+        self.set(&mut inspect.door, "inspect.door", table.door, |value| {
+            text_of(value).and_then(values::duration)
+        })?;
+        if let Some(field) = table.trusted {
+            inspect.trusted = self.networks("inspect.trusted", &field)?;
+        }
+        self.set(&mut inspect.mode, "inspect.mode", table.mode, |value| {
+            one_of(value, &[("enforce", Mode::Enforce), ("monitor", Mode::Monitor)])
+        })?;
+        self.set(&mut inspect.renew, "inspect.renew", table.renew, |value| {
+            one_of(value, &[("knock", Renew::Knock), ("packet", Renew::Packet)])
+        })?;
+        self.set(&mut inspect.prefixes.v4, "inspect.ipv4_prefix", table.ipv4_prefix, |value| {
+            number(value, 0, 32)
+        })?;
+        self.set(&mut inspect.prefixes.v6, "inspect.ipv6_prefix", table.ipv6_prefix, |value| {
+            number(value, 0, 128)
+        })?;
+        self.set(&mut inspect.max_doors, "inspect.max_doors", table.max_doors, |value| {
+            number(value, 1, MAX_DOORS)
+        })?;
+        Ok(inspect)
+    }
+
+    fn queue(&mut self, table: QueueTable) -> Result<Queue, ConfigError> {
+        let mut queue = Queue::default();
+        self.set(&mut queue.numbers, "queue.numbers", table.numbers, |value| match value {
+            Value::Integer(number) => values::queues(&number.to_string()),
+            other => text_of(other).and_then(values::queues),
+        })?;
+        self.set(&mut queue.backend, "queue.backend", table.backend, |value| {
+            text_of(value).and_then(values::backend)
+        })?;
+        self.set(&mut queue.max_len, "queue.max_len", table.max_len, |value| {
+            number(value, 1, i64::from(u32::MAX))
+        })?;
+        self.set(
+            &mut queue.receive_buffer,
+            "queue.receive_buffer",
+            table.receive_buffer,
+            |value| match value {
+                Value::Integer(number) => values::size(&number.to_string()),
+                other => text_of(other).and_then(values::size),
+            },
+        )?;
+        self.set(&mut queue.on_overload, "queue.on_overload", table.on_overload, fallback)?;
+        self.set(&mut queue.on_exit, "queue.on_exit", table.on_exit, fallback)?;
+        Ok(queue)
+    }
+
+    /// `number` counts from 1, as people do.
+    fn knock(
+        &mut self,
+        number_in_file: usize,
+        table: Spanned<KnockTable>,
+    ) -> Result<DraftKnock, ConfigError> {
+        let span = table.span();
+        let table = table.into_inner();
+        let key = format!("knock {number_in_file}");
+        let below = |name: &str| format!("{key}.{name}");
+        let mut name = String::new();
+        self.set(&mut name, &below("name"), table.name, |value| text_of(value).and_then(values::knock_name))?;
+        if name.is_empty() {
+            return Err(self.error(
+                span,
+                &below("name"),
+                values::knock_name("").unwrap_or_else(|error| error),
+            ));
+        }
+        let secret = self.secret(&below("secret"), span.clone(), table.secret, table.secret_file)?;
+        let mut draft = DraftKnock {
+            place: self.place(span, &key),
+            name,
+            secret,
+            ignore_case: false,
+            methods: Vec::new(),
+            sources: None,
+            door: None,
+            max_doors: None,
+        };
+        self.set(&mut (), &below("in"), table.within, |value| match text_of(value)? {
+            "anywhere" => Ok(()),
+            other => {
+                Err(format!("{other:?} can't be searched by this version: it looks \"anywhere\" in a packet"))
+            }
+        })?;
+        self.set(&mut draft.methods, &below("methods"), table.methods, |value| {
+            list(value)?.iter().map(|item| text_of(item).and_then(values::method)).collect()
+        })?;
+        self.set(&mut draft.ignore_case, &below("ignore_case"), table.ignore_case, |value| {
+            value.as_bool().ok_or_else(|| "write true or false".to_owned())
+        })?;
+        self.set(&mut draft.door, &below("door"), table.door, |value| match text_of(value)? {
+            "expires" => {
+                Err("this version can't take the registration's own life: give a span such as \"4000s\""
+                    .to_owned())
+            }
+            span => values::duration(span).map(Some),
+        })?;
+        if let Some(field) = table.sources {
+            draft.sources = Some(self.networks(&below("sources"), &field)?);
+        }
+        self.set(&mut draft.max_doors, &below("max_doors"), table.max_doors, |value| {
+            number(value, 1, MAX_DOORS).map(Some)
+        })?;
+        Ok(draft)
+    }
+
+    fn secret(
+        &self,
+        key: &str,
+        knock: Range<usize>,
+        secret: Field,
+        file: Field,
+    ) -> Result<Secret, ConfigError> {
+        match (secret, file) {
+            (Some(field), None) => self
+                .value(key, &field, |value| text_of(value).and_then(|text| values::secret(text.as_bytes()))),
+            (None, Some(field)) => {
+                self.value(&format!("{key}_file"), &field, |value| self.read_secret(text_of(value)?))
+            }
+            (Some(field), Some(_)) => Err(self.error(
+                field.span(),
+                key,
+                "both secret and secret_file are given: keep one".to_owned(),
+            )),
+            (None, None) => Err(self.error(
+                knock,
+                key,
+                "a knock needs a secret, or a secret_file that holds it".to_owned(),
+            )),
+        }
+    }
+
+    /// Reads a file that holds a secret. The line end that an editor puts behind it does not belong to it.
+    fn read_secret(&self, name: &str) -> Result<Secret, String> {
+        let path = self.path.parent().unwrap_or(Path::new("")).join(name);
+        let bytes = std::fs::read(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+        let line = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
+        values::secret(line.strip_suffix(b"\r").unwrap_or(line))
+            .map_err(|error| format!("{}: {error}", path.display()))
+    }
+
+    fn networks(&mut self, key: &str, field: &Spanned<Value>) -> Result<Vec<IpNet>, ConfigError> {
+        let nets: Vec<IpNet> = self.value(key, field, |value| {
+            list(value)?.iter().map(|item| text_of(item).and_then(values::network)).collect()
+        })?;
+        for net in &nets {
+            if net.addr() != net.network() {
+                let text = format!("{net} has bits beyond its prefix length and means {}", net.trunc());
+                self.notes.push(Note { place: self.place(field.span(), key), text });
+            }
+        }
+        Ok(nets)
+    }
+
+    /// Sets a value where the file has it.
+    fn set<T>(
+        &self,
+        target: &mut T,
+        key: &str,
+        field: Field,
+        read: impl FnOnce(&Value) -> Result<T, String>,
+    ) -> Result<(), ConfigError> {
+        if let Some(field) = field {
+            *target = self.value(key, &field, read)?;
+        }
+        Ok(())
+    }
+
+    fn value<T>(
+        &self,
+        key: &str,
+        field: &Spanned<Value>,
+        read: impl FnOnce(&Value) -> Result<T, String>,
+    ) -> Result<T, ConfigError> {
+        read(field.get_ref()).map_err(|text| self.error(field.span(), key, text))
+    }
+
+    fn error(&self, span: Range<usize>, key: &str, text: String) -> ConfigError {
+        ConfigError::Value { place: self.place(span, key), text }
+    }
+
+    /// What the TOML reader itself refuses: syntax, keys that are unknown or there twice. Neither its message nor
+    /// the line is repeated where a secret may stand in it.
+    fn syntax(&self, error: &toml::de::Error) -> ConfigError {
+        let span = error.span().unwrap_or(0..0);
+        let start =
+            self.text.get(..span.start).and_then(|before| before.rfind('\n')).map_or(0, |end| end + 1);
+        let line = self.text.get(start..).and_then(|rest| rest.lines().next()).unwrap_or_default();
+        let key = match line.split_once('=') {
+            Some((key, _)) => key.trim(),
+            None if line.starts_with('[') => line.trim(),
+            None => "this line",
+        };
+        let text = match error.message().split_once(", expected ") {
+            Some((found, expected)) if found.starts_with("invalid") => format!("expected {expected}"),
+            _ => error.message().to_owned(),
+        };
+        self.error(span, key, text)
+    }
+
+    fn place(&self, span: Range<usize>, key: &str) -> Place {
+        let line = self.text.get(..span.start).map(|before| before.matches('\n').count() + 1);
+        Place { file: Some(self.path.to_owned()), line, key: key.to_owned() }
+    }
+}
+
+fn ports(value: &Value) -> Result<Vec<std::ops::RangeInclusive<u16>>, String> {
+    let items = list(value)?;
+    if items.is_empty() {
+        return Err("no port at all: write them as in [5060, \"5061-5063\"]".to_owned());
+    }
+    let parsed = items.iter().map(|item| match item {
+        Value::Integer(number) => values::ports(&number.to_string()),
+        other => text_of(other).and_then(values::ports),
+    });
+    parsed.collect::<Result<Vec<_>, _>>().map(|lists| lists.concat())
+}
+
+fn transports(value: &Value) -> Result<Vec<Transport>, String> {
+    let mut transports: Vec<_> = list(value)?
+        .iter()
+        .map(|item| one_of(item, &[("udp", Transport::Udp), ("tcp", Transport::Tcp)]))
+        .collect::<Result<_, _>>()?;
+    transports.sort_unstable();
+    transports.dedup();
+    if transports.is_empty() {
+        return Err("no transport at all: write them as in [\"udp\", \"tcp\"]".to_owned());
+    }
+    Ok(transports)
+}
+
+fn fallback(value: &Value) -> Result<Fallback, String> {
+    one_of(value, &[("closed", Fallback::Closed), ("open", Fallback::Open)])
+}
+
+fn one_of<T: Copy>(value: &Value, known: &[(&str, T)]) -> Result<T, String> {
+    let text = text_of(value)?;
+    let found = known.iter().find(|(name, _)| *name == text);
+    found.map(|&(_, value)| value).ok_or_else(|| {
+        let names: Vec<_> = known.iter().map(|(name, _)| format!("{name:?}")).collect();
+        format!("{text:?} is not known here: write {}", names.join(" or "))
+    })
+}
+
+fn number<T: TryFrom<i64>>(value: &Value, least: i64, most: i64) -> Result<T, String> {
+    let number = value.as_integer().filter(|number| (least..=most).contains(number));
+    number
+        .and_then(|number| T::try_from(number).ok())
+        .ok_or_else(|| format!("write a whole number from {least} to {most}"))
+}
+
+fn text_of(value: &Value) -> Result<&str, String> {
+    value
+        .as_str()
+        .ok_or_else(|| format!("write it in quotes: a string is wanted here, not {}", article(value)))
+}
+
+fn list(value: &Value) -> Result<&[Value], String> {
+    value
+        .as_array()
+        .map(Vec::as_slice)
+        .ok_or_else(|| format!("write a list in brackets here, not {}", article(value)))
+}
+
+fn article(value: &Value) -> String {
+    let kind = value.type_str();
+    if kind.starts_with(['a', 'i']) { format!("an {kind}") } else { format!("a {kind}") }
+}
+
+/// At some 100 bytes each this is more memory than a gate should ever be given.
+const MAX_DOORS: i64 = 100_000_000;

@@ -1,0 +1,371 @@
+//! The configuration: from what was typed, in the file and in flags, to what is ready to use.
+//!
+//! [`file`] reads TOML, [`values`] reads single values (for flags just the same), and [`Config`] is only ever made
+//! whole and valid. Errors name file, line and key.
+
+mod file;
+pub mod values;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use crate::inspect::{Inspector, Mode, Policy, Renew, Scope};
+use crate::knock::{BuildError, Knock, KnockSet, Secret};
+use crate::net::{NetSet, Prefixes};
+use crate::packet::Transport;
+use crate::queue::Backend;
+
+/// Everything the gate is told, checked and ready to use.
+///
+/// It may be without a knock, which is enough for the firewall's rules; an inspector is not to be had from it then.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// `[inspect]`
+    pub inspect: Inspect,
+    /// `[queue]`
+    pub queue: Queue,
+    /// `[[knock]]`, in their order.
+    pub knocks: Vec<Knock>,
+    /// What is valid and yet perhaps not what was meant.
+    pub notes: Vec<Note>,
+    /// Where it was looked for.
+    pub path: PathBuf,
+}
+
+/// `[inspect]`: what is looked at, and what opens.
+#[derive(Clone, Debug)]
+pub struct Inspect {
+    /// Ports and transports that are inspected.
+    pub scope: Scope,
+    /// How long a door stays open after a knock that does not say otherwise.
+    pub door: Duration,
+    /// Networks that pass without a knock.
+    pub trusted: Vec<IpNet>,
+    /// Enforce or monitor.
+    pub mode: Mode,
+    /// What renews a door.
+    pub renew: Renew,
+    /// What makes a source out of an address.
+    pub prefixes: Prefixes,
+    /// How many doors may be open at a time.
+    pub max_doors: usize,
+}
+
+/// `[queue]`: how packets come in.
+#[derive(Clone, Debug)]
+pub struct Queue {
+    /// NFQUEUE numbers; one thread each.
+    pub numbers: RangeInclusive<u16>,
+    /// Which implementation reads them.
+    pub backend: Backend,
+    /// How many packets may wait for a verdict in each.
+    pub max_len: u32,
+    /// The receive buffer to ask for, in bytes.
+    pub receive_buffer: usize,
+    /// What happens to packets that find the queue full.
+    pub on_overload: Fallback,
+    /// What happens to packets while no daemon listens.
+    pub on_exit: Fallback,
+}
+
+/// What becomes of packets that can't be inspected.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Fallback {
+    /// They are dropped.
+    #[default]
+    Closed,
+    /// They pass unchecked.
+    Open,
+}
+
+/// What flags say. A flag wins over the file; knocks and trusted networks add to it.
+#[derive(Clone, Debug, Default)]
+pub struct Flags {
+    /// `--knock NAME=SECRET`
+    pub knocks: Vec<(String, Secret)>,
+    /// `--port`
+    pub ports: Option<Vec<RangeInclusive<u16>>>,
+    /// `--door`
+    pub door: Option<Duration>,
+    /// `--trust`
+    pub trusted: Vec<IpNet>,
+    /// `--queue`
+    pub queues: Option<RangeInclusive<u16>>,
+    /// `--backend`
+    pub backend: Option<Backend>,
+    /// `--monitor`
+    pub monitor: bool,
+}
+
+/// Something valid that its writer should see.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Note {
+    /// Where it stands.
+    pub place: Place,
+    /// What about it.
+    pub text: String,
+}
+
+/// A place in the configuration.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    /// The file; `None` for flags.
+    pub file: Option<PathBuf>,
+    /// The line, counted from 1.
+    pub line: Option<usize>,
+    /// The key, as in `inspect.ports`, or the flag.
+    pub key: String,
+}
+
+/// Why a configuration can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file can't be read.
+    #[error("{}: {error}: give the right path with --config, or say it in flags, as in --knock NAME=SECRET", file.display())]
+    Unreadable {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// A value is wrong.
+    #[error("{place}: {text}")]
+    Value {
+        /// Where it stands.
+        place: Place,
+        /// What is wrong with it and what would be right.
+        text: String,
+    },
+    /// There is nothing to knock with.
+    #[error(
+        "no knock is configured, so nobody could ever open a door: add a [[knock]] with a name and a secret to {}, \
+         or give --knock NAME=SECRET ('sipknock keygen' makes a good secret)",
+        file.display()
+    )]
+    NoKnock {
+        /// The file to add it to.
+        file: PathBuf,
+    },
+    /// The matcher can't hold the secrets.
+    #[error(transparent)]
+    Build(#[from] BuildError),
+}
+
+impl Config {
+    /// Reads a file, and lets flags have their say. `required` is false for the default path, which need not exist.
+    ///
+    /// # Errors
+    /// Where something is unreadable, unknown, out of range, contradictory or missing.
+    pub fn load(path: &Path, required: bool, flags: &Flags) -> Result<Self, ConfigError> {
+        match std::fs::read_to_string(path) {
+            Ok(text) => Self::parse(&text, path, flags),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && !required => {
+                Self::parse("", path, flags)
+            }
+            Err(error) => Err(ConfigError::Unreadable { file: path.to_owned(), error }),
+        }
+    }
+
+    /// Reads a file's text. `path` names it in errors, and relative `secret_file`s are beside it.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn parse(text: &str, path: &Path, flags: &Flags) -> Result<Self, ConfigError> {
+        let mut draft = file::read(text, path)?;
+        draft.apply(flags);
+        draft.finish(path)
+    }
+
+    /// What the packets are held against.
+    ///
+    /// # Errors
+    /// Where there is no knock, or the secrets are too many or too long to compile.
+    pub fn inspector(&self) -> Result<Inspector, ConfigError> {
+        if self.knocks.is_empty() {
+            return Err(ConfigError::NoKnock { file: self.path.clone() });
+        }
+        let policy = Policy {
+            trusted: NetSet::new(&self.inspect.trusted),
+            mode: self.inspect.mode,
+            renew: self.inspect.renew,
+            prefixes: self.inspect.prefixes,
+        };
+        Ok(Inspector::new(policy, KnockSet::new(self.knocks.clone())?, self.inspect.max_doors))
+    }
+}
+
+/// A configuration that is still being put together: each value valid in itself, defaults filled in.
+struct Draft {
+    inspect: Inspect,
+    queue: Queue,
+    knocks: Vec<DraftKnock>,
+    notes: Vec<Note>,
+}
+
+/// A knock whose door may still be the general one.
+struct DraftKnock {
+    place: Place,
+    name: String,
+    secret: Secret,
+    ignore_case: bool,
+    methods: Vec<String>,
+    sources: Option<Vec<IpNet>>,
+    door: Option<Duration>,
+    max_doors: Option<u32>,
+}
+
+impl Draft {
+    fn apply(&mut self, flags: &Flags) {
+        if let Some(ports) = &flags.ports {
+            self.inspect.scope.ports.clone_from(ports);
+        }
+        if let Some(door) = flags.door {
+            self.inspect.door = door;
+        }
+        if flags.monitor {
+            self.inspect.mode = Mode::Monitor;
+        }
+        if let Some(queues) = &flags.queues {
+            self.queue.numbers = queues.clone();
+        }
+        if let Some(backend) = flags.backend {
+            self.queue.backend = backend;
+        }
+        self.inspect.trusted.extend(&flags.trusted);
+        self.knocks.extend(flags.knocks.iter().map(|(name, secret)| DraftKnock {
+            place: Place { key: format!("--knock {name}"), ..Place::default() },
+            name: name.clone(),
+            secret: secret.clone(),
+            ignore_case: false,
+            methods: Vec::new(),
+            sources: None,
+            door: None,
+            max_doors: None,
+        }));
+    }
+
+    /// Checks what concerns several values.
+    fn finish(self, path: &Path) -> Result<Config, ConfigError> {
+        self.check_duplicates()?;
+        let general = self.inspect.door;
+        let knocks = self.knocks.into_iter().map(|knock| Knock {
+            name: knock.name,
+            secret: knock.secret,
+            ignore_case: knock.ignore_case,
+            methods: knock.methods,
+            sources: knock.sources.map(|nets| NetSet::new(&nets)),
+            door: knock.door.unwrap_or(general),
+            max_doors: knock.max_doors,
+        });
+        let knocks = knocks.collect();
+        Ok(Config {
+            inspect: self.inspect,
+            queue: self.queue,
+            knocks,
+            notes: self.notes,
+            path: path.to_owned(),
+        })
+    }
+
+    fn check_duplicates(&self) -> Result<(), ConfigError> {
+        let mut names = HashMap::new();
+        // By the folded secret, since "abc" with ignore_case finds all that "ABC" without it does.
+        let mut secrets: HashMap<_, Vec<&DraftKnock>> = HashMap::new();
+        for knock in &self.knocks {
+            if let Some(first) = names.insert(&knock.name, &knock.place) {
+                let text = format!(
+                    "the name {:?} is taken already, at {first}: each knock needs its own",
+                    knock.name
+                );
+                return Err(ConfigError::Value { place: knock.place.with("name"), text });
+            }
+            let alike = secrets.entry(knock.secret.expose().to_ascii_lowercase()).or_default();
+            let same =
+                |other: &&&DraftKnock| knock.ignore_case || other.ignore_case || knock.secret == other.secret;
+            if let Some(first) = alike.iter().find(same) {
+                let text =
+                    format!("this secret is that of knock {:?} already: give each its own", first.name);
+                return Err(ConfigError::Value { place: knock.place.with("secret"), text });
+            }
+            alike.push(knock);
+        }
+        Ok(())
+    }
+}
+
+impl Default for Inspect {
+    fn default() -> Self {
+        Self {
+            scope: Scope {
+                ports: vec![DEFAULT_PORT..=DEFAULT_PORT],
+                transports: vec![Transport::Udp, Transport::Tcp],
+            },
+            door: DEFAULT_DOOR,
+            trusted: Vec::new(),
+            mode: Mode::default(),
+            renew: Renew::default(),
+            prefixes: Prefixes::default(),
+            max_doors: DEFAULT_MAX_DOORS,
+        }
+    }
+}
+
+impl Default for Queue {
+    fn default() -> Self {
+        Self {
+            numbers: 0..=0,
+            backend: Backend::default(),
+            max_len: DEFAULT_MAX_LEN,
+            receive_buffer: DEFAULT_RECEIVE_BUFFER,
+            on_overload: Fallback::default(),
+            on_exit: Fallback::default(),
+        }
+    }
+}
+
+impl Place {
+    /// A key below this one.
+    fn with(&self, key: &str) -> Self {
+        let key = if self.file.is_none() { self.key.clone() } else { format!("{}.{key}", self.key) };
+        Self { key, ..self.clone() }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(file) = &self.file {
+            write!(f, "{}", file.display())?;
+            if let Some(line) = self.line {
+                write!(f, ":{line}")?;
+            }
+            f.write_str(": ")?;
+        }
+        f.write_str(&self.key)
+    }
+}
+
+/// Where the configuration is looked for.
+pub const DEFAULT_PATH: &str = "/etc/sipknock/sipknock.toml";
+
+/// RFC 3261, 19.1.2: the port of `sip` over UDP and TCP.
+const DEFAULT_PORT: u16 = 5060;
+
+/// A little more than the hour for which most phones register, so that the next REGISTER renews in time.
+const DEFAULT_DOOR: Duration = Duration::from_secs(4000);
+
+/// Far more phones than a PBX has, and a few megabytes.
+const DEFAULT_MAX_DOORS: usize = 65_536;
+
+/// Room for a third of a second at 50,000 packets per second, should the process not get to run.
+const DEFAULT_MAX_LEN: u32 = 16_384;
+
+/// Room for as many packets of the usual 700 bytes, which the kernel accounts at some 2 KiB each.
+const DEFAULT_RECEIVE_BUFFER: usize = 32 * 1024 * 1024;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,291 @@
+use super::*;
+
+fn parse(text: &str) -> Result<Config, ConfigError> {
+    Config::parse(text, Path::new("/etc/sipknock.toml"), &Flags::default())
+}
+
+const KNOCK: &str = "[[knock]]\nname = \"alice\"\nsecret = \"mykn0ckstr1ng\"\n";
+
+/// Every key that there is, as the guide shows it.
+const WHOLE: &str = r#"
+[inspect]
+ports = [5060, "5061-5063"]
+transports = ["udp", "tcp"]
+door = "4000s"
+trusted = ["10.10.1.0/24"]
+mode = "enforce"
+renew = "knock"
+ipv4_prefix = 32
+ipv6_prefix = 64
+max_doors = 65536
+
+[queue]
+numbers = "0-3"
+backend = "nfq"
+max_len = 16384
+receive_buffer = "32MiB"
+on_overload = "open"
+on_exit = "open"
+
+[[knock]]
+name = "alice-desk"
+secret = "mykn0ckstr1ng"
+in = "anywhere"
+methods = ["REGISTER"]
+ignore_case = false
+door = "86400s"
+sources = ["198.51.100.0/24"]
+max_doors = 5
+"#;
+
+#[test]
+fn every_key() {
+    let config = parse(WHOLE).unwrap();
+    assert_eq!(config.inspect.scope.ports, [5060..=5060, 5061..=5063]);
+    assert_eq!(config.inspect.scope.transports, [Transport::Udp, Transport::Tcp]);
+    assert_eq!(config.inspect.door, Duration::from_secs(4000));
+    assert_eq!(config.inspect.trusted, ["10.10.1.0/24".parse::<IpNet>().unwrap()]);
+    assert_eq!(config.queue.numbers, 0..=3);
+    assert_eq!(config.queue.backend, Backend::Nfq);
+    assert_eq!(config.queue.receive_buffer, 32 << 20);
+    assert_eq!((config.queue.on_overload, config.queue.on_exit), (Fallback::Open, Fallback::Open));
+    let knock = &config.knocks[0];
+    assert_eq!((knock.name.as_str(), knock.door.as_secs(), knock.max_doors), ("alice-desk", 86400, Some(5)));
+    assert!(knock.sources.as_ref().unwrap().contains("198.51.100.9".parse().unwrap()));
+    assert!(config.notes.is_empty());
+}
+
+#[test]
+fn defaults() {
+    let config = parse(KNOCK).unwrap();
+    assert_eq!(config.inspect.scope.ports, [5060..=5060]);
+    assert_eq!(config.inspect.door, Duration::from_secs(4000));
+    assert_eq!(config.inspect.prefixes, Prefixes { v4: 32, v6: 64 });
+    assert_eq!(config.inspect.max_doors, 65536);
+    assert_eq!(config.queue.numbers, 0..=0);
+    assert_eq!((config.queue.max_len, config.queue.receive_buffer), (16384, 32 << 20));
+    assert_eq!((config.queue.on_overload, config.queue.on_exit), (Fallback::Closed, Fallback::Closed));
+    assert_eq!(config.knocks[0].door, Duration::from_secs(4000));
+}
+
+#[test]
+fn errors_name_file_line_and_key() {
+    let second = |rest: &str| format!("{KNOCK}[[knock]]\n{rest}");
+    for (text, expected) in [
+        (
+            format!("[inspect]\nprots = [5060]\n{KNOCK}"),
+            ":2: prots: unknown field `prots`, expected one of `ports`",
+        ),
+        (format!("[inspekt]\nports = [5060]\n{KNOCK}"), ":1: [inspekt]: unknown field `inspekt`"),
+        (second("name = \"b\"\nsecret = \"x\"\ncolour = 1\n"), ":7: colour: unknown field `colour`"),
+        (format!("[inspect]\nports = [0]\n{KNOCK}"), ":2: inspect.ports: \"0\" is not a port"),
+        (format!("[inspect]\nports = []\n{KNOCK}"), ":2: inspect.ports: no port at all"),
+        (format!("[inspect]\nports = 5060\n{KNOCK}"), ":2: inspect.ports: write a list in brackets"),
+        (
+            format!("[inspect]\nports = [\"5063-5061\"]\n{KNOCK}"),
+            ":2: inspect.ports: the range 5063-5061 runs backwards",
+        ),
+        (format!("[inspect]\nports = [65536]\n{KNOCK}"), ":2: inspect.ports: \"65536\" is not a port"),
+        (
+            format!("[inspect]\n\ntrusted = [\"10.0.0.0/33\"]\n{KNOCK}"),
+            ":3: inspect.trusted: \"10.0.0.0/33\" is not a network",
+        ),
+        (
+            format!("[inspect]\ntransports = [\"sctp\"]\n{KNOCK}"),
+            ":2: inspect.transports: \"sctp\" is not known here: write \"udp\" or \"tcp\"",
+        ),
+        (format!("[inspect]\ndoor = 4000\n{KNOCK}"), ":2: inspect.door: write it in quotes"),
+        (format!("[inspect]\ndoor = \"4000\"\n{KNOCK}"), ":2: inspect.door: \"4000\" is not a time span"),
+        (format!("[inspect]\ndoor = \"0s\"\n{KNOCK}"), ":2: inspect.door: a door of no time"),
+        (format!("[inspect]\nmode = \"off\"\n{KNOCK}"), ":2: inspect.mode: \"off\" is not known here"),
+        (
+            format!("[inspect]\nipv4_prefix = 33\n{KNOCK}"),
+            ":2: inspect.ipv4_prefix: write a whole number from 0 to 32",
+        ),
+        (format!("[inspect]\nmax_doors = 0\n{KNOCK}"), ":2: inspect.max_doors: write a whole number from 1"),
+        (format!("[queue]\nnumbers = \"3-1\"\n{KNOCK}"), ":2: queue.numbers: the range 3-1 runs backwards"),
+        (
+            format!("[queue]\nnumbers = \"0-999\"\n{KNOCK}"),
+            ":2: queue.numbers: 1000 queues are more than 256",
+        ),
+        (
+            format!("[queue]\nreceive_buffer = \"32MB\"\n{KNOCK}"),
+            ":2: queue.receive_buffer: \"MB\" is not a unit",
+        ),
+        (format!("[queue]\nbackend = \"pcap\"\n{KNOCK}"), ":2: queue.backend: \"pcap\" is not a backend"),
+        (format!("[queue]\non_exit = true\n{KNOCK}"), ":2: queue.on_exit: write it in quotes"),
+        (second("secret = \"x\"\n"), ":4: knock 2.name: a knock needs a name"),
+        (second("name = \"\"\nsecret = \"x\"\n"), ":5: knock 2.name: a knock needs a name"),
+        (second("name = \"a=b\"\nsecret = \"x\"\n"), ":5: knock 2.name: a knock's name has"),
+        (second("name = \"b\"\n"), ":4: knock 2.secret: a knock needs a secret"),
+        (second("name = \"b\"\nsecret = \"\"\n"), ":6: knock 2.secret: an empty secret"),
+        (second("name = \"b\"\nsecret = 12345678\n"), ":6: knock 2.secret: write it in quotes"),
+        (
+            second("name = \"b\"\nsecret_file = \"/nonexistent\"\n"),
+            ":6: knock 2.secret_file: /nonexistent: No such file",
+        ),
+        (second("name = \"b\"\nsecret = \"x\"\nsecret_file = \"y\"\n"), ":6: knock 2.secret: both"),
+        (
+            second("name = \"alice\"\nsecret = \"x\"\n"),
+            ":4: knock 2.name: the name \"alice\" is taken already, at /etc/sipknock.toml:1",
+        ),
+        (
+            second("name = \"b\"\nsecret = \"mykn0ckstr1ng\"\n"),
+            ":4: knock 2.secret: this secret is that of knock \"alice\"",
+        ),
+        (
+            second("name = \"b\"\nsecret = \"MYKN0CKSTR1NG\"\nignore_case = true\n"),
+            ":4: knock 2.secret: this secret is that of",
+        ),
+        (
+            second("name = \"b\"\nsecret = \"x\"\nmethods = [\"RE GISTER\"]\n"),
+            ":7: knock 2.methods: \"RE GISTER\" is not a SIP method",
+        ),
+        (
+            second("name = \"b\"\nsecret = \"x\"\nsources = [\"nowhere\"]\n"),
+            ":7: knock 2.sources: \"nowhere\" is not a network",
+        ),
+        (
+            second("name = \"b\"\nsecret = \"x\"\nin = \"body\"\n"),
+            ":7: knock 2.in: \"body\" can't be searched",
+        ),
+        (second("name = \"b\"\nsecret = \"x\"\ndoor = \"expires\"\n"), ":7: knock 2.door: this version"),
+        (format!("{KNOCK}name = \"twice\"\n"), ":4: name: duplicate key"),
+        (format!("{KNOCK}= nothing\n"), ":4: "),
+        ("knock = \"mykn0ckstr1ng\"\n".to_owned(), ":1: knock: expected a sequence"),
+    ] {
+        let error = parse(&text).expect_err(&text).to_string();
+        let expected = format!("/etc/sipknock.toml{expected}");
+        assert!(error.starts_with(&expected), "{text}\n  {error}\n  {expected}");
+        assert!(!error.contains("mykn0ckstr1ng"), "{error}");
+    }
+}
+
+#[test]
+fn secrets_that_only_look_alike_are_two() {
+    let text = format!(
+        "{KNOCK}[[knock]]\nname = \"b\"\nsecret = \"MYKN0CKSTR1NG\"\n[[knock]]\nname = \"c\"\nsecret = \"mykn0ckstr1ng\"\n"
+    );
+    let error = parse(&text).unwrap_err().to_string();
+    assert!(error.contains("knock 3.secret: this secret is that of knock \"alice\""), "{error}");
+    let first_two = &text[..text.rfind("[[knock]]").unwrap()];
+    assert_eq!(parse(first_two).unwrap().knocks.len(), 2);
+}
+
+#[test]
+fn without_a_knock_nobody_could_get_in() {
+    let error = parse("[inspect]\nports = [5060]\n").unwrap().inspector().unwrap_err();
+    assert!(matches!(error, ConfigError::NoKnock { .. }));
+    let error = error.to_string();
+    assert!(
+        error.contains("/etc/sipknock.toml")
+            && error.contains("--knock NAME=SECRET")
+            && error.contains("keygen"),
+        "{error}"
+    );
+}
+
+#[test]
+fn secret_files_stand_beside_the_config() {
+    let folder = tempfile::tempdir().unwrap();
+    for (content, secret) in [
+        ("s3cret", "s3cret"),
+        ("s3cret\n", "s3cret"),
+        ("s3cret\r\n", "s3cret"),
+        (" s3 cret \n\n", " s3 cret \n"),
+    ] {
+        std::fs::write(folder.path().join("key"), content).unwrap();
+        let text = "[[knock]]\nname = \"a\"\nsecret_file = \"key\"\n";
+        let config = Config::parse(text, &folder.path().join("sipknock.toml"), &Flags::default()).unwrap();
+        assert_eq!(config.knocks[0].secret.expose(), secret.as_bytes(), "{content:?}");
+    }
+}
+
+#[test]
+fn flags_win_and_add() {
+    let flags = Flags {
+        knocks: vec![values::name_and_secret("bob=0therkn0ck=x").unwrap()],
+        ports: Some(values::ports("5080,5090-5099").unwrap()),
+        door: Some(Duration::from_secs(60)),
+        trusted: vec![values::network("192.0.2.7").unwrap()],
+        queues: Some(values::queues("4-5").unwrap()),
+        backend: Some(Backend::Batched),
+        monitor: true,
+    };
+    let config = Config::parse(WHOLE, Path::new("x.toml"), &flags).unwrap();
+    assert_eq!(config.inspect.scope.ports, [5080..=5080, 5090..=5099]);
+    assert_eq!(config.inspect.trusted.len(), 2);
+    assert_eq!(config.inspect.mode, Mode::Monitor);
+    assert_eq!((config.queue.numbers, config.queue.backend), (4..=5, Backend::Batched));
+    assert_eq!(config.knocks[1].secret.expose(), b"0therkn0ck=x");
+    assert_eq!(config.knocks[0].door, Duration::from_secs(86400), "its own");
+    assert_eq!(config.knocks[1].door, Duration::from_secs(60), "the general one, as the flag has it");
+
+    let flags =
+        Flags { knocks: vec![values::name_and_secret("alice-desk=other").unwrap()], ..Flags::default() };
+    let error = Config::parse(WHOLE, Path::new("x.toml"), &flags).unwrap_err().to_string();
+    assert!(
+        error.starts_with("--knock alice-desk: the name \"alice-desk\" is taken already, at x.toml:"),
+        "{error}"
+    );
+}
+
+#[test]
+fn networks_with_bits_to_spare_are_noted() {
+    let config = parse(&format!("[inspect]\ntrusted = [\"10.10.1.5/24\"]\n{KNOCK}")).unwrap();
+    assert_eq!(config.notes.len(), 1);
+    assert_eq!(config.notes[0].place.to_string(), "/etc/sipknock.toml:2: inspect.trusted");
+    assert!(config.notes[0].text.contains("means 10.10.1.0/24"));
+}
+
+#[test]
+fn flag_values() {
+    for (text, expected) in [
+        ("5060", Some(vec![5060..=5060])),
+        ("5060, 5061-5063", Some(vec![5060..=5060, 5061..=5063])),
+        ("", None),
+        ("5060,", None),
+        ("a", None),
+        ("-5", None),
+        ("0", None),
+        ("1-65535", Some(vec![1..=65535])),
+    ] {
+        assert_eq!(values::ports(text).ok(), expected, "{text:?}");
+    }
+    for (text, expected) in [
+        ("32MiB", Some(32 << 20)),
+        ("1 KiB", Some(1024)),
+        ("7", Some(7)),
+        ("1GiB", Some(1 << 30)),
+        ("2GiB", None),
+        ("99999999999GiB", None),
+        ("MiB", None),
+        ("-1", None),
+        ("1.5MiB", None),
+    ] {
+        assert_eq!(values::size(text).ok(), expected, "{text:?}");
+    }
+    for (text, expected) in [
+        ("4000s", Some(4000)),
+        ("1h 30m", Some(5400)),
+        ("90m", Some(5400)),
+        ("1d", Some(86400)),
+        ("4000", None),
+        ("0s", None),
+        ("-1s", None),
+        ("", None),
+    ] {
+        assert_eq!(values::duration(text).ok().map(|span| span.as_secs()), expected, "{text:?}");
+    }
+    for text in ["noequals", "=secret", "name="] {
+        let error = values::name_and_secret(text).unwrap_err();
+        assert!(!error.contains("secret=") && !error.is_empty(), "{error}");
+    }
+}
+
+#[test]
+fn ten_thousand_knocks() {
+    let text: String =
+        (0..10_000).map(|n| format!("[[knock]]\nname = \"k{n}\"\nsecret = \"s3cret-{n:06}-x\"\n")).collect();
+    assert_eq!(parse(&text).unwrap().knocks.len(), 10_000);
+}

@@ -1,0 +1,175 @@
+//! Single values, as files and flags both write them. An error says what would be right.
+
+use std::net::IpAddr;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use crate::knock::Secret;
+use crate::queue::Backend;
+
+/// `5060`, or a comma-separated list of ports and ranges: `5060,5061-5063`.
+///
+/// # Errors
+/// On anything else, port 0, and ranges that run backwards.
+pub fn ports(text: &str) -> Result<Vec<RangeInclusive<u16>>, String> {
+    text.split(',').map(|item| range(item.trim(), "port", 1)).collect()
+}
+
+/// `0`, or a range: `0-3`.
+///
+/// # Errors
+/// On anything else, and on more queues than the gate has threads for.
+pub fn queues(text: &str) -> Result<RangeInclusive<u16>, String> {
+    let queues = range(text.trim(), "queue number", 0)?;
+    if queues.len() > MAX_QUEUES {
+        return Err(format!(
+            "{} queues are more than {MAX_QUEUES}: each is a thread, and one per core is plenty",
+            queues.len()
+        ));
+    }
+    Ok(queues)
+}
+
+/// A time span with its unit: `4000s`, `90m`, `1h 30m`, `1d`.
+///
+/// # Errors
+/// On a bare number, nonsense, and nothing at all.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text.trim()) {
+        Ok(Duration::ZERO) => {
+            Err("a door of no time would never be open: give a span such as \"4000s\"".to_owned())
+        }
+        Ok(span) => Ok(span),
+        Err(_) => Err(format!(
+            "{text:?} is not a time span: write a number with its unit, as in \"4000s\", \"90m\" or \"1h\""
+        )),
+    }
+}
+
+/// A size in bytes: `32MiB`, `512KiB`, `1048576`.
+///
+/// # Errors
+/// On anything else, and on more than a signed 32-bit number holds, as the kernel takes it.
+pub fn size(text: &str) -> Result<usize, String> {
+    let text = text.trim();
+    let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
+    let unit = text.get(digits.len()..).unwrap_or_default().trim();
+    let factor = match unit {
+        "" | "B" => 1,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        _ => {
+            return Err(format!("{unit:?} is not a unit of size: write B, KiB, MiB or GiB, as in \"32MiB\""));
+        }
+    };
+    let number: usize =
+        digits.parse().map_err(|_| format!("{text:?} is not a size: write it as in \"32MiB\""))?;
+    number
+        .checked_mul(factor)
+        .filter(|bytes| *bytes <= MAX_RECEIVE_BUFFER)
+        .ok_or_else(|| format!("{text} is more than 1GiB, the most the kernel takes"))
+}
+
+/// A network, or an address that stands for itself: `10.10.1.0/24`, `2001:db8::/32`, `192.0.2.7`.
+///
+/// # Errors
+/// On anything else.
+pub fn network(text: &str) -> Result<IpNet, String> {
+    let text = text.trim();
+    let net = text.parse::<IpNet>().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from));
+    net.ok_or_else(|| {
+        format!(
+            "{text:?} is not a network: write it as in \"10.10.1.0/24\", \"2001:db8::/32\" or \"192.0.2.7\""
+        )
+    })
+}
+
+/// A knock's name: up to 64 characters, none of them `=` or unprintable.
+///
+/// # Errors
+/// On anything else.
+pub fn knock_name(text: &str) -> Result<String, String> {
+    let odd = |c: char| c == '=' || c.is_control() || (c.is_whitespace() && c != ' ');
+    if text.trim().is_empty() {
+        return Err("a knock needs a name: it is what logs call it, as in name = \"alice-desk\"".to_owned());
+    }
+    if text.chars().count() > MAX_NAME || text.contains(odd) {
+        return Err(format!(
+            "a knock's name has at most {MAX_NAME} characters, and no '=' or control characters"
+        ));
+    }
+    Ok(text.to_owned())
+}
+
+/// A secret: any bytes, but some.
+///
+/// # Errors
+/// On none.
+pub fn secret(bytes: &[u8]) -> Result<Secret, String> {
+    Secret::new(bytes).ok_or_else(|| {
+        "an empty secret would stand in every packet: 'sipknock keygen' makes a good one".to_owned()
+    })
+}
+
+/// `NAME=SECRET`.
+///
+/// # Errors
+/// Where either is missing or not valid. The message never repeats the secret.
+pub fn name_and_secret(text: &str) -> Result<(String, Secret), String> {
+    let (name, rest) =
+        text.split_once('=').ok_or("write it as NAME=SECRET, as in alice-desk=mykn0ckstr1ng")?;
+    Ok((knock_name(name)?, secret(rest.as_bytes())?))
+}
+
+/// `batched` or `nfq`.
+///
+/// # Errors
+/// On anything else.
+pub fn backend(text: &str) -> Result<Backend, String> {
+    let known = [Backend::Batched, Backend::Nfq];
+    known
+        .into_iter()
+        .find(|backend| backend.name() == text)
+        .ok_or_else(|| format!("{text:?} is not a backend: there are \"batched\" and \"nfq\""))
+}
+
+/// A SIP method, as RFC 3261, 25.1 has it: a token. They are case-sensitive, so `register` is none that phones send.
+///
+/// # Errors
+/// On anything else.
+pub fn method(text: &str) -> Result<String, String> {
+    let token = |byte: u8| byte.is_ascii_alphanumeric() || b"-.!%*_+`'~".contains(&byte);
+    if text.is_empty() || !text.bytes().all(token) {
+        return Err(format!("{text:?} is not a SIP method: write it as in \"REGISTER\""));
+    }
+    Ok(text.to_owned())
+}
+
+/// `7`, or `7-9`.
+fn range(text: &str, what: &str, least: u16) -> Result<RangeInclusive<u16>, String> {
+    let number = |text: &str| match text.trim().parse::<u16>() {
+        Ok(number) if number >= least => Ok(number),
+        _ => Err(format!(
+            "{text:?} is not a {what}: write numbers from {least} to 65535, as in \"{example}\"",
+            example = if least == 0 { "0-3" } else { "5060,5061-5063" }
+        )),
+    };
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    let (first, last) = (number(first)?, number(last)?);
+    if first > last {
+        return Err(format!("the range {first}-{last} runs backwards: write {last}-{first}"));
+    }
+    Ok(first..=last)
+}
+
+/// A thread each; more than any machine has use for.
+const MAX_QUEUES: usize = 256;
+
+/// `SO_RCVBUFFORCE` takes an int and doubles it (net/core/sock.c).
+const MAX_RECEIVE_BUFFER: usize = 1 << 30;
+
+/// Enough for a name, and still readable in a table.
+const MAX_NAME: usize = 64;

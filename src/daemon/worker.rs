@@ -1,0 +1,118 @@
+//! A queue's thread.
+
+use std::io::{self, Write};
+use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+
+use super::Handle;
+use super::events::EventSink;
+use crate::clock::Clock;
+use crate::drops::Drops;
+use crate::event::Event;
+use crate::inspect::{Decision, Inspector};
+use crate::queue::{Queue, QueueError, Waker};
+use crate::verdict::{Reason, ReasonCounts, Verdict};
+
+/// What a queue thread shows to the one that keeps house.
+#[derive(Debug, Default)]
+pub(super) struct Shared {
+    /// Packets by reason. Only the queue thread writes.
+    reasons: [AtomicU64; Reason::ALL.len()],
+    /// Drops since the last summary.
+    pub(super) drops: Mutex<Drops>,
+}
+
+impl Shared {
+    pub(super) fn reasons(&self) -> ReasonCounts {
+        ReasonCounts::from_array(std::array::from_fn(|index| {
+            self.reasons.get(index).map_or(0, |count| count.load(Ordering::Relaxed))
+        }))
+    }
+}
+
+/// Receives, decides, answers, tells.
+pub(super) struct Worker {
+    queue: Box<dyn Queue>,
+    gate: Arc<Inspector>,
+    clock: Clock,
+    waker: Waker,
+    sink: EventSink,
+    shared: Arc<Shared>,
+    /// The current batch's decisions and verdicts, kept for their memory.
+    decisions: Vec<Decision>,
+    verdicts: Vec<Verdict>,
+}
+
+impl Worker {
+    pub(super) fn new(
+        queue: Box<dyn Queue>,
+        gate: Arc<Inspector>,
+        clock: Clock,
+        waker: Waker,
+        sink: EventSink,
+        shared: Arc<Shared>,
+    ) -> Self {
+        Self { queue, gate, clock, waker, sink, shared, decisions: Vec::new(), verdicts: Vec::new() }
+    }
+
+    /// Starts the thread. It rings the alarm when it ends, for whatever cause.
+    pub(super) fn spawn(self, mut alarm: UnixStream) -> io::Result<Handle> {
+        let name = format!("queue {}", self.queue.binding().queue);
+        thread::Builder::new().name(name).spawn(move || {
+            let outcome = self.run();
+            // If the other end is gone, nobody is left to be told.
+            let _ = alarm.write(&[0]);
+            outcome
+        })
+    }
+
+    /// Serves the queue until the waker rings; then lets nothing more in, and serves what is left.
+    fn run(mut self) -> Result<Box<dyn Queue>, QueueError> {
+        while !self.waker.has_rung() {
+            self.serve()?;
+        }
+        self.queue.shut()?;
+        while self.serve()? > 0 {}
+        Ok(self.queue)
+    }
+
+    /// One batch.
+    fn serve(&mut self) -> Result<usize, QueueError> {
+        let packets = self.queue.receive()?;
+        let now = self.clock.now();
+        self.decisions.clear();
+        self.decisions.extend((0..packets).map(|index| self.gate.inspect(now, self.queue.packet(index))));
+        self.verdicts.clear();
+        self.verdicts.extend(self.decisions.iter().map(|decision| decision.verdict));
+        self.queue.answer(&self.verdicts)?;
+        self.tell();
+        Ok(packets)
+    }
+
+    /// Counts and reports the batch, whose verdicts have left.
+    fn tell(&self) {
+        let mut counts = ReasonCounts::default();
+        let mut drops = None;
+        let number = self.queue.binding().queue;
+        for (index, decision) in self.decisions.iter().enumerate() {
+            counts.add(decision.reason);
+            if decision.reason.verdict() == Verdict::Drop {
+                let drops = drops
+                    .get_or_insert_with(|| self.shared.drops.lock().unwrap_or_else(PoisonError::into_inner));
+                drops.add(decision.source, decision.reason);
+            }
+            if decision.change.is_some() {
+                for event in Event::of_knocks(&self.gate, number, decision, self.queue.packet(index)) {
+                    self.sink.send(event);
+                }
+            }
+        }
+        for (reason, count) in counts.occurred() {
+            if let Some(total) = self.shared.reasons.get(reason as usize) {
+                total.fetch_add(count, Ordering::Relaxed);
+            }
+        }
+    }
+}

@@ -1,0 +1,337 @@
+//! The doors: which sources may pass, until when, and whose knock it was.
+//!
+//! One table serves all queues. A door is open while `now < expires`; one that has run out is remembered for its
+//! own life once more, so that a drop can be told apart from a stranger's. Both follow from the times in the
+//! entry alone. The sweep only frees memory and reports what ran out; decisions are the same without it.
+//!
+//! Bounds, for what a stranger with a stolen knock could grow:
+//! - open doors: `max_doors`. A full table *refuses the newcomer*; nobody's door is ever evicted for another.
+//! - entries, remembered ones included: three times `max_doors`. Places are freed by a sweep only, and one that
+//!   finds more than twice `max_doors` entries *forgets all that have run out*.
+
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use dashmap::DashMap;
+use dashmap::mapref::entry::Entry;
+
+use crate::knock::KnockId;
+use crate::net::Source;
+use crate::time::Time;
+
+/// A bounded table of doors, shared by all queue threads.
+#[derive(Debug)]
+pub struct DoorTable {
+    doors: DashMap<Source, Door, ahash::RandomState>,
+    max_doors: usize,
+    /// Doors that hold a place: open ones, and ones that ran out unnoticed since the last sweep.
+    held: AtomicUsize,
+    by_knock: Vec<KnockDoors>,
+    /// No door that holds a place runs out before this. A full table needs no sweep until then.
+    next_expiry: AtomicU64,
+    /// Doors whose end was noticed outside [`DoorTable::sweep`], for it to report. Its lock lets one thread sweep.
+    unreported: Mutex<Vec<(Source, Door)>>,
+}
+
+/// The doors that one knock holds.
+#[derive(Debug)]
+struct KnockDoors {
+    held: AtomicU32,
+    max: u32,
+}
+
+/// One source's permission.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Door {
+    /// When it was opened.
+    pub opened: Time,
+    /// The first moment at which it is no longer open.
+    pub expires: Time,
+    /// How long the knock that set `expires` opens for; also how long it is remembered once run out.
+    pub life: Duration,
+    /// The knock that it counts against.
+    pub knock: KnockId,
+    /// Whether it still holds a place among `max_doors`.
+    holds_place: bool,
+}
+
+/// What a source's door is to a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// It passes.
+    Open,
+    /// It had one, and it has run out.
+    RunOut,
+    /// A stranger, or one whose door is forgotten.
+    None,
+}
+
+/// A knock that matched, and how long it opens for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Grant {
+    /// Which knock.
+    pub knock: KnockId,
+    /// How long its door stays open.
+    pub life: Duration,
+}
+
+/// What a knock did to a door.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// A new door. `ran_out` is an earlier one of the same source whose end no sweep has reported yet.
+    Opened {
+        /// The new door.
+        door: Door,
+        /// The earlier one.
+        ran_out: Option<Door>,
+    },
+    /// The door was open, and is so for longer now.
+    Renewed(Door),
+    /// No room; whatever door there was is as it was.
+    Refused(Limit),
+}
+
+/// What was full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limit {
+    /// `inspect.max_doors`.
+    Table,
+    /// The `max_doors` of the knock.
+    Knock(KnockId),
+}
+
+impl DoorTable {
+    /// A table for `max_doors` open doors. `per_knock` holds each knock's own `max_doors`, by its id.
+    pub fn new(max_doors: usize, per_knock: impl IntoIterator<Item = Option<u32>>) -> Self {
+        let by_knock = per_knock.into_iter();
+        Self {
+            doors: DashMap::with_hasher_and_shard_amount(ahash::RandomState::new(), SHARDS),
+            max_doors,
+            held: AtomicUsize::new(0),
+            by_knock: by_knock
+                .map(|max| KnockDoors { held: AtomicU32::new(0), max: max.unwrap_or(u32::MAX) })
+                .collect(),
+            next_expiry: AtomicU64::new(u64::MAX),
+            unreported: Mutex::new(Vec::new()),
+        }
+    }
+
+    /// What the source's door is at `now`.
+    pub fn state(&self, source: Source, now: Time) -> State {
+        self.doors.get(&source).map_or(State::None, |door| door.state(now))
+    }
+
+    /// Opens or renews a door for the knocks that matched, in the order of the config.
+    ///
+    /// A renewal never shortens a door, so that two phones behind one address can't shut each other out. Of
+    /// several knocks the one with the longest life (the first of equals) that has room gets the door.
+    pub fn knock(&self, source: Source, now: Time, grants: &[Grant]) -> Change {
+        if let Some(mut door) = self.doors.get_mut(&source)
+            && door.is_held(now)
+        {
+            self.renew(&mut door, now, grants);
+            return Change::Renewed(*door);
+        }
+        match self.reserve(now, grants) {
+            Ok(grant) => self.open(source, now, grant),
+            Err(limit) => Change::Refused(limit),
+        }
+    }
+
+    /// Lets an accepted packet renew its door by the door's own life (`renew = "packet"`).
+    pub fn extend(&self, source: Source, now: Time) {
+        if let Some(mut door) = self.doors.get_mut(&source)
+            && door.is_held(now)
+        {
+            door.expires = door.expires.max(now.after(door.life));
+        }
+    }
+
+    /// Shuts a door and forgets it; what it was, if it still held its place.
+    pub fn close(&self, source: Source) -> Option<Door> {
+        let (_, door) = self.doors.remove(&source)?;
+        door.holds_place.then(|| {
+            self.release(door.knock);
+            door
+        })
+    }
+
+    /// How many doors are open, counting those that ran out since the last sweep.
+    pub fn open_count(&self) -> usize {
+        self.held.load(Ordering::Relaxed)
+    }
+
+    /// How many entries there are, open and remembered.
+    pub fn len(&self) -> usize {
+        self.doors.len()
+    }
+
+    /// Whether there is no entry at all.
+    pub fn is_empty(&self) -> bool {
+        self.doors.is_empty()
+    }
+
+    /// Takes the places back from doors that have run out, and forgets those whose second life is over. Returns
+    /// the doors that ran out since the last time. One shard is locked at a time.
+    pub fn sweep(&self, now: Time) -> Vec<(Source, Door)> {
+        let mut ran_out = self.unreported.lock().unwrap_or_else(PoisonError::into_inner);
+        self.sweep_into(&mut ran_out, now);
+        std::mem::take(&mut ran_out)
+    }
+
+    fn sweep_into(&self, ran_out: &mut Vec<(Source, Door)>, now: Time) {
+        let forget_all = self.doors.len() > self.max_doors.saturating_mul(2);
+        self.next_expiry.store(u64::MAX, Ordering::Relaxed);
+        self.doors.retain(|source, door| {
+            let state = door.state(now);
+            if state == State::Open {
+                self.next_expiry.fetch_min(door.expires.as_nanos(), Ordering::Relaxed);
+                return true;
+            }
+            if door.holds_place {
+                door.holds_place = false;
+                self.release(door.knock);
+                ran_out.push((*source, *door));
+            }
+            state == State::RunOut && !forget_all
+        });
+    }
+
+    /// Renews an open door by those knocks that may hold it.
+    fn renew(&self, door: &mut Door, now: Time, grants: &[Grant]) {
+        // The holder first: while it still knocks, the door stays its own.
+        let holder = door.knock;
+        let own = grants.iter().filter(|grant| grant.knock == holder);
+        let others = grants.iter().filter(|grant| grant.knock != holder);
+        for grant in own.chain(others) {
+            let expires = now.after(grant.life);
+            if expires <= door.expires {
+                continue;
+            }
+            if grant.knock != door.knock {
+                if !self.take_knock(grant.knock) {
+                    continue;
+                }
+                self.give_back_knock(door.knock);
+                door.knock = grant.knock;
+            }
+            door.expires = expires;
+            door.life = grant.life;
+        }
+    }
+
+    /// Takes a place in the table and one of a knock's.
+    fn reserve(&self, now: Time, grants: &[Grant]) -> Result<Grant, Limit> {
+        let has_place = self.take_place() || (self.make_room(now) && self.take_place());
+        if !has_place {
+            return Err(Limit::Table);
+        }
+        let granted = self
+            .reserve_knock(grants)
+            .or_else(|| self.make_room(now).then(|| self.reserve_knock(grants)).flatten());
+        granted.ok_or_else(|| {
+            self.held.fetch_sub(1, Ordering::Relaxed);
+            grants.first().map_or(Limit::Table, |grant| Limit::Knock(grant.knock))
+        })
+    }
+
+    fn reserve_knock(&self, grants: &[Grant]) -> Option<Grant> {
+        let mut best: Option<Grant> = None;
+        for &grant in grants {
+            if best.is_none_or(|best| grant.life > best.life)
+                && self.take_knock(grant.knock)
+                && let Some(worse) = best.replace(grant)
+            {
+                self.give_back_knock(worse.knock);
+            }
+        }
+        best
+    }
+
+    /// Puts a reserved door into the table.
+    fn open(&self, source: Source, now: Time, grant: Grant) -> Change {
+        let expires = now.after(grant.life);
+        let door = Door { opened: now, expires, life: grant.life, knock: grant.knock, holds_place: true };
+        let ran_out = match self.doors.entry(source) {
+            Entry::Vacant(vacant) => {
+                vacant.insert(door);
+                None
+            }
+            Entry::Occupied(mut occupied) if occupied.get().is_held(now) => {
+                // Another queue opened it between our look and now: that place serves, ours goes back.
+                self.release(grant.knock);
+                self.renew(occupied.get_mut(), now, &[grant]);
+                return Change::Renewed(*occupied.get());
+            }
+            Entry::Occupied(mut occupied) => {
+                let earlier = occupied.insert(door);
+                earlier.holds_place.then(|| {
+                    self.release(earlier.knock);
+                    earlier
+                })
+            }
+        };
+        // After the insertion: a sweep that started before it and did not see the door has set its bound by now.
+        self.next_expiry.fetch_min(expires.as_nanos(), Ordering::Relaxed);
+        Change::Opened { door, ran_out }
+    }
+
+    /// Sweeps where that can free a place; whether it did.
+    fn make_room(&self, now: Time) -> bool {
+        let mut ran_out = self.unreported.lock().unwrap_or_else(PoisonError::into_inner);
+        if now.as_nanos() < self.next_expiry.load(Ordering::Relaxed) {
+            return false;
+        }
+        let before = ran_out.len();
+        self.sweep_into(&mut ran_out, now);
+        ran_out.len() > before
+    }
+
+    fn take_place(&self) -> bool {
+        let more = |held| (held < self.max_doors).then_some(held + 1);
+        self.held.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
+    }
+
+    fn take_knock(&self, knock: KnockId) -> bool {
+        self.by_knock.get(knock.index()).is_none_or(|doors| {
+            let more = |held| (held < doors.max).then_some(held + 1);
+            doors.held.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
+        })
+    }
+
+    fn give_back_knock(&self, knock: KnockId) {
+        if let Some(doors) = self.by_knock.get(knock.index()) {
+            doors.held.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    fn release(&self, knock: KnockId) {
+        self.held.fetch_sub(1, Ordering::Relaxed);
+        self.give_back_knock(knock);
+    }
+}
+
+impl Door {
+    /// What the door is at `now`.
+    pub fn state(&self, now: Time) -> State {
+        if now < self.expires {
+            State::Open
+        } else if now < self.expires.after(self.life) {
+            State::RunOut
+        } else {
+            State::None
+        }
+    }
+
+    /// Open, and not yet taken for run out by a sweep whose clock was ahead of this one.
+    fn is_held(&self, now: Time) -> bool {
+        self.holds_place && self.state(now) == State::Open
+    }
+}
+
+/// Many small shards: a sweep locks one at a time, and a packet for another one does not wait.
+const SHARDS: usize = 256;
+
+#[cfg(test)]
+mod tests;

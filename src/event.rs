@@ -1,0 +1,283 @@
+//! What happens, as log events.
+//!
+//! Events are made from a decision after its verdict has left, and written by another thread than the one that
+//! decides. No secret gets into one: text from a packet has every secret cut out before it is cut to length, also
+//! one that stands half in the next header field. What is not printable is escaped.
+
+use std::fmt::Write;
+use std::net::IpAddr;
+use std::ops::Range;
+use std::time::Duration;
+
+use tracing::{info, warn};
+
+use crate::door::{Change, Door, Limit};
+use crate::drops::DropLine;
+use crate::inspect::{Decision, Inspector};
+use crate::knock::KnockId;
+use crate::net::Source;
+use crate::packet::{Body, Packet};
+use crate::sip;
+
+/// Something worth a line in the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A knock matched: `opened`, `renewed` or `refused`.
+    Knock(Box<KnockEvent>),
+    /// A door is shut.
+    Closed {
+        /// Whose.
+        source: String,
+        /// The knock that it counted against.
+        knock: String,
+        /// Why: `expired`, `revoked` or `flushed`.
+        why: &'static str,
+        /// The door.
+        door: Door,
+    },
+    /// Drops of one source in one interval.
+    Dropped {
+        /// Who and how many.
+        line: DropLine,
+        /// Over how long.
+        interval: Duration,
+        /// In monitor mode they were not.
+        would: bool,
+    },
+    /// The kernel dropped packets that nobody looked at.
+    Overload {
+        /// The queue.
+        queue: u16,
+        /// `kernel`: the queue was full; `socket`: the receive buffer was.
+        place: &'static str,
+        /// How many since the last event.
+        count: u64,
+    },
+    /// Events that were not written because the log could not keep up.
+    EventsLost(u64),
+}
+
+/// One knock of one packet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KnockEvent {
+    /// `opened`, `renewed` or `refused`.
+    pub event: &'static str,
+    /// The knock's name.
+    pub knock: String,
+    /// Who sent the packet.
+    pub source: IpAddr,
+    /// From which port.
+    pub source_port: u16,
+    /// To which port.
+    pub destination_port: u16,
+    /// `udp` or `tcp`.
+    pub transport: &'static str,
+    /// The SIP method, where it is a request.
+    pub method: Option<String>,
+    /// The From header field.
+    pub from: Option<String>,
+    /// The User-Agent header field.
+    pub user_agent: Option<String>,
+    /// The Call-ID header field.
+    pub call_id: Option<String>,
+    /// The door that it opened or renewed; for `refused`: what was full.
+    pub door: Result<Door, &'static str>,
+    /// The queue that the packet came through.
+    pub queue: u16,
+}
+
+impl Event {
+    /// The events that a decision about a packet makes: one for each knock that matched, and one for an earlier
+    /// door of the same source that had run out unnoticed.
+    pub fn of_knocks(gate: &Inspector, queue: u16, decision: &Decision, bytes: &[u8]) -> Vec<Self> {
+        let (Some(change), Ok(packet)) = (decision.change, Packet::parse(bytes)) else {
+            return Vec::new();
+        };
+        let mut events = Vec::new();
+        if let Change::Opened { ran_out: Some(door), .. } = change {
+            events.push(Self::expired(gate, Source::new(packet.source, gate.prefixes()), door));
+        }
+        for &knock in &decision.knocks {
+            events.extend(knock_event(gate, queue, knock, change, &packet).map(Box::new).map(Self::Knock));
+        }
+        events
+    }
+
+    /// A door that has run out.
+    pub fn expired(gate: &Inspector, source: Source, door: Door) -> Self {
+        Self::Closed {
+            source: source.display(gate.prefixes()).to_string(),
+            knock: gate.knocks().name(door.knock).to_owned(),
+            why: "expired",
+            door,
+        }
+    }
+
+    /// Writes the event to the log.
+    pub fn write(&self) {
+        match self {
+            Self::Knock(event) => event.write(),
+            Self::Closed { source, knock, why, door } => info!(
+                target: "sipknock::door",
+                event = "closed",
+                why,
+                knock,
+                src = source,
+                door_s = door.life.as_secs(),
+                expires_at = %door.expires,
+                "door closed"
+            ),
+            Self::Dropped { line, interval, would } => {
+                let source = line.source.map_or_else(|| "others".to_owned(), |address| address.to_string());
+                let reasons: Vec<_> =
+                    line.reasons.occurred().map(|(reason, count)| format!("{reason}:{count}")).collect();
+                info!(
+                    target: "sipknock::drop",
+                    event = "dropped",
+                    src = source,
+                    count = line.reasons.total(),
+                    reasons = reasons.join(" "),
+                    interval_s = interval.as_secs(),
+                    would = would.then_some(true),
+                    "packets dropped"
+                );
+            }
+            Self::Overload { queue, place, count } => {
+                let advice = match *place {
+                    "kernel" => {
+                        "packets came faster than they were decided: raise queue.max_len, or use more queues"
+                    }
+                    _ => "the socket's buffer was full: raise queue.receive_buffer",
+                };
+                warn!(target: "sipknock::daemon", event = "overload", queue, place, count, advice, "packets lost before inspection");
+            }
+            Self::EventsLost(count) => {
+                warn!(target: "sipknock::daemon", event = "overload", place = "log", count, "events not logged: the log is too slow");
+            }
+        }
+    }
+}
+
+impl KnockEvent {
+    fn write(&self) {
+        let door = self.door.ok();
+        let (method, from) = (self.method.as_deref(), self.from.as_deref());
+        let (user_agent, call_id) = (self.user_agent.as_deref(), self.call_id.as_deref());
+        let door_s = door.map(|door| door.life.as_secs());
+        let expires_at = door.map(|door| door.expires.to_string());
+        // A macro, since the level is part of an event's static description.
+        macro_rules! write_at {
+            ($level:ident, $message:literal) => {
+                $level!(
+                    target: "sipknock::knock",
+                    event = self.event,
+                    knock = self.knock,
+                    src = %self.source,
+                    sport = self.source_port,
+                    dport = self.destination_port,
+                    transport = self.transport,
+                    method,
+                    from,
+                    user_agent,
+                    call_id,
+                    door_s,
+                    expires_at,
+                    limit = self.door.err(),
+                    queue = self.queue,
+                    $message
+                )
+            };
+        }
+        match self.event {
+            "opened" => write_at!(info, "door opened"),
+            "renewed" => write_at!(info, "door renewed"),
+            _ => write_at!(warn, "knock refused"),
+        }
+    }
+}
+
+fn knock_event(
+    gate: &Inspector,
+    queue: u16,
+    knock: KnockId,
+    change: Change,
+    packet: &Packet,
+) -> Option<KnockEvent> {
+    let Body::Segment(segment) = packet.body else { return None };
+    let (event, door) = match change {
+        // The knock that the door counts against opened it; others in the same packet found it open.
+        Change::Opened { door, .. } if door.knock == knock => ("opened", Ok(door)),
+        Change::Opened { door, .. } | Change::Renewed(door) => ("renewed", Ok(door)),
+        Change::Refused(Limit::Table) => ("refused", Err("inspect.max_doors")),
+        Change::Refused(Limit::Knock(_)) => ("refused", Err("the knock's max_doors")),
+    };
+    let message = sip::Message::parse(segment.payload);
+    let secrets = gate.knocks().secret_ranges(segment.payload);
+    let printable = |part: &[u8]| printable(segment.payload, part, &secrets);
+    let header = |name| message.and_then(|message| message.header(name)).map(printable);
+    Some(KnockEvent {
+        event,
+        knock: gate.knocks().name(knock).to_owned(),
+        source: packet.source,
+        source_port: segment.flow.source_port,
+        destination_port: segment.flow.destination_port,
+        transport: segment.flow.transport.name(),
+        method: message.and_then(|message| message.method()).map(printable),
+        from: header("From"),
+        user_agent: header("User-Agent"),
+        call_id: header("Call-ID"),
+        door,
+        queue,
+    })
+}
+
+/// A part of a payload as text for a log: without secrets, without anything unprintable, and not too long.
+fn printable(payload: &[u8], part: &[u8], secrets: &[Range<usize>]) -> String {
+    let start = (part.as_ptr() as usize).saturating_sub(payload.as_ptr() as usize);
+    let mut text = String::new();
+    let mut plain = Vec::with_capacity(part.len());
+    let mut hidden = false;
+    for (at, &byte) in (start..).zip(part) {
+        let secret = secrets.iter().any(|range| range.contains(&at));
+        if !secret {
+            plain.push(byte);
+        } else if !hidden {
+            escape(&mut text, &plain);
+            text.push_str(HIDDEN);
+            plain.clear();
+        }
+        hidden = secret;
+    }
+    escape(&mut text, &plain);
+    if let Some((end, _)) = text.char_indices().nth(MAX_TEXT) {
+        text.truncate(end);
+        text.push('…');
+    }
+    text
+}
+
+/// UTF-8 stays readable, as names are; everything else, and whatever does not print or turns the line around,
+/// shows as its number.
+fn escape(out: &mut String, bytes: &[u8]) {
+    for chunk in bytes.utf8_chunks() {
+        for char in chunk.valid().chars() {
+            match char {
+                '"' | '\'' | '\\' => out.push(char),
+                _ => out.extend(char.escape_debug()),
+            }
+        }
+        for byte in chunk.invalid() {
+            // Writing to a string can't fail.
+            let _ = write!(out, "\\x{byte:02x}");
+        }
+    }
+}
+
+/// Stands in logs where a secret stood in the packet.
+const HIDDEN: &str = "[secret]";
+
+/// Characters of a header field that a log shows: enough to recognise a phone by.
+const MAX_TEXT: usize = 128;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,166 @@
+//! What makes a knock easy to guess, or makes it open for the wrong people.
+
+use super::Knock;
+use super::matcher::Matcher;
+
+/// Something about a knock that its owner should change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Weakness {
+    /// The knock's place in the config, from 0.
+    pub knock: usize,
+    /// What is weak about it, and what to do. Says nothing of the secret but its length and kind.
+    pub why: String,
+}
+
+/// The weaknesses of a set of knocks, in its order.
+pub fn of(knocks: &[Knock]) -> Vec<Weakness> {
+    let mut found = Vec::new();
+    for (index, knock) in knocks.iter().enumerate() {
+        let secret = knock.secret.expose();
+        let own = [length(secret), alphabet(secret), ordinary_text(knock)];
+        found.extend(own.into_iter().flatten().map(|why| Weakness { knock: index, why }));
+    }
+    found.extend(contained(knocks));
+    found.sort_by_key(|weakness| weakness.knock);
+    found
+}
+
+fn length(secret: &[u8]) -> Option<String> {
+    (secret.len() < MIN_LENGTH).then(|| {
+        let length = secret.len();
+        format!("{length} bytes are quickly guessed; take {MIN_LENGTH} or more ('sipknock keygen' makes a good one)")
+    })
+}
+
+fn alphabet(secret: &[u8]) -> Option<String> {
+    let mut distinct = secret.to_vec();
+    distinct.sort_unstable();
+    distinct.dedup();
+    if distinct.len() < MIN_DISTINCT {
+        return Some(format!("it is made of {} different bytes only; take a random one", distinct.len()));
+    }
+    let digits = secret.iter().all(u8::is_ascii_digit);
+    (digits && secret.len() < MIN_DIGITS).then(|| {
+        format!("{} digits look like an extension or a phone number, which scanners try; take {MIN_DIGITS} or letters too", secret.len())
+    })
+}
+
+/// Scanners and everybody else's phones send such text all day.
+fn ordinary_text(knock: &Knock) -> Option<String> {
+    let matcher = Matcher::new(std::iter::once((knock.secret.expose(), knock.ignore_case))).ok()?;
+    let (what, _) = ORDINARY.iter().find(|(_, text)| !matcher.occurring(text.as_bytes()).is_empty())?;
+    Some(format!("it occurs in {what}, so it opens the door to strangers; take a random one"))
+}
+
+/// Whoever sends the longer one sends the shorter one too.
+fn contained(knocks: &[Knock]) -> Vec<Weakness> {
+    let Ok(matcher) = Matcher::new(knocks.iter().map(|knock| (knock.secret.expose(), knock.ignore_case)))
+    else {
+        return Vec::new();
+    };
+    let mut found = Vec::new();
+    for (index, outer) in knocks.iter().enumerate() {
+        for inner in matcher.occurring(outer.secret.expose()).into_iter().map(super::KnockId::index) {
+            if inner != index {
+                let why = format!(
+                    "it stands inside the secret of knock {:?}, whose phones always knock with both",
+                    outer.name
+                );
+                found.push(Weakness { knock: inner, why });
+            }
+        }
+    }
+    found
+}
+
+/// Random letters of this number take years to guess at any rate a network has; fewer may take days.
+const MIN_LENGTH: usize = 10;
+
+/// Ten digits are a phone number, sixteen are not.
+const MIN_DIGITS: usize = 16;
+
+/// "aaaaaaaaaa" is long, too.
+const MIN_DISTINCT: usize = 5;
+
+/// Text that a gate sees from everybody, and where it comes from.
+const ORDINARY: [(&str, &str); 4] = [
+    (
+        "ordinary SIP text",
+        "REGISTER INVITE ACK BYE CANCEL OPTIONS SUBSCRIBE NOTIFY PUBLISH MESSAGE REFER INFO PRACK UPDATE \
+         sip:localhost SIP/2.0/UDP 127.0.0.1:5060;branch=z9hG4bK;rport;received= Max-Forwards: 70\r\n\
+         Via: From: To: Call-ID: CSeq: 1 REGISTER\r\nContact: <sip:100@192.168.1.100:5060;transport=udp>;expires=3600\r\n\
+         User-Agent: Allow-Events: presence, message-summary\r\nContent-Type: application/sdp\r\nContent-Length: 0\r\n\
+         Supported: replaces, timer, outbound, path, gruu\r\nAuthorization: Digest username=\"\", realm=\"asterisk\", \
+         nonce=\"\", uri=\"sip:\", response=\"\", algorithm=MD5\r\n+sip.instance=\"<urn:uuid:00000000-0000-0000-0000-000000000000>\"",
+    ),
+    (
+        "what SIP scanners send",
+        "friendly-scanner sipvicious sundayddr sipcli/v1.8 VaxSIPUserAgent/3.1 pplsip sip-scan sipsak sip:nm SIP OPTIONS \"sipvicious\"<sip:100@1.1.1.1>",
+    ),
+    (
+        "a list of factory settings",
+        "asterisk freepbx fusionpbx extension anonymous unknown admin password 1234567890 voicemail reception conference",
+    ),
+    (
+        "the User-Agent of every phone of its make",
+        "Yealink SIP-T46S Grandstream GXP2170 snomD785 PolycomVVX-VVX_411 Cisco-CP8841 Linphone baresip Zoiper MicroSIP Asterisk PBX FPBX-16",
+    ),
+];
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::knock::Secret;
+
+    fn knock(name: &str, secret: &str) -> Knock {
+        Knock {
+            name: name.into(),
+            secret: Secret::new(secret.as_bytes()).unwrap(),
+            ignore_case: false,
+            methods: Vec::new(),
+            sources: None,
+            door: Duration::from_secs(4000),
+            max_doors: None,
+        }
+    }
+
+    #[test]
+    fn each_weakness() {
+        for (secret, expected) in [
+            ("gjdmtwapgjdtmwagptjd", None),
+            ("urn:uuid:9d1f2b60-4e0b-4c6b-8f1e-0f4c2f1a7e55", None),
+            ("3f9a81", Some("6 bytes are quickly guessed")),
+            ("4930123456", Some("10 digits look like")),
+            ("4930123456784930", None),
+            ("abababababababab", Some("2 different bytes")),
+            ("User-Agent", Some("ordinary SIP text")),
+            ("branch=z9hG4bK", Some("ordinary SIP text")),
+            ("friendly-scanner", Some("what SIP scanners send")),
+            ("Grandstream", Some("every phone of its make")),
+        ] {
+            let weak = of(&[knock("a", secret)]);
+            match expected {
+                None => assert_eq!(weak, [], "{secret}"),
+                Some(expected) => {
+                    assert!(weak.iter().any(|weak| weak.why.contains(expected)), "{secret}: {weak:?}")
+                }
+            }
+            assert!(weak.iter().all(|weak| !weak.why.contains(secret)));
+        }
+    }
+
+    #[test]
+    fn a_secret_inside_another() {
+        let knocks = [
+            knock("outer", "xx-gjdmtwapgjdtmw-yy"),
+            knock("inner", "gjdmtwapgjdtmw"),
+            knock("other", "zqkvbnwrtyplkj"),
+        ];
+        let weak = of(&knocks);
+        assert_eq!(weak.len(), 1, "{weak:?}");
+        assert_eq!(weak[0].knock, 1);
+        assert!(weak[0].why.contains("\"outer\""));
+    }
+}

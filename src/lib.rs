@@ -1,0 +1,39 @@
+//! A door-keeper for SIP: opens the port to phones that carry a secret, and to nobody else.
+//!
+//! The modules, in the order in which a packet meets them:
+//!
+//! - [`queue`] takes it out of the kernel's NFQUEUE, [`replay`] out of a capture;
+//! - [`inspect`] decides it: [`packet`] reads its headers, [`knock`] finds the secrets in it, asking [`sip`] only on
+//!   a hit, and [`door`] keeps who may pass until when; [`net`] says what a source is. The outcome is a
+//!   [`verdict`] with its reason;
+//! - the queue carries the verdict back, and then [`event`] and [`drops`] tell what happened, through [`log`].
+//!
+//! That much in the middle, `inspect` and what it names, is the core: it takes bytes and a [`time`] and returns a
+//! value. It does no input or output, starts no threads, logs nothing and never asks for the time. The same core
+//! serves the live queue, captures, tests, fuzzers and benches.
+//!
+//! Around it: [`config`] turns what was typed into what is ready to use, [`firewall`] keeps the rules that fill the
+//! queue, [`daemon`] wires a running gate together, with its [`clock`]. On top, [`cli`] defines the words and
+//! [`commands`] carries them out.
+
+pub mod cli;
+pub mod clock;
+pub mod commands;
+pub mod config;
+pub mod daemon;
+pub mod door;
+pub mod drops;
+pub mod event;
+pub mod firewall;
+pub mod inspect;
+pub mod knock;
+pub mod log;
+pub mod net;
+pub mod packet;
+pub mod queue;
+pub mod replay;
+pub mod sip;
+#[cfg(test)]
+mod testing;
+pub mod time;
+pub mod verdict;

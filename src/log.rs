@@ -1,0 +1,45 @@
+//! Where log events go, and in which form.
+
+use std::io::{self, IsTerminal};
+
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{Registry, fmt};
+
+/// The form of the log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// Lines for people, on stderr.
+    #[default]
+    Text,
+    /// An object per line, on stderr, with the event's fields at its top level.
+    Json,
+    /// Structured, to systemd's journal.
+    Journald,
+}
+
+/// Starts logging. `verbosity` adds detail: 0 is what the guide describes, 1 debug, 2 trace.
+///
+/// # Errors
+/// Where the journal can't be reached.
+pub fn start(format: Format, verbosity: u8) -> io::Result<()> {
+    let level = match verbosity {
+        0 => LevelFilter::INFO,
+        1 => LevelFilter::DEBUG,
+        _ => LevelFilter::TRACE,
+    };
+    let registry = Registry::default().with(level);
+    let started = match format {
+        Format::Text => {
+            let colours = io::stderr().is_terminal();
+            registry.with(fmt::layer().with_writer(io::stderr).with_ansi(colours)).try_init()
+        }
+        Format::Json => {
+            registry.with(fmt::layer().json().flatten_event(true).with_writer(io::stderr)).try_init()
+        }
+        Format::Journald => registry.with(tracing_journald::layer()?.with_field_prefix(None)).try_init(),
+    };
+    // Only a second start in one process fails; the first one's choice then stands.
+    started.or(Ok(()))
+}

@@ -1,0 +1,172 @@
+//! Sets of networks, and source addresses cut to a prefix.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv6Addr};
+
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+
+/// A set of networks that answers in logarithmic time, for a trusted list of any length.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NetSet {
+    /// First and last address of each range, sorted, disjoint.
+    ranges: Vec<(u128, u128)>,
+}
+
+impl NetSet {
+    /// The union of networks; host bits are ignored.
+    pub fn new<'a>(nets: impl IntoIterator<Item = &'a IpNet>) -> Self {
+        let mut sorted: Vec<_> =
+            nets.into_iter().map(|net| (number(net.network()), number(net.broadcast()))).collect();
+        sorted.sort_unstable();
+        let mut ranges: Vec<(u128, u128)> = Vec::with_capacity(sorted.len());
+        for (first, last) in sorted {
+            match ranges.last_mut() {
+                Some(previous) if first <= previous.1 => previous.1 = previous.1.max(last),
+                _ => ranges.push((first, last)),
+            }
+        }
+        Self { ranges }
+    }
+
+    /// Whether an address is in one of the networks.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        if self.ranges.is_empty() {
+            return false;
+        }
+        let address = number(address);
+        let following = self.ranges.partition_point(|&(first, _)| first <= address);
+        let candidate = following.checked_sub(1).and_then(|index| self.ranges.get(index));
+        candidate.is_some_and(|&(_, last)| address <= last)
+    }
+}
+
+/// How many leading bits of an address make a source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Prefixes {
+    /// For IPv4, 0 to 32.
+    pub v4: u8,
+    /// For IPv6, 0 to 128.
+    pub v6: u8,
+}
+
+impl Default for Prefixes {
+    /// An IPv4 address stands for itself; an IPv6 host picks its addresses from a /64 as it likes (RFC 8981).
+    fn default() -> Self {
+        Self { v4: 32, v6: 64 }
+    }
+}
+
+/// A source: a client's address, cut to its prefix. Doors belong to sources.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Source(u128);
+
+impl Source {
+    /// The source that an address belongs to.
+    pub fn new(address: IpAddr, prefixes: Prefixes) -> Self {
+        let unused = match address.to_canonical() {
+            IpAddr::V4(_) => 32u32.saturating_sub(prefixes.v4.into()),
+            IpAddr::V6(_) => 128u32.saturating_sub(prefixes.v6.into()),
+        };
+        let mask = u128::MAX.checked_shl(unused).unwrap_or(0);
+        Self(number(address) & mask)
+    }
+
+    /// The network, as people write it.
+    pub fn network(self, prefixes: Prefixes) -> IpNet {
+        match Ipv6Addr::from(self.0).to_canonical() {
+            IpAddr::V4(address) => Ipv4Net::new(address, prefixes.v4.min(32)).map(IpNet::V4),
+            IpAddr::V6(address) => Ipv6Net::new(address, prefixes.v6.min(128)).map(IpNet::V6),
+        }
+        .unwrap_or_default()
+    }
+
+    /// Written as an address where the prefix is the whole address, else as a network.
+    pub fn display(self, prefixes: Prefixes) -> impl fmt::Display {
+        let net = self.network(prefixes);
+        SourceName(net)
+    }
+}
+
+struct SourceName(IpNet);
+
+impl fmt::Display for SourceName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.prefix_len() == self.0.max_prefix_len() {
+            write!(f, "{}", self.0.addr())
+        } else {
+            write!(f, "{}", self.0)
+        }
+    }
+}
+
+/// One number space for both families: IPv4 stands at its IPv4-mapped place (RFC 4291, 2.5.5.2).
+fn number(address: IpAddr) -> u128 {
+    match address {
+        IpAddr::V4(address) => u128::from(address.to_ipv6_mapped()),
+        IpAddr::V6(address) => u128::from(address),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn membership() {
+        let nets: Vec<IpNet> =
+            ["10.10.1.0/24", "10.10.1.128/25", "192.0.2.7/32", "2001:db8:1::/48", "10.10.2.0/24"]
+                .iter()
+                .map(|net| net.parse().unwrap())
+                .collect();
+        let set = NetSet::new(&nets);
+        for (address, inside) in [
+            ("10.10.0.255", false),
+            ("10.10.1.0", true),
+            ("10.10.1.255", true),
+            ("10.10.2.255", true),
+            ("10.10.3.0", false),
+            ("192.0.2.6", false),
+            ("192.0.2.7", true),
+            ("192.0.2.8", false),
+            ("2001:db8::ffff", false),
+            ("2001:db8:1::", true),
+            ("2001:db8:1:ffff::1", true),
+            ("2001:db8:2::", false),
+            ("::ffff:10.10.1.5", true),
+            ("::", false),
+            ("ffff::", false),
+        ] {
+            assert_eq!(set.contains(ip(address)), inside, "{address}");
+        }
+        assert!(!NetSet::default().contains(ip("10.0.0.1")));
+    }
+
+    #[test]
+    fn everything_is_in_a_net_of_length_zero_of_its_own_family_only() {
+        let v4 = NetSet::new(&["0.0.0.0/0".parse().unwrap()]);
+        assert!(v4.contains(ip("203.0.113.9")));
+        assert!(!v4.contains(ip("2001:db8::1")));
+        let v6 = NetSet::new(&["::/0".parse().unwrap()]);
+        assert!(v6.contains(ip("2001:db8::1")));
+    }
+
+    #[test]
+    fn sources_are_cut_to_their_prefix() {
+        for (v4, v6, address, shown) in [
+            (32, 64, "203.0.113.7", "203.0.113.7"),
+            (24, 64, "203.0.113.7", "203.0.113.0/24"),
+            (0, 64, "203.0.113.7", "0.0.0.0/0"),
+            (32, 64, "2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+            (32, 128, "2001:db8:1:2:3:4:5:6", "2001:db8:1:2:3:4:5:6"),
+            (32, 0, "2001:db8:1:2:3:4:5:6", "::/0"),
+            (32, 64, "::ffff:203.0.113.7", "203.0.113.7"),
+        ] {
+            let prefixes = Prefixes { v4, v6 };
+            assert_eq!(Source::new(ip(address), prefixes).display(prefixes).to_string(), shown);
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! The default backend: a netlink socket of our own.
+//!
+//! System calls are what a queue costs, so one takes up to [`SLOTS`] packets and one carries all their verdicts. A
+//! run of equal verdicts is one message: packets come in the order of their ids and a batch is answered whole, so
+//! nothing older than its last packet is ever held back, and "all up to this id" means exactly the run.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::io::Errno;
+use rustix::net::netlink::{self, SocketAddrNetlink};
+use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType};
+
+use super::message::{self, Message, Messages};
+use super::sys::{self, MAX_BATCH};
+use super::{Binding, Counters, Options, Queue, QueueError, Waker, kernel, size_receive_buffer, wait};
+use crate::verdict::Verdict;
+
+/// A queue bound on a socket of its own.
+#[derive(Debug)]
+pub struct BatchedQueue {
+    socket: OwnedFd,
+    waker: Waker,
+    binding: Binding,
+    exit_open: bool,
+    /// [`SLOTS`] receive buffers of [`STRIDE`] bytes, used again for each batch.
+    slots: Box<[u8]>,
+    batch: Vec<Waiting>,
+    /// The verdict messages of a batch.
+    answers: Vec<u8>,
+    counters: Counters,
+}
+
+/// A packet of the current batch: where it lies in the slots, and what the kernel calls it.
+#[derive(Clone, Copy, Debug)]
+struct Waiting {
+    id: u32,
+    start: usize,
+    len: usize,
+}
+
+impl BatchedQueue {
+    /// Binds a queue with all its settings in one message.
+    ///
+    /// # Errors
+    /// Where the kernel refuses; the error says why and what to do.
+    pub fn open(options: &Options, waker: &Waker) -> Result<Self, QueueError> {
+        let (socket, port_id) = open_socket().map_err(kernel::explain_socket)?;
+        sys::ignore_overruns(socket.as_fd())
+            .map_err(|error| QueueError::io("set NETLINK_NO_ENOBUFS", error))?;
+        let receive_buffer = size_receive_buffer(&socket, options.receive_buffer)?;
+        let mut queue = Self {
+            socket,
+            waker: waker.clone(),
+            binding: Binding { queue: options.queue, port_id, receive_buffer },
+            exit_open: options.exit_open,
+            slots: vec![0; SLOTS * STRIDE].into_boxed_slice(),
+            batch: Vec::with_capacity(SLOTS),
+            answers: Vec::new(),
+            counters: Counters::default(),
+        };
+        message::bind(&mut queue.answers, options.queue, BIND_SEQUENCE, options.setup());
+        queue.send()?;
+        queue.confirm(options.queue)?;
+        Ok(queue)
+    }
+
+    /// Reads the kernel's answer to the set-up. Packets may arrive with it, and become the first batch.
+    fn confirm(&mut self, number: u16) -> Result<(), QueueError> {
+        loop {
+            match self.fill() {
+                Ok(Some(0)) => return Ok(()),
+                Ok(Some(errno)) => {
+                    let error = io::Error::from_raw_os_error(errno);
+                    return Err(kernel::explain(number, self.binding.port_id, error));
+                }
+                Ok(None) => {}
+                // The kernel answers within sendmsg(2), so there is something to read by now.
+                Err(error) => return Err(QueueError::io("receive the kernel's answer", error)),
+            }
+        }
+    }
+
+    /// Appends what the socket has to the batch; the answer to the set-up, if it was among that.
+    fn fill(&mut self) -> io::Result<Option<i32>> {
+        let mut lengths = [0; MAX_BATCH];
+        let received = sys::receive_batch(self.socket.as_fd(), &mut self.slots, STRIDE, &mut lengths)?;
+        let mut confirmed = None;
+        for (slot, length) in lengths.into_iter().enumerate().take(received) {
+            let start = slot * STRIDE;
+            let datagram = self.slots.get(start..start + length.min(STRIDE)).unwrap_or_default();
+            for message in Messages::new(datagram) {
+                match message {
+                    Ok(Message::Packet(packet)) => self.batch.push(Waiting {
+                        id: packet.id,
+                        start: start + offset(datagram, packet.payload),
+                        len: packet.payload.len(),
+                    }),
+                    Ok(Message::Answer { sequence: BIND_SEQUENCE, errno }) => confirmed = Some(errno),
+                    Ok(Message::Answer { errno: 0, .. } | Message::Other) => {}
+                    Ok(Message::Answer { .. }) => self.counters.stale += 1,
+                    Err(_) => self.counters.unreadable += 1,
+                }
+            }
+        }
+        Ok(confirmed)
+    }
+
+    /// Sends what is in `answers`, and empties it.
+    fn send(&mut self) -> Result<(), QueueError> {
+        loop {
+            match rustix::net::send(&self.socket, &self.answers, SendFlags::empty()) {
+                Ok(_) => break,
+                // Nothing was taken yet: netlink hands a datagram over whole.
+                Err(Errno::INTR | Errno::AGAIN | Errno::NOBUFS | Errno::NOMEM) => std::thread::yield_now(),
+                Err(error) => return Err(QueueError::io("send to the kernel", error)),
+            }
+        }
+        self.answers.clear();
+        Ok(())
+    }
+}
+
+impl Queue for BatchedQueue {
+    fn receive(&mut self) -> Result<usize, QueueError> {
+        // What came along with the set-up's answer is a batch already.
+        while self.batch.is_empty() {
+            match self.fill() {
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    if !wait(self.socket.as_fd(), &self.waker)? {
+                        return Ok(0);
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(QueueError::io("receive packets", error)),
+            }
+        }
+        Ok(self.batch.len())
+    }
+
+    fn packet(&self, index: usize) -> &[u8] {
+        let packet =
+            self.batch.get(index).and_then(|packet| self.slots.get(packet.start..packet.start + packet.len));
+        packet.unwrap_or_default()
+    }
+
+    fn answer(&mut self, verdicts: &[Verdict]) -> Result<(), QueueError> {
+        if verdicts.len() != self.batch.len() {
+            return Err(QueueError::Count { verdicts: verdicts.len(), packets: self.batch.len() });
+        }
+        let mut answered = self.batch.iter().zip(verdicts).peekable();
+        let mut run = 0;
+        while let Some((packet, &verdict)) = answered.next() {
+            run += 1;
+            if answered.peek().is_some_and(|&(_, &next)| next == verdict) {
+                continue;
+            }
+            match run {
+                1 => message::verdict(&mut self.answers, self.binding.queue, packet.id, verdict),
+                _ => message::verdict_up_to(&mut self.answers, self.binding.queue, packet.id, verdict),
+            }
+            run = 0;
+        }
+        self.batch.clear();
+        if self.answers.is_empty() { Ok(()) } else { self.send() }
+    }
+
+    fn shut(&mut self) -> Result<(), QueueError> {
+        message::shut(&mut self.answers, self.binding.queue, 0, self.exit_open);
+        self.send()
+    }
+
+    fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    fn binding(&self) -> Binding {
+        self.binding
+    }
+}
+
+/// A netfilter netlink socket and the port id that the kernel gave it.
+fn open_socket() -> io::Result<(OwnedFd, u32)> {
+    let flags = SocketFlags::CLOEXEC;
+    let socket =
+        rustix::net::socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, Some(netlink::NETFILTER))?;
+    rustix::net::bind(&socket, &SocketAddrNetlink::new(0, 0))?;
+    let address = SocketAddrNetlink::try_from(rustix::net::getsockname(&socket)?)?;
+    Ok((socket, address.pid()))
+}
+
+/// Where a part begins in the whole it is a slice of.
+fn offset(whole: &[u8], part: &[u8]) -> usize {
+    (part.as_ptr() as usize).saturating_sub(whole.as_ptr() as usize)
+}
+
+/// Packets per system call. Of the saving over single packets 32 have nearly all; more only adds to the time that
+/// the first packet of a batch waits for the last.
+const SLOTS: usize = 32;
+
+/// Room for a packet of 64 KiB with its netlink headers and attributes; and an odd number of cache lines more, so
+/// that the beginnings of all slots don't compete for the same lines of the cache.
+const STRIDE: usize = 65_536 + 1024 + 13 * 64;
+
+/// Marks the answer to the set-up among others.
+const BIND_SEQUENCE: u32 = 1;

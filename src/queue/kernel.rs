@@ -1,0 +1,165 @@
+//! What the kernel tells about its queues in /proc, and what its refusals mean.
+
+use std::fs;
+use std::io;
+
+use super::QueueError;
+
+/// A line of /proc/net/netfilter/nfnetlink_queue (`seq_show` in net/netfilter/nfnetlink_queue.c).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct QueueRow {
+    /// The queue's number.
+    pub queue: u16,
+    /// The netlink port id of the socket that listens.
+    pub port_id: u32,
+    /// Packets that wait for a verdict.
+    pub waiting: u64,
+    /// Packets dropped because the queue was full.
+    pub queue_dropped: u64,
+    /// Packets dropped because the socket's receive buffer was full.
+    pub user_dropped: u64,
+    /// The id of the last packet queued: how many there were since the queue was bound.
+    pub sequence: u64,
+}
+
+/// The queues of this thread's network namespace. Empty where the kernel has no such file.
+pub fn queues() -> Vec<QueueRow> {
+    fs::read_to_string(QUEUES).map(|text| text.lines().filter_map(parse_row).collect()).unwrap_or_default()
+}
+
+/// One queue of this thread's network namespace.
+pub fn queue(number: u16) -> Option<QueueRow> {
+    queues().into_iter().find(|row| row.queue == number)
+}
+
+/// What it means that the kernel answers a set-up message with an error.
+pub(super) fn explain(queue_number: u16, own_port_id: u32, error: io::Error) -> QueueError {
+    use rustix::io::Errno;
+    match Errno::from_io_error(&error) {
+        Some(Errno::PERM | Errno::BUSY) => match queue(queue_number) {
+            Some(row) if row.port_id != own_port_id => QueueError::Taken {
+                queue: queue_number,
+                port_id: row.port_id,
+                owner: owner(row.port_id)
+                    .unwrap_or_else(|| "a process that can't be seen from here".to_owned()),
+            },
+            _ => QueueError::NotPermitted { queue: queue_number },
+        },
+        Some(Errno::NETDOWN) => QueueError::NetworkDown { queue: queue_number },
+        // nfnetlink_rcv_msg (net/netfilter/nfnetlink.c) answers EINVAL where no subsystem is registered.
+        Some(Errno::INVAL | Errno::OPNOTSUPP) if fs::metadata(QUEUES).is_err() => {
+            QueueError::Unsupported { detail: error }
+        }
+        _ => QueueError::Refused { queue: queue_number, error },
+    }
+}
+
+/// What it means that no netlink socket can be had.
+pub(super) fn explain_socket(error: io::Error) -> QueueError {
+    use rustix::io::Errno;
+    match Errno::from_io_error(&error) {
+        Some(Errno::PROTONOSUPPORT | Errno::AFNOSUPPORT) => QueueError::Unsupported { detail: error },
+        _ => QueueError::Io { what: "open a netlink socket", error },
+    }
+}
+
+fn parse_row(line: &str) -> Option<QueueRow> {
+    let mut columns = line.split_ascii_whitespace();
+    let mut number = || columns.next()?.parse::<u64>().ok();
+    let (queue, port_id, waiting) = (number()?, number()?, number()?);
+    let (_copy_mode, _copy_range) = (number()?, number()?);
+    Some(QueueRow {
+        queue: queue.try_into().ok()?,
+        // Printed as a signed number by some kernels; it is an unsigned one.
+        port_id: port_id.try_into().ok()?,
+        waiting,
+        queue_dropped: number()?,
+        user_dropped: number()?,
+        sequence: number()?,
+    })
+}
+
+/// The process that has a netlink socket with this port id: /proc/net/netlink tells the socket's inode, the
+/// processes' descriptors who has it open.
+fn owner(port_id: u32) -> Option<String> {
+    let table = fs::read_to_string("/proc/thread-self/net/netlink").ok()?;
+    let inode = table.lines().find_map(|line| netlink_inode(line, port_id))?;
+    let socket = format!("socket:[{inode}]");
+    let processes = fs::read_dir("/proc").ok()?.flatten();
+    let pids = processes.filter_map(|entry| entry.file_name().into_string().ok()?.parse::<u32>().ok());
+    let pid = pids.into_iter().find(|pid| {
+        let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+        descriptors
+            .into_iter()
+            .any(|entry| fs::read_link(entry.path()).is_ok_and(|link| link.as_os_str() == socket.as_str()))
+    })?;
+    let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+    Some(format!("process {pid}, {}", name.trim().escape_debug()))
+}
+
+/// The inode in a line of /proc/net/netlink (`netlink_native_seq_show` in net/netlink/af_netlink.c), where it is
+/// a netfilter socket with this port id.
+fn netlink_inode(line: &str, port_id: u32) -> Option<u64> {
+    let columns: Vec<_> = line.split_ascii_whitespace().collect();
+    let &[_sk, protocol, port, _groups, _rmem, _wmem, _dump, _locks, _drops, inode] = columns.as_slice()
+    else {
+        return None;
+    };
+    let wanted = protocol == NETLINK_NETFILTER && port.parse() == Ok(port_id);
+    wanted.then(|| inode.parse().ok()).flatten()
+}
+
+/// Of the thread, not of the process: its main thread may be in another network namespace.
+const QUEUES: &str = "/proc/thread-self/net/netfilter/nfnetlink_queue";
+const NETLINK_NETFILTER: &str = "12";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows() {
+        let row = QueueRow {
+            queue: 3,
+            port_id: 4_294_962_000,
+            waiting: 5,
+            queue_dropped: 6,
+            user_dropped: 7,
+            sequence: 8,
+        };
+        for (line, expected) in [
+            ("    3 4294962000     5 2 65531     6     7        8  1", Some(row)),
+            ("    3 4294962000     5 2 65531     6     7", None),
+            ("70000 1 0 2 65531 0 0 0 1", None),
+            ("", None),
+            ("queue one", None),
+        ] {
+            assert_eq!(parse_row(line), expected, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn netlink_sockets() {
+        let line = "0000000000000000 12  4242       00000000 0        0        0     2        0        31337";
+        assert_eq!(netlink_inode(line, 4242), Some(31337));
+        assert_eq!(netlink_inode(line, 4243), None);
+        assert_eq!(netlink_inode(&line.replacen("12 ", "4  ", 1), 4242), None);
+        assert_eq!(
+            netlink_inode(
+                "sk               Eth Pid        Groups   Rmem     Wmem     Dump  Locks    Drops    Inode",
+                0
+            ),
+            None
+        );
+    }
+
+    #[test]
+    fn refusals_say_what_to_do() {
+        let error = |errno: rustix::io::Errno| explain(65535, 1, errno.into()).to_string();
+        assert!(error(rustix::io::Errno::PERM).contains("needs CAP_NET_ADMIN"));
+        assert!(error(rustix::io::Errno::NETDOWN).contains("went down"));
+        assert!(error(rustix::io::Errno::NOMEM).starts_with("queue 65535 can't be bound"));
+        let unsupported = explain_socket(rustix::io::Errno::PROTONOSUPPORT.into()).to_string();
+        assert!(unsupported.contains("modprobe nfnetlink_queue"), "{unsupported}");
+    }
+}

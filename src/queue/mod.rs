@@ -1,0 +1,264 @@
+//! The kernel's packet queues, NFQUEUE.
+//!
+//! A [`Queue`] hands over packets in batches and takes one verdict for each. Two backends do so:
+//! - [`batched`], the default: a netlink socket of our own, many packets and many verdicts per system call;
+//! - [`nfq`], on the nfq crate: one packet per call, for comparison, and where the other should fail.
+//!
+//! [`message`] is the language both speak to the kernel, [`kernel`] what /proc tells about queues.
+
+pub mod batched;
+pub mod kernel;
+pub mod message;
+pub mod nfq;
+mod sys;
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rustix::event::{EventfdFlags, PollFd, PollFlags};
+
+use crate::verdict::Verdict;
+use message::Setup;
+
+/// What a packet queue does. Batches are answered in the order in which they came, each whole: that is what
+/// makes "exactly one verdict for each packet" a matter of this trait and not of its users.
+pub trait Queue: Send {
+    /// Waits for packets, and returns how many are in the new batch: 0 only after the [`Waker`] rang.
+    ///
+    /// # Errors
+    /// Where the socket fails for good. What the last batch held is then lost to the kernel's own end: the queue
+    /// must be dropped, upon which the kernel drops what waits.
+    fn receive(&mut self) -> Result<usize, QueueError>;
+
+    /// A packet of the current batch, from its IP header on. Empty for an index that is not in the batch.
+    fn packet(&self, index: usize) -> &[u8];
+
+    /// Answers the whole current batch, one verdict for each packet, in order.
+    ///
+    /// # Errors
+    /// Where the kernel does not take the verdicts, or their number is not that of the packets.
+    fn answer(&mut self, verdicts: &[Verdict]) -> Result<(), QueueError>;
+
+    /// Closes the queue to newcomers, which from now on find what `on_exit` promises. What waits is still to be
+    /// received and answered; after that [`Queue::receive`] returns 0.
+    ///
+    /// # Errors
+    /// Where the kernel does not take the message.
+    fn shut(&mut self) -> Result<(), QueueError>;
+
+    /// What happened to messages, beside packets and verdicts.
+    fn counters(&self) -> Counters;
+
+    /// What the kernel granted and calls it.
+    fn binding(&self) -> Binding;
+}
+
+/// What a backend counts beside packets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Verdicts that came too late (`ENOENT`): the kernel had dropped the packet by itself, as it does when its
+    /// interface goes away.
+    pub stale: u64,
+    /// Messages that could not be read, so that no verdict could be given.
+    pub unreadable: u64,
+}
+
+/// What a bound queue is to the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Binding {
+    /// The queue's number.
+    pub queue: u16,
+    /// The netlink port id that /proc/net/netfilter/nfnetlink_queue lists for it.
+    pub port_id: u32,
+    /// The receive buffer that the socket has, in bytes, in the measure in which it was asked for.
+    pub receive_buffer: usize,
+}
+
+/// How to bind a queue.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The queue's number.
+    pub queue: u16,
+    /// Packets that may wait for a verdict.
+    pub max_len: u32,
+    /// The receive buffer to ask for, in bytes.
+    pub receive_buffer: usize,
+    /// Whether packets that find the queue full are accepted unchecked.
+    pub overload_open: bool,
+    /// Whether packets are accepted unchecked while the queue is being left.
+    pub exit_open: bool,
+}
+
+impl Options {
+    fn setup(&self) -> Setup {
+        Setup { copy_range: COPY_RANGE, max_len: self.max_len, fail_open: self.overload_open }
+    }
+}
+
+/// Which implementation of [`Queue`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Backend {
+    /// [`batched`].
+    #[default]
+    Batched,
+    /// [`nfq`].
+    Nfq,
+}
+
+impl Backend {
+    /// As in the config.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Batched => "batched",
+            Self::Nfq => "nfq",
+        }
+    }
+
+    /// Binds a queue.
+    ///
+    /// # Errors
+    /// Where the kernel refuses; the error says why and what to do.
+    pub fn open(self, options: &Options, waker: &Waker) -> Result<Box<dyn Queue>, QueueError> {
+        Ok(match self {
+            Self::Batched => Box::new(batched::BatchedQueue::open(options, waker)?),
+            Self::Nfq => Box::new(nfq::NfqQueue::open(options, waker)?),
+        })
+    }
+}
+
+/// Ends the waiting of queues, once and for all of them.
+#[derive(Clone, Debug)]
+pub struct Waker {
+    descriptor: Arc<OwnedFd>,
+    rung: Arc<AtomicBool>,
+}
+
+impl Waker {
+    /// A waker that has not rung.
+    ///
+    /// # Errors
+    /// As eventfd(2).
+    pub fn new() -> Result<Self, QueueError> {
+        let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
+        let descriptor =
+            rustix::event::eventfd(0, flags).map_err(|error| QueueError::io("eventfd", error))?;
+        Ok(Self { descriptor: Arc::new(descriptor), rung: Arc::default() })
+    }
+
+    /// Rings: from now on [`Queue::receive`] does not wait.
+    ///
+    /// # Errors
+    /// As write(2).
+    pub fn ring(&self) -> Result<(), QueueError> {
+        self.rung.store(true, Ordering::Relaxed);
+        let written = rustix::io::write(&self.descriptor, &1u64.to_ne_bytes());
+        written.map(|_| ()).map_err(|error| QueueError::io("write to eventfd", error))
+    }
+
+    /// Whether it rang.
+    pub fn has_rung(&self) -> bool {
+        self.rung.load(Ordering::Relaxed)
+    }
+}
+
+/// Waits until the socket has something; `false` when the waker rang instead.
+fn wait(socket: BorrowedFd<'_>, waker: &Waker) -> Result<bool, QueueError> {
+    let mut descriptors =
+        [PollFd::from_borrowed_fd(socket, PollFlags::IN), PollFd::new(&waker.descriptor, PollFlags::IN)];
+    loop {
+        match rustix::event::poll(&mut descriptors, None) {
+            Ok(_) => return Ok(!descriptors.first().is_some_and(|socket| socket.revents().is_empty())),
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(QueueError::io("poll", error)),
+        }
+    }
+}
+
+/// Asks for a receive buffer, past the system's limit where the process may, and returns what the socket has.
+fn size_receive_buffer(socket: impl AsFd, wanted: usize) -> Result<usize, QueueError> {
+    let socket = socket.as_fd();
+    rustix::net::sockopt::set_socket_recv_buffer_size_force(socket, wanted)
+        .or_else(|_| rustix::net::sockopt::set_socket_recv_buffer_size(socket, wanted))
+        .and_then(|()| rustix::net::sockopt::socket_recv_buffer_size(socket))
+        // socket(7): the kernel doubles the value on setting, for its own bookkeeping, and returns the double.
+        .map(|doubled| doubled / 2)
+        .map_err(|error| QueueError::io("set the receive buffer", error))
+}
+
+/// Why a queue can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum QueueError {
+    /// Another socket has it.
+    #[error(
+        "queue {queue} is taken by port id {port_id} ({owner}): stop that program, or give this one another number \
+         with --queue (and the firewall the same)"
+    )]
+    Taken {
+        /// The queue.
+        queue: u16,
+        /// The other's netlink port id.
+        port_id: u32,
+        /// Its process, as far as /proc tells.
+        owner: String,
+    },
+    /// The kernel wants a capability.
+    #[error(
+        "queue {queue} needs CAP_NET_ADMIN: run as root, or give the program that capability (setcap cap_net_admin+ep)"
+    )]
+    NotPermitted {
+        /// The queue.
+        queue: u16,
+    },
+    /// The kernel can't queue packets.
+    #[error(
+        "this kernel has no nfnetlink_queue ({detail}): load it with 'modprobe nfnetlink_queue' (on OpenWrt: \
+         install kmod-nfnetlink-queue), or use a kernel with CONFIG_NETFILTER_NETLINK_QUEUE"
+    )]
+    Unsupported {
+        /// What the kernel answered.
+        detail: io::Error,
+    },
+    /// The network under the socket went away.
+    #[error(
+        "queue {queue}: the network namespace or its interfaces went down (ENETDOWN); start again when they are up"
+    )]
+    NetworkDown {
+        /// The queue.
+        queue: u16,
+    },
+    /// The kernel answered something unexpected to the set-up.
+    #[error("queue {queue} can't be bound: {error}")]
+    Refused {
+        /// The queue.
+        queue: u16,
+        /// The kernel's answer.
+        error: io::Error,
+    },
+    /// A system call failed.
+    #[error("{what}: {error}")]
+    Io {
+        /// What was being done.
+        what: &'static str,
+        /// Why it failed.
+        error: io::Error,
+    },
+    /// A batch was answered with another number of verdicts than it has packets.
+    #[error("{verdicts} verdicts for a batch of {packets} packets")]
+    Count {
+        /// How many verdicts were given.
+        verdicts: usize,
+        /// How many packets wait.
+        packets: usize,
+    },
+}
+
+impl QueueError {
+    fn io(what: &'static str, error: impl Into<io::Error>) -> Self {
+        Self::Io { what, error: error.into() }
+    }
+}
+
+/// Whole packets: an INPUT hook hands over reassembled datagrams of up to 64 KiB, and a knock may stand at the end.
+const COPY_RANGE: u32 = 0xffff;

@@ -1,0 +1,177 @@
+//! The other backend, on the nfq crate: one packet per system call, for comparison and as an alternative.
+//!
+//! The crate keeps its socket to itself, and what it offers for setting up has gaps (nfq 0.2.5): every `set_*`
+//! throws away packets that arrive before its acknowledgement and leaves them waiting for good, and the receive
+//! buffer can't be sized at all. So its socket is found among this process's descriptors, and the set-up goes
+//! through [`super::message`] as with the other backend; receiving and verdicts are the crate's.
+
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd, RawFd};
+use std::sync::{Mutex, PoisonError};
+
+use nfq::Verdict as NfqVerdict;
+use rustix::net::netlink::{self, SocketAddrNetlink};
+use rustix::net::{AddressFamily, SendFlags};
+
+use super::{
+    Binding, Counters, Options, Queue, QueueError, Waker, kernel, message, size_receive_buffer, sys, wait,
+};
+use crate::verdict::Verdict;
+
+/// A queue bound through the nfq crate.
+pub struct NfqQueue {
+    queue: nfq::Queue,
+    /// The crate's socket, a second time.
+    socket: OwnedFd,
+    waker: Waker,
+    binding: Binding,
+    exit_open: bool,
+    packet: Option<nfq::Message>,
+    counters: Counters,
+}
+
+impl NfqQueue {
+    /// Binds a queue with all its settings in one message.
+    ///
+    /// # Errors
+    /// Where the kernel refuses; the error says why and what to do.
+    pub fn open(options: &Options, waker: &Waker) -> Result<Self, QueueError> {
+        let (mut queue, socket) = open_and_find()?;
+        let address = rustix::net::getsockname(&socket).and_then(SocketAddrNetlink::try_from);
+        let port_id = address.map_err(|error| QueueError::io("name the netlink socket", error))?.pid();
+        size_crate_buffer(&mut queue, port_id)?;
+        let receive_buffer = size_receive_buffer(&socket, options.receive_buffer)?;
+        let binding = Binding { queue: options.queue, port_id, receive_buffer };
+
+        let mut setup = Vec::new();
+        message::bind(&mut setup, options.queue, 0, options.setup());
+        send(&socket, &setup)?;
+        queue.set_nonblocking(true);
+        let mut this = Self {
+            queue,
+            socket,
+            waker: waker.clone(),
+            binding,
+            exit_open: options.exit_open,
+            packet: None,
+            counters: Counters::default(),
+        };
+        // An acknowledgement the crate swallows; a refusal comes out of its receive call.
+        match this.queue.recv() {
+            Ok(packet) => this.packet = Some(packet),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(kernel::explain(options.queue, port_id, error)),
+        }
+        match kernel::queue(options.queue) {
+            Some(row) if row.port_id == port_id => Ok(this),
+            _ => Err(kernel::explain(options.queue, port_id, rustix::io::Errno::PERM.into())),
+        }
+    }
+}
+
+impl Queue for NfqQueue {
+    fn receive(&mut self) -> Result<usize, QueueError> {
+        while self.packet.is_none() {
+            match self.queue.recv() {
+                Ok(packet) => self.packet = Some(packet),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    if !wait(self.socket.as_fd(), &self.waker)? {
+                        return Ok(0);
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                // The kernel's answer to an earlier verdict.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => self.counters.stale += 1,
+                Err(error) => return Err(QueueError::io("receive packets", error)),
+            }
+        }
+        Ok(1)
+    }
+
+    fn packet(&self, index: usize) -> &[u8] {
+        match (&self.packet, index) {
+            (Some(packet), 0) => packet.get_payload(),
+            _ => &[],
+        }
+    }
+
+    fn answer(&mut self, verdicts: &[Verdict]) -> Result<(), QueueError> {
+        let waiting = usize::from(self.packet.is_some());
+        if verdicts.len() != waiting {
+            return Err(QueueError::Count { verdicts: verdicts.len(), packets: waiting });
+        }
+        if let (Some(mut packet), Some(verdict)) = (self.packet.take(), verdicts.first()) {
+            packet.set_verdict(match verdict {
+                Verdict::Accept => NfqVerdict::Accept,
+                Verdict::Drop => NfqVerdict::Drop,
+            });
+            self.queue.verdict(packet).map_err(|error| QueueError::io("send to the kernel", error))?;
+        }
+        Ok(())
+    }
+
+    fn shut(&mut self) -> Result<(), QueueError> {
+        let mut shut = Vec::new();
+        message::shut(&mut shut, self.binding.queue, 0, self.exit_open);
+        send(&self.socket, &shut)
+    }
+
+    fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    fn binding(&self) -> Binding {
+        self.binding
+    }
+}
+
+/// Opens the crate's socket, and finds it: of the descriptors that are there afterwards and were not before, the
+/// netlink one.
+fn open_and_find() -> Result<(nfq::Queue, OwnedFd), QueueError> {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let before = descriptors()?;
+    let queue = nfq::Queue::open().map_err(kernel::explain_socket)?;
+    let new = descriptors()?.into_iter().filter(|descriptor| !before.contains(descriptor));
+    let sockets = new.filter_map(|descriptor| sys::duplicate(descriptor).ok()).filter(is_netfilter);
+    match sockets.into_iter().next() {
+        Some(socket) => Ok((queue, socket)),
+        None => Err(QueueError::io("find the nfq crate's socket", io::ErrorKind::NotFound)),
+    }
+}
+
+fn descriptors() -> Result<Vec<RawFd>, QueueError> {
+    let entries =
+        fs::read_dir("/proc/self/fd").map_err(|error| QueueError::io("read /proc/self/fd", error))?;
+    Ok(entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect())
+}
+
+fn is_netfilter(socket: &OwnedFd) -> bool {
+    rustix::net::sockopt::socket_domain(socket) == Ok(AddressFamily::NETLINK)
+        && rustix::net::sockopt::socket_protocol(socket) == Ok(Some(netlink::NETFILTER))
+}
+
+/// Makes the crate's own buffer large enough for whole packets, which only its `bind` does: by binding a queue
+/// number that nobody uses, and leaving it. No rule sends packets there, so none can be lost on the way.
+fn size_crate_buffer(queue: &mut nfq::Queue, port_id: u32) -> Result<(), QueueError> {
+    let taken: Vec<_> = kernel::queues().iter().map(|row| row.queue).collect();
+    let free = (0..=u16::MAX).rev().filter(|number| !taken.contains(number));
+    let mut refusal = rustix::io::Errno::BUSY.into();
+    for number in free.take(SPARE_QUEUES) {
+        match queue.bind(number).and_then(|()| queue.unbind(number)) {
+            Ok(()) => return Ok(()),
+            Err(error) => refusal = error,
+        }
+    }
+    Err(kernel::explain(u16::MAX, port_id, refusal))
+}
+
+fn send(socket: &OwnedFd, message: &[u8]) -> Result<(), QueueError> {
+    rustix::net::send(socket, message, SendFlags::empty())
+        .map(|_| ())
+        .map_err(|error| QueueError::io("send to the kernel", error))
+}
+
+/// How many unused numbers to try: somebody else may take one between our look and the bind.
+const SPARE_QUEUES: usize = 4;

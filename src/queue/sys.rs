@@ -1,0 +1,76 @@
+//! The system calls that no safe library has, and the only `unsafe` in the crate.
+
+#![allow(unsafe_code)]
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+
+/// How many datagrams one call takes at most.
+pub(super) const MAX_BATCH: usize = 64;
+
+/// Receives datagrams that are there already, the first into the first `stride` bytes of `slots` and so on, and
+/// writes how long each is. Returns how many; does not wait.
+///
+/// # Errors
+/// As recvmmsg(2); `WouldBlock` where there is none.
+pub(super) fn receive_batch(
+    socket: BorrowedFd<'_>,
+    slots: &mut [u8],
+    stride: usize,
+    lengths: &mut [usize; MAX_BATCH],
+) -> io::Result<usize> {
+    // SAFETY: both are plain C structures of numbers and pointers, for which all bits zero is a valid value.
+    let (mut vectors, mut headers): ([libc::iovec; MAX_BATCH], [libc::mmsghdr; MAX_BATCH]) =
+        unsafe { (std::mem::zeroed(), std::mem::zeroed()) };
+    let mut count = 0;
+    for ((slot, vector), header) in slots.chunks_exact_mut(stride).zip(&mut vectors).zip(&mut headers) {
+        vector.iov_base = slot.as_mut_ptr().cast();
+        vector.iov_len = slot.len();
+        header.msg_hdr.msg_iov = vector;
+        header.msg_hdr.msg_iovlen = 1;
+        count += 1;
+    }
+    // SAFETY: the first `count` headers each point at one vector, which points at a slot of its own; vectors and
+    // slots live longer than the call and nothing else touches them during it. The name and control pointers are
+    // null with length 0, and so is the timeout. The kernel writes within the lengths given.
+    let received = unsafe {
+        let flags = libc::MSG_DONTWAIT as _;
+        libc::recvmmsg(socket.as_raw_fd(), headers.as_mut_ptr(), count, flags, std::ptr::null_mut())
+    };
+    let received = usize::try_from(received).map_err(|_| io::Error::last_os_error())?;
+    for (length, header) in lengths.iter_mut().zip(&headers).take(received) {
+        *length = header.msg_len as usize;
+    }
+    Ok(received)
+}
+
+/// Tells a netlink socket to keep going when its receive buffer overflows, instead of reporting `ENOBUFS`: the
+/// kernel counts each lost packet as `user_dropped` either way.
+///
+/// # Errors
+/// As setsockopt(2).
+pub(super) fn ignore_overruns(socket: BorrowedFd<'_>) -> io::Result<()> {
+    let on: libc::c_int = 1;
+    // SAFETY: the option value is an int that lives longer than the call, given with its size.
+    let status = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_NETLINK,
+            libc::NETLINK_NO_ENOBUFS,
+            (&raw const on).cast(),
+            size_of_val(&on) as libc::socklen_t,
+        )
+    };
+    if status == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// A second descriptor for a socket that a library keeps to itself.
+///
+/// # Errors
+/// As fcntl(2): `EBADF` where the number is not an open descriptor.
+pub(super) fn duplicate(descriptor: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: the borrow ends with this call, and the kernel checks the number. Where it names another descriptor
+    // than the caller meant, what comes out is a duplicate of that one, owned like any.
+    let borrowed = unsafe { BorrowedFd::borrow_raw(descriptor) };
+    borrowed.try_clone_to_owned()
+}

@@ -1,0 +1,197 @@
+//! A SIP message, read in place.
+//!
+//! Whether a secret occurs does not depend on this module: it serves conditions (`methods`) and logs. So it is
+//! tolerant. It reads what real phones and attackers send: line ends of CR LF, LF or CR CR LF, blank lines in
+//! front (RFC 3261, 7.5), any case, compact names, folded values, white space around the colon, messages that
+//! break off. What it can't read it leaves out; it never fails.
+
+/// A message's start line and header fields, as slices of the payload it was read from.
+#[derive(Clone, Copy, Debug)]
+pub struct Message<'a> {
+    start: StartLine<'a>,
+    /// Everything behind the start line, the body included.
+    rest: &'a [u8],
+}
+
+/// RFC 3261, 7.1 and 7.2.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StartLine<'a> {
+    /// `REGISTER sip:example.org SIP/2.0`
+    Request {
+        /// Case-sensitive, by RFC 3261, 7.1.
+        method: &'a [u8],
+        /// The Request-URI, with whatever stands in its place.
+        uri: &'a [u8],
+    },
+    /// `SIP/2.0 200 OK`
+    Response {
+        /// The three digits.
+        status: u16,
+    },
+}
+
+/// One header field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Header<'a> {
+    /// The name as it stands in the message.
+    pub name: &'a [u8],
+    /// The value without white space at its ends. Line folds (RFC 3261, 7.3.1) are still in it.
+    pub value: &'a [u8],
+}
+
+impl<'a> Message<'a> {
+    /// Reads the start line; `None` where the payload does not begin with one (a keepalive, STUN, noise).
+    pub fn parse(payload: &'a [u8]) -> Option<Self> {
+        let blank = payload.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
+        let (line, rest) = split_line(payload.get(blank..)?);
+        Some(Self { start: StartLine::parse(line)?, rest })
+    }
+
+    /// The start line.
+    pub fn start(&self) -> StartLine<'a> {
+        self.start
+    }
+
+    /// The request method; `None` for a response.
+    pub fn method(&self) -> Option<&'a [u8]> {
+        match self.start {
+            StartLine::Request { method, .. } => Some(method),
+            StartLine::Response { .. } => None,
+        }
+    }
+
+    /// The header fields in their order, up to the blank line or to where the message breaks off. Lines without
+    /// a colon are left out.
+    pub fn headers(&self) -> Headers<'a> {
+        Headers { rest: self.rest }
+    }
+
+    /// The value of the first header field of a name: any case, in its long or its compact form.
+    pub fn header(&self, name: &str) -> Option<&'a [u8]> {
+        self.headers().find(|header| header.is(name)).map(|header| header.value)
+    }
+}
+
+impl<'a> StartLine<'a> {
+    fn parse(line: &'a [u8]) -> Option<Self> {
+        let line = line.trim_ascii();
+        let (first, behind) = split_word(line);
+        if is_version(first) {
+            let (status, _) = split_word(behind);
+            return Some(Self::Response { status: std::str::from_utf8(status).ok()?.parse().ok()? });
+        }
+        // A Request-URI with a space in it is wrong (RFC 4475, 3.1.2.10), yet all of it is what was asked for.
+        let version = behind.iter().rposition(|byte| is_blank(*byte)).map_or(0, |blank| blank + 1);
+        let (uri, version) = behind.split_at_checked(version)?;
+        let request = is_version(version) && !first.is_empty() && first.iter().copied().all(is_token);
+        request.then_some(Self::Request { method: first, uri: uri.trim_ascii() })
+    }
+}
+
+/// The bytes up to the first blank, and what stands behind the blanks.
+fn split_word(bytes: &[u8]) -> (&[u8], &[u8]) {
+    let end = bytes.iter().position(|byte| is_blank(*byte)).unwrap_or(bytes.len());
+    let (word, rest) = bytes.split_at(end);
+    (word, rest.trim_ascii_start())
+}
+
+impl Header<'_> {
+    /// Whether this is the header field of that name: any case, long or compact.
+    pub fn is(&self, name: &str) -> bool {
+        let canonical = |text: &[u8]| {
+            let &[letter] = text else { return None };
+            COMPACT.iter().find(|(short, _)| *short == letter.to_ascii_lowercase()).map(|&(_, long)| long)
+        };
+        self.name.eq_ignore_ascii_case(name.as_bytes())
+            || canonical(self.name).is_some_and(|long| long.eq_ignore_ascii_case(name))
+            || canonical(name.as_bytes()).is_some_and(|long| self.name.eq_ignore_ascii_case(long.as_bytes()))
+    }
+}
+
+/// Iterator over [`Message::headers`].
+#[derive(Clone, Debug)]
+pub struct Headers<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Iterator for Headers<'a> {
+    type Item = Header<'a>;
+
+    fn next(&mut self) -> Option<Header<'a>> {
+        loop {
+            let whole = self.rest;
+            let (line, mut rest) = split_line(whole);
+            if line.is_empty() {
+                self.rest = &[];
+                return None;
+            }
+            let mut end = line.len();
+            while matches!(rest.first(), Some(b' ' | b'\t')) {
+                let (folded, behind) = split_line(rest);
+                end = whole.len() - rest.len() + folded.len();
+                rest = behind;
+            }
+            self.rest = rest;
+            let field = whole.get(..end)?;
+            if let Some(colon) = memchr::memchr(b':', field) {
+                let (name, value) = field.split_at(colon);
+                let name = name.trim_ascii();
+                if !name.is_empty() {
+                    return Some(Header { name, value: value.get(1..)?.trim_ascii() });
+                }
+            }
+        }
+    }
+}
+
+/// A line without its line end, and what follows the line end. Any CRs right before the LF belong to the end.
+fn split_line(bytes: &[u8]) -> (&[u8], &[u8]) {
+    let (mut line, rest) = match memchr::memchr(b'\n', bytes) {
+        Some(end) => (bytes.get(..end).unwrap_or_default(), bytes.get(end + 1..).unwrap_or_default()),
+        None => (bytes, &[][..]),
+    };
+    while let Some(shorter) = line.strip_suffix(b"\r") {
+        line = shorter;
+    }
+    (line, rest)
+}
+
+fn is_version(word: &[u8]) -> bool {
+    word.get(..4).is_some_and(|start| start.eq_ignore_ascii_case(b"SIP/"))
+}
+
+fn is_blank(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t')
+}
+
+/// RFC 3261, 25.1: `token`.
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-.!%*_+`'~".contains(&byte)
+}
+
+/// The compact forms of RFC 3261, 7.3.3, and of the extensions in IANA's registry of SIP header fields.
+const COMPACT: [(u8, &str); 20] = [
+    (b'a', "Accept-Contact"),
+    (b'b', "Referred-By"),
+    (b'c', "Content-Type"),
+    (b'd', "Request-Disposition"),
+    (b'e', "Content-Encoding"),
+    (b'f', "From"),
+    (b'i', "Call-ID"),
+    (b'j', "Reject-Contact"),
+    (b'k', "Supported"),
+    (b'l', "Content-Length"),
+    (b'm', "Contact"),
+    (b'n', "Identity-Info"),
+    (b'o', "Event"),
+    (b'r', "Refer-To"),
+    (b's', "Subject"),
+    (b't', "To"),
+    (b'u', "Allow-Events"),
+    (b'v', "Via"),
+    (b'x', "Session-Expires"),
+    (b'y', "Identity"),
+];
+
+#[cfg(test)]
+mod tests;
