@@ -98,9 +98,11 @@ pub fn run(config: &Config, rules: Option<&Plan>) -> Result<(), DaemonError> {
         }
     }
     house.finish();
-    farewell(&house.totals(), &left);
-    drop((left, house, sink));
+    let totals = house.totals();
+    drop((house, sink));
+    // With the last sink gone the log ends, so that the farewell is its last line.
     writer.join();
+    farewell(&totals, &left);
     outcome.and(rules_out)
 }
 
@@ -190,7 +192,8 @@ impl RulesInPlace {
         let firewall = Firewall::default();
         for family in firewall.apply(plan)?.families {
             let notes: Vec<_> = family.notes.iter().map(ToString::to_string).collect();
-            info!(target: "sipknock::daemon", family = family.family.name(), notes = notes.join("; "), "firewall rules are in place");
+            let notes = (!notes.is_empty()).then(|| notes.join("; "));
+            info!(target: "sipknock::daemon", family = family.family.name(), notes, "firewall rules are in place");
         }
         Ok(Self(firewall))
     }

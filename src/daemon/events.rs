@@ -7,6 +7,7 @@ use std::sync::mpsc::{self, SyncSender, TrySendError};
 use std::thread::{self, JoinHandle};
 
 use crate::event::Event;
+use crate::time::Time;
 
 /// Takes events from the queue threads without ever making them wait.
 #[derive(Clone, Debug)]
@@ -30,8 +31,13 @@ impl EventSink {
     /// Hands an event over; where the log is so far behind that there is no room, it is counted as lost.
     pub(super) fn send(&self, event: Event) {
         if let Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) = self.events.try_send(event) {
-            self.lost.fetch_add(1, Ordering::Relaxed);
+            self.skip();
         }
+    }
+
+    /// Counts an event as lost without having made it.
+    pub(super) fn skip(&self) {
+        self.lost.fetch_add(1, Ordering::Relaxed);
     }
 
     /// How many events were lost since the last call.
@@ -47,5 +53,58 @@ impl EventWriter {
     }
 }
 
+/// How many events a queue thread may still make: [`EVENTS_PER_SECOND`] of them at once, and as many more each
+/// second. A phone gone wild, or somebody with a stolen knock, fills no disk.
+#[derive(Debug)]
+pub(super) struct Budget {
+    left: u64,
+    /// When `left` was last brought up to date.
+    as_of: Time,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self { left: EVENTS_PER_SECOND, as_of: Time::default() }
+    }
+}
+
+impl Budget {
+    /// Takes one, where there is one.
+    pub(super) fn take(&mut self, now: Time) -> bool {
+        let earned = now.since(self.as_of).as_nanos() * u128::from(EVENTS_PER_SECOND) / NANOS_PER_SEC;
+        if earned > 0 {
+            self.left =
+                u64::try_from(earned).unwrap_or(u64::MAX).saturating_add(self.left).min(EVENTS_PER_SECOND);
+            self.as_of = now;
+        }
+        let has_one = self.left > 0;
+        self.left -= u64::from(has_one);
+        has_one
+    }
+}
+
+/// Ten thousand phones that register every ten seconds, which is more than anyone has.
+const EVENTS_PER_SECOND: u64 = 1000;
+
+const NANOS_PER_SEC: u128 = 1_000_000_000;
+
 /// A burst of knocks as large as 8,192 phones that all come back at once.
 const CAPACITY: usize = 8192;
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_budget_is_spent_and_earned_again() {
+        let mut budget = Budget::default();
+        let start = Time::from_parts(1_000_000, 0);
+        let spend = |budget: &mut Budget, now| (0..5000).take_while(|_| budget.take(now)).count();
+        assert_eq!(spend(&mut budget, start), 1000);
+        assert_eq!(spend(&mut budget, start.after(Duration::from_micros(900))), 0);
+        assert_eq!(spend(&mut budget, start.after(Duration::from_millis(10))), 10);
+        assert_eq!(spend(&mut budget, start.after(Duration::from_secs(100))), 1000);
+    }
+}

@@ -7,12 +7,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use super::Handle;
-use super::events::EventSink;
+use super::events::{Budget, EventSink};
 use crate::clock::Clock;
+use crate::door::Change;
 use crate::drops::Drops;
 use crate::event::Event;
 use crate::inspect::{Decision, Inspector};
 use crate::queue::{Queue, QueueError, Waker};
+use crate::time::Time;
 use crate::verdict::{Reason, ReasonCounts, Verdict};
 
 /// What a queue thread shows to the one that keeps house.
@@ -43,6 +45,7 @@ pub(super) struct Worker {
     /// The current batch's decisions and verdicts, kept for their memory.
     decisions: Vec<Decision>,
     verdicts: Vec<Verdict>,
+    budget: Budget,
 }
 
 impl Worker {
@@ -54,7 +57,17 @@ impl Worker {
         sink: EventSink,
         shared: Arc<Shared>,
     ) -> Self {
-        Self { queue, gate, clock, waker, sink, shared, decisions: Vec::new(), verdicts: Vec::new() }
+        Self {
+            queue,
+            gate,
+            clock,
+            waker,
+            sink,
+            shared,
+            decisions: Vec::new(),
+            verdicts: Vec::new(),
+            budget: Budget::default(),
+        }
     }
 
     /// Starts the thread. It rings the alarm when it ends, for whatever cause.
@@ -87,12 +100,12 @@ impl Worker {
         self.verdicts.clear();
         self.verdicts.extend(self.decisions.iter().map(|decision| decision.verdict));
         self.queue.answer(&self.verdicts)?;
-        self.tell();
+        self.tell(now);
         Ok(packets)
     }
 
     /// Counts and reports the batch, whose verdicts have left.
-    fn tell(&self) {
+    fn tell(&mut self, now: Time) {
         let mut counts = ReasonCounts::default();
         let mut drops = None;
         let number = self.queue.binding().queue;
@@ -103,10 +116,14 @@ impl Worker {
                     .get_or_insert_with(|| self.shared.drops.lock().unwrap_or_else(PoisonError::into_inner));
                 drops.add(decision.source, decision.reason);
             }
-            if decision.change.is_some() {
+            let Some(change) = decision.change else { continue };
+            // Doors opened are bounded by the table; what one source can repeat at will is not.
+            if matches!(change, Change::Opened { .. }) || self.budget.take(now) {
                 for event in Event::of_knocks(&self.gate, number, decision, self.queue.packet(index)) {
                     self.sink.send(event);
                 }
+            } else {
+                self.sink.skip();
             }
         }
         for (reason, count) in counts.occurred() {

@@ -26,6 +26,8 @@ pub struct BatchedQueue {
     /// [`SLOTS`] receive buffers of [`STRIDE`] bytes, used again for each batch.
     slots: Box<[u8]>,
     batch: Vec<Waiting>,
+    /// The batch has its verdicts, and is kept only to be looked at.
+    answered: bool,
     /// The verdict messages of a batch.
     answers: Vec<u8>,
     counters: Counters,
@@ -56,6 +58,7 @@ impl BatchedQueue {
             exit_open: options.exit_open,
             slots: vec![0; SLOTS * STRIDE].into_boxed_slice(),
             batch: Vec::with_capacity(SLOTS),
+            answered: false,
             answers: Vec::new(),
             counters: Counters::default(),
         };
@@ -123,6 +126,9 @@ impl BatchedQueue {
 
 impl Queue for BatchedQueue {
     fn receive(&mut self) -> Result<usize, QueueError> {
+        if std::mem::take(&mut self.answered) {
+            self.batch.clear();
+        }
         // What came along with the set-up's answer is a batch already.
         while self.batch.is_empty() {
             match self.fill() {
@@ -146,8 +152,9 @@ impl Queue for BatchedQueue {
     }
 
     fn answer(&mut self, verdicts: &[Verdict]) -> Result<(), QueueError> {
-        if verdicts.len() != self.batch.len() {
-            return Err(QueueError::Count { verdicts: verdicts.len(), packets: self.batch.len() });
+        let waiting = if self.answered { 0 } else { self.batch.len() };
+        if verdicts.len() != waiting {
+            return Err(QueueError::Count { verdicts: verdicts.len(), packets: waiting });
         }
         let mut answered = self.batch.iter().zip(verdicts).peekable();
         let mut run = 0;
@@ -162,7 +169,7 @@ impl Queue for BatchedQueue {
             }
             run = 0;
         }
-        self.batch.clear();
+        self.answered = true;
         if self.answers.is_empty() { Ok(()) } else { self.send() }
     }
 

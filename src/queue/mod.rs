@@ -32,7 +32,8 @@ pub trait Queue: Send {
     /// must be dropped, upon which the kernel drops what waits.
     fn receive(&mut self) -> Result<usize, QueueError>;
 
-    /// A packet of the current batch, from its IP header on. Empty for an index that is not in the batch.
+    /// A packet of the current batch, from its IP header on; there until the next batch is received. Empty for an
+    /// index that is not in the batch.
     fn packet(&self, index: usize) -> &[u8];
 
     /// Answers the whole current batch, one verdict for each packet, in order.

@@ -8,6 +8,7 @@
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd, RawFd};
+use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
 use nfq::Verdict as NfqVerdict;
@@ -28,6 +29,8 @@ pub struct NfqQueue {
     binding: Binding,
     exit_open: bool,
     packet: Option<nfq::Message>,
+    /// The last packet that was answered: giving a verdict to the crate gives the packet away.
+    answered: Vec<u8>,
     counters: Counters,
 }
 
@@ -40,7 +43,7 @@ impl NfqQueue {
         let (mut queue, socket) = open_and_find()?;
         let address = rustix::net::getsockname(&socket).and_then(SocketAddrNetlink::try_from);
         let port_id = address.map_err(|error| QueueError::io("name the netlink socket", error))?.pid();
-        size_crate_buffer(&mut queue, port_id)?;
+        size_crate_buffer(&mut queue, options.queue, port_id)?;
         let receive_buffer = size_receive_buffer(&socket, options.receive_buffer)?;
         let binding = Binding { queue: options.queue, port_id, receive_buffer };
 
@@ -55,6 +58,7 @@ impl NfqQueue {
             binding,
             exit_open: options.exit_open,
             packet: None,
+            answered: Vec::new(),
             counters: Counters::default(),
         };
         // An acknowledgement the crate swallows; a refusal comes out of its receive call.
@@ -92,6 +96,7 @@ impl Queue for NfqQueue {
     fn packet(&self, index: usize) -> &[u8] {
         match (&self.packet, index) {
             (Some(packet), 0) => packet.get_payload(),
+            (None, 0) => &self.answered,
             _ => &[],
         }
     }
@@ -102,6 +107,8 @@ impl Queue for NfqQueue {
             return Err(QueueError::Count { verdicts: verdicts.len(), packets: waiting });
         }
         if let (Some(mut packet), Some(verdict)) = (self.packet.take(), verdicts.first()) {
+            self.answered.clear();
+            self.answered.extend_from_slice(packet.get_payload());
             packet.set_verdict(match verdict {
                 Verdict::Accept => NfqVerdict::Accept,
                 Verdict::Drop => NfqVerdict::Drop,
@@ -134,17 +141,21 @@ fn open_and_find() -> Result<(nfq::Queue, OwnedFd), QueueError> {
     let before = descriptors()?;
     let queue = nfq::Queue::open().map_err(kernel::explain_socket)?;
     let new = descriptors()?.into_iter().filter(|descriptor| !before.contains(descriptor));
-    let sockets = new.filter_map(|descriptor| sys::duplicate(descriptor).ok()).filter(is_netfilter);
+    let sockets = new.filter_map(|(descriptor, _)| sys::duplicate(descriptor).ok()).filter(is_netfilter);
     match sockets.into_iter().next() {
         Some(socket) => Ok((queue, socket)),
         None => Err(QueueError::io("find the nfq crate's socket", io::ErrorKind::NotFound)),
     }
 }
 
-fn descriptors() -> Result<Vec<RawFd>, QueueError> {
+/// The open descriptors, with what they are: a number alone may have been closed and given out again.
+fn descriptors() -> Result<Vec<(RawFd, PathBuf)>, QueueError> {
     let entries =
         fs::read_dir("/proc/self/fd").map_err(|error| QueueError::io("read /proc/self/fd", error))?;
-    Ok(entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect())
+    let named = entries.flatten().filter_map(|entry| {
+        Some((entry.file_name().to_str()?.parse().ok()?, fs::read_link(entry.path()).ok()?))
+    });
+    Ok(named.collect())
 }
 
 fn is_netfilter(socket: &OwnedFd) -> bool {
@@ -154,9 +165,11 @@ fn is_netfilter(socket: &OwnedFd) -> bool {
 
 /// Makes the crate's own buffer large enough for whole packets, which only its `bind` does: by binding a queue
 /// number that nobody uses, and leaving it. No rule sends packets there, so none can be lost on the way.
-fn size_crate_buffer(queue: &mut nfq::Queue, port_id: u32) -> Result<(), QueueError> {
+///
+/// A refusal is reported for the queue that is really wanted.
+fn size_crate_buffer(queue: &mut nfq::Queue, wanted: u16, port_id: u32) -> Result<(), QueueError> {
     let taken: Vec<_> = kernel::queues().iter().map(|row| row.queue).collect();
-    let free = (0..=u16::MAX).rev().filter(|number| !taken.contains(number));
+    let free = (0..=u16::MAX).rev().filter(|number| *number != wanted && !taken.contains(number));
     let mut refusal = rustix::io::Errno::BUSY.into();
     for number in free.take(SPARE_QUEUES) {
         match queue.bind(number).and_then(|()| queue.unbind(number)) {
@@ -164,7 +177,7 @@ fn size_crate_buffer(queue: &mut nfq::Queue, port_id: u32) -> Result<(), QueueEr
             Err(error) => refusal = error,
         }
     }
-    Err(kernel::explain(u16::MAX, port_id, refusal))
+    Err(kernel::explain(wanted, port_id, refusal))
 }
 
 fn send(socket: &OwnedFd, message: &[u8]) -> Result<(), QueueError> {
