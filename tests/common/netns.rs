@@ -42,6 +42,11 @@ impl Netns {
         probe.err().map(|error| format!("cannot make network namespaces: {error}"))
     }
 
+    /// What `ip netns` calls it.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Runs `work` on a thread inside the namespace. What it spawns, threads and processes, is inside as
     /// well.
     ///

@@ -1,0 +1,290 @@
+//! Two namespaces with a gate between them: clients on one side, a server with sipknock in front on the other.
+
+use std::io::{BufRead, BufReader};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+use std::{fs, thread};
+
+use rustix::net::{AddressFamily, SendFlags, SocketType, ipproto};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::netns::Netns;
+
+/// The server's addresses.
+pub(crate) const SERVER4: &str = "192.0.2.1";
+pub(crate) const SERVER6: &str = "2001:db8:0:1::1";
+/// Addresses that clients can send from: all of an IPv4 network, and some of IPv6.
+pub(crate) const CLIENTS4: &str = "198.51.100.0/24";
+pub(crate) const CLIENTS6: [&str; 3] = ["2001:db8:0:2::7", "2001:db8:0:2:aaaa::1", SENTINEL6];
+/// A client that is always in `trusted`, to tell that what was sent before it has been decided.
+pub(crate) const SENTINEL: &str = "198.51.100.250";
+pub(crate) const SENTINEL6: &str = "2001:db8:0:3::1";
+pub(crate) const PORT: u16 = 5060;
+pub(crate) const SECRET: &str = "mykn0ckstr1ng";
+
+/// Server and clients, joined by a veth pair.
+pub(crate) struct World {
+    pub(crate) server: Netns,
+    pub(crate) clients: Netns,
+    receiver: UdpSocket,
+    folder: TempDir,
+    configs: AtomicUsize,
+}
+
+impl World {
+    pub(crate) fn new(tag: &str) -> Self {
+        let (server, clients) = (Netns::new(&format!("{tag}-s")), Netns::new(&format!("{tag}-c")));
+        link(&server, &clients);
+        let receiver = server.run(|| socket(&format!("[::]:{PORT}")));
+        Self { server, clients, receiver, folder: tempfile::tempdir().unwrap(), configs: AtomicUsize::new(0) }
+    }
+
+    /// A client's socket on an address of its own.
+    pub(crate) fn client(&self, address: &str) -> Client {
+        let address: IpAddr = address.parse().unwrap();
+        let server = if address.is_ipv4() { SERVER4 } else { SERVER6 };
+        let socket = self.clients.run(|| UdpSocket::bind(SocketAddr::new(address, 0)).unwrap());
+        Client { socket, server: SocketAddr::new(server.parse().unwrap(), PORT) }
+    }
+
+    /// What has reached the server, up to and without the next sentinel: everything sent before this call is
+    /// decided by then. For gates with one queue, which keeps the order.
+    pub(crate) fn delivered(&self) -> Vec<String> {
+        self.delivered_before(SENTINEL)
+    }
+
+    /// The same with another sentinel: families don't wait for each other.
+    pub(crate) fn delivered_before(&self, sentinel: &str) -> Vec<String> {
+        let sentinel = self.client(sentinel);
+        sentinel.send("sentinel");
+        let deadline = Instant::now() + DEADLINE;
+        let mut seen = Vec::new();
+        while Instant::now() < deadline {
+            match self.receive() {
+                Some(text) if text == "sentinel" => return seen,
+                Some(text) => seen.push(text),
+                None => {}
+            }
+        }
+        panic!("the sentinel did not arrive; before it came {seen:?}");
+    }
+
+    /// The next datagram at the server, if one comes within a fifth of a second.
+    pub(crate) fn receive(&self) -> Option<String> {
+        let mut buffer = vec![0; 65_536];
+        let (length, _) = self.receiver.recv_from(&mut buffer).ok()?;
+        Some(String::from_utf8_lossy(&buffer[..length]).into_owned())
+    }
+
+    /// Sends from the server's own port, as a PBX does that calls its provider.
+    pub(crate) fn reply(&self, payload: &str, address: &str) {
+        let address: std::net::SocketAddrV4 = address.parse().unwrap();
+        let address = SocketAddr::new(address.ip().to_ipv6_mapped().into(), address.port());
+        self.receiver.send_to(payload.as_bytes(), address).unwrap();
+    }
+
+    /// Sends a datagram whose UDP header says whatever length.
+    pub(crate) fn send_udp_with_length(&self, source: &str, length: u16, payload: &[u8]) {
+        let header = [5061, PORT, length, 0].map(u16::to_be_bytes).concat();
+        let address = |text: &str| SocketAddr::new(text.parse().unwrap(), 0);
+        self.clients.run(|| {
+            let socket =
+                rustix::net::socket(AddressFamily::INET, SocketType::RAW, Some(ipproto::UDP)).unwrap();
+            rustix::net::bind(&socket, &address(source)).unwrap();
+            let packet = [&header[..], payload].concat();
+            rustix::net::sendto(&socket, &packet, SendFlags::empty(), &address(SERVER4)).unwrap();
+        });
+    }
+
+    /// Writes a configuration with the usual knock, and returns its path.
+    pub(crate) fn config(&self, inspect: &str, queue: &str) -> String {
+        let path = self.folder.path().join(format!("{}.toml", self.configs.fetch_add(1, Ordering::Relaxed)));
+        let knock = format!("[[knock]]\nname = \"alice\"\nsecret = \"{SECRET}\"\n");
+        fs::write(&path, format!("[inspect]\n{inspect}\n[queue]\n{queue}\n{knock}")).unwrap();
+        path.to_str().unwrap().to_owned()
+    }
+
+    /// Puts in the rules that follow from a configuration.
+    pub(crate) fn apply_rules(&self, config: &str) {
+        let output = self.sipknock(&["--config", config, "firewall", "apply"]).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    /// The program inside the server's namespace.
+    pub(crate) fn sipknock(&self, args: &[&str]) -> Command {
+        let mut command = self.server.command(env!("CARGO_BIN_EXE_sipknock"));
+        command.args(args);
+        command
+    }
+
+    /// The line of a queue in the kernel's table: waiting, dropped by queue, dropped by socket, packets so far.
+    pub(crate) fn queue_row(&self, number: u16) -> Option<[u64; 4]> {
+        let table = self
+            .server
+            .run(|| fs::read_to_string("/proc/thread-self/net/netfilter/nfnetlink_queue").unwrap());
+        table.lines().find_map(|line| {
+            let columns: Vec<u64> = line.split_whitespace().map(|column| column.parse().unwrap()).collect();
+            (columns[0] == u64::from(number)).then(|| [columns[2], columns[5], columns[6], columns[7]])
+        })
+    }
+}
+
+/// A REGISTER, with the secret as display name or with another one.
+pub(crate) fn register(display_name: &str) -> String {
+    format!(
+        "REGISTER sip:pbx SIP/2.0\r\nFrom: \"{display_name}\" <sip:100@pbx>;tag=1\r\nCall-ID: 1@phone\r\n\r\n"
+    )
+}
+
+/// A client's socket.
+pub(crate) struct Client {
+    socket: UdpSocket,
+    server: SocketAddr,
+}
+
+impl Client {
+    pub(crate) fn send(&self, payload: &str) {
+        self.socket.send_to(payload.as_bytes(), self.server).unwrap();
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.socket.local_addr().unwrap().port()
+    }
+
+    pub(crate) fn receive(&self) -> Option<Vec<u8>> {
+        self.socket.set_read_timeout(Some(DEADLINE)).unwrap();
+        let mut buffer = [0; 2048];
+        self.socket.recv(&mut buffer).ok().map(|length| buffer[..length].to_vec())
+    }
+}
+
+/// A running `sipknock run` with its log.
+pub(crate) struct Gate {
+    child: Child,
+    log: Arc<Mutex<Vec<Value>>>,
+    reader: Option<JoinHandle<()>>,
+}
+
+impl Gate {
+    /// Starts it and waits until it is up.
+    pub(crate) fn start(world: &World, args: &[&str]) -> Self {
+        let mut gate = Self::spawn(world, args);
+        gate.wait_for("started", |_| true);
+        gate
+    }
+
+    fn spawn(world: &World, args: &[&str]) -> Self {
+        let mut command = world.sipknock(&["--log-format", "json", "run"]);
+        let mut child = command.args(args).stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let (stderr, lines) = (child.stderr.take().unwrap(), Arc::clone(&log));
+        let reader = thread::spawn(move || {
+            for line in BufReader::new(stderr).lines() {
+                let line = line.unwrap();
+                assert!(!line.contains(SECRET), "the secret is in the log: {line}");
+                let value = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"));
+                lines.lock().unwrap().push(value);
+            }
+        });
+        Self { child, log, reader: Some(reader) }
+    }
+
+    /// All events of a kind so far.
+    pub(crate) fn events(&self, kind: &str) -> Vec<Value> {
+        self.log.lock().unwrap().iter().filter(|line| line["event"] == kind).cloned().collect()
+    }
+
+    /// Waits for an event.
+    pub(crate) fn wait_for(&mut self, kind: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        let found = wait_until(|| self.events(kind).into_iter().find(&wanted));
+        found.unwrap_or_else(|| panic!("no event {kind:?}; the log: {:#?}", self.log.lock().unwrap()))
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// SIGTERM, and the last event.
+    pub(crate) fn stop(mut self) -> (ExitStatus, Value, Vec<Value>) {
+        self.signal(Signal::TERM);
+        let status = wait_until(|| self.child.try_wait().unwrap()).expect("it ends within the deadline");
+        if let Some(Err(panic)) = self.reader.take().map(JoinHandle::join) {
+            std::panic::resume_unwind(panic);
+        }
+        let log = std::mem::take(&mut *self.log.lock().unwrap());
+        let last = log.last().cloned().unwrap_or_default();
+        (status, last, log)
+    }
+}
+
+impl Drop for Gate {
+    fn drop(&mut self) {
+        if self.reader.is_some() {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+    }
+}
+
+/// Asks until there is an answer, or the deadline has passed.
+pub(crate) fn wait_until<T>(mut ask: impl FnMut() -> Option<T>) -> Option<T> {
+    let deadline = Instant::now() + DEADLINE;
+    while Instant::now() < deadline {
+        if let Some(answer) = ask() {
+            return Some(answer);
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+    None
+}
+
+/// Joins two namespaces, so that clients can send from every address of their networks.
+fn link(server: &Netns, clients: &Netns) {
+    // While a link-local address is being checked for duplicates, no neighbour can be asked for.
+    for netns in [server, clients] {
+        netns.run(|| fs::write("/proc/sys/net/ipv6/conf/default/accept_dad", "0").unwrap());
+    }
+    ip(server, &["link", "add", "up0", "type", "veth", "peer", "name", "down0", "netns", clients.name()]);
+    for (netns, device, addresses, peer) in [
+        (server, "up0", [format!("{SERVER4}/24"), format!("{SERVER6}/64")], [CLIENTS4, "2001:db8:0:2::/63"]),
+        (clients, "down0", ["192.0.2.2/24".into(), "2001:db8:0:1::2/64".into()], ["", ""]),
+    ] {
+        for address in &addresses {
+            ip(netns, &["addr", "add", address, "dev", device, "nodad"]);
+        }
+        ip(netns, &["link", "set", device, "up"]);
+        if let [v4, v6] = peer
+            && !v4.is_empty()
+        {
+            ip(netns, &["route", "add", v4, "via", "192.0.2.2"]);
+            ip(netns, &["-6", "route", "add", v6, "via", "2001:db8:0:1::2"]);
+        }
+    }
+    // AnyIP: every address of the network is ours, without listing them.
+    ip(clients, &["route", "add", "local", CLIENTS4, "dev", "lo"]);
+    // IPv6 binds only to addresses that are listed.
+    for address in CLIENTS6 {
+        ip(clients, &["addr", "add", address, "dev", "lo"]);
+    }
+}
+
+fn ip(netns: &Netns, args: &[&str]) {
+    let output = Command::new("ip").args(["-n", netns.name()]).args(args).output().unwrap();
+    assert!(output.status.success(), "ip {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+fn socket(address: &str) -> UdpSocket {
+    let socket = UdpSocket::bind(address).unwrap();
+    rustix::net::sockopt::set_socket_recv_buffer_size_force(&socket, 64 << 20).unwrap();
+    socket.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+    socket
+}
+
+/// Longer than anything here takes on a busy machine.
+const DEADLINE: Duration = Duration::from_secs(20);

@@ -1,0 +1,382 @@
+//! The gate on real NFQUEUEs with real iptables, in network namespaces, once with each backend.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods)]
+
+mod common;
+
+use std::collections::HashSet;
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use common::gate::{Client, Gate, SECRET, SENTINEL, SENTINEL6, World, register, wait_until};
+use common::netns::Netns;
+use libtest_mimic::{Arguments, Completion, Trial};
+use rustix::process::Signal;
+
+fn main() -> ExitCode {
+    let mut args = Arguments::from_args();
+    args.test_threads.get_or_insert(2);
+    let missing = Netns::missing();
+    let mut trials = Vec::new();
+    for backend in ["batched", "nfq"] {
+        for (name, case) in CASES {
+            let missing = missing.clone();
+            trials.push(Trial::ignorable_test(format!("{backend}::{name}"), move || {
+                if let Some(reason) = missing {
+                    return Ok(Completion::ignored_with(reason));
+                }
+                case(&World::new(backend), backend);
+                Ok(Completion::Completed)
+            }));
+        }
+    }
+    libtest_mimic::run(&args, trials).exit_code()
+}
+
+type Case = fn(&World, &str);
+
+const CASES: [(&str, Case); 17] = [
+    ("knock_opens_and_its_own_packet_arrives", knock_opens_and_its_own_packet_arrives),
+    ("door_expires", door_expires),
+    ("renewal_while_open_moves_the_expiry", renewal_while_open_moves_the_expiry),
+    ("trusted_passes_and_a_stranger_drops", trusted_passes_and_a_stranger_drops),
+    ("ipv6_by_prefix", ipv6_by_prefix),
+    ("knock_across_a_fragment_boundary", knock_across_a_fragment_boundary),
+    ("several_queues_share_the_doors", several_queues_share_the_doors),
+    ("second_binder_is_told_who_has_the_queue", second_binder_is_told_who_has_the_queue),
+    ("sigterm_under_load_leaves_no_packet_undecided", sigterm_under_load_leaves_no_packet_undecided),
+    ("on_exit_closed", on_exit_closed),
+    ("on_exit_open", on_exit_open),
+    ("on_overload_closed", on_overload_closed),
+    ("on_overload_open", on_overload_open),
+    ("monitor_lets_pass_and_tells", monitor_lets_pass_and_tells),
+    ("replies_to_what_the_pbx_started_pass", replies_to_what_the_pbx_started_pass),
+    ("malformed_packets_get_verdicts_too", malformed_packets_get_verdicts_too),
+    ("firewall_flag_leaves_no_trace", firewall_flag_leaves_no_trace),
+];
+
+/// Starts a gate with its rules. The sentinel is trusted by the gate alone, so that it takes its turn in the queue.
+fn start(world: &World, backend: &str, inspect: &str, queue: &str) -> Gate {
+    world.apply_rules(&world.config("", queue));
+    let config = world.config(&format!("trusted = [\"{SENTINEL}\"]\n{inspect}"), queue);
+    Gate::start(world, &["--config", &config, "--backend", backend])
+}
+
+fn knock_opens_and_its_own_packet_arrives(world: &World, backend: &str) {
+    let mut gate = start(world, backend, "", "");
+    let (phone, stranger) = (world.client("198.51.100.7"), world.client("198.51.100.8"));
+    phone.send("before");
+    stranger.send("stranger");
+    phone.send(&register(SECRET));
+    phone.send("after");
+    stranger.send("stranger again");
+    assert_eq!(world.delivered(), [register(SECRET), "after".to_owned()]);
+
+    let opened = gate.wait_for("opened", |_| true);
+    for (field, expected) in [
+        ("knock", "alice"),
+        ("src", "198.51.100.7"),
+        ("transport", "udp"),
+        ("method", "REGISTER"),
+        ("from", "\"[secret]\" <sip:100@pbx>;tag=1"),
+        ("call_id", "1@phone"),
+        ("target", "sipknock::knock"),
+        ("level", "INFO"),
+    ] {
+        assert_eq!(opened[field], expected, "{field}");
+    }
+    assert_eq!((&opened["sport"], &opened["dport"]), (&phone.port().into(), &5060.into()));
+    assert_eq!((&opened["door_s"], &opened["queue"]), (&4000.into(), &0.into()));
+
+    let (status, stopped, log) = gate.stop();
+    assert!(status.success());
+    assert_eq!(stopped["reasons"], "trusted:1 knock:1 door:1 no-knock:3");
+    let dropped: Vec<_> = log.iter().filter(|line| line["event"] == "dropped").collect();
+    assert_eq!(dropped.len(), 2, "one line per source: {dropped:?}");
+    assert_eq!((&dropped[0]["src"], &dropped[0]["count"]), (&"198.51.100.8".into(), &2.into()));
+}
+
+fn door_expires(world: &World, backend: &str) {
+    let mut gate = start(world, backend, "door = \"1s\"", "");
+    let phone = world.client("198.51.100.7");
+    phone.send(&register(SECRET));
+    phone.send("open");
+    assert_eq!(world.delivered().len(), 2);
+    let closed = gate.wait_for("closed", |_| true);
+    assert_eq!(
+        (&closed["why"], &closed["knock"], &closed["src"]),
+        (&"expired".into(), &"alice".into(), &"198.51.100.7".into())
+    );
+    phone.send("expired");
+    assert_eq!(world.delivered(), [""; 0]);
+    phone.send(&register(SECRET));
+    phone.send("open again");
+    assert_eq!(world.delivered().len(), 2);
+    let (_, stopped, _) = gate.stop();
+    let reasons = stopped["reasons"].as_str().unwrap();
+    assert!(
+        reasons.contains("knock:2")
+            && reasons.contains("door:2")
+            && (reasons.contains("expired:1") || reasons.contains("no-knock:1")),
+        "{reasons}"
+    );
+}
+
+fn renewal_while_open_moves_the_expiry(world: &World, backend: &str) {
+    let mut gate = start(world, backend, "door = \"2s\"", "");
+    let phone = world.client("198.51.100.7");
+    phone.send(&register(SECRET));
+    let first = gate.wait_for("opened", |_| true);
+    // Renewed twice a second, the door outlives its first expiry.
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_secs(3) {
+        phone.send("in between");
+        phone.send(&register(SECRET));
+        assert_eq!(world.delivered().last(), Some(&register(SECRET)), "after {:?}", start.elapsed());
+        thread::sleep(Duration::from_millis(500));
+    }
+    // RFC 3339 in one form sorts as time does.
+    let later = |event: &serde_json::Value| event["expires_at"].as_str() > first["expires_at"].as_str();
+    assert_eq!(gate.wait_for("renewed", later)["knock"], "alice");
+    assert_eq!((gate.events("opened").len(), gate.events("closed").len()), (1, 0));
+}
+
+fn trusted_passes_and_a_stranger_drops(world: &World, backend: &str) {
+    world.apply_rules(&world.config("", ""));
+    let config = world.config(&format!("trusted = [\"198.51.100.0/28\", \"{SENTINEL}\"]"), "");
+    let gate = Gate::start(world, &["--config", &config, "--backend", backend]);
+    for (address, text) in
+        [("198.51.100.3", "office"), ("198.51.100.16", "stranger"), ("198.51.100.15", "office too")]
+    {
+        world.client(address).send(text);
+    }
+    assert_eq!(world.delivered(), ["office", "office too"]);
+    let (_, stopped, _) = gate.stop();
+    assert_eq!(stopped["reasons"], "trusted:3 no-knock:1");
+}
+
+fn ipv6_by_prefix(world: &World, backend: &str) {
+    world.apply_rules(&world.config("", ""));
+    let config = world.config(&format!("trusted = [\"{SENTINEL6}\"]"), "");
+    let _gate = Gate::start(world, &["--config", &config, "--backend", backend]);
+    let (phone, neighbour) = (world.client("2001:db8:0:2::7"), world.client("2001:db8:0:2:aaaa::1"));
+    neighbour.send("before");
+    phone.send(&register(SECRET));
+    neighbour.send("same prefix");
+    world.client("198.51.100.7").send("other family");
+    assert_eq!(world.delivered_before(SENTINEL6), [register(SECRET), "same prefix".to_owned()]);
+}
+
+fn knock_across_a_fragment_boundary(world: &World, backend: &str) {
+    let mut gate = start(world, backend, "", "");
+    // On a link of 1500 bytes a fragment has 1480 bytes of the datagram, 8 of them the UDP header in the first.
+    let before = 1480 * 3 - 8 - SECRET.len() / 2;
+    let message = |secret: &str| {
+        format!("{}{secret}{}", "x".repeat(before), "y".repeat(20_000 - before - secret.len()))
+    };
+    let phone = world.client("198.51.100.7");
+    phone.send(&message("not-the-secret"));
+    phone.send(&message(SECRET));
+    let delivered = world.delivered();
+    assert_eq!(delivered.len(), 1);
+    assert!(delivered[0] == message(SECRET), "the datagram arrives whole");
+    gate.wait_for("opened", |_| true);
+}
+
+fn several_queues_share_the_doors(world: &World, backend: &str) {
+    let gate = start(world, backend, "", "numbers = \"10-13\"");
+    let addresses: Vec<_> = (1..=60).map(|n| format!("198.51.100.{n}")).collect();
+    for address in &addresses {
+        let phone = world.client(address);
+        phone.send(&register(SECRET));
+        phone.send(&format!("open {address}"));
+        world.client(&address.replace("198.51.100.", "198.51.100.1")).send("no such knock");
+    }
+    let mut seen = HashSet::new();
+    wait_until(|| {
+        seen.extend(world.receive().filter(|text| text.starts_with("open")));
+        (seen.len() == addresses.len()).then_some(())
+    })
+    .unwrap_or_else(|| panic!("only {} of {} phones came through", seen.len(), addresses.len()));
+    let used = (10..=13).filter(|number| world.queue_row(*number).is_some_and(|row| row[3] > 0)).count();
+    assert!(used >= 3, "packets came through {used} of 4 queues");
+    let (status, stopped, _) = gate.stop();
+    assert!(status.success());
+    assert_eq!((&stopped["queues"], &stopped["waiting"]), (&"10-13".into(), &0.into()));
+}
+
+fn second_binder_is_told_who_has_the_queue(world: &World, backend: &str) {
+    let gate = start(world, backend, "", "");
+    let config = world.config("", "");
+    for other in ["batched", "nfq"] {
+        let output = world.sipknock(&["--config", &config, "run", "--backend", other]).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(
+            said.contains("queue 0 is taken by port id")
+                && said.contains(", sipknock)")
+                && said.contains("--queue"),
+            "{said}"
+        );
+    }
+    world.client("198.51.100.7").send(&register(SECRET));
+    assert_eq!(world.delivered().len(), 1, "the first one is not disturbed");
+    assert!(gate.stop().0.success());
+}
+
+fn sigterm_under_load_leaves_no_packet_undecided(world: &World, backend: &str) {
+    world.apply_rules(&world.config("", ""));
+    let config = world.config("trusted = [\"198.51.100.0/28\"]", "");
+    let gate = Gate::start(world, &["--config", &config, "--backend", backend]);
+    let (stop, sent) = (AtomicBool::new(false), AtomicU64::new(0));
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let (office, stranger) = (world.client("198.51.100.3"), world.client("198.51.100.99"));
+            while !stop.load(Ordering::Relaxed) {
+                office.send("office");
+                stranger.send("stranger");
+                sent.fetch_add(2, Ordering::Relaxed);
+            }
+        });
+        let receiver = scope.spawn(|| {
+            let mut arrived = 0;
+            loop {
+                match world.receive() {
+                    Some(_) => arrived += 1,
+                    None if stop.load(Ordering::Relaxed) => return arrived,
+                    None => {}
+                }
+            }
+        });
+        let more_than = |count| wait_until(|| (sent.load(Ordering::Relaxed) > count).then_some(())).unwrap();
+        more_than(20_000);
+        let (status, stopped, log) = gate.stop();
+        more_than(sent.load(Ordering::Relaxed) + 100);
+        stop.store(true, Ordering::Relaxed);
+        assert!(status.success(), "{log:#?}");
+        assert_eq!((&stopped["waiting"], &stopped["stale"]), (&0.into(), &0.into()), "{log:#?}");
+        let reasons = stopped["reasons"].as_str().unwrap();
+        let accepted: u64 =
+            reasons.split(' ').find_map(|word| word.strip_prefix("trusted:")).unwrap().parse().unwrap();
+        assert_eq!(receiver.join().unwrap(), accepted, "what was accepted arrives; {log:#?}");
+    });
+}
+
+fn on_exit_closed(world: &World, backend: &str) {
+    on_exit(world, backend, "closed");
+}
+
+fn on_exit_open(world: &World, backend: &str) {
+    on_exit(world, backend, "open");
+}
+
+/// The rules stay, the daemon comes and goes.
+fn on_exit(world: &World, backend: &str, fallback: &str) {
+    // Here the sentinel passes by a rule, with or without a listener.
+    let config = world.config(&format!("trusted = [\"{SENTINEL}\"]"), &format!("on_exit = \"{fallback}\""));
+    world.apply_rules(&config);
+    let stranger = world.client("198.51.100.9");
+    let expected: &[&str] = if fallback == "open" { &["stranger"] } else { &[] };
+    stranger.send("stranger");
+    assert_eq!(world.delivered(), expected, "before the daemon");
+    let gate = Gate::start(world, &["--config", &config, "--backend", backend]);
+    stranger.send("stranger");
+    assert_eq!(delivered_by_row(world, 1), [""; 0], "with the daemon");
+    assert!(gate.stop().0.success());
+    stranger.send("stranger");
+    assert_eq!(world.delivered(), expected, "after the daemon");
+}
+
+/// As [`World::delivered`], once the queue has seen this many packets and none waits.
+fn delivered_by_row(world: &World, packets: u64) -> Vec<String> {
+    let row = wait_until(|| world.queue_row(0).filter(|row| row[0] == 0 && row[3] >= packets));
+    row.unwrap_or_else(|| panic!("{:?}", world.queue_row(0)));
+    world.delivered()
+}
+
+fn on_overload_closed(world: &World, backend: &str) {
+    let mut gate = start(world, backend, "", "max_len = 4");
+    let stranger = overload(world, &gate);
+    assert_eq!(world.queue_row(0).unwrap()[..3], [4, 16, 0], "waiting, dropped by queue, dropped by socket");
+    gate.signal(Signal::CONT);
+    assert_eq!(delivered_by_row(world, 4), [""; 0]);
+    let overload = gate.wait_for("overload", |_| true);
+    assert_eq!(
+        (&overload["place"], &overload["count"], &overload["queue"]),
+        (&"kernel".into(), &16.into(), &0.into())
+    );
+    stranger.send(&register(SECRET));
+    assert_eq!(world.delivered(), [register(SECRET)], "it goes on");
+}
+
+fn on_overload_open(world: &World, backend: &str) {
+    let gate = start(world, backend, "", "max_len = 4\non_overload = \"open\"");
+    overload(world, &gate);
+    let unchecked: Vec<_> = (0..16).map_while(|_| world.receive()).collect();
+    assert_eq!(unchecked.len(), 16, "what finds the queue full passes");
+    assert_eq!(world.queue_row(0).unwrap()[..2], [4, 0]);
+    gate.signal(Signal::CONT);
+    assert_eq!(delivered_by_row(world, 4), [""; 0], "what waited is decided");
+}
+
+/// Stops the gate in its tracks, and sends it 20 packets.
+fn overload(world: &World, gate: &Gate) -> Client {
+    gate.signal(Signal::STOP);
+    let stranger = world.client("198.51.100.9");
+    for n in 0..20 {
+        stranger.send(&format!("stranger {n}"));
+    }
+    wait_until(|| world.queue_row(0).filter(|row| row[0] == 4)).unwrap();
+    stranger
+}
+
+fn monitor_lets_pass_and_tells(world: &World, backend: &str) {
+    let gate = start(world, backend, "mode = \"monitor\"", "");
+    world.client("198.51.100.9").send("stranger");
+    world.client("198.51.100.7").send(&register(SECRET));
+    assert_eq!(world.delivered().len(), 2);
+    let (_, stopped, log) = gate.stop();
+    assert_eq!(stopped["reasons"], "trusted:1 knock:1 no-knock:1");
+    let dropped = log.iter().find(|line| line["event"] == "dropped").unwrap();
+    assert_eq!((&dropped["would"], &dropped["src"]), (&true.into(), &"198.51.100.9".into()));
+}
+
+fn replies_to_what_the_pbx_started_pass(world: &World, backend: &str) {
+    let _gate = start(world, backend, "", "");
+    let (provider, stranger) = (world.client("198.51.100.77"), world.client("198.51.100.78"));
+    provider.send("unasked");
+    let address = format!("198.51.100.77:{}", provider.port());
+    world.reply("OPTIONS from the PBX", &address);
+    assert_eq!(provider.receive().as_deref(), Some(&b"OPTIONS from the PBX"[..]));
+    provider.send("answer");
+    stranger.send("stranger");
+    assert_eq!(world.delivered(), ["answer"]);
+}
+
+fn malformed_packets_get_verdicts_too(world: &World, backend: &str) {
+    let gate = start(world, backend, "", "");
+    for length in [0, 7, 60_000] {
+        world.send_udp_with_length("198.51.100.9", length, SECRET.as_bytes());
+    }
+    assert_eq!(world.delivered(), [""; 0]);
+    assert_eq!(world.queue_row(0).unwrap()[0], 0, "none waits");
+    let (_, stopped, _) = gate.stop();
+    assert_eq!(stopped["reasons"], "trusted:1 malformed:3");
+}
+
+fn firewall_flag_leaves_no_trace(world: &World, backend: &str) {
+    let save = || {
+        let output = world.server.command("iptables-save").output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        text.lines().filter(|line| line.starts_with('-')).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let foreign = ["-A", "INPUT", "-p", "icmp", "-j", "ACCEPT"];
+    assert!(world.server.command("iptables").args(foreign).status().unwrap().success());
+    let before = save();
+    let gate = Gate::start(world, &["--config", &world.config("", ""), "--backend", backend, "--firewall"]);
+    assert!(save().len() > before.len());
+    assert!(gate.stop().0.success());
+    assert_eq!(save(), before);
+}
