@@ -23,7 +23,7 @@ use crate::clock::Clock;
 use crate::config::{Config, ConfigError, Fallback};
 use crate::firewall::{self, Firewall, Plan};
 use crate::inspect::Mode;
-use crate::queue::{self, Binding, Options, Queue, QueueError, Waker, kernel};
+use crate::queue::{self, Binding, Options, Queue, QueueError, kernel};
 use crate::verdict::ReasonCounts;
 use events::EventSink;
 use housekeeping::Housekeeping;
@@ -59,8 +59,8 @@ pub enum DaemonError {
 pub fn run(config: &Config, rules: Option<&Plan>) -> Result<(), DaemonError> {
     let gate = Arc::new(config.inspector()?);
     let clock = Clock::start();
-    let waker = Waker::new()?;
-    let queues = bind(config, &waker)?;
+    let queues = bind(config)?;
+    let shutters = queues.iter().map(|queue| queue.shutter()).collect::<Result<Vec<_>, _>>()?;
     let bindings: Vec<_> = queues.iter().map(|queue| queue.binding()).collect();
     let mut signals = Signals::listen()?;
     let (sink, writer) = EventSink::start().map_err(system("start the log thread"))?;
@@ -75,7 +75,7 @@ pub fn run(config: &Config, rules: Option<&Plan>) -> Result<(), DaemonError> {
         let shared = Arc::new(Shared::default());
         house.watch(Arc::clone(&shared));
         let alarm = signals.alarm()?;
-        let worker = Worker::new(queue, Arc::clone(&gate), clock, waker.clone(), sink.clone(), shared);
+        let worker = Worker::new(queue, Arc::clone(&gate), clock, sink.clone(), shared);
         match worker.spawn(alarm) {
             Ok(handle) => workers.push(handle),
             Err(error) => outcome = Err(system("start a queue thread")(error)),
@@ -87,7 +87,9 @@ pub fn run(config: &Config, rules: Option<&Plan>) -> Result<(), DaemonError> {
 
     // New packets stop coming before anything else stops: first the rules go, then each queue is shut and drained.
     let rules_out = rules.map_or(Ok(()), RulesInPlace::take_out);
-    waker.ring()?;
+    for shutter in &shutters {
+        shutter.shut()?;
+    }
     let mut left = Vec::new();
     for worker in workers {
         match worker.join() {
@@ -107,7 +109,7 @@ pub fn run(config: &Config, rules: Option<&Plan>) -> Result<(), DaemonError> {
 }
 
 /// Binds all queues or none.
-fn bind(config: &Config, waker: &Waker) -> Result<Vec<Box<dyn Queue>>, QueueError> {
+fn bind(config: &Config) -> Result<Vec<Box<dyn Queue>>, QueueError> {
     let bound = config.queue.numbers.clone().map(|number| {
         let options = Options {
             queue: number,
@@ -116,7 +118,7 @@ fn bind(config: &Config, waker: &Waker) -> Result<Vec<Box<dyn Queue>>, QueueErro
             overload_open: config.queue.on_overload == Fallback::Open,
             exit_open: config.queue.on_exit == Fallback::Open,
         };
-        let queue = config.queue.backend.open(&options, waker)?;
+        let queue = config.queue.backend.open(&options)?;
         let granted = queue.binding().receive_buffer;
         if granted < options.receive_buffer {
             warn!(

@@ -13,7 +13,7 @@ use crate::door::Change;
 use crate::drops::Drops;
 use crate::event::Event;
 use crate::inspect::{Decision, Inspector};
-use crate::queue::{Queue, QueueError, Waker};
+use crate::queue::{Queue, QueueError};
 use crate::time::Time;
 use crate::verdict::{Reason, ReasonCounts, Verdict};
 
@@ -39,7 +39,6 @@ pub(super) struct Worker {
     queue: Box<dyn Queue>,
     gate: Arc<Inspector>,
     clock: Clock,
-    waker: Waker,
     sink: EventSink,
     shared: Arc<Shared>,
     /// The current batch's decisions and verdicts, kept for their memory.
@@ -53,7 +52,6 @@ impl Worker {
         queue: Box<dyn Queue>,
         gate: Arc<Inspector>,
         clock: Clock,
-        waker: Waker,
         sink: EventSink,
         shared: Arc<Shared>,
     ) -> Self {
@@ -61,7 +59,6 @@ impl Worker {
             queue,
             gate,
             clock,
-            waker,
             sink,
             shared,
             decisions: Vec::new(),
@@ -81,12 +78,8 @@ impl Worker {
         })
     }
 
-    /// Serves the queue until the waker rings; then lets nothing more in, and serves what is left.
+    /// Serves the queue until it is shut and drained.
     fn run(mut self) -> Result<Box<dyn Queue>, QueueError> {
-        while !self.waker.has_rung() {
-            self.serve()?;
-        }
-        self.queue.shut()?;
         while self.serve()? > 0 {}
         Ok(self.queue)
     }

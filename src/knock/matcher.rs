@@ -2,7 +2,8 @@
 
 use std::ops::Range;
 
-use aho_corasick::{AhoCorasick, AhoCorasickBuilder, MatchKind};
+use aho_corasick::packed::Searcher;
+use aho_corasick::{AhoCorasick, AhoCorasickBuilder, MatchKind, Span};
 
 use super::KnockId;
 
@@ -17,8 +18,8 @@ pub struct BuildError {
 /// All secrets: those that match to the letter, and those that match in either case.
 #[derive(Debug)]
 pub(super) struct Matcher {
-    exact: Option<Automaton>,
-    folded: Option<Automaton>,
+    exact: Option<Finder>,
+    folded: Option<Finder>,
 }
 
 impl Matcher {
@@ -26,16 +27,19 @@ impl Matcher {
     pub(super) fn new<'a>(secrets: impl Iterator<Item = (&'a [u8], bool)>) -> Result<Self, BuildError> {
         let (folded, exact): (Vec<_>, Vec<_>) =
             (0..).map(KnockId).zip(secrets).partition(|&(_, (_, ignore_case))| ignore_case);
-        Ok(Self { exact: Automaton::new(&exact)?, folded: Automaton::new(&folded)? })
+        let finder = |secrets: &[(KnockId, (&[u8], bool))], ignore_case| {
+            let (ids, secrets): (Vec<_>, Vec<_>) =
+                secrets.iter().map(|&(id, (secret, _))| (id, secret)).unzip();
+            Finder::new(ids, &secrets, ignore_case)
+        };
+        Ok(Self { exact: finder(&exact, false)?, folded: finder(&folded, true)? })
     }
 
     /// The ids of all secrets that occur, also of one that stands inside another: ascending, each once.
     pub(super) fn occurring(&self, payload: &[u8]) -> Vec<KnockId> {
         let mut found = Vec::new();
-        for automaton in self.automata() {
-            if automaton.may_match(payload) {
-                automaton.each(payload, |id, _| found.push(id));
-            }
+        for finder in self.finders() {
+            finder.each(payload, |id, _| found.push(id));
         }
         found.sort_unstable();
         found.dedup();
@@ -45,61 +49,80 @@ impl Matcher {
     /// Where they occur. Ranges may overlap.
     pub(super) fn ranges(&self, payload: &[u8]) -> Vec<Range<usize>> {
         let mut found = Vec::new();
-        for automaton in self.automata() {
-            automaton.each(payload, |_, range| found.push(range));
+        for finder in self.finders() {
+            finder.each(payload, |_, range| found.push(range));
         }
         found
     }
 
-    fn automata(&self) -> impl Iterator<Item = &Automaton> {
+    fn finders(&self) -> impl Iterator<Item = &Finder> {
         self.exact.iter().chain(&self.folded)
     }
 }
 
-/// One Aho-Corasick automaton with what it is faster to ask first.
+/// Finds all occurrences of a number of secrets, also overlapping ones.
 #[derive(Debug)]
-struct Automaton {
-    /// Says whether anything matches at all; there only where that is much cheaper than the full search.
-    filter: Option<AhoCorasick>,
-    /// Finds overlapping matches: every secret, also those inside others.
-    all: AhoCorasick,
+struct Finder {
     ids: Vec<KnockId>,
+    engine: Engine,
 }
 
-impl Automaton {
-    fn new(secrets: &[(KnockId, (&[u8], bool))]) -> Result<Option<Self>, BuildError> {
-        let Some(&(_, (_, ignore_case))) = secrets.first() else {
-            return Ok(None);
-        };
-        let build = |kind| {
-            AhoCorasickBuilder::new()
-                .match_kind(kind)
-                .ascii_case_insensitive(ignore_case)
-                .build(secrets.iter().map(|&(_, (secret, _))| secret))
-                .map_err(|source| BuildError { patterns: secrets.len(), source })
-        };
-        let filter = !ignore_case && secrets.len() <= FILTER_MAX_SECRETS;
-        Ok(Some(Self {
-            filter: filter.then(|| build(MatchKind::LeftmostFirst)).transpose()?,
-            all: build(MatchKind::Standard)?,
-            ids: secrets.iter().map(|&(id, _)| id).collect(),
-        }))
-    }
+#[derive(Debug)]
+enum Engine {
+    /// Teddy: SIMD over the first bytes of a few secrets. It reports one secret at the leftmost place where any
+    /// begins; which others begin there is seen by comparing.
+    Packed { searcher: Searcher, secrets: Vec<Box<[u8]>> },
+    /// One automaton, whatever the number.
+    Automaton(AhoCorasick),
+}
 
-    fn may_match(&self, payload: &[u8]) -> bool {
-        self.filter.as_ref().is_none_or(|filter| filter.is_match(payload))
+impl Finder {
+    fn new(ids: Vec<KnockId>, secrets: &[&[u8]], ignore_case: bool) -> Result<Option<Self>, BuildError> {
+        if secrets.is_empty() {
+            return Ok(None);
+        }
+        let few = !ignore_case && secrets.len() <= PACKED_MAX_SECRETS;
+        // There is none where the CPU has no SIMD that it knows.
+        let engine = match few.then(|| Searcher::new(secrets)).flatten() {
+            Some(searcher) => {
+                Engine::Packed { searcher, secrets: secrets.iter().map(|&secret| secret.into()).collect() }
+            }
+            None => Engine::Automaton(
+                AhoCorasickBuilder::new()
+                    .match_kind(MatchKind::Standard)
+                    .ascii_case_insensitive(ignore_case)
+                    .build(secrets)
+                    .map_err(|source| BuildError { patterns: secrets.len(), source })?,
+            ),
+        };
+        Ok(Some(Self { ids, engine }))
     }
 
     fn each(&self, payload: &[u8], mut visit: impl FnMut(KnockId, Range<usize>)) {
-        for hit in self.all.find_overlapping_iter(payload) {
-            if let Some(&id) = self.ids.get(hit.pattern().as_usize()) {
-                visit(id, hit.range());
+        match &self.engine {
+            Engine::Packed { searcher, secrets } => {
+                let mut at = 0;
+                while let Some(hit) = searcher.find_in(payload, Span::from(at..payload.len())) {
+                    let start = hit.start();
+                    let rest = payload.get(start..).unwrap_or_default();
+                    for (&id, secret) in self.ids.iter().zip(secrets) {
+                        if rest.starts_with(secret) {
+                            visit(id, start..start + secret.len());
+                        }
+                    }
+                    at = start + 1;
+                }
+            }
+            Engine::Automaton(automaton) => {
+                for hit in automaton.find_overlapping_iter(payload) {
+                    if let Some(&id) = self.ids.get(hit.pattern().as_usize()) {
+                        visit(id, hit.range());
+                    }
+                }
             }
         }
     }
 }
 
-/// Up to here aho-corasick puts its packed searcher (Teddy) in front of a leftmost automaton, which then passes a
-/// packet without a secret at some 60 ns instead of 1000. Overlapping search, which alone reports every secret,
-/// never gets it.
-const FILTER_MAX_SECRETS: usize = 60;
+/// Up to here Teddy passes a packet without a secret at some 60 ns, where the automaton takes 1000.
+const PACKED_MAX_SECRETS: usize = 60;

@@ -1,7 +1,7 @@
 //! What makes a knock easy to guess, or makes it open for the wrong people.
 
-use super::Knock;
 use super::matcher::Matcher;
+use super::{Knock, KnockId};
 
 /// Something about a knock that its owner should change.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,10 +17,18 @@ pub fn of(knocks: &[Knock]) -> Vec<Weakness> {
     let mut found = Vec::new();
     for (index, knock) in knocks.iter().enumerate() {
         let secret = knock.secret.expose();
-        let own = [length(secret), alphabet(secret), ordinary_text(knock)];
-        found.extend(own.into_iter().flatten().map(|why| Weakness { knock: index, why }));
+        found.extend(
+            [length(secret), alphabet(secret)]
+                .into_iter()
+                .flatten()
+                .map(|why| Weakness { knock: index, why }),
+        );
     }
-    found.extend(contained(knocks));
+    // What can't be compiled can't be used either, and is refused elsewhere.
+    if let Ok(matcher) = Matcher::new(knocks.iter().map(|knock| (knock.secret.expose(), knock.ignore_case))) {
+        found.extend(ordinary_text(&matcher));
+        found.extend(contained(&matcher, knocks));
+    }
     found.sort_by_key(|weakness| weakness.knock);
     found
 }
@@ -46,31 +54,26 @@ fn alphabet(secret: &[u8]) -> Option<String> {
 }
 
 /// Scanners and everybody else's phones send such text all day.
-fn ordinary_text(knock: &Knock) -> Option<String> {
-    let matcher = Matcher::new(std::iter::once((knock.secret.expose(), knock.ignore_case))).ok()?;
-    let (what, _) = ORDINARY.iter().find(|(_, text)| !matcher.occurring(text.as_bytes()).is_empty())?;
-    Some(format!("it occurs in {what}, so it opens the door to strangers; take a random one"))
+fn ordinary_text(matcher: &Matcher) -> impl Iterator<Item = Weakness> {
+    ORDINARY.iter().flat_map(|(what, text)| {
+        let why = format!("it occurs in {what}, so it opens the door to strangers; take a random one");
+        let knocks = matcher.occurring(text.as_bytes()).into_iter();
+        knocks.map(move |knock| Weakness { knock: knock.index(), why: why.clone() })
+    })
 }
 
 /// Whoever sends the longer one sends the shorter one too.
-fn contained(knocks: &[Knock]) -> Vec<Weakness> {
-    let Ok(matcher) = Matcher::new(knocks.iter().map(|knock| (knock.secret.expose(), knock.ignore_case)))
-    else {
-        return Vec::new();
-    };
-    let mut found = Vec::new();
-    for (index, outer) in knocks.iter().enumerate() {
-        for inner in matcher.occurring(outer.secret.expose()).into_iter().map(super::KnockId::index) {
-            if inner != index {
-                let why = format!(
-                    "it stands inside the secret of knock {:?}, whose phones always knock with both",
-                    outer.name
-                );
-                found.push(Weakness { knock: inner, why });
-            }
-        }
-    }
-    found
+fn contained(matcher: &Matcher, knocks: &[Knock]) -> impl Iterator<Item = Weakness> {
+    knocks.iter().enumerate().flat_map(|(index, outer)| {
+        let inside = matcher.occurring(outer.secret.expose()).into_iter().map(KnockId::index);
+        inside.filter(move |inner| *inner != index).map(|inner| {
+            let why = format!(
+                "it stands inside the secret of knock {:?}, whose phones always knock with both",
+                outer.name
+            );
+            Weakness { knock: inner, why }
+        })
+    })
 }
 
 /// Random letters of this number take years to guess at any rate a network has; fewer may take days.

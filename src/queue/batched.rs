@@ -6,23 +6,30 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 
-use rustix::io::Errno;
 use rustix::net::netlink::{self, SocketAddrNetlink};
-use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType};
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
 use super::message::{self, Message, Messages};
 use super::sys::{self, MAX_BATCH};
-use super::{Binding, Counters, Options, Queue, QueueError, Waker, kernel, size_receive_buffer, wait};
+use super::{
+    BIND_SEQUENCE, Binding, Counters, Options, Queue, QueueError, SHUT_SEQUENCE, ShutProgress, Shutter,
+    kernel, send, size_receive_buffer,
+};
 use crate::verdict::Verdict;
 
 /// A queue bound on a socket of its own.
 #[derive(Debug)]
 pub struct BatchedQueue {
     socket: OwnedFd,
-    waker: Waker,
     binding: Binding,
     exit_open: bool,
+    shut: Arc<ShutProgress>,
+    /// The kernel's answer to the set-up, once it has come: an errno, or 0.
+    bound: Option<i32>,
+    /// The kernel's answer to the shutting has come, and with it the last packet.
+    drained: bool,
     /// [`SLOTS`] receive buffers of [`STRIDE`] bytes, used again for each batch.
     slots: Box<[u8]>,
     batch: Vec<Waiting>,
@@ -46,16 +53,18 @@ impl BatchedQueue {
     ///
     /// # Errors
     /// Where the kernel refuses; the error says why and what to do.
-    pub fn open(options: &Options, waker: &Waker) -> Result<Self, QueueError> {
+    pub fn open(options: &Options) -> Result<Self, QueueError> {
         let (socket, port_id) = open_socket().map_err(kernel::explain_socket)?;
         sys::ignore_overruns(socket.as_fd())
             .map_err(|error| QueueError::io("set NETLINK_NO_ENOBUFS", error))?;
         let receive_buffer = size_receive_buffer(&socket, options.receive_buffer)?;
         let mut queue = Self {
             socket,
-            waker: waker.clone(),
             binding: Binding { queue: options.queue, port_id, receive_buffer },
             exit_open: options.exit_open,
+            shut: Arc::default(),
+            bound: None,
+            drained: false,
             slots: vec![0; SLOTS * STRIDE].into_boxed_slice(),
             batch: Vec::with_capacity(SLOTS),
             answered: false,
@@ -63,32 +72,34 @@ impl BatchedQueue {
             counters: Counters::default(),
         };
         message::bind(&mut queue.answers, options.queue, BIND_SEQUENCE, options.setup());
-        queue.send()?;
-        queue.confirm(options.queue)?;
+        send(&queue.socket, &queue.answers)?;
+        queue.answers.clear();
+        queue.confirm()?;
         Ok(queue)
     }
 
     /// Reads the kernel's answer to the set-up. Packets may arrive with it, and become the first batch.
-    fn confirm(&mut self, number: u16) -> Result<(), QueueError> {
-        loop {
-            match self.fill() {
-                Ok(Some(0)) => return Ok(()),
-                Ok(Some(errno)) => {
-                    let error = io::Error::from_raw_os_error(errno);
-                    return Err(kernel::explain(number, self.binding.port_id, error));
-                }
-                Ok(None) => {}
-                // The kernel answers within sendmsg(2), so there is something to read by now.
-                Err(error) => return Err(QueueError::io("receive the kernel's answer", error)),
+    fn confirm(&mut self) -> Result<(), QueueError> {
+        while self.bound.is_none() {
+            self.fill()?;
+        }
+        match self.bound {
+            Some(0) | None => Ok(()),
+            Some(errno) => {
+                let error = io::Error::from_raw_os_error(errno);
+                Err(kernel::explain(self.binding.queue, self.binding.port_id, error))
             }
         }
     }
 
-    /// Appends what the socket has to the batch; the answer to the set-up, if it was among that.
-    fn fill(&mut self) -> io::Result<Option<i32>> {
+    /// Waits for something to come, and appends the packets in it to the batch.
+    fn fill(&mut self) -> Result<(), QueueError> {
         let mut lengths = [0; MAX_BATCH];
-        let received = sys::receive_batch(self.socket.as_fd(), &mut self.slots, STRIDE, &mut lengths)?;
-        let mut confirmed = None;
+        let received = match sys::receive_batch(self.socket.as_fd(), &mut self.slots, STRIDE, &mut lengths) {
+            Ok(received) => received,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => 0,
+            Err(error) => return Err(QueueError::io("receive packets", error)),
+        };
         for (slot, length) in lengths.into_iter().enumerate().take(received) {
             let start = slot * STRIDE;
             let datagram = self.slots.get(start..start + length.min(STRIDE)).unwrap_or_default();
@@ -99,27 +110,14 @@ impl BatchedQueue {
                         start: start + offset(datagram, packet.payload),
                         len: packet.payload.len(),
                     }),
-                    Ok(Message::Answer { sequence: BIND_SEQUENCE, errno }) => confirmed = Some(errno),
+                    Ok(Message::Answer { sequence: BIND_SEQUENCE, errno }) => self.bound = Some(errno),
+                    Ok(Message::Answer { sequence: SHUT_SEQUENCE, .. }) => self.drained = true,
                     Ok(Message::Answer { errno: 0, .. } | Message::Other) => {}
                     Ok(Message::Answer { .. }) => self.counters.stale += 1,
                     Err(_) => self.counters.unreadable += 1,
                 }
             }
         }
-        Ok(confirmed)
-    }
-
-    /// Sends what is in `answers`, and empties it.
-    fn send(&mut self) -> Result<(), QueueError> {
-        loop {
-            match rustix::net::send(&self.socket, &self.answers, SendFlags::empty()) {
-                Ok(_) => break,
-                // Nothing was taken yet: netlink hands a datagram over whole.
-                Err(Errno::INTR | Errno::AGAIN | Errno::NOBUFS | Errno::NOMEM) => std::thread::yield_now(),
-                Err(error) => return Err(QueueError::io("send to the kernel", error)),
-            }
-        }
-        self.answers.clear();
         Ok(())
     }
 }
@@ -130,17 +128,8 @@ impl Queue for BatchedQueue {
             self.batch.clear();
         }
         // What came along with the set-up's answer is a batch already.
-        while self.batch.is_empty() {
-            match self.fill() {
-                Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    if !wait(self.socket.as_fd(), &self.waker)? {
-                        return Ok(0);
-                    }
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(QueueError::io("receive packets", error)),
-            }
+        while self.batch.is_empty() && !self.drained {
+            self.fill()?;
         }
         Ok(self.batch.len())
     }
@@ -170,12 +159,15 @@ impl Queue for BatchedQueue {
             run = 0;
         }
         self.answered = true;
-        if self.answers.is_empty() { Ok(()) } else { self.send() }
+        if !self.answers.is_empty() {
+            send(&self.socket, &self.answers)?;
+            self.answers.clear();
+        }
+        Ok(())
     }
 
-    fn shut(&mut self) -> Result<(), QueueError> {
-        message::shut(&mut self.answers, self.binding.queue, 0, self.exit_open);
-        self.send()
+    fn shutter(&self) -> Result<Shutter, QueueError> {
+        Shutter::new(&self.socket, self.binding.queue, self.exit_open, &self.shut)
     }
 
     fn counters(&self) -> Counters {
@@ -209,6 +201,3 @@ const SLOTS: usize = 32;
 /// Room for a packet of 64 KiB with its netlink headers and attributes; and an odd number of cache lines more, so
 /// that the beginnings of all slots don't compete for the same lines of the cache.
 const STRIDE: usize = 65_536 + 1024 + 13 * 64;
-
-/// Marks the answer to the set-up among others.
-const BIND_SEQUENCE: u32 = 1;

@@ -29,8 +29,9 @@ pub fn bind(out: &mut Vec<u8>, queue: u16, sequence: u32, setup: Setup) {
 
 /// Writes the message that closes a bound queue to newcomers: nothing more is queued, and what arrives is
 /// accepted (`fail_open`) or dropped by the kernel, as without a listener. What waits keeps waiting for its verdict.
+/// The kernel acknowledges it under `sequence`.
 pub fn shut(out: &mut Vec<u8>, queue: u16, sequence: u32, fail_open: bool) {
-    Writer::begin(out, NFQNL_MSG_CONFIG, NLM_F_REQUEST, sequence, queue)
+    Writer::begin(out, NFQNL_MSG_CONFIG, NLM_F_REQUEST | NLM_F_ACK, sequence, queue)
         .attribute(NFQA_CFG_QUEUE_MAXLEN, &0u32.to_be_bytes())
         .flags(fail_open)
         .end();

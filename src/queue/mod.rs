@@ -13,11 +13,12 @@ pub mod nfq;
 mod sys;
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use rustix::event::{EventfdFlags, PollFd, PollFlags};
+use rustix::io::Errno;
+use rustix::net::SendFlags;
 
 use crate::verdict::Verdict;
 use message::Setup;
@@ -25,11 +26,10 @@ use message::Setup;
 /// What a packet queue does. Batches are answered in the order in which they came, each whole: that is what
 /// makes "exactly one verdict for each packet" a matter of this trait and not of its users.
 pub trait Queue: Send {
-    /// Waits for packets, and returns how many are in the new batch: 0 only after the [`Waker`] rang.
+    /// Waits for packets, and returns how many are in the new batch: 0 once the queue is shut and drained.
     ///
     /// # Errors
-    /// Where the socket fails for good. What the last batch held is then lost to the kernel's own end: the queue
-    /// must be dropped, upon which the kernel drops what waits.
+    /// Where the socket fails for good. The queue must then be dropped, upon which the kernel drops what waits.
     fn receive(&mut self) -> Result<usize, QueueError>;
 
     /// A packet of the current batch, from its IP header on; there until the next batch is received. Empty for an
@@ -42,12 +42,11 @@ pub trait Queue: Send {
     /// Where the kernel does not take the verdicts, or their number is not that of the packets.
     fn answer(&mut self, verdicts: &[Verdict]) -> Result<(), QueueError>;
 
-    /// Closes the queue to newcomers, which from now on find what `on_exit` promises. What waits is still to be
-    /// received and answered; after that [`Queue::receive`] returns 0.
+    /// What shuts this queue, from whichever thread.
     ///
     /// # Errors
-    /// Where the kernel does not take the message.
-    fn shut(&mut self) -> Result<(), QueueError>;
+    /// Where the process has no descriptor left.
+    fn shutter(&self) -> Result<Shutter, QueueError>;
 
     /// What happened to messages, beside packets and verdicts.
     fn counters(&self) -> Counters;
@@ -121,58 +120,69 @@ impl Backend {
     ///
     /// # Errors
     /// Where the kernel refuses; the error says why and what to do.
-    pub fn open(self, options: &Options, waker: &Waker) -> Result<Box<dyn Queue>, QueueError> {
+    pub fn open(self, options: &Options) -> Result<Box<dyn Queue>, QueueError> {
         Ok(match self {
-            Self::Batched => Box::new(batched::BatchedQueue::open(options, waker)?),
-            Self::Nfq => Box::new(nfq::NfqQueue::open(options, waker)?),
+            Self::Batched => Box::new(batched::BatchedQueue::open(options)?),
+            Self::Nfq => Box::new(nfq::NfqQueue::open(options)?),
         })
     }
 }
 
-/// Ends the waiting of queues, once and for all of them.
-#[derive(Clone, Debug)]
-pub struct Waker {
-    descriptor: Arc<OwnedFd>,
-    rung: Arc<AtomicBool>,
+/// Shuts a queue while its own thread waits for packets.
+///
+/// The kernel's answer to the message comes through the queue's socket, behind all packets queued before it. So it
+/// ends the thread's waiting, and tells that nothing more will come.
+#[derive(Debug)]
+pub struct Shutter {
+    socket: OwnedFd,
+    queue: u16,
+    exit_open: bool,
+    progress: Arc<ShutProgress>,
 }
 
-impl Waker {
-    /// A waker that has not rung.
-    ///
-    /// # Errors
-    /// As eventfd(2).
-    pub fn new() -> Result<Self, QueueError> {
-        let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
-        let descriptor =
-            rustix::event::eventfd(0, flags).map_err(|error| QueueError::io("eventfd", error))?;
-        Ok(Self { descriptor: Arc::new(descriptor), rung: Arc::default() })
+/// How far the shutting is, for a backend that does not get to see the kernel's answer.
+#[derive(Debug, Default)]
+struct ShutProgress {
+    /// The message is about to be sent, or was.
+    begun: AtomicBool,
+    /// The kernel has carried it out.
+    done: AtomicBool,
+}
+
+impl Shutter {
+    fn new(
+        socket: &OwnedFd,
+        queue: u16,
+        exit_open: bool,
+        progress: &Arc<ShutProgress>,
+    ) -> Result<Self, QueueError> {
+        let socket = socket.try_clone().map_err(|error| QueueError::io("copy a socket", error))?;
+        Ok(Self { socket, queue, exit_open, progress: Arc::clone(progress) })
     }
 
-    /// Rings: from now on [`Queue::receive`] does not wait.
+    /// Closes the queue to newcomers, which from now on find what `on_exit` promises. What waits is still received
+    /// and answered; then [`Queue::receive`] returns 0.
     ///
     /// # Errors
-    /// As write(2).
-    pub fn ring(&self) -> Result<(), QueueError> {
-        self.rung.store(true, Ordering::Relaxed);
-        let written = rustix::io::write(&self.descriptor, &1u64.to_ne_bytes());
-        written.map(|_| ()).map_err(|error| QueueError::io("write to eventfd", error))
-    }
-
-    /// Whether it rang.
-    pub fn has_rung(&self) -> bool {
-        self.rung.load(Ordering::Relaxed)
+    /// Where the kernel does not take the message.
+    pub fn shut(&self) -> Result<(), QueueError> {
+        let mut message = Vec::new();
+        message::shut(&mut message, self.queue, SHUT_SEQUENCE, self.exit_open);
+        self.progress.begun.store(true, Ordering::SeqCst);
+        // The kernel carries it out before send(2) returns.
+        let sent = send(&self.socket, &message);
+        self.progress.done.store(true, Ordering::SeqCst);
+        sent
     }
 }
 
-/// Waits until the socket has something; `false` when the waker rang instead.
-fn wait(socket: BorrowedFd<'_>, waker: &Waker) -> Result<bool, QueueError> {
-    let mut descriptors =
-        [PollFd::from_borrowed_fd(socket, PollFlags::IN), PollFd::new(&waker.descriptor, PollFlags::IN)];
+/// Sends messages to the kernel. A netlink socket takes a datagram whole or not at all.
+fn send(socket: &OwnedFd, messages: &[u8]) -> Result<(), QueueError> {
     loop {
-        match rustix::event::poll(&mut descriptors, None) {
-            Ok(_) => return Ok(!descriptors.first().is_some_and(|socket| socket.revents().is_empty())),
-            Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(QueueError::io("poll", error)),
+        match rustix::net::send(socket, messages, SendFlags::empty()) {
+            Ok(_) => return Ok(()),
+            Err(Errno::INTR | Errno::AGAIN | Errno::NOBUFS | Errno::NOMEM) => std::thread::yield_now(),
+            Err(error) => return Err(QueueError::io("send to the kernel", error)),
         }
     }
 }
@@ -263,3 +273,9 @@ impl QueueError {
 
 /// Whole packets: an INPUT hook hands over reassembled datagrams of up to 64 KiB, and a knock may stand at the end.
 const COPY_RANGE: u32 = 0xffff;
+
+/// Marks the kernel's answer to the set-up.
+const BIND_SEQUENCE: u32 = 1;
+
+/// Marks its answer to the shutting.
+const SHUT_SEQUENCE: u32 = 2;

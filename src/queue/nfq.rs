@@ -7,16 +7,20 @@
 
 use std::fs;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use nfq::Verdict as NfqVerdict;
+use rustix::event::{PollFd, PollFlags};
+use rustix::io::Errno;
+use rustix::net::AddressFamily;
 use rustix::net::netlink::{self, SocketAddrNetlink};
-use rustix::net::{AddressFamily, SendFlags};
 
 use super::{
-    Binding, Counters, Options, Queue, QueueError, Waker, kernel, message, size_receive_buffer, sys, wait,
+    BIND_SEQUENCE, Binding, Counters, Options, Queue, QueueError, ShutProgress, Shutter, kernel, message,
+    send, size_receive_buffer, sys,
 };
 use crate::verdict::Verdict;
 
@@ -25,9 +29,9 @@ pub struct NfqQueue {
     queue: nfq::Queue,
     /// The crate's socket, a second time.
     socket: OwnedFd,
-    waker: Waker,
     binding: Binding,
     exit_open: bool,
+    shut: Arc<ShutProgress>,
     packet: Option<nfq::Message>,
     /// The last packet that was answered: giving a verdict to the crate gives the packet away.
     answered: Vec<u8>,
@@ -39,7 +43,7 @@ impl NfqQueue {
     ///
     /// # Errors
     /// Where the kernel refuses; the error says why and what to do.
-    pub fn open(options: &Options, waker: &Waker) -> Result<Self, QueueError> {
+    pub fn open(options: &Options) -> Result<Self, QueueError> {
         let (mut queue, socket) = open_and_find()?;
         let address = rustix::net::getsockname(&socket).and_then(SocketAddrNetlink::try_from);
         let port_id = address.map_err(|error| QueueError::io("name the netlink socket", error))?.pid();
@@ -48,15 +52,15 @@ impl NfqQueue {
         let binding = Binding { queue: options.queue, port_id, receive_buffer };
 
         let mut setup = Vec::new();
-        message::bind(&mut setup, options.queue, 0, options.setup());
+        message::bind(&mut setup, options.queue, BIND_SEQUENCE, options.setup());
         send(&socket, &setup)?;
         queue.set_nonblocking(true);
         let mut this = Self {
             queue,
             socket,
-            waker: waker.clone(),
             binding,
             exit_open: options.exit_open,
+            shut: Arc::default(),
             packet: None,
             answered: Vec::new(),
             counters: Counters::default(),
@@ -69,7 +73,7 @@ impl NfqQueue {
         }
         match kernel::queue(options.queue) {
             Some(row) if row.port_id == port_id => Ok(this),
-            _ => Err(kernel::explain(options.queue, port_id, rustix::io::Errno::PERM.into())),
+            _ => Err(kernel::explain(options.queue, port_id, Errno::PERM.into())),
         }
     }
 }
@@ -77,11 +81,19 @@ impl NfqQueue {
 impl Queue for NfqQueue {
     fn receive(&mut self) -> Result<usize, QueueError> {
         while self.packet.is_none() {
+            let shut = self.shut.done.load(Ordering::SeqCst);
             match self.queue.recv() {
                 Ok(packet) => self.packet = Some(packet),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    if !wait(self.socket.as_fd(), &self.waker)? {
+                    // Shut before we looked, and nothing there: that was all.
+                    if shut {
                         return Ok(0);
+                    }
+                    // The crate swallows the kernel's answer, which would have ended the waiting; so once the
+                    // shutting has begun, its end is not far and nothing to sleep for.
+                    match self.shut.begun.load(Ordering::SeqCst) {
+                        true => std::thread::yield_now(),
+                        false => wait(self.socket.as_fd())?,
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -118,10 +130,8 @@ impl Queue for NfqQueue {
         Ok(())
     }
 
-    fn shut(&mut self) -> Result<(), QueueError> {
-        let mut shut = Vec::new();
-        message::shut(&mut shut, self.binding.queue, 0, self.exit_open);
-        send(&self.socket, &shut)
+    fn shutter(&self) -> Result<Shutter, QueueError> {
+        Shutter::new(&self.socket, self.binding.queue, self.exit_open, &self.shut)
     }
 
     fn counters(&self) -> Counters {
@@ -170,7 +180,7 @@ fn is_netfilter(socket: &OwnedFd) -> bool {
 fn size_crate_buffer(queue: &mut nfq::Queue, wanted: u16, port_id: u32) -> Result<(), QueueError> {
     let taken: Vec<_> = kernel::queues().iter().map(|row| row.queue).collect();
     let free = (0..=u16::MAX).rev().filter(|number| *number != wanted && !taken.contains(number));
-    let mut refusal = rustix::io::Errno::BUSY.into();
+    let mut refusal = Errno::BUSY.into();
     for number in free.take(SPARE_QUEUES) {
         match queue.bind(number).and_then(|()| queue.unbind(number)) {
             Ok(()) => return Ok(()),
@@ -180,10 +190,12 @@ fn size_crate_buffer(queue: &mut nfq::Queue, wanted: u16, port_id: u32) -> Resul
     Err(kernel::explain(wanted, port_id, refusal))
 }
 
-fn send(socket: &OwnedFd, message: &[u8]) -> Result<(), QueueError> {
-    rustix::net::send(socket, message, SendFlags::empty())
-        .map(|_| ())
-        .map_err(|error| QueueError::io("send to the kernel", error))
+/// Waits until the socket has something: packets, or the kernel's answer to the shutting.
+fn wait(socket: BorrowedFd<'_>) -> Result<(), QueueError> {
+    match rustix::event::poll(&mut [PollFd::from_borrowed_fd(socket, PollFlags::IN)], None) {
+        Ok(_) | Err(Errno::INTR) => Ok(()),
+        Err(error) => Err(QueueError::io("poll", error)),
+    }
 }
 
 /// How many unused numbers to try: somebody else may take one between our look and the bind.

@@ -8,11 +8,11 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 /// How many datagrams one call takes at most.
 pub(super) const MAX_BATCH: usize = 64;
 
-/// Receives datagrams that are there already, the first into the first `stride` bytes of `slots` and so on, and
-/// writes how long each is. Returns how many; does not wait.
+/// Waits for a datagram, and takes all that are there by then: the first into the first `stride` bytes of `slots`
+/// and so on. Writes how long each is, and returns how many.
 ///
 /// # Errors
-/// As recvmmsg(2); `WouldBlock` where there is none.
+/// As recvmmsg(2).
 pub(super) fn receive_batch(
     socket: BorrowedFd<'_>,
     slots: &mut [u8],
@@ -34,7 +34,7 @@ pub(super) fn receive_batch(
     // slots live longer than the call and nothing else touches them during it. The name and control pointers are
     // null with length 0, and so is the timeout. The kernel writes within the lengths given.
     let received = unsafe {
-        let flags = libc::MSG_DONTWAIT as _;
+        let flags = libc::MSG_WAITFORONE as _;
         libc::recvmmsg(socket.as_raw_fd(), headers.as_mut_ptr(), count, flags, std::ptr::null_mut())
     };
     let received = usize::try_from(received).map_err(|_| io::Error::last_os_error())?;

@@ -104,9 +104,17 @@ impl World {
 
     /// Writes a configuration with the usual knock, and returns its path.
     pub(crate) fn config(&self, inspect: &str, queue: &str) -> String {
+        self.config_with_knocks(
+            inspect,
+            queue,
+            &format!("[[knock]]\nname = \"alice\"\nsecret = \"{SECRET}\"\n"),
+        )
+    }
+
+    /// Writes a configuration, and returns its path.
+    pub(crate) fn config_with_knocks(&self, inspect: &str, queue: &str, knocks: &str) -> String {
         let path = self.folder.path().join(format!("{}.toml", self.configs.fetch_add(1, Ordering::Relaxed)));
-        let knock = format!("[[knock]]\nname = \"alice\"\nsecret = \"{SECRET}\"\n");
-        fs::write(&path, format!("[inspect]\n{inspect}\n[queue]\n{queue}\n{knock}")).unwrap();
+        fs::write(&path, format!("[inspect]\n{inspect}\n[queue]\n{queue}\n{knocks}")).unwrap();
         path.to_str().unwrap().to_owned()
     }
 
@@ -179,7 +187,8 @@ impl Gate {
         gate
     }
 
-    fn spawn(world: &World, args: &[&str]) -> Self {
+    /// Starts it, and does not wait.
+    pub(crate) fn spawn(world: &World, args: &[&str]) -> Self {
         let mut command = world.sipknock(&["--log-format", "json", "run"]);
         let mut child = command.args(args).stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let log = Arc::new(Mutex::new(Vec::new()));
@@ -204,6 +213,23 @@ impl Gate {
     pub(crate) fn wait_for(&mut self, kind: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         let found = wait_until(|| self.events(kind).into_iter().find(&wanted));
         found.unwrap_or_else(|| panic!("no event {kind:?}; the log: {:#?}", self.log.lock().unwrap()))
+    }
+
+    /// Time that its threads have spent on a CPU (Documentation/scheduler/sched-stats.rst).
+    pub(crate) fn cpu_time(&self) -> Duration {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap();
+        let nanos = tasks.map(|task| {
+            let text = fs::read_to_string(task.unwrap().path().join("schedstat")).unwrap();
+            text.split(' ').next().unwrap().parse::<u64>().unwrap()
+        });
+        Duration::from_nanos(nanos.sum())
+    }
+
+    /// Resident memory.
+    pub(crate) fn resident_kib(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse().unwrap()
     }
 
     pub(crate) fn signal(&self, signal: Signal) {

@@ -72,7 +72,7 @@ fn shutting_keeps_the_binding() {
     let mut out = Vec::new();
     shut(&mut out, 3, 9, true);
     let (kind, flags, sequence, queue, attributes) = read_back(&out);
-    assert_eq!((kind, flags, sequence, queue), (0x0302, 1, 9, 3));
+    assert_eq!((kind, flags, sequence, queue), (0x0302, 5, 9, 3));
     assert_eq!(attributes[0], (NFQA_CFG_QUEUE_MAXLEN, vec![0, 0, 0, 0]));
     assert!(attributes.iter().all(|(kind, _)| *kind != NFQA_CFG_CMD));
 }
