@@ -323,7 +323,7 @@ fn on_overload_open(world: &World, backend: &str) {
 
 /// Stops the gate in its tracks, and sends it 20 packets.
 fn overload(world: &World, gate: &Gate) -> Client {
-    gate.signal(Signal::STOP);
+    gate.halt();
     let stranger = world.client("198.51.100.9");
     for n in 0..20 {
         stranger.send(&format!("stranger {n}"));

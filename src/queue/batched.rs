@@ -7,16 +7,19 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
+use std::thread;
 
 use rustix::net::netlink::{self, SocketAddrNetlink};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
 use super::message::{self, Message, Messages};
+use super::pace::Pace;
 use super::sys::{self, MAX_BATCH};
 use super::{
     BIND_SEQUENCE, Binding, Counters, Options, Queue, QueueError, SHUT_SEQUENCE, ShutProgress, Shutter,
     kernel, send, size_receive_buffer,
 };
+use crate::clock::Clock;
 use crate::verdict::Verdict;
 
 /// A queue bound on a socket of its own.
@@ -35,6 +38,8 @@ pub struct BatchedQueue {
     batch: Vec<Waiting>,
     /// The batch has its verdicts, and is kept only to be looked at.
     answered: bool,
+    pace: Pace,
+    clock: Clock,
     /// The verdict messages of a batch.
     answers: Vec<u8>,
     counters: Counters,
@@ -68,6 +73,8 @@ impl BatchedQueue {
             slots: vec![0; SLOTS * STRIDE].into_boxed_slice(),
             batch: Vec::with_capacity(SLOTS),
             answered: false,
+            pace: Pace::default(),
+            clock: Clock::start(),
             answers: Vec::new(),
             counters: Counters::default(),
         };
@@ -125,6 +132,9 @@ impl BatchedQueue {
 impl Queue for BatchedQueue {
     fn receive(&mut self) -> Result<usize, QueueError> {
         if std::mem::take(&mut self.answered) {
+            if let Some(pause) = self.pace.after(self.clock.now(), self.batch.len(), SLOTS) {
+                thread::sleep(pause);
+            }
             self.batch.clear();
         }
         // What came along with the set-up's answer is a batch already.
@@ -196,7 +206,7 @@ fn offset(whole: &[u8], part: &[u8]) -> usize {
 
 /// Packets per system call. Of the saving over single packets 32 have nearly all; more only adds to the time that
 /// the first packet of a batch waits for the last.
-const SLOTS: usize = 32;
+const SLOTS: usize = MAX_BATCH;
 
 /// Room for a packet of 64 KiB with its netlink headers and attributes; and an odd number of cache lines more, so
 /// that the beginnings of all slots don't compete for the same lines of the cache.

@@ -10,6 +10,7 @@ pub mod batched;
 pub mod kernel;
 pub mod message;
 pub mod nfq;
+mod pace;
 mod sys;
 
 use std::io;

@@ -6,7 +6,7 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 /// How many datagrams one call takes at most.
-pub(super) const MAX_BATCH: usize = 64;
+pub(super) const MAX_BATCH: usize = 32;
 
 /// Waits for a datagram, and takes all that are there by then: the first into the first `stride` bytes of `slots`
 /// and so on. Writes how long each is, and returns how many.

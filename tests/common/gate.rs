@@ -232,6 +232,20 @@ impl Gate {
         line.trim().trim_end_matches(" kB").parse().unwrap()
     }
 
+    /// Stops all of its threads in their tracks, until SIGCONT.
+    pub(crate) fn halt(&self) {
+        self.signal(Signal::STOP);
+        let halted = || {
+            let mut tasks = fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap();
+            // "pid (name) state ..."; the name may hold anything (proc_pid_stat(5)).
+            tasks.all(|task| {
+                let stat = fs::read_to_string(task.unwrap().path().join("stat")).unwrap();
+                stat.rsplit_once(") ").unwrap().1.starts_with('T')
+            })
+        };
+        wait_until(|| halted().then_some(())).expect("it stops within the deadline");
+    }
+
     pub(crate) fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
