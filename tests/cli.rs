@@ -1,0 +1,290 @@
+//! The command line as a user meets it: output, errors, exit status.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::fs;
+use std::path::PathBuf;
+
+use assert_cmd::Command;
+use assert_cmd::cargo::cargo_bin;
+use serde_json::Value;
+use tempfile::TempDir;
+
+const SECRET: &str = "mykn0ckstr1ng";
+
+fn sipknock(args: &[&str]) -> Command {
+    let mut command = Command::new(cargo_bin!("sipknock"));
+    // A configuration of the machine that tests run on is none of theirs.
+    if !args.contains(&"--config") {
+        command.args(["--config", concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/empty.toml")]);
+    }
+    command.args(args);
+    command
+}
+
+/// Exit status, stdout, stderr.
+fn run(args: &[&str]) -> (i32, String, String) {
+    let output = sipknock(args).output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+}
+
+/// A raw-IP pcap of UDP packets from 203.0.113.7:5061 to 192.0.2.1:5060, a second apart, from 2026-11-22T14:00:00Z on.
+fn capture(folder: &TempDir, payloads: &[&str]) -> String {
+    let mut file = b"\xd4\xc3\xb2\xa1\x02\0\x04\0\0\0\0\0\0\0\0\0\0\0\x04\0\x65\0\0\0".to_vec();
+    for (second, payload) in (1_795_356_000u32..).zip(payloads) {
+        let datagram = u16::try_from(8 + payload.len()).unwrap();
+        let mut packet = vec![0x45, 0];
+        packet.extend((datagram + 20).to_be_bytes());
+        packet.extend([0, 0, 0, 0, 64, 17, 0, 0, 203, 0, 113, 7, 192, 0, 2, 1]);
+        packet.extend([5061, 5060, datagram, 0].map(u16::to_be_bytes).concat());
+        packet.extend(payload.as_bytes());
+        let length = u32::try_from(packet.len()).unwrap();
+        file.extend([second, 0, length, length].map(u32::to_le_bytes).concat());
+        file.extend(packet);
+    }
+    let path = folder.path().join("capture.pcap");
+    fs::write(&path, file).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+fn config(folder: &TempDir, text: &str) -> String {
+    let path = folder.path().join("sipknock.toml");
+    fs::write(&path, text).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+#[test]
+fn replay_lines_are_as_promised() {
+    let folder = TempDir::new().unwrap();
+    let file = capture(&folder, &["before", "a mykn0ckstr1ng b", "after"]);
+    let knock = format!("alice-desk={SECRET}");
+    let (status, out, err) = run(&["replay", "--json", "--knock", &knock, &file]);
+    let line = |n, second, verdict, reason, knocks| {
+        format!(
+            r#"{{"n":{n},"time":"2026-11-22T14:00:0{second}.000000Z","src":"203.0.113.7","sport":5061,"dst":"192.0.2.1","dport":5060,"transport":"udp","verdict":"{verdict}","reason":"{reason}","knocks":[{knocks}]}}"#
+        )
+    };
+    let expected = [
+        line(1, 0, "drop", "no-knock", ""),
+        line(2, 1, "accept", "knock", "\"alice-desk\""),
+        line(3, 2, "accept", "door", ""),
+        r#"{"summary":{"packets":3,"inspected":3,"accepted":2,"dropped":1,"reasons":{"knock":1,"door":1,"no-knock":1},"knocks":{"alice-desk":1}}}"#.to_owned(),
+    ];
+    assert_eq!((status, err.as_str()), (0, ""));
+    assert_eq!(out.lines().collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn replay_in_monitor_mode_says_what_would_be_dropped() {
+    let folder = TempDir::new().unwrap();
+    let file = capture(&folder, &["stranger"]);
+    let (_, out, _) = run(&["replay", "--json", "--monitor", "--knock", "a=not-in-there", &file]);
+    let lines: Vec<Value> = out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(
+        (&lines[0]["verdict"], &lines[0]["would"], &lines[0]["reason"]),
+        (&"accept".into(), &"drop".into(), &"no-knock".into())
+    );
+    assert_eq!(
+        (&lines[1]["summary"]["accepted"], &lines[1]["summary"]["would_drop"]),
+        (&1.into(), &1.into())
+    );
+}
+
+#[test]
+fn replay_for_people() {
+    let folder = TempDir::new().unwrap();
+    let file = capture(&folder, &["stranger", SECRET]);
+    let knock = format!("alice-desk={SECRET}");
+    let (status, out, _) = run(&["replay", "--knock", &knock, &file, &file]);
+    assert_eq!(status, 0);
+    assert!(out.starts_with("4 packets, 4 of them for inspected ports: 3 accepted, 1 dropped\n"), "{out}");
+    for word in ["alice-desk", "203.0.113.7", "no-knock"] {
+        assert!(out.contains(word), "{word} in {out}");
+    }
+    assert!(!out.contains(SECRET));
+}
+
+#[test]
+fn replay_of_files_that_are_not_whole() {
+    let folder = TempDir::new().unwrap();
+    let whole = fs::read(capture(&folder, &["one", "two"])).unwrap();
+    let path = folder.path().join("broken");
+    let name = path.to_str().unwrap();
+    for (bytes, status, says, packets) in [
+        (&whole[..whole.len() - 1], 0, "ends in the middle", 1),
+        (&b"neither pcap nor anything"[..], 1, "neither pcap nor pcapng", 0),
+        (b"", 1, "empty", 0),
+        (b"\x1f\x8b\x08\0 compressed", 1, "gunzip", 0),
+    ] {
+        fs::write(&path, bytes).unwrap();
+        let (code, out, err) = run(&["replay", "--json", "--knock", "a=some-secret", name]);
+        assert_eq!(code, status, "{err}");
+        assert!(err.starts_with(&format!("sipknock: {name}: ")) && err.contains(says), "{err}");
+        let last: Value = serde_json::from_str(out.lines().last().unwrap()).unwrap();
+        assert_eq!(last["summary"]["packets"], packets);
+    }
+    let (code, _, err) = run(&["replay", "--knock", "a=some-secret", "/nonexistent.pcap"]);
+    assert_eq!(code, 1);
+    assert!(err.contains("/nonexistent.pcap") && err.contains("No such file"), "{err}");
+}
+
+#[test]
+fn replay_reads_standard_input_and_names_files() {
+    let folder = TempDir::new().unwrap();
+    let file = capture(&folder, &["one"]);
+    let bytes = fs::read(&file).unwrap();
+    let output = sipknock(&["replay", "--json", "--knock", "a=some-secret", &file, "-"])
+        .write_stdin(bytes)
+        .output()
+        .unwrap();
+    let out = String::from_utf8(output.stdout).unwrap();
+    let names: Vec<Value> = out
+        .lines()
+        .take(2)
+        .map(|line| serde_json::from_str::<Value>(line).unwrap()["file"].clone())
+        .collect();
+    assert_eq!(names, [Value::from(file), Value::from("-")]);
+}
+
+#[test]
+fn wrong_words_and_configs_end_with_2_and_say_what_to_do() {
+    let folder = TempDir::new().unwrap();
+    let bad = config(&folder, "[inspect]\nports = [0]\n[[knock]]\nname = \"a\"\nsecret = \"0pen-sesame\"\n");
+    for command in ["run", "check"] {
+        for (args, says) in [
+            (&["--config", bad.as_str()][..], "sipknock.toml:2: inspect.ports: \"0\" is not a port"),
+            (&["--config", "/nonexistent.toml"], "/nonexistent.toml: No such file"),
+            (&[], "no knock is configured"),
+            (&["--knock", "0pen-sesame"], "write it as NAME=SECRET"),
+            (&["--knock", "a=0pen-sesame", "--knock", "b=0pen-sesame"], "is that of knock \"a\" already"),
+            (&["--knock", "a=0pen-sesame", "--port", "99999"], "is not a port"),
+            (&["--knock", "a=0pen-sesame", "--trust", "10.0.0.0/33"], "is not a network"),
+            (&["--knock", "a=0pen-sesame", "--door", "4000"], "with its unit"),
+            (&["--knock", "a=0pen-sesame", "--queue", "3-1"], "write 1-3"),
+            (&["--knock", "a=0pen-sesame", "--backend", "pcap"], "\"batched\" and \"nfq\""),
+            (&["--colour"], "unexpected argument"),
+        ] {
+            let args: Vec<_> = std::iter::once(command).chain(args.iter().copied()).collect();
+            let (status, _, err) = run(&args);
+            assert_eq!(status, 2, "{args:?}: {err}");
+            assert!(err.contains(says), "{args:?}: {err}");
+            assert!(!err.contains("0pen-sesame"), "{err}");
+        }
+    }
+    assert_eq!(run(&["fly"]).0, 2);
+}
+
+#[test]
+fn a_plain_user_is_told_what_is_missing() {
+    let mut command = sipknock(&["run", "--knock", "a=mykn0ckstr1ng", "--queue", "4242"]);
+    if rustix::process::geteuid().is_root() {
+        command = Command::new("setpriv");
+        let binary = PathBuf::from(cargo_bin!("sipknock"));
+        // The way to the binary may be closed to others; a copy in a place of its own is not.
+        let folder = TempDir::new().unwrap();
+        let copy = folder.keep().join("sipknock");
+        fs::copy(binary, &copy).unwrap();
+        fs::set_permissions(copy.parent().unwrap(), std::os::unix::fs::PermissionsExt::from_mode(0o755))
+            .unwrap();
+        command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all"]).arg(&copy);
+        command.args(["run", "--knock", "a=mykn0ckstr1ng", "--queue", "4242"]);
+        let output = command.output().unwrap();
+        fs::remove_dir_all(copy.parent().unwrap()).unwrap();
+        check(&output);
+    } else {
+        check(&command.output().unwrap());
+    }
+
+    fn check(output: &std::process::Output) {
+        let err = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{err}");
+        assert!(err.contains("queue 4242 needs CAP_NET_ADMIN: run as root"), "{err}");
+        assert!(!err.contains(SECRET), "{err}");
+    }
+}
+
+#[test]
+fn check_reports_and_warns() {
+    let folder = TempDir::new().unwrap();
+    let good = config(&folder, "[[knock]]\nname = \"a\"\nsecret = \"gjdmtwapgjdtmwagptjd\"\n");
+    assert_eq!(
+        run(&["check", "--config", &good]),
+        (0, "the configuration is valid: 1 knock, 0 warnings\n".into(), String::new())
+    );
+    let weak = config(
+        &folder,
+        "[inspect]\ntrusted = [\"10.0.0.1/8\"]\n[[knock]]\nname = \"a\"\nsecret = \"1234\"\n[[knock]]\nname = \"b\"\nsecret = \"friendly-scanner\"\n",
+    );
+    let (status, out, _) = run(&["check", "--config", &weak]);
+    assert_eq!(status, 0);
+    for says in [
+        "10.0.0.0/8",
+        "knock \"a\": 4 bytes",
+        "knock \"b\": it occurs in what SIP scanners send",
+        "2 knocks, 5 warnings",
+    ] {
+        assert!(out.contains(says), "{says}: {out}");
+    }
+    let (_, out, _) = run(&["check", "--json", "--config", &weak]);
+    let json: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(
+        (&json["ok"], &json["knocks"], json["warnings"].as_array().unwrap().len()),
+        (&true.into(), &2.into(), 5)
+    );
+    assert!(!out.contains("friendly-scanner"));
+}
+
+#[test]
+fn keygen_makes_what_check_likes() {
+    for alphabet in ["keypad", "digits", "alnum", "hex"] {
+        let (status, toml, _) =
+            run(&["keygen", "--toml", "-n", "20", "--name", "desk \"7\"", "--alphabet", alphabet]);
+        assert_eq!(status, 0);
+        let folder = TempDir::new().unwrap();
+        let (status, out, err) = run(&["check", "--config", &config(&folder, &toml)]);
+        assert_eq!(
+            (status, out.as_str()),
+            (0, "the configuration is valid: 20 knocks, 0 warnings\n"),
+            "{alphabet}: {err}"
+        );
+    }
+    let (_, out, _) = run(&["keygen", "--json", "--bits", "128"]);
+    let json: Value = serde_json::from_str(&out).unwrap();
+    assert!(json["bits"].as_u64().unwrap() >= 128 && json["secret"].as_str().unwrap().len() >= 40, "{out}");
+    assert!(run(&["keygen", "--name", "alice"]).1.starts_with("alice="));
+    assert_eq!(run(&["keygen", "--bits", "8"]).0, 2);
+}
+
+#[test]
+fn firewall_print_needs_neither_root_nor_a_knock() {
+    let (status, out, err) =
+        run(&["firewall", "print", "--port", "5060,5070-5079", "--trust", "10.10.1.0/24", "--queue", "2"]);
+    assert_eq!((status, err.as_str()), (0, ""));
+    for line in [
+        "iptables -w -A SIPKNOCK -s 10.10.1.0/24 -j ACCEPT",
+        "ip6tables -w -A SIPKNOCK -j NFQUEUE --queue-num 2",
+        "iptables -w -I INPUT 1 -p udp -m multiport --dports 5060,5070:5079 -j SIPKNOCK",
+    ] {
+        assert!(out.lines().any(|printed| printed == line), "{line}\n{out}");
+    }
+    let (_, out, _) = run(&["firewall", "print", "--restore", "ipv6", "--no-replies"]);
+    assert!(out.starts_with("*filter\n") && out.ends_with("COMMIT\n") && !out.contains("conntrack"), "{out}");
+    let (_, out, _) = run(&["firewall", "print", "--json"]);
+    let json: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((&json[0]["family"], &json[1]["family"]), (&"ipv4".into(), &"ipv6".into()));
+    assert_eq!(run(&["firewall", "print", "--chain", "-x"]).0, 2);
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_is_no_error() {
+    let folder = TempDir::new().unwrap();
+    let file = capture(&folder, &["x"; 5000]);
+    let script = format!(
+        "{} replay --json --knock a=some-secret {file} | head -n 1",
+        cargo_bin!("sipknock").display()
+    );
+    let output = Command::new("bash").args(["-c", &format!("set -o pipefail; {script}")]).output().unwrap();
+    assert!(output.status.success());
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+}
