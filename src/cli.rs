@@ -244,7 +244,7 @@ pub struct KeygenArgs {
     /// Name the knock; several are numbered
     #[arg(long, value_name = "NAME", value_parser = values::knock_name)]
     pub name: Option<String>,
-    /// Print ready [[knock]] tables for the configuration file
+    /// Print ready `[[knock]]` tables for the configuration file
     #[arg(long, conflicts_with = "json")]
     pub toml: bool,
     /// Print a JSON object per knock

@@ -122,7 +122,7 @@ impl Event {
                 event = "closed",
                 why,
                 knock,
-                src = source,
+                src = %source,
                 door_s = door.life.as_secs(),
                 expires_at = %door.expires,
                 "door closed"
@@ -134,7 +134,7 @@ impl Event {
                 info!(
                     target: "sipknock::drop",
                     event = "dropped",
-                    src = source,
+                    src = %source,
                     count = line.reasons.total(),
                     reasons = reasons.join(" "),
                     interval_s = interval.as_secs(),
@@ -164,7 +164,7 @@ impl KnockEvent {
         let (method, from) = (self.method.as_deref(), self.from.as_deref());
         let (user_agent, call_id) = (self.user_agent.as_deref(), self.call_id.as_deref());
         let door_s = door.map(|door| door.life.as_secs());
-        let expires_at = door.map(|door| door.expires.to_string());
+        let expires_at = door.map(|door| door.expires);
         // A macro, since the level is part of an event's static description.
         macro_rules! write_at {
             ($level:ident, $message:literal) => {
@@ -181,7 +181,7 @@ impl KnockEvent {
                     user_agent,
                     call_id,
                     door_s,
-                    expires_at,
+                    expires_at = expires_at.as_ref().map(tracing::field::display),
                     limit = self.door.err(),
                     queue = self.queue,
                     $message

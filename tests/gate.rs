@@ -37,7 +37,7 @@ fn main() -> ExitCode {
 
 type Case = fn(&World, &str);
 
-const CASES: [(&str, Case); 17] = [
+const CASES: [(&str, Case); 18] = [
     ("knock_opens_and_its_own_packet_arrives", knock_opens_and_its_own_packet_arrives),
     ("door_expires", door_expires),
     ("renewal_while_open_moves_the_expiry", renewal_while_open_moves_the_expiry),
@@ -55,6 +55,7 @@ const CASES: [(&str, Case); 17] = [
     ("replies_to_what_the_pbx_started_pass", replies_to_what_the_pbx_started_pass),
     ("malformed_packets_get_verdicts_too", malformed_packets_get_verdicts_too),
     ("firewall_flag_leaves_no_trace", firewall_flag_leaves_no_trace),
+    ("a_closed_log_does_not_end_the_gate", a_closed_log_does_not_end_the_gate),
 ];
 
 /// Starts a gate with its rules. The sentinel is trusted by the gate alone, so that it takes its turn in the queue.
@@ -379,4 +380,18 @@ fn firewall_flag_leaves_no_trace(world: &World, backend: &str) {
     assert!(save().len() > before.len());
     assert!(gate.stop().0.success());
     assert_eq!(save(), before);
+}
+
+/// Whoever reads the log goes away, as `sipknock run 2>&1 | head -n 1` has it.
+fn a_closed_log_does_not_end_the_gate(world: &World, backend: &str) {
+    world.apply_rules(&world.config("", ""));
+    let config = world.config(&format!("trusted = [\"{SENTINEL}\"]\ndoor = \"1s\""), "");
+    let gate = Gate::spawn_with_closed_log(world, &["--config", &config, "--backend", backend]);
+    wait_until(|| world.queue_row(0)).expect("the queue is bound");
+    for _ in 0..3 {
+        world.client("198.51.100.7").send(&register(SECRET));
+        assert_eq!(world.delivered(), [register(SECRET)]);
+    }
+    // In a release build a panic of any thread ends all.
+    assert!(gate.threads().contains(&"log".to_owned()), "{:?}", gate.threads());
 }

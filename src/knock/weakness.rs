@@ -86,7 +86,8 @@ const MIN_DIGITS: usize = 16;
 const MIN_DISTINCT: usize = 5;
 
 /// Text that a gate sees from everybody, and where it comes from.
-const ORDINARY: [(&str, &str); 4] = [
+const ORDINARY: [(&str, &str); 5] = [
+    ("the documentation", "mykn0ckstr1ng CHANGE-ME"),
     (
         "ordinary SIP text",
         "REGISTER INVITE ACK BYE CANCEL OPTIONS SUBSCRIBE NOTIFY PUBLISH MESSAGE REFER INFO PRACK UPDATE \

@@ -1,6 +1,6 @@
 //! The default backend: a netlink socket of our own.
 //!
-//! System calls are what a queue costs, so one takes up to [`SLOTS`] packets and one carries all their verdicts. A
+//! System calls are what a queue costs, so one takes up to 32 packets and one carries all their verdicts. A
 //! run of equal verdicts is one message: packets come in the order of their ids and a batch is answered whole, so
 //! nothing older than its last packet is ever held back, and "all up to this id" means exactly the run.
 

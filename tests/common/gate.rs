@@ -204,6 +204,22 @@ impl Gate {
         Self { child, log, reader: Some(reader) }
     }
 
+    /// Starts it with a log that nobody reads any more.
+    pub(crate) fn spawn_with_closed_log(world: &World, args: &[&str]) -> Self {
+        let mut command = world.sipknock(&["--log-format", "json", "run"]);
+        let mut child = command.args(args).stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        drop(child.stderr.take());
+        Self { child, log: Arc::default(), reader: Some(thread::spawn(|| {})) }
+    }
+
+    /// The names of its threads.
+    pub(crate) fn threads(&self) -> Vec<String> {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap();
+        tasks
+            .map(|task| fs::read_to_string(task.unwrap().path().join("comm")).unwrap().trim().to_owned())
+            .collect()
+    }
+
     /// All events of a kind so far.
     pub(crate) fn events(&self, kind: &str) -> Vec<Value> {
         self.log.lock().unwrap().iter().filter(|line| line["event"] == kind).cloned().collect()

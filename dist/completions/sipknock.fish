@@ -1,0 +1,187 @@
+# Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
+function __fish_sipknock_global_optspecs
+    string join \n config= log-format= v/verbose h/help V/version
+end
+
+function __fish_sipknock_needs_command
+    # Figure out if the current invocation already has a command.
+    set -l cmd (commandline -opc)
+    set -e cmd[1]
+    argparse -s (__fish_sipknock_global_optspecs) -- $cmd 2>/dev/null
+    or return
+    if set -q argv[1]
+        # Also print the command, so this can be used to figure out what it is.
+        echo $argv[1]
+        return 1
+    end
+    return 0
+end
+
+function __fish_sipknock_using_subcommand
+    set -l cmd (__fish_sipknock_needs_command)
+    test -z "$cmd"
+    and return 1
+    contains -- $cmd[1] $argv
+end
+
+complete -c sipknock -n "__fish_sipknock_needs_command" -l config -d 'The configuration file; the default one need not exist' -r -F
+complete -c sipknock -n "__fish_sipknock_needs_command" -l log-format -d 'The form of the log' -r -f -a "text\t'Lines for people, on stderr'
+json\t'An object per line, on stderr, with the event\'s fields at its top level'
+journald\t'Structured, to systemd\'s journal'"
+complete -c sipknock -n "__fish_sipknock_needs_command" -s v -l verbose -d 'Log more; twice for everything'
+complete -c sipknock -n "__fish_sipknock_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c sipknock -n "__fish_sipknock_needs_command" -s V -l version -d 'Print version'
+complete -c sipknock -n "__fish_sipknock_needs_command" -f -a "run" -d 'Inspect queued packets, and let those pass that may'
+complete -c sipknock -n "__fish_sipknock_needs_command" -f -a "replay" -d 'Decide every packet of a capture as \'run\' would'
+complete -c sipknock -n "__fish_sipknock_needs_command" -f -a "check" -d 'Validate the configuration, and warn about weak knocks'
+complete -c sipknock -n "__fish_sipknock_needs_command" -f -a "firewall" -d 'Show, put in or take out the iptables rules that queue SIP packets'
+complete -c sipknock -n "__fish_sipknock_needs_command" -f -a "keygen" -d 'Make a strong knock that a phone\'s keypad can type'
+complete -c sipknock -n "__fish_sipknock_needs_command" -f -a "generate" -d 'Write man pages and shell completions to a folder'
+complete -c sipknock -n "__fish_sipknock_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c sipknock -n "__fish_sipknock_using_subcommand run" -l knock -d 'A knock; repeatable' -r
+complete -c sipknock -n "__fish_sipknock_using_subcommand run" -l port -d 'Ports to inspect, as in 5060,5061-5063' -r
+complete -c sipknock -n "__fish_sipknock_using_subcommand run" -l door -d 'How long a door stays open after a knock, as in 4000s' -r
+complete -c sipknock -n "__fish_sipknock_using_subcommand run" -l trust -d 'A network that passes without a knock; repeatable' -r
+complete -c sipknock -n "__fish_sipknock_using_subcommand run" -l queue -d 'NFQUEUE numbers, as in 0 or 0-3' -r
+complete -c sipknock -n "__fish_sipknock_using_subcommand run" -l backend -d 'How packets are read from the kernel: batched or nfq' -r
+complete -c sipknock -n "__fish_sipknock_using_subcommand run" -l config -d 'The configuration file; the default one need not exist' -r -F
+complete -c sipknock -n "__fish_sipknock_using_subcommand run" -l log-format -d 'The form of the log' -r -f -a "text\t'Lines for people, on stderr'
+json\t'An object per line, on stderr, with the event\'s fields at its top level'
+journald\t'Structured, to systemd\'s journal'"
+complete -c sipknock -n "__fish_sipknock_using_subcommand run" -l monitor -d 'Accept everything, and say what would be dropped'
+complete -c sipknock -n "__fish_sipknock_using_subcommand run" -l firewall -d 'Put the firewall rules in at the start, and take them out at a clean exit'
+complete -c sipknock -n "__fish_sipknock_using_subcommand run" -s v -l verbose -d 'Log more; twice for everything'
+complete -c sipknock -n "__fish_sipknock_using_subcommand run" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c sipknock -n "__fish_sipknock_using_subcommand replay" -l knock -d 'A knock; repeatable' -r
+complete -c sipknock -n "__fish_sipknock_using_subcommand replay" -l port -d 'Ports to inspect, as in 5060,5061-5063' -r
+complete -c sipknock -n "__fish_sipknock_using_subcommand replay" -l door -d 'How long a door stays open after a knock, as in 4000s' -r
+complete -c sipknock -n "__fish_sipknock_using_subcommand replay" -l trust -d 'A network that passes without a knock; repeatable' -r
+complete -c sipknock -n "__fish_sipknock_using_subcommand replay" -l queue -d 'NFQUEUE numbers, as in 0 or 0-3' -r
+complete -c sipknock -n "__fish_sipknock_using_subcommand replay" -l backend -d 'How packets are read from the kernel: batched or nfq' -r
+complete -c sipknock -n "__fish_sipknock_using_subcommand replay" -l config -d 'The configuration file; the default one need not exist' -r -F
+complete -c sipknock -n "__fish_sipknock_using_subcommand replay" -l log-format -d 'The form of the log' -r -f -a "text\t'Lines for people, on stderr'
+json\t'An object per line, on stderr, with the event\'s fields at its top level'
+journald\t'Structured, to systemd\'s journal'"
+complete -c sipknock -n "__fish_sipknock_using_subcommand replay" -l monitor -d 'Accept everything, and say what would be dropped'
+complete -c sipknock -n "__fish_sipknock_using_subcommand replay" -l json -d 'Print a JSON object per inspected packet, and one at the end'
+complete -c sipknock -n "__fish_sipknock_using_subcommand replay" -s v -l verbose -d 'Log more; twice for everything'
+complete -c sipknock -n "__fish_sipknock_using_subcommand replay" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c sipknock -n "__fish_sipknock_using_subcommand check" -l knock -d 'A knock; repeatable' -r
+complete -c sipknock -n "__fish_sipknock_using_subcommand check" -l port -d 'Ports to inspect, as in 5060,5061-5063' -r
+complete -c sipknock -n "__fish_sipknock_using_subcommand check" -l door -d 'How long a door stays open after a knock, as in 4000s' -r
+complete -c sipknock -n "__fish_sipknock_using_subcommand check" -l trust -d 'A network that passes without a knock; repeatable' -r
+complete -c sipknock -n "__fish_sipknock_using_subcommand check" -l queue -d 'NFQUEUE numbers, as in 0 or 0-3' -r
+complete -c sipknock -n "__fish_sipknock_using_subcommand check" -l backend -d 'How packets are read from the kernel: batched or nfq' -r
+complete -c sipknock -n "__fish_sipknock_using_subcommand check" -l config -d 'The configuration file; the default one need not exist' -r -F
+complete -c sipknock -n "__fish_sipknock_using_subcommand check" -l log-format -d 'The form of the log' -r -f -a "text\t'Lines for people, on stderr'
+json\t'An object per line, on stderr, with the event\'s fields at its top level'
+journald\t'Structured, to systemd\'s journal'"
+complete -c sipknock -n "__fish_sipknock_using_subcommand check" -l monitor -d 'Accept everything, and say what would be dropped'
+complete -c sipknock -n "__fish_sipknock_using_subcommand check" -l json -d 'Print a JSON object'
+complete -c sipknock -n "__fish_sipknock_using_subcommand check" -s v -l verbose -d 'Log more; twice for everything'
+complete -c sipknock -n "__fish_sipknock_using_subcommand check" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and not __fish_seen_subcommand_from print apply remove status help" -l config -d 'The configuration file; the default one need not exist' -r -F
+complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and not __fish_seen_subcommand_from print apply remove status help" -l log-format -d 'The form of the log' -r -f -a "text\t'Lines for people, on stderr'
+json\t'An object per line, on stderr, with the event\'s fields at its top level'
+journald\t'Structured, to systemd\'s journal'"
+complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and not __fish_seen_subcommand_from print apply remove status help" -s v -l verbose -d 'Log more; twice for everything'
+complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and not __fish_seen_subcommand_from print apply remove status help" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and not __fish_seen_subcommand_from print apply remove status help" -f -a "print" -d 'Print the rules as commands, without running them'
+complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and not __fish_seen_subcommand_from print apply remove status help" -f -a "apply" -d 'Put the rules in; what is there already is brought up to date'
+complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and not __fish_seen_subcommand_from print apply remove status help" -f -a "remove" -d 'Take the rules out, and leave no trace'
+complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and not __fish_seen_subcommand_from print apply remove status help" -f -a "status" -d 'Say whether the rules are in place, with their counters; exit status 1 where they are not'
+complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and not __fish_seen_subcommand_from print apply remove status help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from print" -l knock -d 'A knock; repeatable' -r
+complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from print" -l port -d 'Ports to inspect, as in 5060,5061-5063' -r
+complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from print" -l door -d 'How long a door stays open after a knock, as in 4000s' -r
+complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from print" -l trust -d 'A network that passes without a knock; repeatable' -r
+complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from print" -l queue -d 'NFQUEUE numbers, as in 0 or 0-3' -r
+complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from print" -l backend -d 'How packets are read from the kernel: batched or nfq' -r
+complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from print" -l chain -d 'The chain that packets to the PBX pass: INPUT, or FORWARD or DOCKER-USER where it runs in a container' -r
+complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from print" -l restore -d 'Print a file for iptables-restore --noflush (ipv4) or ip6tables-restore --noflush (ipv6) instead' -r -f -a "ipv4\t'iptables'
+ipv6\t'ip6tables'"
+complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from print" -l config -d 'The configuration file; the default one need not exist' -r -F
+complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from print" -l log-format -d 'The form of the log' -r -f -a "text\t'Lines for people, on stderr'
+json\t'An object per line, on stderr, with the event\'s fields at its top level'
+journald\t'Structured, to systemd\'s journal'"
+complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from print" -l monitor -d 'Accept everything, and say what would be dropped'
+complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from print" -l no-replies -d 'Leave out the rule for replies to what the PBX started, which needs conntrack'
+complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from print" -l json -d 'Print a JSON object'
+complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from print" -s v -l verbose -d 'Log more; twice for everything'
+complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from print" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from apply" -l knock -d 'A knock; repeatable' -r
+complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from apply" -l port -d 'Ports to inspect, as in 5060,5061-5063' -r
+complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from apply" -l door -d 'How long a door stays open after a knock, as in 4000s' -r
+complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from apply" -l trust -d 'A network that passes without a knock; repeatable' -r
+complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from apply" -l queue -d 'NFQUEUE numbers, as in 0 or 0-3' -r
+complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from apply" -l backend -d 'How packets are read from the kernel: batched or nfq' -r
+complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from apply" -l chain -d 'The chain that packets to the PBX pass: INPUT, or FORWARD or DOCKER-USER where it runs in a container' -r
+complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from apply" -l config -d 'The configuration file; the default one need not exist' -r -F
+complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from apply" -l log-format -d 'The form of the log' -r -f -a "text\t'Lines for people, on stderr'
+json\t'An object per line, on stderr, with the event\'s fields at its top level'
+journald\t'Structured, to systemd\'s journal'"
+complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from apply" -l monitor -d 'Accept everything, and say what would be dropped'
+complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from apply" -l no-replies -d 'Leave out the rule for replies to what the PBX started, which needs conntrack'
+complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from apply" -l json -d 'Print a JSON object'
+complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from apply" -s v -l verbose -d 'Log more; twice for everything'
+complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from apply" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from remove" -l config -d 'The configuration file; the default one need not exist' -r -F
+complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from remove" -l log-format -d 'The form of the log' -r -f -a "text\t'Lines for people, on stderr'
+json\t'An object per line, on stderr, with the event\'s fields at its top level'
+journald\t'Structured, to systemd\'s journal'"
+complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from remove" -l json -d 'Print a JSON object'
+complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from remove" -s v -l verbose -d 'Log more; twice for everything'
+complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from remove" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from status" -l knock -d 'A knock; repeatable' -r
+complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from status" -l port -d 'Ports to inspect, as in 5060,5061-5063' -r
+complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from status" -l door -d 'How long a door stays open after a knock, as in 4000s' -r
+complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from status" -l trust -d 'A network that passes without a knock; repeatable' -r
+complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from status" -l queue -d 'NFQUEUE numbers, as in 0 or 0-3' -r
+complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from status" -l backend -d 'How packets are read from the kernel: batched or nfq' -r
+complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from status" -l chain -d 'The chain that packets to the PBX pass: INPUT, or FORWARD or DOCKER-USER where it runs in a container' -r
+complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from status" -l config -d 'The configuration file; the default one need not exist' -r -F
+complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from status" -l log-format -d 'The form of the log' -r -f -a "text\t'Lines for people, on stderr'
+json\t'An object per line, on stderr, with the event\'s fields at its top level'
+journald\t'Structured, to systemd\'s journal'"
+complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from status" -l monitor -d 'Accept everything, and say what would be dropped'
+complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from status" -l no-replies -d 'Leave out the rule for replies to what the PBX started, which needs conntrack'
+complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from status" -l json -d 'Print a JSON object'
+complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from status" -s v -l verbose -d 'Log more; twice for everything'
+complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from status" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from help" -f -a "print" -d 'Print the rules as commands, without running them'
+complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from help" -f -a "apply" -d 'Put the rules in; what is there already is brought up to date'
+complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from help" -f -a "remove" -d 'Take the rules out, and leave no trace'
+complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from help" -f -a "status" -d 'Say whether the rules are in place, with their counters; exit status 1 where they are not'
+complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c sipknock -n "__fish_sipknock_using_subcommand keygen" -l alphabet -d 'Which characters to use' -r -f -a "keypad\t'Letters that need one press each on a keypad, and never the same key twice in a row'
+digits\t'Digits'
+alnum\t'Small letters and digits, without those that look alike'
+hex\t'Hexadecimal digits'"
+complete -c sipknock -n "__fish_sipknock_using_subcommand keygen" -l bits -d 'How hard it is to guess: 2 to the power of this many tries' -r
+complete -c sipknock -n "__fish_sipknock_using_subcommand keygen" -s n -l count -d 'How many to make' -r
+complete -c sipknock -n "__fish_sipknock_using_subcommand keygen" -l name -d 'Name the knock; several are numbered' -r
+complete -c sipknock -n "__fish_sipknock_using_subcommand keygen" -l config -d 'The configuration file; the default one need not exist' -r -F
+complete -c sipknock -n "__fish_sipknock_using_subcommand keygen" -l log-format -d 'The form of the log' -r -f -a "text\t'Lines for people, on stderr'
+json\t'An object per line, on stderr, with the event\'s fields at its top level'
+journald\t'Structured, to systemd\'s journal'"
+complete -c sipknock -n "__fish_sipknock_using_subcommand keygen" -l toml -d 'Print ready `[[knock]]` tables for the configuration file'
+complete -c sipknock -n "__fish_sipknock_using_subcommand keygen" -l json -d 'Print a JSON object per knock'
+complete -c sipknock -n "__fish_sipknock_using_subcommand keygen" -s v -l verbose -d 'Log more; twice for everything'
+complete -c sipknock -n "__fish_sipknock_using_subcommand keygen" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c sipknock -n "__fish_sipknock_using_subcommand generate" -l config -d 'The configuration file; the default one need not exist' -r -F
+complete -c sipknock -n "__fish_sipknock_using_subcommand generate" -l log-format -d 'The form of the log' -r -f -a "text\t'Lines for people, on stderr'
+json\t'An object per line, on stderr, with the event\'s fields at its top level'
+journald\t'Structured, to systemd\'s journal'"
+complete -c sipknock -n "__fish_sipknock_using_subcommand generate" -s v -l verbose -d 'Log more; twice for everything'
+complete -c sipknock -n "__fish_sipknock_using_subcommand generate" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c sipknock -n "__fish_sipknock_using_subcommand help; and not __fish_seen_subcommand_from run replay check firewall keygen generate help" -f -a "run" -d 'Inspect queued packets, and let those pass that may'
+complete -c sipknock -n "__fish_sipknock_using_subcommand help; and not __fish_seen_subcommand_from run replay check firewall keygen generate help" -f -a "replay" -d 'Decide every packet of a capture as \'run\' would'
+complete -c sipknock -n "__fish_sipknock_using_subcommand help; and not __fish_seen_subcommand_from run replay check firewall keygen generate help" -f -a "check" -d 'Validate the configuration, and warn about weak knocks'
+complete -c sipknock -n "__fish_sipknock_using_subcommand help; and not __fish_seen_subcommand_from run replay check firewall keygen generate help" -f -a "firewall" -d 'Show, put in or take out the iptables rules that queue SIP packets'
+complete -c sipknock -n "__fish_sipknock_using_subcommand help; and not __fish_seen_subcommand_from run replay check firewall keygen generate help" -f -a "keygen" -d 'Make a strong knock that a phone\'s keypad can type'
+complete -c sipknock -n "__fish_sipknock_using_subcommand help; and not __fish_seen_subcommand_from run replay check firewall keygen generate help" -f -a "generate" -d 'Write man pages and shell completions to a folder'
+complete -c sipknock -n "__fish_sipknock_using_subcommand help; and not __fish_seen_subcommand_from run replay check firewall keygen generate help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c sipknock -n "__fish_sipknock_using_subcommand help; and __fish_seen_subcommand_from firewall" -f -a "print" -d 'Print the rules as commands, without running them'
+complete -c sipknock -n "__fish_sipknock_using_subcommand help; and __fish_seen_subcommand_from firewall" -f -a "apply" -d 'Put the rules in; what is there already is brought up to date'
+complete -c sipknock -n "__fish_sipknock_using_subcommand help; and __fish_seen_subcommand_from firewall" -f -a "remove" -d 'Take the rules out, and leave no trace'
+complete -c sipknock -n "__fish_sipknock_using_subcommand help; and __fish_seen_subcommand_from firewall" -f -a "status" -d 'Say whether the rules are in place, with their counters; exit status 1 where they are not'
