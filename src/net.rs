@@ -6,15 +6,36 @@ use std::net::{IpAddr, Ipv6Addr};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 /// A set of networks that answers in logarithmic time, for a trusted list of any length.
+///
+/// The families are kept apart: `::/0` is every IPv6 address, and no IPv4 one. An IPv4-mapped IPv6 address counts as
+/// the IPv4 address it stands for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NetSet {
-    /// First and last address of each range, sorted, disjoint.
-    ranges: Vec<(u128, u128)>,
+    v4: Ranges,
+    v6: Ranges,
 }
 
 impl NetSet {
     /// The union of networks; host bits are ignored.
     pub fn new<'a>(nets: impl IntoIterator<Item = &'a IpNet>) -> Self {
+        let (v4, v6): (Vec<_>, Vec<_>) = nets.into_iter().partition(|net| matches!(net, IpNet::V4(_)));
+        Self { v4: Ranges::new(v4), v6: Ranges::new(v6) }
+    }
+
+    /// Whether an address is in one of the networks.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        let ranges = if address.is_ipv4() { &self.v4 } else { &self.v6 };
+        ranges.contains(number(address))
+    }
+}
+
+/// First and last address of each range of one family, sorted, disjoint.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Ranges(Vec<(u128, u128)>);
+
+impl Ranges {
+    fn new(nets: Vec<&IpNet>) -> Self {
         let mut sorted: Vec<_> =
             nets.into_iter().map(|net| (number(net.network()), number(net.broadcast()))).collect();
         sorted.sort_unstable();
@@ -25,17 +46,12 @@ impl NetSet {
                 _ => ranges.push((first, last)),
             }
         }
-        Self { ranges }
+        Self(ranges)
     }
 
-    /// Whether an address is in one of the networks.
-    pub fn contains(&self, address: IpAddr) -> bool {
-        if self.ranges.is_empty() {
-            return false;
-        }
-        let address = number(address);
-        let following = self.ranges.partition_point(|&(first, _)| first <= address);
-        let candidate = following.checked_sub(1).and_then(|index| self.ranges.get(index));
+    fn contains(&self, address: u128) -> bool {
+        let following = self.0.partition_point(|&(first, _)| first <= address);
+        let candidate = following.checked_sub(1).and_then(|index| self.0.get(index));
         candidate.is_some_and(|&(_, last)| address <= last)
     }
 }
@@ -152,6 +168,7 @@ mod tests {
         assert!(!v4.contains(ip("2001:db8::1")));
         let v6 = NetSet::new(&["::/0".parse().unwrap()]);
         assert!(v6.contains(ip("2001:db8::1")));
+        assert!(!v6.contains(ip("203.0.113.9")) && !v6.contains(ip("::ffff:203.0.113.9")));
     }
 
     #[test]
