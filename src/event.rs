@@ -16,7 +16,7 @@ use crate::drops::DropLine;
 use crate::inspect::{Decision, Inspector};
 use crate::knock::KnockId;
 use crate::net::Source;
-use crate::packet::{Body, Packet};
+use crate::packet::{Body, Packet, Segment};
 use crate::sip;
 
 /// Something worth a line in the log.
@@ -97,8 +97,11 @@ impl Event {
         if let Change::Opened { ran_out: Some(door), .. } = change {
             events.push(Self::expired(gate, Source::new(packet.source, gate.prefixes()), door));
         }
+        let Body::Segment(segment) = packet.body else { return events };
+        let secrets = merged(gate.knocks().secret_ranges(segment.payload));
         for &knock in &decision.knocks {
-            events.extend(knock_event(gate, queue, knock, change, &packet).map(Box::new).map(Self::Knock));
+            let event = knock_event(gate, queue, knock, change, packet.source, segment, &secrets);
+            events.push(Self::Knock(Box::new(event)));
         }
         events
     }
@@ -201,9 +204,10 @@ fn knock_event(
     queue: u16,
     knock: KnockId,
     change: Change,
-    packet: &Packet,
-) -> Option<KnockEvent> {
-    let Body::Segment(segment) = packet.body else { return None };
+    source: IpAddr,
+    segment: Segment<'_>,
+    secrets: &[Range<usize>],
+) -> KnockEvent {
     let (event, door) = match change {
         // The knock that the door counts against opened it; others in the same packet found it open.
         Change::Opened { door, .. } if door.knock == knock => ("opened", Ok(door)),
@@ -212,13 +216,12 @@ fn knock_event(
         Change::Refused(Limit::Knock(_)) => ("refused", Err("the knock's max_doors")),
     };
     let message = sip::Message::parse(segment.payload);
-    let secrets = gate.knocks().secret_ranges(segment.payload);
-    let printable = |part: &[u8]| printable(segment.payload, part, &secrets);
+    let printable = |part: &[u8]| printable(segment.payload, part, secrets);
     let header = |name| message.and_then(|message| message.header(name)).map(printable);
-    Some(KnockEvent {
+    KnockEvent {
         event,
         knock: gate.knocks().name(knock).to_owned(),
-        source: packet.source,
+        source,
         source_port: segment.flow.source_port,
         destination_port: segment.flow.destination_port,
         transport: segment.flow.transport.name(),
@@ -228,32 +231,50 @@ fn knock_event(
         call_id: header("Call-ID"),
         door,
         queue,
-    })
+    }
+}
+
+/// The same ranges in order, with those that overlap or touch made one: a payload can be full of secrets, and each
+/// byte of it inside many.
+fn merged(mut ranges: Vec<Range<usize>>) -> Vec<Range<usize>> {
+    ranges.sort_unstable_by_key(|range| range.start);
+    ranges.dedup_by(|later, kept| {
+        let joins = later.start <= kept.end;
+        if joins {
+            kept.end = kept.end.max(later.end);
+        }
+        joins
+    });
+    ranges
 }
 
 /// A part of a payload as text for a log: without secrets, without anything unprintable, and not too long.
 fn printable(payload: &[u8], part: &[u8], secrets: &[Range<usize>]) -> String {
     let start = (part.as_ptr() as usize).saturating_sub(payload.as_ptr() as usize);
+    let end = start.saturating_add(part.len());
     let mut text = String::new();
-    let mut plain = Vec::with_capacity(part.len());
-    let mut hidden = false;
-    for (at, &byte) in (start..).zip(part) {
-        let secret = secrets.iter().any(|range| range.contains(&at));
-        if !secret {
-            plain.push(byte);
-        } else if !hidden {
-            escape(&mut text, &plain);
-            text.push_str(HIDDEN);
-            plain.clear();
+    let mut at = start;
+    // One walk, and no further than a log has room for: this runs where packets wait for their verdicts.
+    for range in secrets.iter().skip(secrets.partition_point(|range| range.end <= start)) {
+        if range.start.max(at) >= end || text.len() > MAX_BYTES {
+            break;
         }
-        hidden = secret;
+        escape(&mut text, plain(payload, at..range.start));
+        text.push_str(HIDDEN);
+        at = range.end;
     }
-    escape(&mut text, &plain);
+    escape(&mut text, plain(payload, at..end));
     if let Some((end, _)) = text.char_indices().nth(MAX_TEXT) {
         text.truncate(end);
         text.push('…');
     }
     text
+}
+
+/// The part of a payload between two secrets, as much of it as a log may show.
+fn plain(payload: &[u8], range: Range<usize>) -> &[u8] {
+    let plain = payload.get(range).unwrap_or_default();
+    plain.get(..MAX_BYTES).unwrap_or(plain)
 }
 
 /// UTF-8 stays readable, as names are; everything else, and whatever does not print or turns the line around,
@@ -278,6 +299,9 @@ const HIDDEN: &str = "[secret]";
 
 /// Characters of a header field that a log shows: enough to recognise a phone by.
 const MAX_TEXT: usize = 128;
+
+/// Bytes that are certainly more than that many characters of UTF-8.
+const MAX_BYTES: usize = 4 * (MAX_TEXT + 1);
 
 #[cfg(test)]
 mod tests;

@@ -279,15 +279,23 @@ impl Reader<'_> {
     /// the line is repeated where a secret may stand in it.
     fn syntax(&self, error: &toml::de::Error) -> ConfigError {
         let span = error.span().unwrap_or(0..0);
-        let start =
-            self.text.get(..span.start).and_then(|before| before.rfind('\n')).map_or(0, |end| end + 1);
+        let before = self.text.get(..span.start).unwrap_or_default();
+        let start = before.rfind('\n').map_or(0, |end| end + 1);
         let line = self.text.get(start..).and_then(|rest| rest.lines().next()).unwrap_or_default();
-        let key = match line.split_once('=') {
+        let shown = match line.split_once('=') {
             Some((key, _)) => key.trim(),
             None if line.starts_with('[') => line.trim(),
-            None => "this line",
+            None => "",
         };
-        let text = match error.message().split_once(", expected ") {
+        // Anything but a plain key or header may hold a secret: behind a colon, without quotes, or in a string of
+        // several lines.
+        let plain = shown
+            .trim_matches(['[', ']'])
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte));
+        let long_string = before.contains("\"\"\"") || before.contains("'''");
+        let key = if plain && !long_string && !shown.is_empty() { shown } else { "this line" };
+        let text = match error.message().rsplit_once(", expected ") {
             Some((found, expected)) if found.starts_with("invalid") => format!("expected {expected}"),
             _ => error.message().to_owned(),
         };

@@ -161,6 +161,27 @@ fn errors_name_file_line_and_key() {
     }
 }
 
+/// Found by fuzz/config: the part in front of an equals sign is not always a key.
+#[test]
+fn what_stands_where_a_secret_belongs_is_not_repeated() {
+    for line in [
+        "secret: \"mykn0ckstr1ng==\"",
+        "secret \"mykn0ckstr1ng\" = 1",
+        "secret mykn0ckstr1ng=",
+        "secret = mykn0ckstr1ng",
+        "secret = \"mykn0ckstr1ng",
+        "secret = \"\"\"\nmykn0ckstr1ng = \\q\"\"\"",
+        "secret = '''\nmykn0ckstr1ng''', door = \"1h\"",
+        "[[knock]] secret \"mykn0ckstr1ng\"",
+        "mykn0ckstr1ng",
+    ] {
+        let text = format!("[[knock]]\nname = \"alice\"\n{line}\n");
+        let error = parse(&text).expect_err(&text);
+        assert!(!format!("{error} {error:?}").contains("mykn0ck"), "{text}\n  {error}");
+        assert!(error.to_string().starts_with("/etc/sipknock.toml:"), "{error}");
+    }
+}
+
 #[test]
 fn secrets_that_only_look_alike_are_two() {
     let text = format!(

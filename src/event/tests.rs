@@ -138,3 +138,29 @@ fn long_text_is_cut_after_secrets_are() {
     let made = events(&gate, 0, "203.0.113.1", payload.as_bytes());
     assert_eq!(knock_of(&made[0]).from.as_deref(), Some(format!("{filler}[sec…").as_str()));
 }
+
+#[test]
+fn a_payload_full_of_secrets_takes_no_longer_than_one() {
+    let gate = gate();
+    let many = "mykn0ckstr1ng.".repeat(2200);
+    let payload = format!("REGISTER sip:pbx SIP/2.0\r\nFrom: {many}\r\nUser-Agent: {many}x\r\n\r\n");
+    let made = events(&gate, 0, "203.0.113.1", payload.as_bytes());
+    let shown = "[secret].".repeat(15);
+    let shown = format!("{}…", &shown[..MAX_TEXT]);
+    let event = knock_of(&made[0]);
+    assert_eq!((event.from.as_deref(), event.user_agent.as_deref()), (Some(&*shown), Some(&*shown)));
+}
+
+#[test]
+#[expect(clippy::single_range_in_vec_init, reason = "one range is what is meant")]
+fn secrets_that_overlap_or_touch_are_one_gap() {
+    for (ranges, expected) in [
+        (vec![], vec![]),
+        (vec![4..6, 0..2], vec![0..2, 4..6]),
+        (vec![0..2, 2..4], vec![0..4]),
+        (vec![0..9, 1..3, 5..7, 9..10, 12..13], vec![0..10, 12..13]),
+        (vec![3..5, 3..8, 3..4], vec![3..8]),
+    ] {
+        assert_eq!(merged(ranges), expected);
+    }
+}
