@@ -6,6 +6,7 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use ipnet::IpNet;
 
@@ -36,8 +37,10 @@ pub struct Cli {
 
 impl Cli {
     /// Reads this process's arguments. Wrong ones end the process with status 2, after saying what would be right.
+    ///
+    /// A word in the wrong place may be a secret whose `--knock` was forgotten, and errors go to logs.
     pub fn from_args() -> Self {
-        Self::parse()
+        Self::try_parse().unwrap_or_else(|error| without_secrets(error).exit())
     }
 
     /// The whole definition, for man pages and completions.
@@ -53,6 +56,18 @@ impl Cli {
         let path = self.config.as_deref().unwrap_or(Path::new(DEFAULT_PATH));
         Config::load(path, self.config.is_some(), &gate.flags())
     }
+}
+
+/// Takes a word out of an error that may be a secret: whatever is no flag, and all behind a `=`.
+fn without_secrets(mut error: clap::Error) -> clap::Error {
+    if let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidArg)
+        && (!word.starts_with('-') || word.contains('='))
+        && error.kind() == ErrorKind::UnknownArgument
+    {
+        let shown = word.split_once('=').map_or("(a word)", |_| "(a word with =)");
+        error.insert(ContextKind::InvalidArg, ContextValue::String(shown.to_owned()));
+    }
+    error
 }
 
 /// The commands.
@@ -331,6 +346,15 @@ mod tests {
             let error = Cli::try_parse_from(["sipknock", "run", "--knock", wrong]).unwrap_err();
             assert_eq!(error.exit_code(), 2);
             assert!(!error.to_string().contains("hush"), "{error}");
+        }
+        for words in [
+            &["run", "a=hush-hush"][..],
+            &["run", "--knock", "a", "hush-hush"],
+            &["run", "--nock=a=hush-hush"],
+        ] {
+            let words = std::iter::once("sipknock").chain(words.iter().copied());
+            let error = without_secrets(Cli::try_parse_from(words).unwrap_err());
+            assert!(!error.render().to_string().contains("hush"), "{error}");
         }
     }
 }

@@ -8,26 +8,26 @@ mod events;
 mod housekeeping;
 mod worker;
 
-use std::io::{self, Read};
+use std::io::{self, IsTerminal, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, Timespec};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-use tracing::{info, warn};
-
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError, Fallback};
-use crate::firewall::{self, Firewall, Plan};
+use crate::event::{Event, Started};
+use crate::firewall::{self, Firewall, Plan, State};
 use crate::inspect::Mode;
-use crate::queue::{self, Binding, Options, Queue, QueueError, kernel};
+use crate::queue::{Binding, Options, Queue, QueueError, kernel};
 use crate::verdict::ReasonCounts;
 use events::EventSink;
 use housekeeping::Housekeeping;
-use worker::{Shared, Worker};
+use rustix::event::{PollFd, PollFlags, Timespec};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use worker::Worker;
 
 /// Why the gate could not run, or stopped by itself.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +41,17 @@ pub enum DaemonError {
     /// The rules could not be put in or taken out.
     #[error("the firewall rules: {0}")]
     Firewall(#[from] firewall::Error),
+    /// Rules of another configuration are there.
+    #[error(
+        "rules of another configuration are in place: 'sipknock firewall status' shows how they differ, 'sipknock \
+         firewall apply' replaces them, 'sipknock firewall remove' takes them out"
+    )]
+    OtherRules,
+    /// The gate has ended and its rules are still there.
+    #[error(
+        "the firewall rules can't be taken out, so the ports are shut: run 'sipknock firewall remove' ({0})"
+    )]
+    RulesLeft(firewall::Error),
     /// The system would not give what a daemon needs.
     #[error("{what}: {error}")]
     System {
@@ -51,44 +62,62 @@ pub enum DaemonError {
     },
 }
 
-/// Runs the gate until a signal ends it. With `rules`, they are put in once the queues are bound, and taken out at
-/// a clean end.
+/// Runs the gate until a signal ends it. With `rules`, they are put in once packets are being decided, and taken out
+/// at a clean end. `warnings` go to the log, which nothing here waits for.
 ///
 /// # Errors
-/// Where it can't start, or can't go on. What was bound and put in by then is given back.
-pub fn run(config: &Config, rules: Option<&Plan>) -> Result<(), DaemonError> {
+/// Where it can't start, or can't go on. Then rules that it had put in stay, so that a fault opens nothing.
+pub fn run(config: &Config, rules: Option<&Plan>, warnings: Vec<String>) -> Result<(), DaemonError> {
     let gate = Arc::new(config.inspector()?);
     let clock = Clock::start();
     let queues = bind(config)?;
     let shutters = queues.iter().map(|queue| queue.shutter()).collect::<Result<Vec<_>, _>>()?;
     let bindings: Vec<_> = queues.iter().map(|queue| queue.binding()).collect();
     let mut signals = Signals::listen()?;
+    let alarms = queues.iter().map(|_| signals.alarm()).collect::<Result<Vec<_>, _>>()?;
     let (sink, writer) = EventSink::start().map_err(system("start the log thread"))?;
     let mut house = Housekeeping::new(Arc::clone(&gate), clock, sink.clone(), &bindings);
 
-    let rules = rules.map(RulesInPlace::put_in).transpose()?;
-    announce(config, &bindings);
-
     let mut workers = Vec::new();
     let mut outcome = Ok(());
-    for queue in queues {
-        let shared = Arc::new(Shared::default());
-        house.watch(Arc::clone(&shared));
-        let alarm = signals.alarm()?;
+    for (queue, alarm) in queues.into_iter().zip(alarms) {
+        let shared = house.watch();
         let worker = Worker::new(queue, Arc::clone(&gate), clock, sink.clone(), shared);
         match worker.spawn(alarm) {
             Ok(handle) => workers.push(handle),
             Err(error) => outcome = Err(system("start a queue thread")(error)),
         }
     }
-    while outcome.is_ok() && signals.wait(HOUSEKEEPING)? == Wake::Tick {
-        house.keep();
+    let in_place = match rules.filter(|_| outcome.is_ok()).map(|plan| RulesInPlace::put_in(plan, &sink)) {
+        Some(Ok(rules)) => rules,
+        Some(Err(error)) => {
+            outcome = Err(error);
+            None
+        }
+        None => None,
+    };
+    announce(config, &bindings, warnings, &sink);
+    let mut clean = outcome.is_ok();
+    while clean {
+        match signals.wait(HOUSEKEEPING) {
+            Ok(Wake::Tick) => house.keep(),
+            Ok(Wake::Signal) => break,
+            Ok(Wake::Hangup) => {
+                sink.send(Event::Warning("SIGHUP: this version can't reload; restart it".to_owned()))
+            }
+            Ok(Wake::Alarm) => clean = false,
+            Err(error) => {
+                outcome = Err(error);
+                clean = false;
+            }
+        }
     }
+    signals.end_at_once_from_now_on();
 
     // New packets stop coming before anything else stops: first the rules go, then each queue is shut and drained.
-    let rules_out = rules.map_or(Ok(()), RulesInPlace::take_out);
+    let rules_out = in_place.map_or(Ok(()), |rules| rules.take_out(clean, &sink));
     for shutter in &shutters {
-        shutter.shut()?;
+        outcome = outcome.and(shutter.shut().map_err(DaemonError::from));
     }
     let mut left = Vec::new();
     for worker in workers {
@@ -100,82 +129,61 @@ pub fn run(config: &Config, rules: Option<&Plan>) -> Result<(), DaemonError> {
         }
     }
     house.finish();
-    let totals = house.totals();
+    farewell(&house.totals(), &left, &sink);
+    // With the last sink gone the log ends.
     drop((house, sink));
-    // With the last sink gone the log ends, so that the farewell is its last line.
-    writer.join();
-    farewell(&totals, &left);
+    writer.finish();
     outcome.and(rules_out)
 }
 
 /// Binds all queues or none.
 fn bind(config: &Config) -> Result<Vec<Box<dyn Queue>>, QueueError> {
     let bound = config.queue.numbers.clone().map(|number| {
-        let options = Options {
+        config.queue.backend.open(&Options {
             queue: number,
             max_len: config.queue.max_len,
             receive_buffer: config.queue.receive_buffer,
             overload_open: config.queue.on_overload == Fallback::Open,
             exit_open: config.queue.on_exit == Fallback::Open,
-        };
-        let queue = config.queue.backend.open(&options)?;
-        let granted = queue.binding().receive_buffer;
-        if granted < options.receive_buffer {
-            warn!(
-                target: "sipknock::daemon",
-                queue = number,
-                asked = options.receive_buffer,
-                granted,
-                "the receive buffer is smaller than asked for: run with CAP_NET_ADMIN in the first user namespace, or raise net.core.rmem_max"
-            );
-        }
-        Ok(queue)
+        })
     });
     bound.collect()
 }
 
-fn announce(config: &Config, bindings: &[Binding]) {
-    let mode = match config.inspect.mode {
-        Mode::Enforce => "enforce",
-        Mode::Monitor => "monitor",
-    };
-    info!(
-        target: "sipknock::daemon",
-        event = "started",
-        version = env!("CARGO_PKG_VERSION"),
-        mode,
-        backend = config.queue.backend.name(),
-        queues = %queue_names(bindings),
-        knocks = config.knocks.len(),
-        trusted = config.inspect.trusted.len(),
-        receive_buffer = bindings.iter().map(|binding| binding.receive_buffer).min(),
-        "the gate is up"
-    );
-    if config.queue.on_overload == Fallback::Open {
-        warn!(target: "sipknock::daemon", "on_overload = \"open\": packets that find a queue full pass unchecked, and no counter shows it");
+fn announce(config: &Config, bindings: &[Binding], warnings: Vec<String>, sink: &EventSink) {
+    let granted = bindings.iter().map(|binding| binding.receive_buffer).min().unwrap_or(0);
+    sink.send(Event::Started(Box::new(Started {
+        monitor: config.inspect.mode == Mode::Monitor,
+        backend: config.queue.backend.name(),
+        queues: queue_names(bindings),
+        knocks: config.knocks.len(),
+        trusted: config.inspect.trusted.len(),
+        receive_buffer: granted,
+    })));
+    let asked = config.queue.receive_buffer;
+    if granted < asked {
+        sink.send(Event::Warning(format!(
+            "the receive buffer is smaller than asked for, {granted} bytes and not {asked}: run with CAP_NET_ADMIN in \
+             the first user namespace, or raise net.core.rmem_max"
+        )));
     }
+    if config.queue.on_overload == Fallback::Open {
+        let text =
+            "on_overload is \"open\": packets that find a queue full pass unchecked, and no counter shows it";
+        sink.send(Event::Warning(text.to_owned()));
+    }
+    warnings.into_iter().map(Event::Warning).for_each(|warning| sink.send(warning));
 }
 
 /// Says goodbye with what was done. `waiting` packets have got no verdict, and there should be none.
-fn farewell(totals: &ReasonCounts, queues: &[Box<dyn queue::Queue>]) {
+fn farewell(totals: &ReasonCounts, queues: &[Box<dyn Queue>], sink: &EventSink) {
     let bindings: Vec<_> = queues.iter().map(|queue| queue.binding()).collect();
-    let waiting: u64 =
+    let waiting =
         bindings.iter().filter_map(|binding| kernel::queue(binding.queue)).map(|row| row.waiting).sum();
     let counters = queues.iter().map(|queue| queue.counters());
     let (stale, unreadable) =
         counters.fold((0, 0), |sum, next| (sum.0 + next.stale, sum.1 + next.unreadable));
-    let reasons: Vec<_> = totals.occurred().map(|(reason, count)| format!("{reason}:{count}")).collect();
-    info!(
-        target: "sipknock::daemon",
-        event = "stopped",
-        queues = %queue_names(&bindings),
-        packets = totals.total(),
-        reasons = reasons.join(" "),
-        waiting,
-        stale,
-        unreadable,
-        "the gate is down"
-    );
+    sink.send(Event::Stopped { queues: queue_names(&bindings), totals: *totals, waiting, stale, unreadable });
 }
 
 fn queue_names(bindings: &[Binding]) -> String {
@@ -190,19 +198,34 @@ fn queue_names(bindings: &[Binding]) -> String {
 struct RulesInPlace(Firewall);
 
 impl RulesInPlace {
-    fn put_in(plan: &Plan) -> Result<Self, firewall::Error> {
+    /// Puts the rules in where there are none. Where the same are there already, they are somebody else's to take out.
+    fn put_in(plan: &Plan, sink: &EventSink) -> Result<Option<Self>, DaemonError> {
         let firewall = Firewall::default();
-        for family in firewall.apply(plan)?.families {
-            let notes: Vec<_> = family.notes.iter().map(ToString::to_string).collect();
-            let notes = (!notes.is_empty()).then(|| notes.join("; "));
-            info!(target: "sipknock::daemon", family = family.family.name(), notes, "firewall rules are in place");
+        let before = firewall.status(plan)?;
+        if before.in_place() {
+            sink.send(Event::Note("firewall rules are in place already, and stay at the end".to_owned()));
+            return Ok(None);
         }
-        Ok(Self(firewall))
+        if !before.families.iter().all(|family| matches!(family.state, State::Absent | State::Skipped)) {
+            return Err(DaemonError::OtherRules);
+        }
+        for family in firewall.apply(plan)?.families {
+            let notes: String = family.notes.iter().map(|note| format!("; {note}")).collect();
+            sink.send(Event::Note(format!("{}: firewall rules are in place{notes}", family.family.name())));
+        }
+        Ok(Some(Self(firewall)))
     }
 
-    fn take_out(self) -> Result<(), DaemonError> {
-        self.0.remove()?;
-        info!(target: "sipknock::daemon", "firewall rules are taken out: the ports are as they were without sipknock");
+    /// Takes them out at a clean end. After a fault they stay, and do what `on_exit` says.
+    fn take_out(self, clean: bool, sink: &EventSink) -> Result<(), DaemonError> {
+        if !clean {
+            let text = "this is no clean end: the firewall rules stay, until 'sipknock firewall remove' takes them out";
+            sink.send(Event::Warning(text.to_owned()));
+            return Ok(());
+        }
+        self.0.remove().map_err(DaemonError::RulesLeft)?;
+        let text = "firewall rules are taken out: the ports are as they were without sipknock";
+        sink.send(Event::Note(text.to_owned()));
         Ok(())
     }
 }
@@ -211,6 +234,8 @@ impl RulesInPlace {
 struct Signals {
     incoming: UnixStream,
     outgoing: UnixStream,
+    hangup: Arc<AtomicBool>,
+    end_at_once: Arc<AtomicBool>,
 }
 
 /// Why a wait ended.
@@ -218,39 +243,77 @@ struct Signals {
 enum Wake {
     /// The time was up.
     Tick,
-    /// A signal to end, or a queue thread that did.
-    End,
+    /// A signal to end.
+    Signal,
+    /// SIGHUP where it is no end.
+    Hangup,
+    /// A queue thread has ended by itself.
+    Alarm,
 }
 
 impl Signals {
-    /// From here on SIGTERM, SIGINT and SIGHUP end the process in order. SIGHUP is what a closed terminal sends.
+    /// From here on SIGTERM and SIGINT end the process in order; so does SIGHUP where the log is a terminal, for then
+    /// the terminal was closed.
     fn listen() -> Result<Self, DaemonError> {
         let (incoming, outgoing) = UnixStream::pair().map_err(system("make a socket pair"))?;
-        for signal in [SIGTERM, SIGINT, SIGHUP] {
+        let (hangup, end_at_once) = (Arc::default(), Arc::default());
+        let mut ends = vec![SIGTERM, SIGINT];
+        match io::stderr().is_terminal() {
+            true => ends.push(SIGHUP),
+            false => {
+                signal_hook::flag::register(SIGHUP, Arc::clone(&hangup))
+                    .map_err(system("listen for signals"))?;
+            }
+        }
+        for signal in ends {
+            signal_hook::flag::register_conditional_shutdown(signal, 1, Arc::clone(&end_at_once))
+                .map_err(system("listen for signals"))?;
             let outgoing = outgoing.try_clone().map_err(system("copy a socket"))?;
             signal_hook::low_level::pipe::register(signal, outgoing).map_err(system("listen for signals"))?;
         }
-        Ok(Self { incoming, outgoing })
+        Ok(Self { incoming, outgoing, hangup, end_at_once })
     }
 
-    /// Something that ends the wait when written to.
-    fn alarm(&self) -> Result<UnixStream, DaemonError> {
-        self.outgoing.try_clone().map_err(system("copy a socket"))
+    /// Something that a queue thread wakes us with.
+    fn alarm(&self) -> Result<Alarm, DaemonError> {
+        self.outgoing.try_clone().map(Alarm).map_err(system("copy a socket"))
+    }
+
+    /// The next signal does not wait for an orderly end.
+    fn end_at_once_from_now_on(&self) {
+        self.end_at_once.store(true, Ordering::Relaxed);
     }
 
     fn wait(&mut self, span: Duration) -> Result<Wake, DaemonError> {
         let timeout =
             Timespec { tv_sec: span.as_secs().try_into().unwrap_or(1), tv_nsec: span.subsec_nanos().into() };
         let mut descriptors = [PollFd::from_borrowed_fd(self.incoming.as_fd(), PollFlags::IN)];
-        match rustix::event::poll(&mut descriptors, Some(&timeout)) {
+        let woken = rustix::event::poll(&mut descriptors, Some(&timeout));
+        if self.hangup.swap(false, Ordering::Relaxed) {
+            return Ok(Wake::Hangup);
+        }
+        match woken {
             Ok(0) | Err(rustix::io::Errno::INTR) => Ok(Wake::Tick),
             Ok(_) => {
                 let mut byte = [0];
                 self.incoming.read_exact(&mut byte).map_err(system("read a signal"))?;
-                Ok(Wake::End)
+                Ok(if byte == [Alarm::BYTE] { Wake::Alarm } else { Wake::Signal })
             }
             Err(error) => Err(system("wait for signals")(error.into())),
         }
+    }
+}
+
+/// Rings when a queue thread ends.
+struct Alarm(UnixStream);
+
+impl Alarm {
+    /// Another one than signals write.
+    const BYTE: u8 = b'!';
+
+    fn ring(mut self) {
+        // If the other end is gone, nobody is left to be told.
+        let _ = self.0.write(&[Self::BYTE]);
     }
 }
 

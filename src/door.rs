@@ -127,16 +127,25 @@ impl DoorTable {
     /// A renewal never shortens a door, so that two phones behind one address can't shut each other out. Of
     /// several knocks the one with the longest life (the first of equals) that has room gets the door.
     pub fn knock(&self, source: Source, now: Time, grants: &[Grant]) -> Change {
-        if let Some(mut door) = self.doors.get_mut(&source)
-            && door.is_held(now)
-        {
-            self.renew(&mut door, now, grants);
-            return Change::Renewed(*door);
+        let mut renewed = self.try_renew(source, now, grants);
+        if matches!(renewed, Some(Err(_))) && self.make_room(now) {
+            renewed = self.try_renew(source, now, grants);
+        }
+        match renewed {
+            Some(Ok(door)) => return Change::Renewed(door),
+            Some(Err(limit)) => return Change::Refused(limit),
+            None => {}
         }
         match self.reserve(now, grants) {
             Ok(grant) => self.open(source, now, grant),
             Err(limit) => Change::Refused(limit),
         }
+    }
+
+    /// Renews a door that is open; `None` where none is.
+    fn try_renew(&self, source: Source, now: Time, grants: &[Grant]) -> Option<Result<Door, Limit>> {
+        let mut door = self.doors.get_mut(&source).filter(|door| door.is_held(now))?;
+        Some(self.renew(&mut door, now, grants).map(|()| *door))
     }
 
     /// Lets an accepted packet renew its door by the door's own life (`renew = "packet"`).
@@ -198,27 +207,30 @@ impl DoorTable {
         });
     }
 
-    /// Renews an open door by those knocks that may hold it.
-    fn renew(&self, door: &mut Door, now: Time, grants: &[Grant]) {
+    /// Renews an open door by those knocks that may hold it, or says what was full where none may.
+    fn renew(&self, door: &mut Door, now: Time, grants: &[Grant]) -> Result<(), Limit> {
         // The holder first: while it still knocks, the door stays its own.
         let holder = door.knock;
         let own = grants.iter().filter(|grant| grant.knock == holder);
         let others = grants.iter().filter(|grant| grant.knock != holder);
+        let mut outcome = Err(grants.first().map_or(Limit::Table, |grant| Limit::Knock(grant.knock)));
         for grant in own.chain(others) {
             let expires = now.after(grant.life);
-            if expires <= door.expires {
-                continue;
-            }
-            if grant.knock != door.knock {
+            let longer = expires > door.expires;
+            if longer && grant.knock != door.knock {
                 if !self.take_knock(grant.knock) {
                     continue;
                 }
                 self.give_back_knock(door.knock);
                 door.knock = grant.knock;
             }
-            door.expires = expires;
-            door.life = grant.life;
+            if longer {
+                door.expires = expires;
+                door.life = grant.life;
+            }
+            outcome = Ok(());
         }
+        outcome
     }
 
     /// Takes a place in the table and one of a knock's.
@@ -261,8 +273,10 @@ impl DoorTable {
             Entry::Occupied(mut occupied) if occupied.get().is_held(now) => {
                 // Another queue opened it between our look and now: that place serves, ours goes back.
                 self.release(grant.knock);
-                self.renew(occupied.get_mut(), now, &[grant]);
-                return Change::Renewed(*occupied.get());
+                return match self.renew(occupied.get_mut(), now, &[grant]) {
+                    Ok(()) => Change::Renewed(*occupied.get()),
+                    Err(limit) => Change::Refused(limit),
+                };
             }
             Entry::Occupied(mut occupied) => {
                 let earlier = occupied.insert(door);

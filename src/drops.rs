@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::net::IpAddr;
 
+use crate::net::Source;
 use crate::verdict::{Reason, ReasonCounts};
 
 /// Drops since the last summary.
@@ -12,7 +12,7 @@ use crate::verdict::{Reason, ReasonCounts};
 /// from many addresses can fill the table, but neither memory nor the log.
 #[derive(Debug, Default)]
 pub struct Drops {
-    sources: HashMap<IpAddr, ReasonCounts, ahash::RandomState>,
+    sources: HashMap<Source, ReasonCounts, ahash::RandomState>,
     others: ReasonCounts,
 }
 
@@ -20,16 +20,16 @@ pub struct Drops {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DropLine {
     /// Who sent; `None` for all beyond the table, and for what had no readable sender.
-    pub source: Option<IpAddr>,
+    pub source: Option<Source>,
     /// How many, by reason.
     pub reasons: ReasonCounts,
 }
 
 impl Drops {
     /// Counts a dropped packet.
-    pub fn add(&mut self, source: Option<IpAddr>, reason: Reason) {
+    pub fn add(&mut self, source: Option<Source>, reason: Reason) {
         let full = self.sources.len() >= MAX_SOURCES;
-        let counts = match source.map(|address| self.sources.entry(address)) {
+        let counts = match source.map(|source| self.sources.entry(source)) {
             Some(Entry::Occupied(known)) => known.into_mut(),
             Some(Entry::Vacant(unknown)) if !full => unknown.insert(ReasonCounts::default()),
             _ => &mut self.others,
@@ -47,7 +47,7 @@ impl Drops {
         let mut lines: Vec<_> = self
             .sources
             .drain()
-            .map(|(address, reasons)| DropLine { source: Some(address), reasons })
+            .map(|(source, reasons)| DropLine { source: Some(source), reasons })
             .collect();
         lines.sort_unstable_by_key(|line| (std::cmp::Reverse(line.reasons.total()), line.source));
         let others = std::mem::take(&mut self.others);
@@ -65,8 +65,9 @@ pub const MAX_SOURCES: usize = 1024;
 mod tests {
     use super::*;
 
-    fn source(n: usize) -> Option<IpAddr> {
-        Some(IpAddr::from(u32::try_from(n).unwrap().to_be_bytes()))
+    fn source(n: usize) -> Option<Source> {
+        let address = std::net::IpAddr::from(u32::try_from(n).unwrap().to_be_bytes());
+        Some(Source::new(address, crate::net::Prefixes::default()))
     }
 
     #[test]

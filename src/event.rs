@@ -18,6 +18,7 @@ use crate::knock::KnockId;
 use crate::net::Source;
 use crate::packet::{Body, Packet, Segment};
 use crate::sip;
+use crate::verdict::ReasonCounts;
 
 /// Something worth a line in the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,8 +38,10 @@ pub enum Event {
     },
     /// Drops of one source in one interval.
     Dropped {
-        /// Who and how many.
-        line: DropLine,
+        /// Who; `others` for all that are not listed on their own.
+        source: String,
+        /// How many, by reason.
+        reasons: ReasonCounts,
         /// Over how long.
         interval: Duration,
         /// In monitor mode they were not.
@@ -53,8 +56,44 @@ pub enum Event {
         /// How many since the last event.
         count: u64,
     },
-    /// Events that were not written because the log could not keep up.
+    /// Events that were counted and not written: more than the budget, or than the log could take.
     EventsLost(u64),
+    /// The gate is up.
+    Started(Box<Started>),
+    /// The gate is down.
+    Stopped {
+        /// The queues that it had.
+        queues: String,
+        /// All packets, by reason.
+        totals: ReasonCounts,
+        /// Packets that wait for a verdict; there should be none.
+        waiting: u64,
+        /// Verdicts that came too late.
+        stale: u64,
+        /// Messages that could not be read.
+        unreadable: u64,
+    },
+    /// Something else that is good to know.
+    Note(String),
+    /// Something else that is to be changed.
+    Warning(String),
+}
+
+/// What a gate starts with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Started {
+    /// It accepts everything.
+    pub monitor: bool,
+    /// How packets are read.
+    pub backend: &'static str,
+    /// The queues, as in `0-3`.
+    pub queues: String,
+    /// How many knocks there are.
+    pub knocks: usize,
+    /// How many trusted networks there are.
+    pub trusted: usize,
+    /// The smallest receive buffer that a queue was granted, in bytes.
+    pub receive_buffer: usize,
 }
 
 /// One knock of one packet.
@@ -116,6 +155,13 @@ impl Event {
         }
     }
 
+    /// A line of the summary of drops.
+    pub fn dropped(gate: &Inspector, line: &DropLine, interval: Duration) -> Self {
+        let source = line.source.map(|source| source.display(gate.prefixes()).to_string());
+        let source = source.unwrap_or_else(|| "others".to_owned());
+        Self::Dropped { source, reasons: line.reasons, interval, would: gate.monitors() }
+    }
+
     /// Writes the event to the log.
     pub fn write(&self) {
         match self {
@@ -130,21 +176,16 @@ impl Event {
                 expires_at = %door.expires,
                 "door closed"
             ),
-            Self::Dropped { line, interval, would } => {
-                let source = line.source.map_or_else(|| "others".to_owned(), |address| address.to_string());
-                let reasons: Vec<_> =
-                    line.reasons.occurred().map(|(reason, count)| format!("{reason}:{count}")).collect();
-                info!(
-                    target: "sipknock::drop",
-                    event = "dropped",
-                    src = %source,
-                    count = line.reasons.total(),
-                    reasons = reasons.join(" "),
-                    interval_s = interval.as_secs(),
-                    would = would.then_some(true),
-                    "packets dropped"
-                );
-            }
+            Self::Dropped { source, reasons, interval, would } => info!(
+                target: "sipknock::drop",
+                event = "dropped",
+                src = %source,
+                count = reasons.total(),
+                reasons = %reasons,
+                interval_s = interval.as_secs(),
+                would = would.then_some(true),
+                "packets dropped"
+            ),
             Self::Overload { queue, place, count } => {
                 let advice = match *place {
                     "kernel" => {
@@ -155,8 +196,33 @@ impl Event {
                 warn!(target: "sipknock::daemon", event = "overload", queue, place, count, advice, "packets lost before inspection");
             }
             Self::EventsLost(count) => {
-                warn!(target: "sipknock::daemon", event = "overload", place = "log", count, "events not logged: the log is too slow");
+                warn!(target: "sipknock::daemon", event = "overload", place = "log", count, "events counted, not logged: too many in too short a time");
             }
+            Self::Started(started) => info!(
+                target: "sipknock::daemon",
+                event = "started",
+                version = env!("CARGO_PKG_VERSION"),
+                mode = if started.monitor { "monitor" } else { "enforce" },
+                backend = started.backend,
+                queues = %started.queues,
+                knocks = started.knocks,
+                trusted = started.trusted,
+                receive_buffer = started.receive_buffer,
+                "the gate is up"
+            ),
+            Self::Stopped { queues, totals, waiting, stale, unreadable } => info!(
+                target: "sipknock::daemon",
+                event = "stopped",
+                queues = %queues,
+                packets = totals.total(),
+                reasons = %totals,
+                waiting,
+                stale,
+                unreadable,
+                "the gate is down"
+            ),
+            Self::Note(text) => info!(target: "sipknock::daemon", "{text}"),
+            Self::Warning(text) => warn!(target: "sipknock::daemon", "{text}"),
         }
     }
 }

@@ -30,6 +30,8 @@ pub enum Reason {
     Knock,
     /// The source's door is open.
     Door,
+    /// A knock matched, but the table or the knock's own `max_doors` is full.
+    DoorLimit,
     /// A TCP segment without payload.
     Handshake,
     /// The source had a door, and it has run out.
@@ -40,8 +42,6 @@ pub enum Reason {
     Fragment,
     /// Not readable as IP with UDP or TCP.
     Malformed,
-    /// A knock matched, but the table or the knock's own `max_doors` is full.
-    DoorLimit,
 }
 
 impl Reason {
@@ -50,12 +50,12 @@ impl Reason {
         Self::Trusted,
         Self::Knock,
         Self::Door,
+        Self::DoorLimit,
         Self::Handshake,
         Self::Expired,
         Self::NoKnock,
         Self::Fragment,
         Self::Malformed,
-        Self::DoorLimit,
     ];
 
     /// The name in logs, JSON and metrics.
@@ -122,6 +122,17 @@ impl ReasonCounts {
     /// All of them together.
     pub fn total(&self) -> u64 {
         self.0.iter().sum()
+    }
+}
+
+/// As in `knock:1 no-knock:3`.
+impl fmt::Display for ReasonCounts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (place, (reason, count)) in self.occurred().enumerate() {
+            let space = if place == 0 { "" } else { " " };
+            write!(f, "{space}{reason}:{count}")?;
+        }
+        Ok(())
     }
 }
 

@@ -37,7 +37,7 @@ fn main() -> ExitCode {
 
 type Case = fn(&World, &str);
 
-const CASES: [(&str, Case); 18] = [
+const CASES: [(&str, Case); 22] = [
     ("knock_opens_and_its_own_packet_arrives", knock_opens_and_its_own_packet_arrives),
     ("door_expires", door_expires),
     ("renewal_while_open_moves_the_expiry", renewal_while_open_moves_the_expiry),
@@ -56,6 +56,10 @@ const CASES: [(&str, Case); 18] = [
     ("malformed_packets_get_verdicts_too", malformed_packets_get_verdicts_too),
     ("firewall_flag_leaves_no_trace", firewall_flag_leaves_no_trace),
     ("a_closed_log_does_not_end_the_gate", a_closed_log_does_not_end_the_gate),
+    ("a_stalled_log_holds_up_nothing", a_stalled_log_holds_up_nothing),
+    ("sigterm_while_the_socket_overflows", sigterm_while_the_socket_overflows),
+    ("firewall_flag_leaves_rules_of_others", firewall_flag_leaves_rules_of_others),
+    ("a_fault_opens_nothing", a_fault_opens_nothing),
 ];
 
 /// Starts a gate with its rules. The sentinel is trusted by the gate alone, so that it takes its turn in the queue.
@@ -394,4 +398,70 @@ fn a_closed_log_does_not_end_the_gate(world: &World, backend: &str) {
     }
     // In a release build a panic of any thread ends all.
     assert!(gate.threads().contains(&"log".to_owned()), "{:?}", gate.threads());
+}
+
+/// Whoever reads the log does not go away, but does not read either.
+fn a_stalled_log_holds_up_nothing(world: &World, backend: &str) {
+    world.apply_rules(&world.config("", ""));
+    let config = world.config(&format!("trusted = [\"{SENTINEL}\"]\ndoor = \"1s\""), "");
+    let mut gate = Gate::spawn_with_full_log(world, &["--config", &config, "--backend", backend]);
+    wait_until(|| world.queue_row(0)).expect("the queue is bound");
+    for _ in 0..3 {
+        world.client("198.51.100.7").send(&register(SECRET));
+        assert_eq!(world.delivered(), [register(SECRET)]);
+    }
+    gate.signal(Signal::TERM);
+    assert!(gate.wait().success());
+}
+
+/// Where packets are lost at the socket, so is the kernel's answer to the shutting.
+fn sigterm_while_the_socket_overflows(world: &World, backend: &str) {
+    for _ in 0..5 {
+        let gate = start(world, backend, "", "receive_buffer = \"4KiB\"");
+        let stop = AtomicBool::new(false);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                let stranger = world.client("198.51.100.99");
+                while !stop.load(Ordering::Relaxed) {
+                    stranger.send(&"x".repeat(1400));
+                }
+            });
+            wait_until(|| world.queue_row(0).filter(|row| row[3] > 1000)).unwrap();
+            let (status, stopped, _) = gate.stop();
+            stop.store(true, Ordering::Relaxed);
+            assert!(status.success());
+            assert_eq!(stopped["waiting"], 0);
+        });
+    }
+}
+
+fn firewall_flag_leaves_rules_of_others(world: &World, backend: &str) {
+    let config = world.config("", "");
+    world.apply_rules(&config);
+    let rules =
+        || world.sipknock(&["--config", &config, "firewall", "status"]).output().unwrap().status.success();
+    let gate = Gate::start(world, &["--config", &config, "--backend", backend, "--firewall"]);
+    let other = ["--config", &config, "run", "--backend", backend, "--queue", "1", "--firewall"];
+    let output = world.sipknock(&other).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("rules of another configuration") && said.contains("firewall status"), "{said}");
+    assert!(rules(), "as they were");
+    assert!(gate.stop().0.success());
+    assert!(rules(), "they were there before the gate, and are after it");
+}
+
+/// A gate that does not end in order leaves its rules, which shut the port.
+fn a_fault_opens_nothing(world: &World, backend: &str) {
+    let config = world.config("", "");
+    let mut gate = Gate::start(world, &["--config", &config, "--backend", backend, "--firewall"]);
+    gate.signal(Signal::KILL);
+    assert!(!gate.wait().success());
+    world.client("198.51.100.9").send("stranger");
+    assert!(world.receive().is_none());
+    // And the next one goes on with them.
+    let gate = Gate::start(world, &["--config", &config, "--backend", backend, "--firewall"]);
+    world.client("198.51.100.7").send(&register(SECRET));
+    assert_eq!(world.receive(), Some(register(SECRET)));
+    assert!(gate.stop().0.success());
 }

@@ -12,13 +12,21 @@ pub(super) fn run(cli: &Cli, args: &RunArgs) -> Result<ExitCode, Failure> {
     log::start(cli.log_format, cli.verbose).map_err(|error| {
         Failure::Work(Work::Other(format!("the journal can't be reached, try --log-format text: {error}")))
     })?;
-    for note in &config.notes {
-        tracing::warn!(target: "sipknock::daemon", place = %note.place, "{}", note.text);
-    }
-    for weak in weakness::of(&config.knocks) {
-        tracing::warn!(target: "sipknock::daemon", knock = config.knocks[weak.knock].name, "weak knock: {}", weak.why);
+    let notes = config.notes.iter().map(|note| format!("{}: {}", note.place, note.text));
+    let weak = weakness::of(&config.knocks).into_iter().filter_map(|weak| {
+        let name = &config.knocks.get(weak.knock)?.name;
+        Some(format!("weak knock {name:?}: {}", weak.why))
+    });
+    let mut warnings: Vec<_> = notes.chain(weak).collect();
+    if warnings.len() > MAX_WARNINGS {
+        let more = warnings.len() - MAX_WARNINGS;
+        warnings.truncate(MAX_WARNINGS);
+        warnings.push(format!("{more} more warnings: 'sipknock check' shows them all"));
     }
     let plan = firewall::default_plan(&config);
-    daemon::run(&config, args.firewall.then_some(&plan))?;
+    daemon::run(&config, args.firewall.then_some(&plan), warnings)?;
     Ok(ExitCode::SUCCESS)
 }
+
+/// As many as somebody reads in a log.
+const MAX_WARNINGS: usize = 20;

@@ -113,6 +113,16 @@ impl Reader<'_> {
         self.set(&mut inspect.max_doors, "inspect.max_doors", table.max_doors, |value| {
             number(value, 1, MAX_DOORS)
         })?;
+        for (prefix, least, key) in [
+            (inspect.prefixes.v4, WIDE_IPV4, "inspect.ipv4_prefix"),
+            (inspect.prefixes.v6, WIDE_IPV6, "inspect.ipv6_prefix"),
+        ] {
+            if prefix < least {
+                let text = format!("one knock opens for a whole /{prefix}, strangers included");
+                let place = Place { file: Some(self.path.to_owned()), line: None, key: key.to_owned() };
+                self.notes.push(Note { place, text });
+            }
+        }
         Ok(inspect)
     }
 
@@ -373,3 +383,7 @@ fn article(value: &Value) -> String {
 
 /// At some 100 bytes each this is more memory than a gate should ever be given.
 const MAX_DOORS: i64 = 100_000_000;
+
+/// Prefixes shorter than these are more than one provider gives a customer.
+const WIDE_IPV4: u8 = 24;
+const WIDE_IPV6: u8 = 48;

@@ -3,8 +3,9 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{self, SyncSender, TrySendError};
-use std::thread::{self, JoinHandle};
+use std::sync::mpsc::{self, Receiver, SyncSender, TrySendError};
+use std::thread;
+use std::time::Duration;
 
 use crate::event::Event;
 use crate::time::Time;
@@ -18,26 +19,33 @@ pub(super) struct EventSink {
 
 /// The thread that writes them. It ends when all sinks are gone.
 #[derive(Debug)]
-pub(super) struct EventWriter(JoinHandle<()>);
+pub(super) struct EventWriter {
+    finished: Receiver<()>,
+}
 
 impl EventSink {
     pub(super) fn start() -> io::Result<(Self, EventWriter)> {
         let (sender, receiver) = mpsc::sync_channel::<Event>(CAPACITY);
-        let write_all = move || receiver.into_iter().for_each(|event| event.write());
-        let thread = thread::Builder::new().name("log".to_owned()).spawn(write_all)?;
-        Ok((Self { events: sender, lost: Arc::default() }, EventWriter(thread)))
+        let (tell, finished) = mpsc::sync_channel(1);
+        let write_all = move || {
+            receiver.into_iter().for_each(|event| event.write());
+            // Who does not wait any more need not know.
+            let _ = tell.send(());
+        };
+        thread::Builder::new().name("log".to_owned()).spawn(write_all)?;
+        Ok((Self { events: sender, lost: Arc::default() }, EventWriter { finished }))
     }
 
     /// Hands an event over; where the log is so far behind that there is no room, it is counted as lost.
     pub(super) fn send(&self, event: Event) {
         if let Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) = self.events.try_send(event) {
-            self.skip();
+            self.skip(1);
         }
     }
 
-    /// Counts an event as lost without having made it.
-    pub(super) fn skip(&self) {
-        self.lost.fetch_add(1, Ordering::Relaxed);
+    /// Counts events as lost without having made them.
+    pub(super) fn skip(&self, events: usize) {
+        self.lost.fetch_add(events as u64, Ordering::Relaxed);
     }
 
     /// How many events were lost since the last call.
@@ -47,9 +55,9 @@ impl EventSink {
 }
 
 impl EventWriter {
-    pub(super) fn join(self) {
-        // It does not panic; and if it did, there would be no log left to say so.
-        let _ = self.0.join();
+    /// Waits until all is written, but not for a log that has come to a halt.
+    pub(super) fn finish(self) {
+        let _ = self.finished.recv_timeout(LAST_WORDS);
     }
 }
 
@@ -69,17 +77,17 @@ impl Default for Budget {
 }
 
 impl Budget {
-    /// Takes one, where there is one.
-    pub(super) fn take(&mut self, now: Time) -> bool {
+    /// Takes some, where there are as many.
+    pub(super) fn take(&mut self, now: Time, events: usize) -> bool {
         let earned = now.since(self.as_of).as_nanos() * u128::from(EVENTS_PER_SECOND) / NANOS_PER_SEC;
         if earned > 0 {
             self.left =
                 u64::try_from(earned).unwrap_or(u64::MAX).saturating_add(self.left).min(EVENTS_PER_SECOND);
             self.as_of = now;
         }
-        let has_one = self.left > 0;
-        self.left -= u64::from(has_one);
-        has_one
+        let rest = self.left.checked_sub(events as u64);
+        self.left = rest.unwrap_or(self.left);
+        rest.is_some()
     }
 }
 
@@ -88,20 +96,21 @@ const EVENTS_PER_SECOND: u64 = 1000;
 
 const NANOS_PER_SEC: u128 = 1_000_000_000;
 
+/// How long the end waits for the log.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
 /// A burst of knocks as large as 8,192 phones that all come back at once.
 const CAPACITY: usize = 8192;
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[test]
     fn a_budget_is_spent_and_earned_again() {
         let mut budget = Budget::default();
         let start = Time::from_parts(1_000_000, 0);
-        let spend = |budget: &mut Budget, now| (0..5000).take_while(|_| budget.take(now)).count();
+        let spend = |budget: &mut Budget, now| (0..5000).take_while(|_| budget.take(now, 1)).count();
         assert_eq!(spend(&mut budget, start), 1000);
         assert_eq!(spend(&mut budget, start.after(Duration::from_micros(900))), 0);
         assert_eq!(spend(&mut budget, start.after(Duration::from_millis(10))), 10);

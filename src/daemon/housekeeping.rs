@@ -1,11 +1,12 @@
 //! What has to be done now and then, and not on a packet's time.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::events::EventSink;
 use super::worker::Shared;
 use crate::clock::Clock;
+use crate::drops::Drops;
 use crate::event::Event;
 use crate::inspect::Inspector;
 use crate::queue::Binding;
@@ -19,6 +20,7 @@ pub(super) struct Housekeeping {
     clock: Clock,
     sink: EventSink,
     workers: Vec<Arc<Shared>>,
+    drops: Arc<Mutex<Drops>>,
     /// The kernel's counters as last seen; they start at 0 with the binding.
     rows: Vec<QueueRow>,
     summed_up: Time,
@@ -32,12 +34,14 @@ impl Housekeeping {
             ..QueueRow::default()
         };
         let rows = bindings.iter().map(row).collect();
-        Self { gate, clock, sink, workers: Vec::new(), rows, summed_up: clock.now() }
+        Self { gate, clock, sink, workers: Vec::new(), drops: Arc::default(), rows, summed_up: clock.now() }
     }
 
-    /// From here on a queue thread's counts are its business.
-    pub(super) fn watch(&mut self, worker: Arc<Shared>) {
-        self.workers.push(worker);
+    /// What another queue thread counts in, which from here on is watched.
+    pub(super) fn watch(&mut self) -> Arc<Shared> {
+        let shared = Arc::new(Shared::new(Arc::clone(&self.drops)));
+        self.workers.push(Arc::clone(&shared));
+        shared
     }
 
     /// A round of all that is due.
@@ -76,11 +80,9 @@ impl Housekeeping {
     fn sum_up(&mut self, now: Time) {
         let interval = now.since(self.summed_up);
         self.summed_up = now;
-        for worker in &self.workers {
-            let lines = worker.drops.lock().unwrap_or_else(PoisonError::into_inner).take();
-            for line in lines {
-                self.sink.send(Event::Dropped { line, interval, would: self.gate.monitors() });
-            }
+        let lines = self.drops.lock().unwrap_or_else(PoisonError::into_inner).take();
+        for line in lines {
+            self.sink.send(Event::dropped(&self.gate, &line, interval));
         }
         match self.sink.take_lost() {
             0 => {}

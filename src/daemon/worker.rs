@@ -1,32 +1,36 @@
 //! A queue's thread.
 
-use std::io::{self, Write};
-use std::os::unix::net::UnixStream;
+use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
-use super::Handle;
 use super::events::{Budget, EventSink};
+use super::{Alarm, Handle};
 use crate::clock::Clock;
 use crate::door::Change;
 use crate::drops::Drops;
 use crate::event::Event;
 use crate::inspect::{Decision, Inspector};
+use crate::net::Source;
 use crate::queue::{Queue, QueueError};
 use crate::time::Time;
 use crate::verdict::{Reason, ReasonCounts, Verdict};
 
 /// What a queue thread shows to the one that keeps house.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Shared {
     /// Packets by reason. Only the queue thread writes.
     reasons: [AtomicU64; Reason::ALL.len()],
-    /// Drops since the last summary.
-    pub(super) drops: Mutex<Drops>,
+    /// Drops since the last summary, of all queues together.
+    drops: Arc<Mutex<Drops>>,
 }
 
 impl Shared {
+    pub(super) fn new(drops: Arc<Mutex<Drops>>) -> Self {
+        Self { reasons: Default::default(), drops }
+    }
+
     pub(super) fn reasons(&self) -> ReasonCounts {
         ReasonCounts::from_array(std::array::from_fn(|index| {
             self.reasons.get(index).map_or(0, |count| count.load(Ordering::Relaxed))
@@ -68,12 +72,11 @@ impl Worker {
     }
 
     /// Starts the thread. It rings the alarm when it ends, for whatever cause.
-    pub(super) fn spawn(self, mut alarm: UnixStream) -> io::Result<Handle> {
+    pub(super) fn spawn(self, alarm: Alarm) -> io::Result<Handle> {
         let name = format!("queue {}", self.queue.binding().queue);
         thread::Builder::new().name(name).spawn(move || {
             let outcome = self.run();
-            // If the other end is gone, nobody is left to be told.
-            let _ = alarm.write(&[0]);
+            alarm.ring();
             outcome
         })
     }
@@ -107,16 +110,18 @@ impl Worker {
             if decision.reason.verdict() == Verdict::Drop {
                 let drops = drops
                     .get_or_insert_with(|| self.shared.drops.lock().unwrap_or_else(PoisonError::into_inner));
-                drops.add(decision.source, decision.reason);
+                let source = decision.source.map(|address| Source::new(address, self.gate.prefixes()));
+                drops.add(source, decision.reason);
             }
             let Some(change) = decision.change else { continue };
             // Doors opened are bounded by the table; what one source can repeat at will is not.
-            if matches!(change, Change::Opened { .. }) || self.budget.take(now) {
+            let opened = matches!(change, Change::Opened { .. });
+            if opened || self.budget.take(now, decision.knocks.len()) {
                 for event in Event::of_knocks(&self.gate, number, decision, self.queue.packet(index)) {
                     self.sink.send(event);
                 }
             } else {
-                self.sink.skip();
+                self.sink.skip(decision.knocks.len());
             }
         }
         for (reason, count) in counts.occurred() {

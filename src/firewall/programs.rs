@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::thread;
@@ -61,6 +62,14 @@ pub enum Error {
     Locked {
         /// Which program.
         program: String,
+    },
+    /// The program was ended from outside.
+    #[error("{program} was ended by signal {signal}: try again")]
+    Killed {
+        /// Which program.
+        program: String,
+        /// The signal's number.
+        signal: i32,
     },
     /// The program refused. Nothing was changed.
     #[error(
@@ -234,6 +243,8 @@ fn run(program: &str, args: &[&str], input: &str) -> Result<Output, Error> {
         // The system's error texts are read below.
         .env("LC_ALL", "C")
         .env("PATH", search_path())
+        // A group of its own: Ctrl-C in a terminal is for the gate, which takes its rules out upon it.
+        .process_group(0)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -258,6 +269,9 @@ fn search_path() -> OsString {
 
 /// What a failed program meant. `script` is what it was fed.
 fn refusal(program: String, output: &Output, script: &str) -> Error {
+    if let Some(signal) = output.status.signal() {
+        return Error::Killed { program, signal };
+    }
     let said = String::from_utf8_lossy(&output.stderr);
     let said = said
         .lines()

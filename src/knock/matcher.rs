@@ -20,6 +20,8 @@ pub struct BuildError {
 pub(super) struct Matcher {
     exact: Option<Finder>,
     folded: Option<Finder>,
+    /// How many there are in all.
+    secrets: usize,
 }
 
 impl Matcher {
@@ -32,17 +34,26 @@ impl Matcher {
                 secrets.iter().map(|&(id, (secret, _))| (id, secret)).unzip();
             Finder::new(ids, &secrets, ignore_case)
         };
-        Ok(Self { exact: finder(&exact, false)?, folded: finder(&folded, true)? })
+        let secrets = exact.len() + folded.len();
+        Ok(Self { exact: finder(&exact, false)?, folded: finder(&folded, true)?, secrets })
     }
 
     /// The ids of all secrets that occur, also of one that stands inside another: ascending, each once.
     pub(super) fn occurring(&self, payload: &[u8]) -> Vec<KnockId> {
         let mut found = Vec::new();
+        // A payload may hold a secret ten thousand times; what is kept is bounded by the secrets there are.
+        let mut seen = Vec::new();
         for finder in self.finders() {
-            finder.each(payload, |id, _| found.push(id));
+            finder.each(payload, |id, _| {
+                seen.resize(self.secrets.max(seen.len()), false);
+                if let Some(seen) = seen.get_mut(id.index())
+                    && !std::mem::replace(seen, true)
+                {
+                    found.push(id);
+                }
+            });
         }
         found.sort_unstable();
-        found.dedup();
         found
     }
 

@@ -1,5 +1,7 @@
 //! What makes a knock easy to guess, or makes it open for the wrong people.
 
+use std::collections::BTreeMap;
+
 use super::matcher::Matcher;
 use super::{Knock, KnockId};
 
@@ -18,7 +20,7 @@ pub fn of(knocks: &[Knock]) -> Vec<Weakness> {
     for (index, knock) in knocks.iter().enumerate() {
         let secret = knock.secret.expose();
         found.extend(
-            [length(secret), alphabet(secret)]
+            [length(secret), alphabet(secret), ends(secret)]
                 .into_iter()
                 .flatten()
                 .map(|why| Weakness { knock: index, why }),
@@ -64,15 +66,31 @@ fn ordinary_text(matcher: &Matcher) -> impl Iterator<Item = Weakness> {
 
 /// Whoever sends the longer one sends the shorter one too.
 fn contained(matcher: &Matcher, knocks: &[Knock]) -> impl Iterator<Item = Weakness> {
-    knocks.iter().enumerate().flat_map(|(index, outer)| {
-        let inside = matcher.occurring(outer.secret.expose()).into_iter().map(KnockId::index);
-        inside.filter(move |inner| *inner != index).map(|inner| {
-            let why = format!(
-                "it stands inside the secret of knock {:?}, whose phones always knock with both",
-                outer.name
-            );
-            Weakness { knock: inner, why }
-        })
+    let mut around: BTreeMap<usize, (usize, usize)> = BTreeMap::new();
+    for (outer, knock) in knocks.iter().enumerate() {
+        for inner in matcher.occurring(knock.secret.expose()).into_iter().map(KnockId::index) {
+            if inner != outer {
+                around.entry(inner).or_insert((outer, 0)).1 += 1;
+            }
+        }
+    }
+    around.into_iter().filter_map(|(inner, (outer, count))| {
+        let outer = &knocks.get(outer)?.name;
+        let others = if count > 1 { format!(" and {} more", count - 1) } else { String::new() };
+        let why = format!(
+            "it stands inside the secret of knock {outer:?}{others}, whose phones always knock with both"
+        );
+        Some(Weakness { knock: inner, why })
+    })
+}
+
+/// An editor's doing, most often.
+fn ends(secret: &[u8]) -> Option<String> {
+    let odd =
+        |byte: Option<&u8>| byte.is_some_and(|byte| byte.is_ascii_whitespace() || byte.is_ascii_control());
+    let bom = secret.starts_with(b"\xef\xbb\xbf");
+    (bom || odd(secret.first()) || odd(secret.last())).then(|| {
+        "it begins or ends with white space, a line end or a byte order mark; if that is not meant, no phone sends it".to_owned()
     })
 }
 
@@ -139,6 +157,8 @@ mod tests {
             ("4930123456", Some("10 digits look like")),
             ("4930123456784930", None),
             ("abababababababab", Some("2 different bytes")),
+            ("gjdmtwapgjdtmwagptjd\r\n", Some("begins or ends with white space")),
+            ("\u{feff}gjdmtwapgjdtmwagptjd", Some("byte order mark")),
             ("User-Agent", Some("ordinary SIP text")),
             ("branch=z9hG4bK", Some("ordinary SIP text")),
             ("friendly-scanner", Some("what SIP scanners send")),

@@ -7,9 +7,13 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread;
+use std::time::Duration;
 
+use rustix::io::Errno;
 use rustix::net::netlink::{self, SocketAddrNetlink};
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
 use super::message::{self, Message, Messages};
@@ -62,6 +66,8 @@ impl BatchedQueue {
         let (socket, port_id) = open_socket().map_err(kernel::explain_socket)?;
         sys::ignore_overruns(socket.as_fd())
             .map_err(|error| QueueError::io("set NETLINK_NO_ENOBUFS", error))?;
+        set_socket_timeout(&socket, Timeout::Recv, Some(LOOK_UP))
+            .map_err(|error| QueueError::io("set the receive timeout", error))?;
         let receive_buffer = size_receive_buffer(&socket, options.receive_buffer)?;
         let mut queue = Self {
             socket,
@@ -85,10 +91,16 @@ impl BatchedQueue {
         Ok(queue)
     }
 
-    /// Reads the kernel's answer to the set-up. Packets may arrive with it, and become the first batch.
+    /// Waits for the kernel's answer to the set-up. A packet is as good an answer, and becomes the first batch: none
+    /// comes from a queue that is not bound. The kernel's table is one too, since a full socket loses answers.
     fn confirm(&mut self) -> Result<(), QueueError> {
-        while self.bound.is_none() {
+        while self.bound.is_none() && self.batch.is_empty() {
             self.fill()?;
+            let listed =
+                || kernel::queue(self.binding.queue).is_some_and(|row| row.port_id == self.binding.port_id);
+            if self.bound.is_none() && listed() {
+                self.bound = Some(0);
+            }
         }
         match self.bound {
             Some(0) | None => Ok(()),
@@ -102,9 +114,15 @@ impl BatchedQueue {
     /// Waits for something to come, and appends the packets in it to the batch.
     fn fill(&mut self) -> Result<(), QueueError> {
         let mut lengths = [0; MAX_BATCH];
+        let shut = self.shut.done.load(Ordering::SeqCst);
         let received = match sys::receive_batch(self.socket.as_fd(), &mut self.slots, STRIDE, &mut lengths) {
             Ok(received) => received,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => 0,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                // Shut before we looked, and nothing came: the answer was lost, and that was all.
+                self.drained |= shut;
+                0
+            }
             Err(error) => return Err(QueueError::io("receive packets", error)),
         };
         for (slot, length) in lengths.into_iter().enumerate().take(received) {
@@ -120,7 +138,11 @@ impl BatchedQueue {
                     Ok(Message::Answer { sequence: BIND_SEQUENCE, errno }) => self.bound = Some(errno),
                     Ok(Message::Answer { sequence: SHUT_SEQUENCE, .. }) => self.drained = true,
                     Ok(Message::Answer { errno: 0, .. } | Message::Other) => {}
-                    Ok(Message::Answer { .. }) => self.counters.stale += 1,
+                    Ok(Message::Answer { errno: ENOENT, .. }) => self.counters.stale += 1,
+                    Ok(Message::Answer { errno, .. }) => {
+                        let error = io::Error::from_raw_os_error(errno);
+                        return Err(QueueError::io("give a verdict", error));
+                    }
                     Err(_) => self.counters.unreadable += 1,
                 }
             }
@@ -211,3 +233,10 @@ const SLOTS: usize = MAX_BATCH;
 /// Room for a packet of 64 KiB with its netlink headers and attributes; and an odd number of cache lines more, so
 /// that the beginnings of all slots don't compete for the same lines of the cache.
 const STRIDE: usize = 65_536 + 1024 + 13 * 64;
+
+/// How long to wait for packets before looking up whether the queue was shut: the answer that should tell is lost
+/// where the socket's buffer is full.
+const LOOK_UP: Duration = Duration::from_millis(250);
+
+/// A verdict on a packet that is not there any more.
+const ENOENT: i32 = Errno::NOENT.raw_os_error();

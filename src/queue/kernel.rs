@@ -65,17 +65,19 @@ pub(super) fn explain_socket(error: io::Error) -> QueueError {
 
 fn parse_row(line: &str) -> Option<QueueRow> {
     let mut columns = line.split_ascii_whitespace();
-    let mut number = || columns.next()?.parse::<u64>().ok();
+    let mut number = || columns.next()?.parse::<i64>().ok();
     let (queue, port_id, waiting) = (number()?, number()?, number()?);
     let (_copy_mode, _copy_range) = (number()?, number()?);
+    let count = |number: i64| u64::try_from(number).ok();
+    // Older kernels print the port id as a signed number.
+    let port_id = u32::try_from(port_id).or_else(|_| i32::try_from(port_id).map(i32::cast_unsigned)).ok()?;
     Some(QueueRow {
         queue: queue.try_into().ok()?,
-        // Printed as a signed number by some kernels; it is an unsigned one.
-        port_id: port_id.try_into().ok()?,
-        waiting,
-        queue_dropped: number()?,
-        user_dropped: number()?,
-        sequence: number()?,
+        port_id,
+        waiting: count(waiting)?,
+        queue_dropped: count(number()?)?,
+        user_dropped: count(number()?)?,
+        sequence: count(number()?)?,
     })
 }
 
@@ -129,6 +131,7 @@ mod tests {
         };
         for (line, expected) in [
             ("    3 4294962000     5 2 65531     6     7        8  1", Some(row)),
+            ("    3      -5296     5 2 65531     6     7        8  1", Some(row)),
             ("    3 4294962000     5 2 65531     6     7", None),
             ("70000 1 0 2 65531 0 0 0 1", None),
             ("", None),

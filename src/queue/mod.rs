@@ -141,7 +141,7 @@ pub struct Shutter {
     progress: Arc<ShutProgress>,
 }
 
-/// How far the shutting is, for a backend that does not get to see the kernel's answer.
+/// How far the shutting is, for where the kernel's answer does not get through.
 #[derive(Debug, Default)]
 struct ShutProgress {
     /// The message is about to be sent, or was.

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::os::fd::OwnedFd;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -10,6 +11,7 @@ use std::time::{Duration, Instant};
 use std::{fs, thread};
 
 use rustix::net::{AddressFamily, SendFlags, SocketType, ipproto};
+use rustix::pipe::PipeFlags;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -177,6 +179,8 @@ pub(crate) struct Gate {
     child: Child,
     log: Arc<Mutex<Vec<Value>>>,
     reader: Option<JoinHandle<()>>,
+    /// Kept open, and never read.
+    full_log: Option<OwnedFd>,
 }
 
 impl Gate {
@@ -201,7 +205,7 @@ impl Gate {
                 lines.lock().unwrap().push(value);
             }
         });
-        Self { child, log, reader: Some(reader) }
+        Self { child, log, reader: Some(reader), full_log: None }
     }
 
     /// Starts it with a log that nobody reads any more.
@@ -209,7 +213,23 @@ impl Gate {
         let mut command = world.sipknock(&["--log-format", "json", "run"]);
         let mut child = command.args(args).stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         drop(child.stderr.take());
-        Self { child, log: Arc::default(), reader: Some(thread::spawn(|| {})) }
+        Self { child, log: Arc::default(), reader: Some(thread::spawn(|| {})), full_log: None }
+    }
+
+    /// Starts it with a log that is read no further: a pipe that is full.
+    pub(crate) fn spawn_with_full_log(world: &World, args: &[&str]) -> Self {
+        let (reader, writer) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).unwrap();
+        rustix::io::ioctl_fionbio(&writer, true).unwrap();
+        while rustix::io::write(&writer, &[b'.'; 4096]).is_ok() {}
+        rustix::io::ioctl_fionbio(&writer, false).unwrap();
+        let mut command = world.sipknock(&["--log-format", "json", "run"]);
+        let child = command.args(args).stdin(Stdio::null()).stderr(writer).spawn().unwrap();
+        Self { child, log: Arc::default(), reader: Some(thread::spawn(|| {})), full_log: Some(reader) }
+    }
+
+    /// Waits until it ends.
+    pub(crate) fn wait(&mut self) -> ExitStatus {
+        wait_until(|| self.child.try_wait().unwrap()).expect("it ends within the deadline")
     }
 
     /// The names of its threads.
@@ -269,7 +289,7 @@ impl Gate {
     /// SIGTERM, and the last event.
     pub(crate) fn stop(mut self) -> (ExitStatus, Value, Vec<Value>) {
         self.signal(Signal::TERM);
-        let status = wait_until(|| self.child.try_wait().unwrap()).expect("it ends within the deadline");
+        let status = self.wait();
         if let Some(Err(panic)) = self.reader.take().map(JoinHandle::join) {
             std::panic::resume_unwind(panic);
         }
