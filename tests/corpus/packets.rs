@@ -79,12 +79,18 @@ pub(crate) fn spoil(frames: &[Frame], random: &mut Random) -> Vec<Frame> {
         spoilt.push(frame);
     }
     let mut shift = 0;
-    for (index, frame) in spoilt.iter_mut().enumerate() {
-        if random.below(20) == 0 {
-            shift += 1_000_000 * [1, 999, 1000, 1001, 2000, 8_000_000][random.below(6)];
+    for index in 0..spoilt.len() {
+        let mut nanos = spoilt[index].nanos + shift;
+        let earlier = spoilt[index.saturating_sub(1 + random.below(3))].nanos;
+        match random.below(20) {
+            0 => nanos += NANOS_PER_MS * [1, 999, 2000, 8_000_000][random.below(4)],
+            // To the nanosecond when a door opened by then runs out, or is forgotten.
+            1 | 2 => nanos = nanos.max(earlier + NANOS_PER_MS * [1000, 2000][random.below(2)]),
+            _ => {}
         }
-        frame.nanos += shift;
-        frame.number = index as u64 + 1;
+        shift = nanos - spoilt[index].nanos;
+        spoilt[index].nanos = nanos;
+        spoilt[index].number = index as u64 + 1;
     }
     spoilt
 }
@@ -96,7 +102,7 @@ pub(crate) fn set_back(frames: &[Frame], random: &mut Random) -> Vec<Frame> {
     let mut changed = frames.to_vec();
     for (index, frame) in changed.iter_mut().enumerate() {
         if random.below(30) == 0 {
-            back += 1_000_000 * [1, 500, 1000, 1500, 2500, 9_000_000][random.below(6)];
+            back += NANOS_PER_MS * [1, 500, 1000, 1500, 2500, 9_000_000][random.below(6)];
         }
         frame.nanos = begin + DAY_NANOS + frame.nanos.saturating_sub(begin) * 8 - back;
         frame.number = index as u64 + 1;
@@ -153,6 +159,8 @@ fn in_fragments(frame: &mut Frame, header: usize, random: &mut Random) -> Option
 }
 
 const UDP: u8 = 17;
+
+const NANOS_PER_MS: u64 = 1_000_000;
 
 /// So that no clock is set back to before 1970.
 const DAY_NANOS: u64 = 86_400_000_000_000;
