@@ -181,7 +181,7 @@ impl Event {
                 event = "dropped",
                 src = %source,
                 count = reasons.total(),
-                reasons = %reasons,
+                reasons = reasons.to_string(),
                 interval_s = interval.as_secs(),
                 would = would.then_some(true),
                 "packets dropped"
@@ -215,7 +215,7 @@ impl Event {
                 event = "stopped",
                 queues = %queues,
                 packets = totals.total(),
-                reasons = %totals,
+                reasons = totals.to_string(),
                 waiting,
                 stale,
                 unreadable,
