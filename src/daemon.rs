@@ -16,6 +16,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError, Fallback};
 use crate::event::{Event, Started};
@@ -25,8 +28,6 @@ use crate::queue::{Binding, Options, Queue, QueueError, kernel};
 use crate::verdict::ReasonCounts;
 use events::EventSink;
 use housekeeping::Housekeeping;
-use rustix::event::{PollFd, PollFlags, Timespec};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use worker::Worker;
 
 /// Why the gate could not run, or stopped by itself.
@@ -96,8 +97,10 @@ pub fn run(config: &Config, rules: Option<&Plan>, warnings: Vec<String>) -> Resu
         }
         None => None,
     };
-    announce(config, &bindings, warnings, &sink);
     let mut clean = outcome.is_ok();
+    if clean {
+        announce(config, &bindings, warnings, &sink);
+    }
     while clean {
         match signals.wait(HOUSEKEEPING) {
             Ok(Wake::Tick) => house.keep(),
