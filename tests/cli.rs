@@ -184,7 +184,8 @@ fn a_plain_user_is_told_what_is_missing() {
         // The way to the binary may be closed to others; a copy in a place of its own is not.
         let folder = TempDir::new().unwrap();
         let copy = folder.keep().join("sipknock");
-        fs::copy(binary, &copy).unwrap();
+        // By another process: a file that is open for writing here, and by then in a test's child, can't be run.
+        Command::new("cp").arg(&binary).arg(&copy).assert().success();
         fs::set_permissions(copy.parent().unwrap(), std::os::unix::fs::PermissionsExt::from_mode(0o755))
             .unwrap();
         command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all"]).arg(&copy);
