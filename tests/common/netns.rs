@@ -38,8 +38,12 @@ impl Netns {
         }
         // In a container, root may be allowed less than root.
         let name = format!("sipknock-{}-probe", process::id());
-        let probe = ip(&["netns", "add", &name]).map(|()| Self { name });
-        probe.err().map(|error| format!("cannot make network namespaces: {error}"))
+        let probe = ip(&["netns", "add", &name]).and_then(|()| {
+            // Made, but perhaps not to be entered: in a chroot, ip can't mount what it needs for that.
+            let probe = Self { name };
+            ip(&["-n", &probe.name, "link", "set", "lo", "up"])
+        });
+        probe.err().map(|error| format!("cannot use network namespaces: {error}"))
     }
 
     /// What `ip netns` calls it.
