@@ -208,7 +208,7 @@ impl Request {
             Self::Shut { queue, sequence, fail_open } => {
                 let mut attributes = vec![(3, vec![0; 4])];
                 attributes.extend(flags(fail_open));
-                (0x0302, 1, sequence, queue, attributes)
+                (0x0302, 5, sequence, queue, attributes)
             }
             Self::Verdict { queue, id, accept } => (0x0301, 1, 0, queue, verdict(id, accept)),
             Self::UpTo { queue, last, accept } => (0x0303, 1, 0, queue, verdict(last, accept)),
