@@ -1,14 +1,29 @@
 //! A SIP message, read in place.
 //!
-//! Whether a secret occurs does not depend on this module: it serves conditions (`methods`) and logs. So it is
+//! Whether a secret occurs does not depend on this module: it serves conditions (`methods`, `in`) and logs. So it is
 //! tolerant. It reads what real phones and attackers send: line ends of CR LF, LF or CR CR LF, blank lines in
 //! front (RFC 3261, 7.5), any case, compact names, folded values, white space around the colon, messages that
 //! break off. What it can't read it leaves out; it never fails.
+
+mod address;
+mod registration;
+mod stream;
+mod text;
+
+pub use address::{Address, addresses};
+pub(crate) use registration::DEFAULT_EXPIRES;
+pub use registration::Registration;
+pub use stream::{complete_fields, messages};
+pub use text::{unescape, unfold};
+
+use text::{is_blank, without_line_end};
 
 /// A message's start line and header fields, as slices of the payload it was read from.
 #[derive(Clone, Copy, Debug)]
 pub struct Message<'a> {
     start: StartLine<'a>,
+    /// Everything from the start line on.
+    whole: &'a [u8],
     /// Everything behind the start line, the body included.
     rest: &'a [u8],
 }
@@ -43,8 +58,9 @@ impl<'a> Message<'a> {
     /// Reads the start line; `None` where the payload does not begin with one (a keepalive, STUN, noise).
     pub fn parse(payload: &'a [u8]) -> Option<Self> {
         let blank = payload.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
-        let (line, rest) = split_line(payload.get(blank..)?);
-        Some(Self { start: StartLine::parse(line)?, rest })
+        let whole = payload.get(blank..)?;
+        let (line, rest) = split_line(whole);
+        Some(Self { start: StartLine::parse(line)?, whole, rest })
     }
 
     /// The start line.
@@ -68,7 +84,28 @@ impl<'a> Message<'a> {
 
     /// The value of the first header field of a name: any case, in its long or its compact form.
     pub fn header(&self, name: &str) -> Option<&'a [u8]> {
-        self.headers().find(|header| header.is(name)).map(|header| header.value)
+        self.headers_named(name).next()
+    }
+
+    /// The values of all header fields of a name: any case, in their long or their compact form.
+    pub fn headers_named<'n>(&self, name: &'n str) -> impl Iterator<Item = &'a [u8]> + use<'a, 'n> {
+        self.headers().filter(move |header| header.is(name)).map(|header| header.value)
+    }
+
+    /// All of it: header block and body.
+    pub fn bytes(&self) -> &'a [u8] {
+        self.whole
+    }
+
+    /// The start line and the header fields as they stand, up to the blank line or to where the message breaks off.
+    pub fn block(&self) -> &'a [u8] {
+        let (fields, _) = stream::block(self.rest);
+        self.whole.get(..self.whole.len() - self.rest.len() + fields).unwrap_or_default()
+    }
+
+    /// What a REGISTER asks for; `None` for other messages.
+    pub fn registration(&self) -> Option<Registration<'a>> {
+        Registration::of(self)
     }
 }
 
@@ -146,26 +183,19 @@ impl<'a> Iterator for Headers<'a> {
 
 /// A line without its line end, and what follows the line end. Any CRs right before the LF belong to the end.
 fn split_line(bytes: &[u8]) -> (&[u8], &[u8]) {
-    let (mut line, rest) = match memchr::memchr(b'\n', bytes) {
+    let (line, rest) = match memchr::memchr(b'\n', bytes) {
         Some(end) => (bytes.get(..end).unwrap_or_default(), bytes.get(end + 1..).unwrap_or_default()),
         None => (bytes, &[][..]),
     };
-    while let Some(shorter) = line.strip_suffix(b"\r") {
-        line = shorter;
-    }
-    (line, rest)
+    (without_line_end(line), rest)
 }
 
 fn is_version(word: &[u8]) -> bool {
     word.get(..4).is_some_and(|start| start.eq_ignore_ascii_case(b"SIP/"))
 }
 
-fn is_blank(byte: u8) -> bool {
-    matches!(byte, b' ' | b'\t')
-}
-
 /// RFC 3261, 25.1: `token`.
-fn is_token(byte: u8) -> bool {
+pub(crate) fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-.!%*_+`'~".contains(&byte)
 }
 

@@ -1,0 +1,53 @@
+//! What a REGISTER asks for (RFC 3261, 10.2 and 10.3).
+
+use std::borrow::Cow;
+
+use super::{Message, addresses};
+
+/// A binding that a phone asks for, or wants to end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Registration<'a> {
+    /// For how many seconds: the longest of its contacts. 0 ends it.
+    pub expires: u32,
+    /// The address-of-record: the To URI as it stands; empty where there is none.
+    pub aor: &'a [u8],
+    /// The device, where a contact names it: its `+sip.instance` without quotes and `<>`.
+    pub instance: Option<Cow<'a, [u8]>>,
+    /// `Contact: *`: about every binding of the address-of-record (RFC 3261, 10.2.2).
+    pub all: bool,
+}
+
+impl<'a> Registration<'a> {
+    pub(super) fn of(message: &Message<'a>) -> Option<Self> {
+        if message.method() != Some(b"REGISTER") {
+            return None;
+        }
+        let by_header = message.header("Expires").map_or(DEFAULT_EXPIRES, seconds);
+        let (mut longest, mut instance, mut all) = (None, None, false);
+        for contact in message.headers_named("Contact").flat_map(addresses) {
+            all |= contact.uri() == b"*";
+            instance = instance.or_else(|| contact.instance());
+            let expires = contact.param("expires").map_or(by_header, |value| seconds(&value));
+            longest = longest.max(Some(expires));
+        }
+        let expires = longest.filter(|_| !all).unwrap_or(by_header);
+        let to = message.header("To").and_then(|value| addresses(value).next());
+        Some(Self { expires, aor: to.map_or(&[], |to| to.uri()), instance, all })
+    }
+}
+
+/// A malformed value counts as the default (RFC 3261, 20.19), and so does one that 32 bits don't hold.
+fn seconds(value: &[u8]) -> u32 {
+    let digits = value.iter().all(u8::is_ascii_digit);
+    std::str::from_utf8(value)
+        .ok()
+        .filter(|_| digits)
+        .and_then(|value| value.parse().ok())
+        .unwrap_or(DEFAULT_EXPIRES)
+}
+
+/// Where nobody says: RFC 3261, 10.3 leaves it to the registrar, and this is the number that 20.19 falls back to.
+pub(crate) const DEFAULT_EXPIRES: u32 = 3600;
+
+#[cfg(test)]
+mod tests;

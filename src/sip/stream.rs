@@ -1,0 +1,64 @@
+//! Messages as TCP carries them: one behind the other, each as long as it says, cut anywhere.
+
+use super::text::without_line_end;
+use super::{Message, is_blank, split_line};
+
+/// The messages of a TCP payload: each with the body that its Content-Length counts (RFC 3261, 18.3; none where it is
+/// missing), blank lines between them left out. What does not begin with a start line ends them.
+pub fn messages(payload: &[u8]) -> impl Iterator<Item = Message<'_>> {
+    let mut behind = payload;
+    std::iter::from_fn(move || {
+        let message = Message::parse(behind)?;
+        let head = message.whole.len() - message.rest.len();
+        let (_, body) = block(message.rest);
+        let length =
+            head.saturating_add(body).saturating_add(content_length(&message)).min(message.whole.len());
+        let (whole, others) = message.whole.split_at(length);
+        behind = others;
+        Some(Message { whole, rest: whole.get(head..)?, ..message })
+    })
+}
+
+/// How much of a header block that is still to grow cannot change any more: its start line and header fields up to
+/// the last line end that the next byte shows not to be a fold, or up to the blank line, that included.
+pub fn complete_fields(block: &[u8]) -> usize {
+    let start = block.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
+    let (mut at, mut complete) = (start, 0);
+    for end in memchr::memchr_iter(b'\n', block).skip_while(|end| *end < start) {
+        let line = block.get(at..end).unwrap_or_default();
+        at = end + 1;
+        if without_line_end(line).is_empty() {
+            return at;
+        }
+        if block.get(at).is_some_and(|byte| !is_blank(*byte)) {
+            complete = at;
+        }
+    }
+    complete
+}
+
+/// How long the header fields are, and where the body begins behind the blank line. Both are the whole length where
+/// the message breaks off.
+pub(super) fn block(rest: &[u8]) -> (usize, usize) {
+    let mut at = 0;
+    loop {
+        let here = rest.get(at..).unwrap_or_default();
+        let (line, behind) = split_line(here);
+        let next = rest.len() - behind.len();
+        if line.is_empty() {
+            return (at, next);
+        }
+        at = next;
+    }
+}
+
+/// A length that is no number makes all that follows the body: nothing says where it would end.
+fn content_length(message: &Message<'_>) -> usize {
+    let Some(value) = message.header("Content-Length") else { return 0 };
+    let digits = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
+    let number = std::str::from_utf8(value).ok().filter(|_| digits).and_then(|value| value.parse().ok());
+    number.unwrap_or(usize::MAX)
+}
+
+#[cfg(test)]
+mod tests;
