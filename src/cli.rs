@@ -4,14 +4,13 @@
 
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use ipnet::IpNet;
 
 use crate::config::{Config, ConfigError, DEFAULT_PATH, Flags, values};
-use crate::knock::Secret;
+use crate::knock::{Life, Secret};
 use crate::log::Format;
 use crate::queue::Backend;
 
@@ -110,9 +109,9 @@ pub struct GateArgs {
     /// Ports to inspect, as in 5060,5061-5063
     #[arg(long, value_name = "PORTS", value_parser = Ports)]
     port: Option<PortList>,
-    /// How long a door stays open after a knock, as in 4000s
-    #[arg(long, value_name = "SPAN", value_parser = values::duration)]
-    door: Option<Duration>,
+    /// How long a door stays open after a knock, as in 4000s; expires: as long as the registration lives
+    #[arg(long, value_name = "SPAN", value_parser = values::life)]
+    door: Option<Life>,
     /// A network that passes without a knock; repeatable
     #[arg(long, value_name = "CIDR", value_parser = values::network)]
     trust: Vec<IpNet>,

@@ -4,17 +4,26 @@
 //! own life once more, so that a drop can be told apart from a stranger's. Both follow from the times in the
 //! entry alone. The sweep only frees memory and reports what ran out; decisions are the same without it.
 //!
+//! A knock may open for the life of a registration. Then the door knows whose registrations hold it, so that the end
+//! of one closes it for nobody else: several phones may stand behind one address.
+//!
 //! Bounds, for what a stranger with a stolen knock could grow:
 //! - open doors: `max_doors`. A full table *refuses the newcomer*; nobody's door is ever evicted for another.
 //! - entries, remembered ones included: three times `max_doors`. Places are freed by a sweep only, and one that
 //!   finds more than twice `max_doors` entries *forgets all that have run out*.
+//! - registrations of a door: [`MAX_REGISTRATIONS`]. One beyond them *holds the door like any other knock*.
+
+mod claims;
 
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use dashmap::DashMap;
-use dashmap::mapref::entry::Entry;
+use dashmap::mapref::entry::Entry::{Occupied, Vacant};
+
+use claims::Claims;
+pub use claims::{End, MAX_REGISTRATIONS, Registration};
 
 use crate::knock::KnockId;
 use crate::net::Source;
@@ -23,7 +32,7 @@ use crate::time::Time;
 /// A bounded table of doors, shared by all queue threads.
 #[derive(Debug)]
 pub struct DoorTable {
-    doors: DashMap<Source, Door, ahash::RandomState>,
+    doors: DashMap<Source, Entry, ahash::RandomState>,
     max_doors: usize,
     /// Doors that hold a place: open ones, and ones that ran out unnoticed since the last sweep.
     held: AtomicUsize,
@@ -32,6 +41,14 @@ pub struct DoorTable {
     next_expiry: AtomicU64,
     /// Doors whose end was noticed outside [`DoorTable::sweep`], for it to report. Its lock lets one thread sweep.
     unreported: Mutex<Vec<(Source, Door)>>,
+}
+
+/// What the table has about a source.
+#[derive(Debug)]
+struct Entry {
+    door: Door,
+    /// Whose it is; `None` where nothing but knocks with a life of their own has held it.
+    claims: Option<Box<Claims>>,
 }
 
 /// The doors that one knock holds.
@@ -54,6 +71,8 @@ pub struct Door {
     pub knock: KnockId,
     /// Whether it still holds a place among `max_doors`.
     holds_place: bool,
+    /// The last registration that held it has ended, and it stays open only for the answers.
+    closing: bool,
 }
 
 /// What a source's door is to a packet.
@@ -74,6 +93,8 @@ pub struct Grant {
     pub knock: KnockId,
     /// How long its door stays open.
     pub life: Duration,
+    /// The registration whose life that is; `None` where the knock has a life of its own.
+    pub registration: Option<Registration>,
 }
 
 /// What a knock did to a door.
@@ -119,13 +140,14 @@ impl DoorTable {
 
     /// What the source's door is at `now`.
     pub fn state(&self, source: Source, now: Time) -> State {
-        self.doors.get(&source).map_or(State::None, |door| door.state(now))
+        self.doors.get(&source).map_or(State::None, |entry| entry.door.state(now))
     }
 
     /// Opens or renews a door for the knocks that matched, in the order of the config.
     ///
-    /// A renewal never shortens a door, so that two phones behind one address can't shut each other out. Of
-    /// several knocks the one with the longest life (the first of equals) that has room gets the door.
+    /// A renewal never shortens a door, so that two phones behind one address can't shut each other out; the end of
+    /// the last registration that holds it does. Of several knocks the one with the longest life (the first of
+    /// equals) that has room gets the door.
     pub fn knock(&self, source: Source, now: Time, grants: &[Grant]) -> Change {
         let mut renewed = self.try_renew(source, now, grants);
         if matches!(renewed, Some(Err(_))) && self.make_room(now) {
@@ -137,29 +159,31 @@ impl DoorTable {
             None => {}
         }
         match self.reserve(now, grants) {
-            Ok(grant) => self.open(source, now, grant),
+            Ok(grant) => self.open(source, now, grant, grants),
             Err(limit) => Change::Refused(limit),
         }
     }
 
     /// Renews a door that is open; `None` where none is.
     fn try_renew(&self, source: Source, now: Time, grants: &[Grant]) -> Option<Result<Door, Limit>> {
-        let mut door = self.doors.get_mut(&source).filter(|door| door.is_held(now))?;
-        Some(self.renew(&mut door, now, grants).map(|()| *door))
+        let mut entry = self.doors.get_mut(&source).filter(|entry| entry.door.is_held(now))?;
+        Some(self.renew(&mut entry, now, grants).map(|()| entry.door))
     }
 
     /// Lets an accepted packet renew its door by the door's own life (`renew = "packet"`).
     pub fn extend(&self, source: Source, now: Time) {
-        if let Some(mut door) = self.doors.get_mut(&source)
-            && door.is_held(now)
+        if let Some(mut entry) = self.doors.get_mut(&source)
+            && entry.door.is_held(now)
+            && !entry.door.closing
         {
-            door.expires = door.expires.max(now.after(door.life));
+            let expires = now.after(entry.door.life);
+            entry.door.expires = entry.door.expires.max(expires);
         }
     }
 
     /// Shuts a door and forgets it; what it was, if it still held its place.
     pub fn close(&self, source: Source) -> Option<Door> {
-        let (_, door) = self.doors.remove(&source)?;
+        let (_, Entry { door, .. }) = self.doors.remove(&source)?;
         door.holds_place.then(|| {
             self.release(door.knock);
             door
@@ -192,7 +216,7 @@ impl DoorTable {
     fn sweep_into(&self, ran_out: &mut Vec<(Source, Door)>, now: Time) {
         let forget_all = self.doors.len() > self.max_doors.saturating_mul(2);
         self.next_expiry.store(u64::MAX, Ordering::Relaxed);
-        self.doors.retain(|source, door| {
+        self.doors.retain(|source, Entry { door, .. }| {
             let state = door.state(now);
             if state == State::Open {
                 self.next_expiry.fetch_min(door.expires.as_nanos(), Ordering::Relaxed);
@@ -208,13 +232,25 @@ impl DoorTable {
     }
 
     /// Renews an open door by those knocks that may hold it, or says what was full where none may.
-    fn renew(&self, door: &mut Door, now: Time, grants: &[Grant]) -> Result<(), Limit> {
+    fn renew(&self, entry: &mut Entry, now: Time, grants: &[Grant]) -> Result<(), Limit> {
         // The holder first: while it still knocks, the door stays its own.
-        let holder = door.knock;
+        let holder = entry.door.knock;
         let own = grants.iter().filter(|grant| grant.knock == holder);
         let others = grants.iter().filter(|grant| grant.knock != holder);
         let mut outcome = Err(grants.first().map_or(Limit::Table, |grant| Limit::Knock(grant.knock)));
         for grant in own.chain(others) {
+            let Entry { door, claims } = entry;
+            if grant.registration.is_some() && claims.is_none() {
+                *claims = Some(Box::new(Claims::of_knock(door)));
+            }
+            if grant.ends() {
+                if let Some(claims) = claims {
+                    claims.end(grant);
+                    self.shorten(door, claims, now, grant.life);
+                }
+                outcome = Ok(());
+                continue;
+            }
             let expires = now.after(grant.life);
             let longer = expires > door.expires;
             if longer && grant.knock != door.knock {
@@ -224,13 +260,35 @@ impl DoorTable {
                 self.give_back_knock(door.knock);
                 door.knock = grant.knock;
             }
-            if longer {
-                door.expires = expires;
+            if let Some(claims) = claims {
+                claims.add(grant, now);
+            }
+            if longer || door.closing {
+                door.expires = door.expires.max(expires);
                 door.life = grant.life;
+                door.closing = false;
             }
             outcome = Ok(());
         }
         outcome
+    }
+
+    /// Leaves a door to those who still hold it, and open for `grace` where nobody does.
+    fn shorten(&self, door: &mut Door, claims: &Claims, now: Time, grace: Duration) {
+        let last = claims.last(now);
+        if let Some((knock, _)) = last
+            && knock != door.knock
+            && self.take_knock(knock)
+        {
+            self.give_back_knock(door.knock);
+            door.knock = knock;
+        }
+        let held_until = last.map_or(Time::default(), |(_, expires)| expires);
+        door.expires = door.expires.min(held_until.max(now.after(grace)));
+        if last.is_none() {
+            door.life = grace;
+            door.closing = true;
+        }
     }
 
     /// Takes a place in the table and one of a knock's.
@@ -262,24 +320,31 @@ impl DoorTable {
     }
 
     /// Puts a reserved door into the table.
-    fn open(&self, source: Source, now: Time, grant: Grant) -> Change {
+    fn open(&self, source: Source, now: Time, grant: Grant, grants: &[Grant]) -> Change {
         let expires = now.after(grant.life);
-        let door = Door { opened: now, expires, life: grant.life, knock: grant.knock, holds_place: true };
+        let door = Door {
+            opened: now,
+            expires,
+            life: grant.life,
+            knock: grant.knock,
+            holds_place: true,
+            closing: grant.ends(),
+        };
         let ran_out = match self.doors.entry(source) {
-            Entry::Vacant(vacant) => {
-                vacant.insert(door);
+            Vacant(vacant) => {
+                vacant.insert(Entry::new(door, now, grants));
                 None
             }
-            Entry::Occupied(mut occupied) if occupied.get().is_held(now) => {
+            Occupied(mut occupied) if occupied.get().door.is_held(now) => {
                 // Another queue opened it between our look and now: that place serves, ours goes back.
                 self.release(grant.knock);
                 return match self.renew(occupied.get_mut(), now, &[grant]) {
-                    Ok(()) => Change::Renewed(*occupied.get()),
+                    Ok(()) => Change::Renewed(occupied.get().door),
                     Err(limit) => Change::Refused(limit),
                 };
             }
-            Entry::Occupied(mut occupied) => {
-                let earlier = occupied.insert(door);
+            Occupied(mut occupied) => {
+                let Entry { door: earlier, .. } = occupied.insert(Entry::new(door, now, grants));
                 earlier.holds_place.then(|| {
                     self.release(earlier.knock);
                     earlier
@@ -323,6 +388,24 @@ impl DoorTable {
     fn release(&self, knock: KnockId) {
         self.held.fetch_sub(1, Ordering::Relaxed);
         self.give_back_knock(knock);
+    }
+}
+
+impl Entry {
+    fn new(door: Door, now: Time, grants: &[Grant]) -> Self {
+        let claims = grants.iter().any(|grant| grant.registration.is_some() && !grant.ends()).then(|| {
+            let mut claims = Claims::default();
+            grants.iter().filter(|grant| !grant.ends()).for_each(|grant| claims.add(grant, now));
+            Box::new(claims)
+        });
+        Self { door, claims }
+    }
+}
+
+impl Grant {
+    /// Whether it is about a registration that ends.
+    fn ends(&self) -> bool {
+        self.registration.is_some_and(|registration| registration.end.is_some())
     }
 }
 

@@ -14,9 +14,9 @@ use tracing::{info, warn};
 use crate::door::{Change, Door, Limit};
 use crate::drops::DropLine;
 use crate::inspect::{Decision, Inspector};
-use crate::knock::KnockId;
+use crate::knock::{KnockId, KnockSet};
 use crate::net::Source;
-use crate::packet::{Body, Packet, Segment};
+use crate::packet::{Body, Flow, Packet};
 use crate::sip;
 use crate::verdict::ReasonCounts;
 
@@ -137,9 +137,11 @@ impl Event {
             events.push(Self::expired(gate, Source::new(packet.source, gate.prefixes()), door));
         }
         let Body::Segment(segment) = packet.body else { return events };
-        let secrets = merged(gate.knocks().secret_ranges(segment.payload));
+        // Of a knock in several segments, all of them tell who knocked.
+        let payload = decision.gathered.as_deref().unwrap_or(segment.payload);
+        let text = Text::new(gate.knocks(), payload);
         for &knock in &decision.knocks {
-            let event = knock_event(gate, queue, knock, change, packet.source, segment, &secrets);
+            let event = knock_event(gate, queue, knock, change, packet.source, segment.flow, &text);
             events.push(Self::Knock(Box::new(event)));
         }
         events
@@ -271,8 +273,8 @@ fn knock_event(
     knock: KnockId,
     change: Change,
     source: IpAddr,
-    segment: Segment<'_>,
-    secrets: &[Range<usize>],
+    flow: Flow,
+    text: &Text<'_>,
 ) -> KnockEvent {
     let (event, door) = match change {
         // The knock that the door counts against opened it; others in the same packet found it open.
@@ -281,16 +283,16 @@ fn knock_event(
         Change::Refused(Limit::Table) => ("refused", Err("inspect.max_doors")),
         Change::Refused(Limit::Knock(_)) => ("refused", Err("the knock's max_doors")),
     };
-    let message = sip::Message::parse(segment.payload);
-    let printable = |part: &[u8]| printable(segment.payload, part, secrets);
+    let message = sip::Message::parse(text.payload);
+    let printable = |part: &[u8]| text.printable(part);
     let header = |name| message.and_then(|message| message.header(name)).map(printable);
     KnockEvent {
         event,
         knock: gate.knocks().name(knock).to_owned(),
         source,
-        source_port: segment.flow.source_port,
-        destination_port: segment.flow.destination_port,
-        transport: segment.flow.transport.name(),
+        source_port: flow.source_port,
+        destination_port: flow.destination_port,
+        transport: flow.transport.name(),
         method: message.and_then(|message| message.method()).map(printable),
         from: header("From"),
         user_agent: header("User-Agent"),
@@ -312,6 +314,30 @@ fn merged(mut ranges: Vec<Range<usize>>) -> Vec<Range<usize>> {
         joins
     });
     ranges
+}
+
+/// A payload from which parts go to a log: without secrets, without anything unprintable, and not too long.
+struct Text<'a> {
+    knocks: &'a KnockSet,
+    payload: &'a [u8],
+    /// Where secrets stand in it.
+    secrets: Vec<Range<usize>>,
+}
+
+impl<'a> Text<'a> {
+    fn new(knocks: &'a KnockSet, payload: &'a [u8]) -> Self {
+        Self { knocks, payload, secrets: merged(knocks.secret_ranges(payload)) }
+    }
+
+    fn printable(&self, part: &[u8]) -> String {
+        // What stands in a packet with escapes or folds in it is no less of a secret.
+        let plain = sip::unescape(sip::unfold(part));
+        let secrets = |text: &[u8]| self.knocks.secret_ranges(text).len();
+        if plain != part && secrets(&plain) > secrets(part) {
+            return HIDDEN.to_owned();
+        }
+        printable(self.payload, part, &self.secrets)
+    }
 }
 
 /// A part of a payload as text for a log: without secrets, without anything unprintable, and not too long.

@@ -1,20 +1,26 @@
 //! The decision about one packet: bytes and the time in, a verdict with its reason out.
 //!
 //! The checks and their order are those of the table in docs/architecture.md, which `replay --json` shows:
-//! `trusted`, `knock`, `door`, `handshake`, `expired`, and for the rest what kind of packet it was.
+//! `trusted`, `knock`, `door`, `handshake`, `partial`, `expired`, and for the rest what kind of packet it was.
+//!
+//! A datagram is decided by itself, and so is a TCP segment of a source with an open door. Where no door is open, a
+//! segment is decided by all that its flow has sent so far, see [`crate::stream`].
 
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
+use std::time::Duration;
 
 use crate::door::{Change, DoorTable, Grant, State};
-use crate::knock::{KnockId, KnockSet};
+use crate::knock::{KnockId, KnockSet, Life, Match, Payload};
 use crate::net::{NetSet, Prefixes, Source};
-use crate::packet::{Body, Flow, Packet, Transport};
+use crate::packet::{Body, Flow, Packet, Segment, Sequence, Transport};
+use crate::registrar::Registrar;
+use crate::stream::{Fate, Finding, FlowId, Limits, StreamTable};
 use crate::time::Time;
 use crate::verdict::{Reason, Verdict};
 
 /// What every packet is held against, beside the knocks and the doors.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Policy {
     /// Sources that pass without a knock.
     pub trusted: NetSet,
@@ -24,6 +30,25 @@ pub struct Policy {
     pub renew: Renew,
     /// What makes a source out of an address.
     pub prefixes: Prefixes,
+    /// How long registrations hold a door.
+    pub registrations: Bounds,
+    /// How much of a TCP flow may pass before a knock.
+    pub streams: Limits,
+}
+
+/// The shortest and the longest time for which a registration holds a door.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// A minute by default: what a registrar is least likely to grant (RFC 3261, 10.3).
+    pub min: Duration,
+    /// A day by default.
+    pub max: Duration,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self { min: Duration::from_secs(60), max: Duration::from_secs(24 * 3600) }
+    }
 }
 
 /// Whether drops are carried out.
@@ -76,6 +101,8 @@ pub struct Decision {
     pub knocks: Vec<KnockId>,
     /// What they did to the source's door.
     pub change: Option<Change>,
+    /// Where a knock came in several TCP segments: all of them, this one included.
+    pub gathered: Option<Box<[u8]>>,
 }
 
 impl Decision {
@@ -91,13 +118,17 @@ pub struct Inspector {
     policy: Policy,
     knocks: KnockSet,
     doors: DoorTable,
+    streams: StreamTable,
+    registrar: Registrar,
 }
 
 impl Inspector {
     /// An inspector without any door open. `max_doors` bounds how many can be.
     pub fn new(policy: Policy, knocks: KnockSet, max_doors: usize) -> Self {
         let doors = DoorTable::new(max_doors, knocks.iter().map(|knock| knock.max_doors));
-        Self { policy, knocks, doors }
+        let streams = StreamTable::new(policy.streams);
+        let registrar = Registrar::new(policy.registrations);
+        Self { policy, knocks, doors, streams, registrar }
     }
 
     /// The knocks it looks for.
@@ -108,6 +139,11 @@ impl Inspector {
     /// The doors.
     pub fn doors(&self) -> &DoorTable {
         &self.doors
+    }
+
+    /// The TCP flows of those who have no door open.
+    pub fn streams(&self) -> &StreamTable {
+        &self.streams
     }
 
     /// Whether it accepts everything, and only says what it would drop.
@@ -124,73 +160,146 @@ impl Inspector {
     pub fn inspect(&self, now: Time, bytes: &[u8]) -> Decision {
         match Packet::parse(bytes) {
             Ok(packet) => self.decide(now, &packet),
-            Err(_) => self.conclude(Reason::Malformed, None),
+            Err(_) => self.conclude(Reason::Malformed, None, Knocking::default()),
         }
     }
 
     /// Decides a packet that has been read already.
     pub fn decide(&self, now: Time, packet: &Packet<'_>) -> Decision {
-        let address = packet.source;
-        if self.policy.trusted.contains(address) {
-            return self.conclude(Reason::Trusted, Some(address));
-        }
-        let source = Source::new(address, self.policy.prefixes);
-        let mut knocks = Vec::new();
-        let mut change = None;
-        if let Body::Segment(segment) = packet.body {
-            knocks = self.knocks.matched(address, segment.payload);
-            if !knocks.is_empty() {
-                change = Some(self.doors.knock(source, now, &self.grants(&knocks)));
+        let mut knocking = Knocking::default();
+        let reason = if self.policy.trusted.contains(packet.source) {
+            Reason::Trusted
+        } else {
+            let client = Client {
+                address: packet.source,
+                source: Source::new(packet.source, self.policy.prefixes),
+                now,
+            };
+            match packet.body {
+                Body::Segment(segment) => match segment.sequence {
+                    None => self.payload(client, Payload::Datagram(segment.payload), &mut knocking),
+                    Some(sequence) => self.segment(client, packet, segment, sequence, &mut knocking),
+                },
+                Body::LaterFragment(_) => self.without_knock(client, Reason::Fragment),
+                Body::Malformed(..) => self.without_knock(client, Reason::Malformed),
             }
-        }
-        let reason = match change {
-            Some(Change::Opened { .. } | Change::Renewed(_)) => Reason::Knock,
-            _ => self.without_knock(now, source, packet, change),
         };
-        Decision { knocks, change, ..self.conclude(reason, Some(address)) }
+        self.conclude(reason, Some(packet.source), knocking)
     }
 
-    /// The reason for a packet that neither opens nor renews a door.
-    fn without_knock(
+    /// A TCP segment.
+    fn segment(
         &self,
-        now: Time,
-        source: Source,
+        client: Client,
         packet: &Packet<'_>,
-        change: Option<Change>,
+        segment: Segment<'_>,
+        sequence: Sequence,
+        knocking: &mut Knocking,
     ) -> Reason {
-        let state = self.doors.state(source, now);
+        let id = FlowId {
+            source: (packet.source, segment.flow.source_port),
+            destination: (packet.destination, segment.flow.destination_port),
+        };
+        let state = self.doors.state(client.source, client.now);
         if state == State::Open {
-            if self.policy.renew == Renew::Packet {
-                self.doors.extend(source, now);
-            }
-            return Reason::Door;
+            self.streams.forget(id);
+            return self.payload(client, Payload::Stream(segment.payload), knocking);
         }
-        match packet.body {
-            _ if change.is_some() => Reason::DoorLimit,
-            Body::Segment(segment)
-                if segment.flow.transport == Transport::Tcp && segment.payload.is_empty() =>
-            {
-                Reason::Handshake
+        if sequence.length == 0 {
+            self.streams.handshake(client.now, id, sequence);
+            return Reason::Handshake;
+        }
+        let fate = self.streams.segment(client.now, id, sequence, segment.payload, |gathered| {
+            let bytes = gathered.bytes;
+            let payload = if gathered.grows { Payload::Growing(bytes) } else { Payload::Stream(bytes) };
+            self.knock(client, payload, knocking);
+            if knocking.change.is_some() && bytes.len() > segment.payload.len() {
+                knocking.gathered = Some(bytes.into());
             }
-            _ if state == State::RunOut => Reason::Expired,
-            Body::Segment(_) => Reason::NoKnock,
-            Body::LaterFragment(_) => Reason::Fragment,
-            Body::Malformed(..) => Reason::Malformed,
+            match knocking.change {
+                None => Finding::Nothing,
+                Some(Change::Refused(_)) => Finding::NoRoom,
+                Some(Change::Opened { .. } | Change::Renewed(_)) => Finding::Opened,
+            }
+        });
+        match fate {
+            Fate::Partial => Reason::Partial,
+            Fate::Opened => Reason::Knock,
+            Fate::NoRoom => Reason::DoorLimit,
+            Fate::Refused if state == State::RunOut => Reason::Expired,
+            Fate::Refused => Reason::NoKnock,
         }
     }
 
-    fn grants(&self, knocks: &[KnockId]) -> Vec<Grant> {
-        let grant = |&id| self.knocks.get(id).map(|knock| Grant { knock: id, life: knock.door });
-        knocks.iter().filter_map(grant).collect()
+    /// A payload that is decided by itself.
+    fn payload(&self, client: Client, payload: Payload<'_>, knocking: &mut Knocking) -> Reason {
+        self.knock(client, payload, knocking);
+        match knocking.change {
+            None => self.without_knock(client, Reason::NoKnock),
+            Some(Change::Opened { .. } | Change::Renewed(_)) => Reason::Knock,
+            Some(Change::Refused(_)) => match self.without_knock(client, Reason::DoorLimit) {
+                Reason::Expired => Reason::DoorLimit,
+                reason => reason,
+            },
+        }
     }
 
-    fn conclude(&self, reason: Reason, source: Option<IpAddr>) -> Decision {
+    /// Looks for knocks, and lets them do what they do to the door.
+    fn knock(&self, client: Client, payload: Payload<'_>, knocking: &mut Knocking) {
+        let found = self.knocks.matched(client.address, payload);
+        if !found.is_empty() {
+            knocking.knocks = found.iter().map(|found| found.knock).collect();
+            let grants: Vec<_> = found.iter().filter_map(|found| self.grant(found)).collect();
+            knocking.change = Some(self.doors.knock(client.source, client.now, &grants));
+        }
+    }
+
+    fn grant(&self, found: &Match<'_>) -> Option<Grant> {
+        Some(match self.knocks.get(found.knock)?.door {
+            Life::Span(life) => Grant { knock: found.knock, life, registration: None },
+            Life::Registration => self.registrar.grant(found.knock, found.message.as_ref()),
+        })
+    }
+
+    /// What neither opens nor renews a door: it passes where one is open, and is dropped for `reason` where there never
+    /// was one.
+    fn without_knock(&self, client: Client, reason: Reason) -> Reason {
+        match self.doors.state(client.source, client.now) {
+            State::Open => {
+                if self.policy.renew == Renew::Packet {
+                    self.doors.extend(client.source, client.now);
+                }
+                Reason::Door
+            }
+            State::RunOut => Reason::Expired,
+            State::None => reason,
+        }
+    }
+
+    fn conclude(&self, reason: Reason, source: Option<IpAddr>, knocking: Knocking) -> Decision {
         let verdict = match self.policy.mode {
             Mode::Enforce => reason.verdict(),
             Mode::Monitor => Verdict::Accept,
         };
-        Decision { verdict, reason, source, knocks: Vec::new(), change: None }
+        let Knocking { knocks, change, gathered } = knocking;
+        Decision { verdict, reason, source, knocks, change, gathered }
     }
+}
+
+/// Who sent a packet, and when.
+#[derive(Clone, Copy)]
+struct Client {
+    address: IpAddr,
+    source: Source,
+    now: Time,
+}
+
+/// What knocks there were, and what they did.
+#[derive(Default)]
+struct Knocking {
+    knocks: Vec<KnockId>,
+    change: Option<Change>,
+    gathered: Option<Box<[u8]>>,
 }
 
 #[cfg(test)]

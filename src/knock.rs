@@ -1,15 +1,23 @@
 //! The compiled set of knocks: which secrets occur in a payload, and which of them count.
+//!
+//! One pass of a matcher over the payload finds candidates. Only where there is one is the payload read as SIP, and
+//! the same matcher run over the parts to which knocks are anchored. A part's text is not always what stands in the
+//! packet: folds and quoted pairs are undone. So the matcher also looks for the longest word of an anchored secret
+//! that has blanks, and where quoted pairs matter a packet with a backslash is a candidate.
 
 mod matcher;
+pub mod part;
 pub mod weakness;
 
+use std::collections::HashSet;
 use std::fmt;
 use std::net::IpAddr;
 use std::ops::Range;
 use std::time::Duration;
 
 pub use matcher::BuildError;
-use matcher::Matcher;
+use matcher::{Matcher, Pattern};
+pub use part::Part;
 
 use crate::net::NetSet;
 use crate::sip;
@@ -44,6 +52,8 @@ pub struct Knock {
     pub name: String,
     /// What must occur in the payload.
     pub secret: Secret,
+    /// Where it must stand.
+    pub part: Part,
     /// ASCII letters match in either case.
     pub ignore_case: bool,
     /// The request methods it counts in; empty: in any message, and in what is not SIP.
@@ -51,9 +61,18 @@ pub struct Knock {
     /// The addresses it counts from; `None`: from anywhere.
     pub sources: Option<NetSet>,
     /// How long the door stays open after it.
-    pub door: Duration,
+    pub door: Life,
     /// How many doors it may hold open at a time; `None`: as many as the table has room for.
     pub max_doors: Option<u32>,
+}
+
+/// How long a knock opens for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Life {
+    /// For so long.
+    Span(Duration),
+    /// For as long as the registration lives that the knock came with.
+    Registration,
 }
 
 /// A knock's place in its set.
@@ -78,6 +97,104 @@ impl From<u32> for KnockId {
 pub struct KnockSet {
     knocks: Vec<Knock>,
     matcher: Matcher,
+    /// What each of the matcher's patterns is: first every knock's secret, then words.
+    roles: Vec<Role>,
+    /// The parts that knocks are anchored to, each once.
+    parts: Vec<Part>,
+    /// Quoted pairs may hide a secret.
+    escapes: bool,
+    /// A fold may hide a secret that has no word to look for.
+    folds: bool,
+}
+
+/// What a pattern that occurs in a payload means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Role {
+    /// A knock, wherever it stands.
+    Plain,
+    /// A knock, if the message around it is as it should be.
+    Conditional,
+    /// A knock, if it stands in this part.
+    Anchored(usize),
+    /// A word of anchored secrets.
+    Word,
+}
+
+/// What is searched for knocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Payload<'a> {
+    /// A datagram: what follows its first message does not count as SIP (RFC 3261, 18.3).
+    Datagram(&'a [u8]),
+    /// Part of a TCP stream, which may hold several messages.
+    Stream(&'a [u8]),
+    /// A TCP stream from its beginning, up to somewhere in its first header block: what is not complete may still
+    /// become something else.
+    Growing(&'a [u8]),
+}
+
+/// A knock that counts.
+#[derive(Clone, Copy, Debug)]
+pub struct Match<'a> {
+    /// Which knock.
+    pub knock: KnockId,
+    /// The message that holds it, where that was looked at.
+    pub message: Option<sip::Message<'a>>,
+}
+
+impl Knock {
+    /// A knock that counts anywhere and opens for a time.
+    pub fn new(name: impl Into<String>, secret: Secret, door: Duration) -> Self {
+        Self {
+            name: name.into(),
+            secret,
+            part: Part::Anywhere,
+            ignore_case: false,
+            methods: Vec::new(),
+            sources: None,
+            door: Life::Span(door),
+            max_doors: None,
+        }
+    }
+
+    /// Whether the message around a secret matters.
+    fn role(&self, parts: &mut Vec<Part>) -> Role {
+        if self.part != Part::Anywhere {
+            let known = parts.iter().position(|part| *part == self.part);
+            return Role::Anchored(known.unwrap_or_else(|| {
+                parts.push(self.part.clone());
+                parts.len() - 1
+            }));
+        }
+        let plain = self.methods.is_empty() && self.door != Life::Registration;
+        if plain { Role::Plain } else { Role::Conditional }
+    }
+
+    fn pattern(&self) -> Pattern<'_> {
+        let ignore_case = self.ignore_case || self.part.ignores_case();
+        Pattern { bytes: self.secret.expose(), ignore_case }
+    }
+
+    /// A word to look for in a secret that a fold may break at its blanks; `None` where none is long enough.
+    fn word(&self) -> Option<Pattern<'_>> {
+        let words = self.secret.expose().split(|byte| matches!(byte, b' ' | b'\t'));
+        let longest = words.max_by_key(|word| word.len()).filter(|word| word.len() >= MIN_WORD)?;
+        Some(Pattern { bytes: longest, ..self.pattern() })
+    }
+
+    /// Whether a fold may hide it.
+    fn has_blank(&self) -> bool {
+        self.part != Part::Anywhere && self.secret.expose().iter().any(|byte| matches!(byte, b' ' | b'\t'))
+    }
+
+    fn counts_in(&self, message: Option<&sip::Message<'_>>) -> bool {
+        let method = message.and_then(sip::Message::method);
+        self.methods.is_empty()
+            || method.is_some_and(|method| self.methods.iter().any(|wanted| wanted.as_bytes() == method))
+    }
+
+    fn counts_from(&self, source: IpAddr) -> bool {
+        self.sources.as_ref().is_none_or(|sources| sources.contains(source))
+    }
 }
 
 impl KnockSet {
@@ -86,8 +203,15 @@ impl KnockSet {
     /// # Errors
     /// Where the secrets together are larger than an automaton can hold.
     pub fn new(knocks: Vec<Knock>) -> Result<Self, BuildError> {
-        let matcher = Matcher::new(knocks.iter().map(|knock| (knock.secret.expose(), knock.ignore_case)))?;
-        Ok(Self { knocks, matcher })
+        let mut parts = Vec::new();
+        let mut roles: Vec<_> = knocks.iter().map(|knock| knock.role(&mut parts)).collect();
+        let breakable = || knocks.iter().filter(|knock| knock.has_blank());
+        let words: HashSet<_> = breakable().filter_map(Knock::word).collect();
+        roles.extend(words.iter().map(|_| Role::Word));
+        let matcher = Matcher::new(knocks.iter().map(Knock::pattern).chain(words))?;
+        let escapes = parts.iter().any(Part::unescapes);
+        let folds = breakable().any(|knock| knock.word().is_none());
+        Ok(Self { matcher, roles, parts, escapes, folds, knocks })
     }
 
     /// How many there are.
@@ -115,31 +239,120 @@ impl KnockSet {
         self.get(id).map_or("", |knock| &knock.name)
     }
 
-    /// Every knock whose secret occurs in the payload and whose conditions hold: each once, in their order.
+    /// Every knock whose secret occurs where it must and whose conditions hold: each once, in their order.
     ///
-    /// One pass over the payload; nothing is allocated and the message is not parsed unless a secret occurs.
-    pub fn matched(&self, source: IpAddr, payload: &[u8]) -> Vec<KnockId> {
-        let mut found = self.matcher.occurring(payload);
-        if !found.is_empty() {
-            let method = sip::Message::parse(payload).and_then(|message| message.method());
-            found.retain(|id| self.get(*id).is_some_and(|knock| knock.counts(source, method)));
+    /// One pass over the payload; nothing is allocated and no message is read unless a secret occurs.
+    pub fn matched<'a>(&self, source: IpAddr, payload: Payload<'a>) -> Vec<Match<'a>> {
+        let bytes = payload.bytes();
+        let hits = self.matcher.occurring(bytes);
+        let escaped = self.escapes && memchr::memchr(b'\\', bytes).is_some();
+        if hits.is_empty() && !escaped && !self.folds {
+            return Vec::new();
         }
+        let mut found = self.candidates(payload, &hits, escaped);
+        found.retain(|found| self.get(found.knock).is_some_and(|knock| knock.counts_from(source)));
+        // Of several messages that hold the same knock the last one has the last word.
+        found.sort_by_key(|found| found.knock);
+        found.dedup_by(|later, kept| {
+            let same = later.knock == kept.knock;
+            if same {
+                *kept = *later;
+            }
+            same
+        });
         found
     }
 
     /// Where secrets stand in a payload, whether or not their conditions hold, so that a log can leave them out.
     pub fn secret_ranges(&self, payload: &[u8]) -> Vec<Range<usize>> {
-        self.matcher.ranges(payload)
+        self.matcher.ranges(payload, self.knocks.len())
+    }
+
+    /// The knocks that hits lead to, once the messages are read: any number of times, in any order.
+    fn candidates<'a>(&self, payload: Payload<'a>, hits: &[KnockId], escaped: bool) -> Vec<Match<'a>> {
+        let mut found = Vec::new();
+        let mut conditional = Vec::new();
+        let mut wanted: Vec<_> =
+            self.parts.iter().map(|part| self.folds || escaped && part.unescapes()).collect();
+        for &knock in hits {
+            match self.roles.get(knock.index()) {
+                Some(Role::Plain) => found.push(Match { knock, message: None }),
+                Some(Role::Conditional) => conditional.push(knock),
+                Some(&Role::Anchored(part)) => wanted.get_mut(part).into_iter().for_each(|part| *part = true),
+                Some(Role::Word) | None => wanted.fill(true),
+            }
+        }
+        if conditional.is_empty() && !wanted.contains(&true) {
+            return found;
+        }
+        // What stands outside of any message can count only where no message is asked for.
+        self.add_conditional(&mut found, &conditional, None);
+        for message in payload.messages() {
+            if !conditional.is_empty() {
+                let text = if let Payload::Datagram(whole) = payload { whole } else { message.bytes() };
+                let mut here = self.matcher.occurring(text);
+                here.retain(|knock| conditional.contains(knock));
+                self.add_conditional(&mut found, &here, Some(message));
+            }
+            for (index, part) in self.parts.iter().enumerate() {
+                if wanted.get(index) == Some(&true) {
+                    part.texts(&message, &mut |text| self.add_anchored(&mut found, index, text, message));
+                }
+            }
+        }
+        found
+    }
+
+    fn add_conditional<'a>(
+        &self,
+        found: &mut Vec<Match<'a>>,
+        hits: &[KnockId],
+        message: Option<sip::Message<'a>>,
+    ) {
+        let counts = |id: &&KnockId| self.get(**id).is_some_and(|knock| knock.counts_in(message.as_ref()));
+        found.extend(hits.iter().filter(counts).map(|&knock| Match { knock, message }));
+    }
+
+    fn add_anchored<'a>(
+        &self,
+        found: &mut Vec<Match<'a>>,
+        part: usize,
+        text: &[u8],
+        message: sip::Message<'a>,
+    ) {
+        for knock in self.matcher.occurring(text) {
+            if self.roles.get(knock.index()) == Some(&Role::Anchored(part))
+                && self.get(knock).is_some_and(|knock| knock.counts_in(Some(&message)))
+            {
+                found.push(Match { knock, message: Some(message) });
+            }
+        }
     }
 }
 
-impl Knock {
-    fn counts(&self, source: IpAddr, method: Option<&[u8]>) -> bool {
-        let by_method = self.methods.is_empty()
-            || method.is_some_and(|method| self.methods.iter().any(|wanted| wanted.as_bytes() == method));
-        by_method && self.sources.as_ref().is_none_or(|sources| sources.contains(source))
+impl<'a> Payload<'a> {
+    /// All of it.
+    pub fn bytes(self) -> &'a [u8] {
+        match self {
+            Self::Datagram(bytes) | Self::Stream(bytes) | Self::Growing(bytes) => bytes,
+        }
+    }
+
+    /// The messages in it.
+    pub fn messages(self) -> impl Iterator<Item = sip::Message<'a>> {
+        let (bytes, most) = match self {
+            Self::Datagram(bytes) => (bytes, 1),
+            Self::Stream(bytes) => (bytes, usize::MAX),
+            Self::Growing(bytes) => {
+                (bytes.get(..sip::complete_fields(bytes)).unwrap_or_default(), usize::MAX)
+            }
+        };
+        sip::messages(bytes).take(most)
     }
 }
+
+/// Shorter words stand in every packet; rather is every packet read then.
+const MIN_WORD: usize = 4;
 
 #[cfg(test)]
 mod tests;

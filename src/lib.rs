@@ -3,9 +3,9 @@
 //! The modules, in the order in which a packet meets them:
 //!
 //! - [`queue`] takes it out of the kernel's NFQUEUE, [`replay`] out of a capture;
-//! - [`inspect`] decides it: [`packet`] reads its headers, [`knock`] finds the secrets in it, asking [`sip`] only on
-//!   a hit, and [`door`] keeps who may pass until when; [`net`] says what a source is. The outcome is a
-//!   [`verdict`] with its reason;
+//! - [`inspect`] decides it: [`packet`] reads its headers, [`stream`] puts TCP segments together for as long as no
+//!   door is open, [`knock`] finds the secrets, asking [`sip`] only on a hit, and [`door`] keeps who may pass until
+//!   when; [`net`] says what a source is. The outcome is a [`verdict`] with its reason;
 //! - the queue carries the verdict back, and then [`event`] and [`drops`] tell what happened, through [`log`].
 //!
 //! That much in the middle, `inspect` and what it names, is the core: it takes bytes and a [`time`] and returns a
@@ -31,8 +31,10 @@ pub mod log;
 pub mod net;
 pub mod packet;
 pub mod queue;
+mod registrar;
 pub mod replay;
 pub mod sip;
+pub mod stream;
 #[cfg(test)]
 mod testing;
 pub mod time;

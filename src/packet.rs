@@ -74,6 +74,25 @@ pub struct Segment<'a> {
     pub payload: &'a [u8],
     /// Set on the first fragment of a datagram whose later fragments are packets of their own.
     pub fragment: Option<Fragment>,
+    /// Where a TCP segment stands in its stream; `None` for UDP.
+    pub sequence: Option<Sequence>,
+}
+
+/// What a TCP header says about its segment's place in the stream (RFC 9293, 3.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sequence {
+    /// The sequence number, that of a SYN where there is one.
+    pub number: u32,
+    /// Payload bytes on the wire; a truncated copy has fewer.
+    pub length: u32,
+    /// The stream begins here: its first byte has the number behind this one.
+    pub syn: bool,
+    /// The sender has nothing more to send.
+    pub fin: bool,
+    /// The sender knows nothing of such a connection.
+    pub rst: bool,
+    /// Some byte of the stream, this one's or a later one's, is urgent: the receiver may not see it in its place.
+    pub urgent: bool,
 }
 
 /// What ties the fragments of one datagram together, beside its addresses (RFC 791, 2.3; RFC 8200, 4.5).
@@ -256,6 +275,7 @@ impl<'a> IpPayload<'a> {
                 },
                 payload: truncate(self.kept.get(header.slice().len()..).unwrap_or_default(), length),
                 fragment,
+                sequence: None,
             }),
             _ => {
                 let error = Malformed::UdpLength { said: header.length(), got: self.on_wire };
@@ -274,6 +294,14 @@ impl<'a> IpPayload<'a> {
                 },
                 payload: self.kept.get(header.slice().len()..).unwrap_or_default(),
                 fragment,
+                sequence: Some(Sequence {
+                    number: header.sequence_number(),
+                    length: u32::try_from(self.on_wire - header.slice().len()).unwrap_or(u32::MAX),
+                    syn: header.syn(),
+                    fin: header.fin(),
+                    rst: header.rst(),
+                    urgent: header.urg(),
+                }),
             }),
             _ => self.malformed(Malformed::TcpHeader(self.kept.len()), Transport::Tcp),
         }

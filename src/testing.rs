@@ -17,6 +17,14 @@ pub(crate) fn tcp(payload: &[u8]) -> Vec<u8> {
     [&5061u16.to_be_bytes()[..], &PORT.to_be_bytes(), &rest, payload].concat()
 }
 
+/// The same, somewhere in its stream, with some of the flags SYN (2), FIN (1) and RST (4) beside ACK.
+pub(crate) fn tcp_at(sequence: u32, flags: u8, payload: &[u8]) -> Vec<u8> {
+    let mut segment = tcp(payload);
+    segment[4..8].copy_from_slice(&sequence.to_be_bytes());
+    segment[13] = 0x10 | flags;
+    segment
+}
+
 /// An IPv4 packet to 192.0.2.1; TCP where the transport header says so by its length byte, else UDP.
 pub(crate) fn ipv4(source: &str, transport: &[u8]) -> Vec<u8> {
     let protocol = if transport.get(12) == Some(&0x50) && transport.len() >= 20 { 6 } else { 17 };

@@ -34,6 +34,8 @@ pub enum Reason {
     DoorLimit,
     /// A TCP segment without payload.
     Handshake,
+    /// TCP payload that does not yet complete a SIP header block.
+    Partial,
     /// The source had a door, and it has run out.
     Expired,
     /// None of the others: a stranger.
@@ -46,12 +48,13 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in the order of the checks.
-    pub const ALL: [Reason; 9] = [
+    pub const ALL: [Reason; 10] = [
         Self::Trusted,
         Self::Knock,
         Self::Door,
         Self::DoorLimit,
         Self::Handshake,
+        Self::Partial,
         Self::Expired,
         Self::NoKnock,
         Self::Fragment,
@@ -65,6 +68,7 @@ impl Reason {
             Self::Knock => "knock",
             Self::Door => "door",
             Self::Handshake => "handshake",
+            Self::Partial => "partial",
             Self::Expired => "expired",
             Self::NoKnock => "no-knock",
             Self::Fragment => "fragment",
@@ -76,7 +80,7 @@ impl Reason {
     /// The verdict that goes with the reason where the gate enforces.
     pub const fn verdict(self) -> Verdict {
         match self {
-            Self::Trusted | Self::Knock | Self::Door | Self::Handshake => Verdict::Accept,
+            Self::Trusted | Self::Knock | Self::Door | Self::Handshake | Self::Partial => Verdict::Accept,
             Self::Expired | Self::NoKnock | Self::Fragment | Self::Malformed | Self::DoorLimit => {
                 Verdict::Drop
             }
@@ -150,6 +154,6 @@ mod tests {
         }
         let expected: Vec<_> = Reason::ALL.into_iter().zip(0..).skip(1).collect();
         assert_eq!(counts.occurred().collect::<Vec<_>>(), expected);
-        assert_eq!(counts.total(), 36);
+        assert_eq!(counts.total(), 45);
     }
 }

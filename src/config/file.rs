@@ -8,8 +8,8 @@ use serde::Deserialize;
 use toml::{Spanned, Value};
 
 use super::{ConfigError, Draft, DraftKnock, Fallback, Inspect, Note, Place, Queue, values};
-use crate::inspect::{Mode, Renew};
-use crate::knock::Secret;
+use crate::inspect::{Bounds, Mode, Renew};
+use crate::knock::{Part, Secret};
 use crate::packet::Transport;
 
 /// Reads a file's text into a draft with the defaults filled in.
@@ -50,6 +50,11 @@ struct InspectTable {
     ipv4_prefix: Field,
     ipv6_prefix: Field,
     max_doors: Field,
+    expires_min: Field,
+    expires_max: Field,
+    partial_bytes: Field,
+    partial_segments: Field,
+    max_flows: Field,
 }
 
 #[derive(Deserialize, Default)]
@@ -93,7 +98,7 @@ impl Reader<'_> {
         self.set(&mut inspect.scope.ports, "inspect.ports", table.ports, ports)?;
         self.set(&mut inspect.scope.transports, "inspect.transports", table.transports, transports)?;
         self.set(&mut inspect.door, "inspect.door", table.door, |value| {
-            text_of(value).and_then(values::duration)
+            text_of(value).and_then(values::life)
         })?;
         if let Some(field) = table.trusted {
             inspect.trusted = self.networks("inspect.trusted", &field)?;
@@ -113,6 +118,27 @@ impl Reader<'_> {
         self.set(&mut inspect.max_doors, "inspect.max_doors", table.max_doors, |value| {
             number(value, 1, MAX_DOORS)
         })?;
+        self.registrations(&mut inspect.registrations, table.expires_min, table.expires_max)?;
+        let streams = &mut inspect.streams;
+        self.set(&mut streams.bytes, "inspect.partial_bytes", table.partial_bytes, |value| {
+            let bytes = match value {
+                Value::Integer(number) => values::size(&number.to_string()),
+                other => text_of(other).and_then(values::size),
+            }?;
+            let possible = (LEAST_PARTIAL..=MOST_PARTIAL).contains(&bytes);
+            possible.then_some(bytes).ok_or_else(|| {
+                format!(
+                    "{bytes} bytes: write a size from {LEAST_PARTIAL} bytes to {}KiB",
+                    MOST_PARTIAL / 1024
+                )
+            })
+        })?;
+        self.set(&mut streams.segments, "inspect.partial_segments", table.partial_segments, |value| {
+            number(value, 1, 1024)
+        })?;
+        self.set(&mut streams.flows, "inspect.max_flows", table.max_flows, |value| {
+            number(value, 64, 1_000_000)
+        })?;
         for (prefix, least, key) in [
             (inspect.prefixes.v4, WIDE_IPV4, "inspect.ipv4_prefix"),
             (inspect.prefixes.v6, WIDE_IPV6, "inspect.ipv6_prefix"),
@@ -124,6 +150,22 @@ impl Reader<'_> {
             }
         }
         Ok(inspect)
+    }
+
+    fn registrations(&self, bounds: &mut Bounds, min: Field, max: Field) -> Result<(), ConfigError> {
+        let span = |value: &Value| text_of(value).and_then(values::duration);
+        let place = max.as_ref().or(min.as_ref()).map_or(0..0, Spanned::span);
+        self.set(&mut bounds.min, "inspect.expires_min", min, span)?;
+        self.set(&mut bounds.max, "inspect.expires_max", max, span)?;
+        if bounds.min > bounds.max {
+            let text = format!(
+                "the shortest life of a door, {}, is more than the longest, {}: make expires_min the smaller one",
+                humantime::format_duration(bounds.min),
+                humantime::format_duration(bounds.max)
+            );
+            return Err(self.error(place, "inspect.expires_max", text));
+        }
+        Ok(())
     }
 
     fn queue(&mut self, table: QueueTable) -> Result<Queue, ConfigError> {
@@ -172,34 +214,33 @@ impl Reader<'_> {
             ));
         }
         let secret = self.secret(&below("secret"), span.clone(), table.secret, table.secret_file)?;
+        let mut part = Part::default();
+        self.set(&mut part, &below("in"), table.within, |value| text_of(value).and_then(Part::parse))?;
+        let Some(secret) = part.secret(secret.expose()).and_then(Secret::new) else {
+            let text = format!("nothing is left of this secret to look for in {part}");
+            return Err(self.error(span, &below("secret"), text));
+        };
         let mut draft = DraftKnock {
             place: self.place(span, &key),
             name,
             secret,
-            ignore_case: false,
+            ignore_case: part.ignores_case(),
+            part,
             methods: Vec::new(),
             sources: None,
             door: None,
             max_doors: None,
         };
-        self.set(&mut (), &below("in"), table.within, |value| match text_of(value)? {
-            "anywhere" => Ok(()),
-            other => {
-                Err(format!("{other:?} can't be searched by this version: it looks \"anywhere\" in a packet"))
-            }
-        })?;
         self.set(&mut draft.methods, &below("methods"), table.methods, |value| {
             list(value)?.iter().map(|item| text_of(item).and_then(values::method)).collect()
         })?;
+        let by_part = draft.ignore_case;
         self.set(&mut draft.ignore_case, &below("ignore_case"), table.ignore_case, |value| {
-            value.as_bool().ok_or_else(|| "write true or false".to_owned())
+            let said = value.as_bool().ok_or_else(|| "write true or false".to_owned())?;
+            Ok(said || by_part)
         })?;
-        self.set(&mut draft.door, &below("door"), table.door, |value| match text_of(value)? {
-            "expires" => {
-                Err("this version can't take the registration's own life: give a span such as \"4000s\""
-                    .to_owned())
-            }
-            span => values::duration(span).map(Some),
+        self.set(&mut draft.door, &below("door"), table.door, |value| {
+            text_of(value).and_then(values::life).map(Some)
         })?;
         if let Some(field) = table.sources {
             draft.sources = Some(self.networks(&below("sources"), &field)?);
@@ -383,6 +424,10 @@ fn article(value: &Value) -> String {
 
 /// At some 100 bytes each this is more memory than a gate should ever be given.
 const MAX_DOORS: i64 = 100_000_000;
+
+/// Less than this is no REGISTER, more is no header block, and each segment has all before it searched again.
+const LEAST_PARTIAL: usize = 256;
+const MOST_PARTIAL: usize = 64 * 1024;
 
 /// Prefixes shorter than these are more than one provider gives a customer.
 const WIDE_IPV4: u8 = 24;

@@ -14,11 +14,12 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use crate::inspect::{Inspector, Mode, Policy, Renew, Scope};
-use crate::knock::{BuildError, Knock, KnockSet, Secret};
+use crate::inspect::{Bounds, Inspector, Mode, Policy, Renew, Scope};
+use crate::knock::{BuildError, Knock, KnockSet, Life, Part, Secret};
 use crate::net::{NetSet, Prefixes};
 use crate::packet::Transport;
 use crate::queue::Backend;
+use crate::stream::Limits;
 
 /// Everything the gate is told, checked and ready to use.
 ///
@@ -43,7 +44,7 @@ pub struct Inspect {
     /// Ports and transports that are inspected.
     pub scope: Scope,
     /// How long a door stays open after a knock that does not say otherwise.
-    pub door: Duration,
+    pub door: Life,
     /// Networks that pass without a knock.
     pub trusted: Vec<IpNet>,
     /// Enforce or monitor.
@@ -54,6 +55,10 @@ pub struct Inspect {
     pub prefixes: Prefixes,
     /// How many doors may be open at a time.
     pub max_doors: usize,
+    /// The shortest and longest life of a door that goes by a registration's.
+    pub registrations: Bounds,
+    /// How much of a TCP flow passes before its knock, and how many flows are remembered.
+    pub streams: Limits,
 }
 
 /// `[queue]`: how packets come in.
@@ -91,7 +96,7 @@ pub struct Flags {
     /// `--port`
     pub ports: Option<Vec<RangeInclusive<u16>>>,
     /// `--door`
-    pub door: Option<Duration>,
+    pub door: Option<Life>,
     /// `--trust`
     pub trusted: Vec<IpNet>,
     /// `--queue`
@@ -194,6 +199,8 @@ impl Config {
             mode: self.inspect.mode,
             renew: self.inspect.renew,
             prefixes: self.inspect.prefixes,
+            registrations: self.inspect.registrations,
+            streams: self.inspect.streams,
         };
         Ok(Inspector::new(policy, KnockSet::new(self.knocks.clone())?, self.inspect.max_doors))
     }
@@ -212,10 +219,11 @@ struct DraftKnock {
     place: Place,
     name: String,
     secret: Secret,
+    part: Part,
     ignore_case: bool,
     methods: Vec<String>,
     sources: Option<Vec<IpNet>>,
-    door: Option<Duration>,
+    door: Option<Life>,
     max_doors: Option<u32>,
 }
 
@@ -241,6 +249,7 @@ impl Draft {
             place: Place { key: format!("--knock {name}"), ..Place::default() },
             name: name.clone(),
             secret: secret.clone(),
+            part: Part::default(),
             ignore_case: false,
             methods: Vec::new(),
             sources: None,
@@ -256,6 +265,7 @@ impl Draft {
         let knocks = self.knocks.into_iter().map(|knock| Knock {
             name: knock.name,
             secret: knock.secret,
+            part: knock.part,
             ignore_case: knock.ignore_case,
             methods: knock.methods,
             sources: knock.sources.map(|nets| NetSet::new(&nets)),
@@ -305,12 +315,14 @@ impl Default for Inspect {
                 ports: vec![DEFAULT_PORT..=DEFAULT_PORT],
                 transports: vec![Transport::Udp, Transport::Tcp],
             },
-            door: DEFAULT_DOOR,
+            door: Life::Span(DEFAULT_DOOR),
             trusted: Vec::new(),
             mode: Mode::default(),
             renew: Renew::default(),
             prefixes: Prefixes::default(),
             max_doors: DEFAULT_MAX_DOORS,
+            registrations: Bounds::default(),
+            streams: Limits::default(),
         }
     }
 }

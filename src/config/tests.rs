@@ -43,14 +43,17 @@ fn every_key() {
     let config = parse(WHOLE).unwrap();
     assert_eq!(config.inspect.scope.ports, [5060..=5060, 5061..=5063]);
     assert_eq!(config.inspect.scope.transports, [Transport::Udp, Transport::Tcp]);
-    assert_eq!(config.inspect.door, Duration::from_secs(4000));
+    assert_eq!(config.inspect.door, Life::Span(Duration::from_secs(4000)));
     assert_eq!(config.inspect.trusted, ["10.10.1.0/24".parse::<IpNet>().unwrap()]);
     assert_eq!(config.queue.numbers, 0..=3);
     assert_eq!(config.queue.backend, Backend::Nfq);
     assert_eq!(config.queue.receive_buffer, 32 << 20);
     assert_eq!((config.queue.on_overload, config.queue.on_exit), (Fallback::Open, Fallback::Open));
     let knock = &config.knocks[0];
-    assert_eq!((knock.name.as_str(), knock.door.as_secs(), knock.max_doors), ("alice-desk", 86400, Some(5)));
+    assert_eq!(
+        (knock.name.as_str(), knock.door, knock.max_doors),
+        ("alice-desk", Life::Span(Duration::from_secs(86400)), Some(5))
+    );
     assert!(knock.sources.as_ref().unwrap().contains("198.51.100.9".parse().unwrap()));
     assert!(config.notes.is_empty());
 }
@@ -59,13 +62,13 @@ fn every_key() {
 fn defaults() {
     let config = parse(KNOCK).unwrap();
     assert_eq!(config.inspect.scope.ports, [5060..=5060]);
-    assert_eq!(config.inspect.door, Duration::from_secs(4000));
+    assert_eq!(config.inspect.door, Life::Span(Duration::from_secs(4000)));
     assert_eq!(config.inspect.prefixes, Prefixes { v4: 32, v6: 64 });
     assert_eq!(config.inspect.max_doors, 65536);
     assert_eq!(config.queue.numbers, 0..=0);
     assert_eq!((config.queue.max_len, config.queue.receive_buffer), (16384, 32 << 20));
     assert_eq!((config.queue.on_overload, config.queue.on_exit), (Fallback::Closed, Fallback::Closed));
-    assert_eq!(config.knocks[0].door, Duration::from_secs(4000));
+    assert_eq!(config.knocks[0].door, Life::Span(Duration::from_secs(4000)));
 }
 
 #[test]
@@ -145,11 +148,17 @@ fn errors_name_file_line_and_key() {
             second("name = \"b\"\nsecret = \"x\"\nsources = [\"nowhere\"]\n"),
             ":7: knock 2.sources: \"nowhere\" is not a network",
         ),
+        (second("name = \"b\"\nsecret = \"x\"\nin = \"body\"\n"), ":7: knock 2.in: \"body\""),
         (
-            second("name = \"b\"\nsecret = \"x\"\nin = \"body\"\n"),
-            ":7: knock 2.in: \"body\" can't be searched",
+            second("name = \"b\"\nsecret = \"\\\"<>\\\"\"\nin = \"contact-instance\"\n"),
+            ":4: knock 2.secret: nothing is left",
         ),
-        (second("name = \"b\"\nsecret = \"x\"\ndoor = \"expires\"\n"), ":7: knock 2.door: this version"),
+        (
+            format!("[inspect]\nexpires_min = \"2h\"\nexpires_max = \"1h\"\n{KNOCK}"),
+            ":3: inspect.expires_max: the shortest life",
+        ),
+        (format!("[inspect]\npartial_bytes = \"1MiB\"\n{KNOCK}"), ":2: inspect.partial_bytes: 1048576 bytes"),
+        (format!("[inspect]\npartial_segments = 0\n{KNOCK}"), ":2: inspect.partial_segments: write a whole"),
         (format!("{KNOCK}name = \"twice\"\n"), ":4: name: duplicate key"),
         (format!("{KNOCK}= nothing\n"), ":4: "),
         ("knock = \"mykn0ckstr1ng\"\n".to_owned(), ":1: knock: expected a sequence"),
@@ -227,7 +236,7 @@ fn flags_win_and_add() {
     let flags = Flags {
         knocks: vec![values::name_and_secret("bob=0therkn0ck=x").unwrap()],
         ports: Some(values::ports("5080,5090-5099").unwrap()),
-        door: Some(Duration::from_secs(60)),
+        door: Some(Life::Span(Duration::from_secs(60))),
         trusted: vec![values::network("192.0.2.7").unwrap()],
         queues: Some(values::queues("4-5").unwrap()),
         backend: Some(Backend::Batched),
@@ -239,8 +248,12 @@ fn flags_win_and_add() {
     assert_eq!(config.inspect.mode, Mode::Monitor);
     assert_eq!((config.queue.numbers, config.queue.backend), (4..=5, Backend::Batched));
     assert_eq!(config.knocks[1].secret.expose(), b"0therkn0ck=x");
-    assert_eq!(config.knocks[0].door, Duration::from_secs(86400), "its own");
-    assert_eq!(config.knocks[1].door, Duration::from_secs(60), "the general one, as the flag has it");
+    assert_eq!(config.knocks[0].door, Life::Span(Duration::from_secs(86400)), "its own");
+    assert_eq!(
+        config.knocks[1].door,
+        Life::Span(Duration::from_secs(60)),
+        "the general one, as the flag has it"
+    );
 
     let flags =
         Flags { knocks: vec![values::name_and_secret("alice-desk=other").unwrap()], ..Flags::default() };

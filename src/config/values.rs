@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use crate::knock::Secret;
+use crate::knock::{Life, Secret};
 use crate::queue::Backend;
 
 /// `5060`, or a comma-separated list of ports and ranges: `5060,5061-5063`.
@@ -45,6 +45,17 @@ pub fn duration(text: &str) -> Result<Duration, String> {
         Err(_) => Err(format!(
             "{text:?} is not a time span: write a number with its unit, as in \"4000s\", \"90m\" or \"1h\""
         )),
+    }
+}
+
+/// How long a door stays open: a span, or `expires` for as long as the registration lives.
+///
+/// # Errors
+/// As [`duration`].
+pub fn life(text: &str) -> Result<Life, String> {
+    match text.trim() {
+        "expires" => Ok(Life::Registration),
+        span => duration(span).map(Life::Span),
     }
 }
 

@@ -75,6 +75,7 @@ impl Housekeeping {
         for (source, door) in self.gate.doors().sweep(now) {
             self.sink.send(Event::expired(&self.gate, source, door));
         }
+        self.gate.streams().sweep(now);
     }
 
     fn sum_up(&mut self, now: Time) {

@@ -1,32 +1,21 @@
 use super::*;
-use crate::inspect::{Mode, Policy, Renew};
-use crate::knock::{Knock, KnockSet, Secret};
-use crate::net::{NetSet, Prefixes};
-use crate::testing::{ipv4, udp};
+use crate::inspect::Policy;
+use crate::knock::{Knock, KnockSet, Part, Secret};
+use crate::testing::{ipv4, tcp_at, udp};
 use crate::time::Time;
 
 fn gate() -> Inspector {
     let knock = |name: &str, secret: &str, ignore_case, max_doors| Knock {
-        name: name.into(),
-        secret: Secret::new(secret.as_bytes()).unwrap(),
         ignore_case,
-        methods: Vec::new(),
-        sources: None,
-        door: Duration::from_secs(100),
         max_doors,
+        ..Knock::new(name, Secret::new(secret.as_bytes()).unwrap(), Duration::from_secs(100))
     };
     let knocks = vec![
         knock("alice", "mykn0ckstr1ng", false, None),
         knock("folded", "Other-S3cret", true, None),
         knock("single", "only-one", false, Some(1)),
     ];
-    let policy = Policy {
-        trusted: NetSet::default(),
-        mode: Mode::Enforce,
-        renew: Renew::Knock,
-        prefixes: Prefixes::default(),
-    };
-    Inspector::new(policy, KnockSet::new(knocks).unwrap(), 10)
+    Inspector::new(Policy::default(), KnockSet::new(knocks).unwrap(), 10)
 }
 
 fn events(gate: &Inspector, secs: u64, from: &str, payload: &[u8]) -> Vec<Event> {
@@ -107,22 +96,8 @@ fn secrets_are_cut_out_wherever_they_stand() {
 #[test]
 fn a_secret_across_two_header_fields_leaves_no_half_behind() {
     let secret = "first-half>\r\nUser-Agent: second-half";
-    let knock = Knock {
-        name: "odd".into(),
-        secret: Secret::new(secret.as_bytes()).unwrap(),
-        ignore_case: false,
-        methods: Vec::new(),
-        sources: None,
-        door: Duration::from_secs(100),
-        max_doors: None,
-    };
-    let policy = Policy {
-        trusted: NetSet::default(),
-        mode: Mode::Enforce,
-        renew: Renew::Knock,
-        prefixes: Prefixes::default(),
-    };
-    let gate = Inspector::new(policy, KnockSet::new(vec![knock]).unwrap(), 10);
+    let knock = Knock::new("odd", Secret::new(secret.as_bytes()).unwrap(), Duration::from_secs(100));
+    let gate = Inspector::new(Policy::default(), KnockSet::new(vec![knock]).unwrap(), 10);
     let payload = format!("REGISTER sip:pbx SIP/2.0\r\nFrom: <sip:{secret} 1.0\r\n\r\n");
     let made = events(&gate, 0, "203.0.113.1", payload.as_bytes());
     let event = knock_of(&made[0]);
@@ -163,4 +138,31 @@ fn secrets_that_overlap_or_touch_are_one_gap() {
     ] {
         assert_eq!(merged(ranges), expected);
     }
+}
+
+#[test]
+fn a_secret_with_escapes_or_folds_in_it_does_not_show() {
+    let secret = Secret::new(*b"my kn0ckstr1ng").unwrap();
+    let knock = Knock { part: Part::FromDisplayName, ..Knock::new("odd", secret, Duration::from_secs(100)) };
+    let gate = Inspector::new(Policy::default(), KnockSet::new(vec![knock]).unwrap(), 10);
+    for from in ["\"my \\kn0ckstr1ng\" <sip:1@a>", "my\r\n kn0ckstr1ng <sip:1@a>"] {
+        let payload = format!("REGISTER sip:a SIP/2.0\r\nFrom: {from}\r\n\r\n");
+        let made = events(&gate, 0, "203.0.113.1", payload.as_bytes());
+        assert_eq!(knock_of(&made[0]).from.as_deref(), Some("[secret]"), "{from:?}");
+    }
+}
+
+#[test]
+fn a_knock_in_several_segments_tells_who_it_was() {
+    let gate = gate();
+    let payload = b"REGISTER sip:a SIP/2.0\r\nFrom: A <sip:1@a>\r\nCall-ID: 7\r\nX: mykn0ckstr1ng\r\n\r\n";
+    let (first, second) = payload.split_at(70);
+    let first = ipv4("203.0.113.1", &tcp_at(100, 0, first));
+    assert!(gate.inspect(Time::from_parts(1, 0), &first).change.is_none());
+    let second = ipv4("203.0.113.1", &tcp_at(170, 0, second));
+    let decision = gate.inspect(Time::from_parts(1, 0), &second);
+    let made = Event::of_knocks(&gate, 0, &decision, &second);
+    let event = knock_of(&made[0]);
+    assert_eq!((event.method.as_deref(), event.from.as_deref()), (Some("REGISTER"), Some("A <sip:1@a>")));
+    assert_eq!((event.call_id.as_deref(), event.transport), (Some("7"), "tcp"));
 }

@@ -2,18 +2,10 @@ use std::time::Duration;
 
 use super::*;
 use crate::knock::{Knock, Secret};
-use crate::testing::{ipv4, ipv4_fragment, ipv6, tcp, udp};
+use crate::testing::{ipv4, ipv4_fragment, ipv6, tcp, tcp_at, udp};
 
 fn knock(name: &str, secret: &str) -> Knock {
-    Knock {
-        name: name.into(),
-        secret: Secret::new(secret.as_bytes()).unwrap(),
-        ignore_case: false,
-        methods: Vec::new(),
-        sources: None,
-        door: Duration::from_secs(100),
-        max_doors: None,
-    }
+    Knock::new(name, Secret::new(secret.as_bytes()).unwrap(), Duration::from_secs(100))
 }
 
 fn inspector(mode: Mode, renew: Renew, max_doors: usize) -> Inspector {
@@ -23,7 +15,7 @@ fn inspector(mode: Mode, renew: Renew, max_doors: usize) -> Inspector {
         Knock { max_doors: Some(1), ..knock("lonely", "only-one-of-me") },
     ];
     let trusted = NetSet::new(&["10.10.1.0/24".parse().unwrap()]);
-    let policy = Policy { trusted, mode, renew, prefixes: Prefixes::default() };
+    let policy = Policy { trusted, mode, renew, ..Policy::default() };
     Inspector::new(policy, KnockSet::new(knocks).unwrap(), max_doors)
 }
 
@@ -177,3 +169,148 @@ fn scope() {
         assert_eq!(scope.covers(flow), covered, "{transport:?} {port}");
     }
 }
+
+const PHONE: &str = "203.0.113.7";
+
+/// The reasons for TCP segments of one flow, each with its second.
+fn flow(gate: &Inspector, segments: &[(u64, u32, u8, &[u8])]) -> Vec<Reason> {
+    let decide = |&(secs, sequence, flags, payload): &(u64, u32, u8, &[u8])| {
+        gate.inspect(at(secs), &ipv4(PHONE, &tcp_at(sequence, flags, payload))).reason
+    };
+    segments.iter().map(decide).collect()
+}
+
+#[test]
+fn a_knock_in_two_segments() {
+    use Reason::{Door, Handshake, Knock, Partial};
+    for cut in 1..KNOCK.len() {
+        let gate = inspector(Mode::Enforce, Renew::Knock, 10);
+        let (first, second) = KNOCK.split_at(cut);
+        let next = 100 + u32::try_from(cut).unwrap();
+        let reasons =
+            flow(&gate, &[(0, 99, SYN, b""), (0, 100, 0, b""), (0, 100, 0, first), (1, next, 0, second)]);
+        let whole_in_first = first.windows(13).any(|window| window == b"mykn0ckstr1ng");
+        // The shorter knock inside may be there before the longer.
+        let shorter = first.windows(8).any(|window| window == b"kn0ckstr");
+        let last = match (whole_in_first, shorter) {
+            (true, _) => [Knock, Door],
+            (false, true) => [Knock, Door],
+            (false, false) => [Partial, Knock],
+        };
+        assert_eq!(reasons, [&[Handshake, Handshake], &last[..]].concat(), "cut at {cut}");
+        assert!(gate.streams().is_empty());
+    }
+}
+
+#[test]
+fn a_request_without_a_knock_in_two_segments() {
+    for cut in 1..PLAIN.len() {
+        let gate = inspector(Mode::Enforce, Renew::Knock, 10);
+        let (first, second) = PLAIN.split_at(cut);
+        let next = 100 + u32::try_from(cut).unwrap();
+        let reasons = flow(&gate, &[(0, 100, 0, first), (0, next, 0, second), (0, next, 0, KNOCK)]);
+        // A second line end's CR is the end already, for those who need no LF.
+        let first = if cut == PLAIN.len() - 1 { Reason::NoKnock } else { Reason::Partial };
+        assert_eq!(reasons, [first, Reason::NoKnock, Reason::NoKnock], "cut at {cut}");
+    }
+}
+
+#[test]
+fn a_flow_and_its_door() {
+    let gate = inspector(Mode::Enforce, Renew::Knock, 10);
+    let (half, rest) = PLAIN.split_at(20);
+    for (name, segment, reason) in [
+        ("half of a request", (0, 100, 0, half), Reason::Partial),
+        ("a knock elsewhere", (0, 0, 0, &b""[..]), Reason::Handshake),
+        ("the other half", (2, 120, 0, rest), Reason::Door),
+        ("a knock on it", (50, 200, 0, KNOCK), Reason::Knock),
+        ("the door has run out", (150, 300, 0, PLAIN), Reason::Expired),
+        ("and all that follows", (150, 400, 0, KNOCK), Reason::Expired),
+        ("the end", (151, 400, FIN, b""), Reason::Handshake),
+        ("another connection", (152, 999, SYN, b""), Reason::Handshake),
+        ("a keepalive", (153, 1000, 0, b"\r\n\r\n"), Reason::Partial),
+        ("a knock", (154, 1004, 0, KNOCK), Reason::Knock),
+        ("a keepalive through the door", (155, 2000, 0, b"\r\n\r\n"), Reason::Door),
+    ] {
+        if name == "a knock elsewhere" {
+            assert_eq!(gate.inspect(at(1), &ipv4(PHONE, &udp(KNOCK))).reason, Reason::Knock);
+            continue;
+        }
+        assert_eq!(flow(&gate, &[segment]), [reason], "{name}");
+    }
+}
+
+#[test]
+fn keepalives_open_no_door_and_pass_an_open_one() {
+    let gate = inspector(Mode::Enforce, Renew::Knock, 10);
+    let stun = b"\x00\x01\x00\x00\x21\x12\xa4\x42a STUN transaction";
+    let keepalives = [&b"\r\n\r\n"[..], b"\r\n", b"\0", b"\0\0\0\0", b"", stun];
+    for (opened, reason) in [(false, Reason::NoKnock), (true, Reason::Door)] {
+        for keepalive in keepalives {
+            let decision = gate.inspect(at(0), &ipv4(PHONE, &udp(keepalive)));
+            assert_eq!(decision.reason, reason, "{keepalive:?}, door open: {opened}");
+        }
+        gate.inspect(at(0), &ipv4(PHONE, &udp(KNOCK)));
+    }
+}
+
+#[test]
+fn a_registrations_life_is_the_doors() {
+    let life = |text: &str, ends| {
+        let message = format!("REGISTER sip:a SIP/2.0\r\nTo: <sip:100@a>\r\nFrom: s3cret-one\r\n{text}\r\n");
+        let knock = Knock { door: Life::Registration, ..knock("a", "s3cret-one") };
+        let bounds = Bounds { min: Duration::from_secs(60), max: Duration::from_secs(7200) };
+        let policy = Policy { registrations: bounds, ..Policy::default() };
+        let gate = Inspector::new(policy, KnockSet::new(vec![knock]).unwrap(), 10);
+        if ends {
+            gate.inspect(
+                at(0),
+                &ipv4(PHONE, &udp(b"REGISTER sip:a SIP/2.0\r\nTo: <sip:100@a>\r\nX: s3cret-one\r\n\r\n")),
+            );
+        }
+        match gate.inspect(at(100), &ipv4(PHONE, &udp(message.as_bytes()))).change {
+            Some(Change::Opened { door, .. } | Change::Renewed(door)) => {
+                door.expires.since(at(100)).as_secs()
+            }
+            other => panic!("{other:?}"),
+        }
+    };
+    for (text, expected) in [
+        ("", 3960),
+        ("Expires: 600\r\n", 660),
+        ("Expires: 120\r\n", 150),
+        ("Expires: 10\r\n", 60),
+        ("Expires: 86400\r\n", 7200),
+        ("Expires: 600\r\nContact: <sip:a@b>;expires=300\r\n", 330),
+        ("Expires: 600\r\nm: <sip:a@b;expires=5>, <sip:c@d>;expires=0\r\n", 660),
+        ("Expires: soon\r\n", 3960),
+        ("Expires: 0\r\nContact: *\r\n", 32),
+        ("Contact: <sip:a@b>;expires=0\r\n", 32),
+    ] {
+        assert_eq!(life(text, false), expected, "{text:?}");
+    }
+    assert_eq!(life("Contact: <sip:a@b>;expires=0\r\n", true), 32);
+}
+
+#[test]
+fn the_packets_that_end_a_registration_still_pass() {
+    let knock = Knock { door: Life::Registration, ..knock("a", "s3cret-one") };
+    let gate = Inspector::new(Policy::default(), KnockSet::new(vec![knock]).unwrap(), 10);
+    let message =
+        |expires| format!("REGISTER sip:a SIP/2.0\r\nTo: s3cret-one <sip:1@a>\r\nExpires: {expires}\r\n\r\n");
+    for (secs, payload, reason) in [
+        (0, message(3600), Reason::Knock),
+        (10, message(0), Reason::Knock),
+        (41, PLAIN_TEXT.to_owned(), Reason::Door),
+        (42, PLAIN_TEXT.to_owned(), Reason::Expired),
+        (43, message(3600), Reason::Knock),
+        (3000, PLAIN_TEXT.to_owned(), Reason::Door),
+    ] {
+        let decision = gate.inspect(at(secs), &ipv4(PHONE, &udp(payload.as_bytes())));
+        assert_eq!(decision.reason, reason, "at {secs}");
+    }
+}
+
+const PLAIN_TEXT: &str = "ACK sip:a SIP/2.0\r\n\r\n";
+const SYN: u8 = 2;
+const FIN: u8 = 1;

@@ -15,37 +15,45 @@ pub struct BuildError {
     source: aho_corasick::BuildError,
 }
 
-/// All secrets: those that match to the letter, and those that match in either case.
+/// Something to look for.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Pattern<'a> {
+    pub(super) bytes: &'a [u8],
+    /// ASCII letters match in either case.
+    pub(super) ignore_case: bool,
+}
+
+/// All patterns: those that match to the letter, and those that match in either case.
 #[derive(Debug)]
 pub(super) struct Matcher {
     exact: Option<Finder>,
     folded: Option<Finder>,
     /// How many there are in all.
-    secrets: usize,
+    patterns: usize,
 }
 
 impl Matcher {
-    /// Compiles secrets, each with whether case is ignored. Their order gives them their ids.
-    pub(super) fn new<'a>(secrets: impl Iterator<Item = (&'a [u8], bool)>) -> Result<Self, BuildError> {
+    /// Compiles patterns. Their order gives them their ids.
+    pub(super) fn new<'a>(patterns: impl Iterator<Item = Pattern<'a>>) -> Result<Self, BuildError> {
         let (folded, exact): (Vec<_>, Vec<_>) =
-            (0..).map(KnockId).zip(secrets).partition(|&(_, (_, ignore_case))| ignore_case);
-        let finder = |secrets: &[(KnockId, (&[u8], bool))], ignore_case| {
+            (0..).map(KnockId).zip(patterns).partition(|(_, pattern)| pattern.ignore_case);
+        let finder = |patterns: &[(KnockId, Pattern<'a>)], ignore_case| {
             let (ids, secrets): (Vec<_>, Vec<_>) =
-                secrets.iter().map(|&(id, (secret, _))| (id, secret)).unzip();
+                patterns.iter().map(|&(id, pattern)| (id, pattern.bytes)).unzip();
             Finder::new(ids, &secrets, ignore_case)
         };
-        let secrets = exact.len() + folded.len();
-        Ok(Self { exact: finder(&exact, false)?, folded: finder(&folded, true)?, secrets })
+        let patterns = exact.len() + folded.len();
+        Ok(Self { exact: finder(&exact, false)?, folded: finder(&folded, true)?, patterns })
     }
 
-    /// The ids of all secrets that occur, also of one that stands inside another: ascending, each once.
+    /// The ids of all patterns that occur, also of one that stands inside another: ascending, each once.
     pub(super) fn occurring(&self, payload: &[u8]) -> Vec<KnockId> {
         let mut found = Vec::new();
-        // A payload may hold a secret ten thousand times; what is kept is bounded by the secrets there are.
+        // A payload may hold a secret ten thousand times; what is kept is bounded by the patterns there are.
         let mut seen = Vec::new();
         for finder in self.finders() {
             finder.each(payload, |id, _| {
-                seen.resize(self.secrets.max(seen.len()), false);
+                seen.resize(self.patterns.max(seen.len()), false);
                 if let Some(seen) = seen.get_mut(id.index())
                     && !std::mem::replace(seen, true)
                 {
@@ -57,11 +65,15 @@ impl Matcher {
         found
     }
 
-    /// Where they occur. Ranges may overlap.
-    pub(super) fn ranges(&self, payload: &[u8]) -> Vec<Range<usize>> {
+    /// Where the first `count` of them occur. Ranges may overlap.
+    pub(super) fn ranges(&self, payload: &[u8], count: usize) -> Vec<Range<usize>> {
         let mut found = Vec::new();
         for finder in self.finders() {
-            finder.each(payload, |_, range| found.push(range));
+            finder.each(payload, |id, range| {
+                if id.index() < count {
+                    found.push(range);
+                }
+            });
         }
         found
     }

@@ -3,20 +3,12 @@ use proptest::prelude::*;
 use super::*;
 
 fn knock(name: &str, secret: &[u8]) -> Knock {
-    Knock {
-        name: name.into(),
-        secret: Secret::new(secret).unwrap(),
-        ignore_case: false,
-        methods: Vec::new(),
-        sources: None,
-        door: Duration::from_secs(4000),
-        max_doors: None,
-    }
+    Knock::new(name, Secret::new(secret).unwrap(), Duration::from_secs(4000))
 }
 
 fn names(set: &KnockSet, source: &str, payload: &[u8]) -> Vec<String> {
-    let found = set.matched(source.parse().unwrap(), payload);
-    found.into_iter().map(|id| set.name(id).to_owned()).collect()
+    let found = set.matched(source.parse().unwrap(), Payload::Datagram(payload));
+    found.into_iter().map(|found| set.name(found.knock).to_owned()).collect()
 }
 
 #[test]
@@ -125,7 +117,8 @@ proptest! {
             .filter(|(_, (secret, ignore_case))| naive(secret, *ignore_case, &payload))
             .map(|(n, _)| KnockId(n))
             .collect();
-        prop_assert_eq!(set.matched(IpAddr::from([192, 0, 2, 1]), &payload), expected);
+        let found = set.matched(IpAddr::from([192, 0, 2, 1]), Payload::Datagram(&payload));
+        prop_assert_eq!(found.iter().map(|found| found.knock).collect::<Vec<_>>(), expected);
         for range in set.secret_ranges(&payload) {
             let at = payload.get(range).unwrap();
             prop_assert!(secrets.iter().any(|(secret, _)| secret.eq_ignore_ascii_case(at)));

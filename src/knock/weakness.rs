@@ -27,7 +27,7 @@ pub fn of(knocks: &[Knock]) -> Vec<Weakness> {
         );
     }
     // What can't be compiled can't be used either, and is refused elsewhere.
-    if let Ok(matcher) = Matcher::new(knocks.iter().map(|knock| (knock.secret.expose(), knock.ignore_case))) {
+    if let Ok(matcher) = Matcher::new(knocks.iter().map(Knock::pattern)) {
         found.extend(ordinary_text(&matcher));
         found.extend(contained(&matcher, knocks));
     }
@@ -137,15 +137,7 @@ mod tests {
     use crate::knock::Secret;
 
     fn knock(name: &str, secret: &str) -> Knock {
-        Knock {
-            name: name.into(),
-            secret: Secret::new(secret.as_bytes()).unwrap(),
-            ignore_case: false,
-            methods: Vec::new(),
-            sources: None,
-            door: Duration::from_secs(4000),
-            max_doors: None,
-        }
+        Knock::new(name, Secret::new(secret.as_bytes()).unwrap(), Duration::from_secs(4000))
     }
 
     #[test]

@@ -1,0 +1,441 @@
+//! TCP flows of sources without a door, until the header block of their first message ends.
+//!
+//! A segment of such a flow may pass only while what passed before and the segment together are no complete SIP
+//! header block, so the PBX never reads a request of somebody who has not knocked, wherever the sender cuts it. What
+//! has passed is kept, byte for byte: a knock is found however it is cut, and a retransmission with other content
+//! than the first time does not pass.
+//!
+//! A receiver that was sent part of a block waits for the rest. Who can make this table forget what has passed could
+//! send the rest as if it were a beginning. So a flow of which anything has passed is *held* when it ends, falls
+//! silent, begins anew or loses its bytes: from then on each of its segments is judged alone, and only a knock passes.
+//!
+//! Bounds, for what a stranger can grow:
+//! - one flow: [`Limits::bytes`] and [`Limits::segments`]. What exceeds them is *refused, with all that follows*.
+//! - flows: [`Limits::flows`]. A newcomer takes the place of the *flow longest idle* in its shard, held ones last.
+//! - kept bytes: [`MAX_KEPT`]. The *flow longest idle loses its bytes*.
+//! - sources whose held flow had to go: [`MAX_DOUBTS`]. Their segments are judged alone for a day. Beyond that
+//!   *everyone's are*.
+
+mod block;
+mod doubt;
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+pub use doubt::MAX_DOUBTS;
+
+use block::{Progress, Scanner};
+use doubt::Doubts;
+
+use crate::packet::Sequence;
+use crate::time::Time;
+
+/// The bounded table of flows, shared by all queue threads.
+#[derive(Debug)]
+pub struct StreamTable {
+    shards: Box<[Mutex<Shard>]>,
+    hasher: ahash::RandomState,
+    limits: Limits,
+    flows: AtomicUsize,
+    doubts: Doubts,
+}
+
+/// How much may pass before the header block is complete, and of how many flows at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Payload bytes of a flow.
+    pub bytes: usize,
+    /// Segments of a flow that carry payload.
+    pub segments: u32,
+    /// Flows remembered at a time.
+    pub flows: usize,
+}
+
+impl Default for Limits {
+    /// Some ten times the header block of a phone's REGISTER, in more pieces than any phone makes of it, and the
+    /// half-open flows of a busy hour.
+    fn default() -> Self {
+        Self { bytes: 8192, segments: 16, flows: 16_384 }
+    }
+}
+
+/// The two ends of a TCP connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct FlowId {
+    /// Who sends to the inspected port.
+    pub source: (IpAddr, u16),
+    /// The inspected end.
+    pub destination: (IpAddr, u16),
+}
+
+/// A flow's bytes so far, the segment in question included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gathered<'a> {
+    /// From the start of the flow.
+    pub bytes: &'a [u8],
+    /// The header block is not complete, and may still become so.
+    pub grows: bool,
+}
+
+/// What the caller finds in [`Gathered`] bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Finding {
+    /// No knock.
+    Nothing,
+    /// A knock, and the door is open now.
+    Opened,
+    /// A knock, and no room for a door.
+    NoRoom,
+}
+
+/// What becomes of a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It passes: no header block is complete yet.
+    Partial,
+    /// A knock was found, and the door is open now.
+    Opened,
+    /// A knock was found, and there is no room for a door.
+    NoRoom,
+    /// It does not pass.
+    Refused,
+}
+
+#[derive(Debug, Default)]
+struct Shard {
+    flows: HashMap<FlowId, Stream, ahash::RandomState>,
+    /// Bytes kept by all of them.
+    kept: usize,
+}
+
+/// One flow.
+#[derive(Debug)]
+struct Stream {
+    /// The sequence number of the first byte of `kept`.
+    start: u32,
+    /// All that has passed.
+    kept: Vec<u8>,
+    scanner: Scanner,
+    segments: u32,
+    state: State,
+    /// A receiver may have some of it, from this start or an earlier one.
+    passed: bool,
+    /// When it last got on.
+    seen: Time,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// Segments pass while they complete nothing.
+    Gathering,
+    /// Nothing more passes.
+    Refused,
+    /// The receiver may have part of a block that is not known here: each segment is judged alone.
+    Held,
+}
+
+impl StreamTable {
+    /// An empty table.
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            hasher: ahash::RandomState::new(),
+            limits,
+            flows: AtomicUsize::new(0),
+            doubts: Doubts::default(),
+        }
+    }
+
+    /// How many flows are remembered.
+    pub fn len(&self) -> usize {
+        self.flows.load(Ordering::Relaxed)
+    }
+
+    /// Whether none is.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Bytes kept of all flows together.
+    pub fn kept(&self) -> usize {
+        self.shards.iter().map(|shard| lock(shard).kept).sum()
+    }
+
+    /// A segment without payload: learns where a flow starts, and that one has ended.
+    pub fn handshake(&self, now: Time, id: FlowId, sequence: Sequence) {
+        let mut shard = self.shard(id);
+        if sequence.syn {
+            self.begin(&mut shard, now, id, sequence.number.wrapping_add(1));
+        } else if sequence.fin || sequence.rst {
+            self.end(&mut shard, id, sequence.number);
+        } else if sequence.urgent {
+            // It may point to a byte that comes later (tcp_check_urg, net/ipv4/tcp_input.c).
+            let known = shard.flows.contains_key(&id);
+            if !known {
+                self.begin(&mut shard, now, id, sequence.number);
+            }
+            shard.set(id, State::Refused);
+        }
+    }
+
+    /// A segment with payload. `judge` is asked for knocks, if it comes to that.
+    pub fn segment(
+        &self,
+        now: Time,
+        id: FlowId,
+        sequence: Sequence,
+        payload: &[u8],
+        judge: impl FnOnce(Gathered<'_>) -> Finding,
+    ) -> Fate {
+        let number = sequence.number.wrapping_add(sequence.syn.into());
+        let mut shard = self.shard(id);
+        // Without its SYN, or after a long silence, a flow starts where it is picked up.
+        let known = shard.flows.get(&id).is_some_and(|stream| !stream.is_stale(now));
+        if sequence.syn || !known {
+            self.begin(&mut shard, now, id, number);
+        }
+        if sequence.urgent {
+            // The receiver takes an urgent byte out of its place, so what it reads is not what stands here.
+            shard.set(id, State::Refused);
+        }
+        let fate = self.advance(&mut shard, now, id, (number, sequence.length), payload, judge);
+        if sequence.fin || sequence.rst {
+            self.end(&mut shard, id, number.wrapping_add(sequence.length));
+        }
+        fate
+    }
+
+    /// Forgets a flow whose source has an open door.
+    pub fn forget(&self, id: FlowId) {
+        if !self.is_empty() {
+            self.remove(&mut self.shard(id), id);
+        }
+    }
+
+    /// Frees what is not needed any more. Decisions are the same without it.
+    pub fn sweep(&self, now: Time) {
+        for shard in &self.shards {
+            let mut shard = lock(shard);
+            let Shard { flows, kept } = &mut *shard;
+            let before = flows.len();
+            flows.retain(|_, stream| {
+                if stream.is_stale(now) {
+                    *kept -= stream.hold();
+                }
+                !stream.is_stale(now) || stream.is_held(now)
+            });
+            self.flows.fetch_sub(before - flows.len(), Ordering::Relaxed);
+        }
+        self.doubts.sweep(now);
+    }
+
+    /// Starts a flow at a sequence number, or starts it anew.
+    fn begin(&self, shard: &mut Shard, now: Time, id: FlowId, start: u32) {
+        let mut passed = false;
+        if let Some(stream) = shard.flows.get(&id) {
+            if stream.start == start && !stream.is_stale(now) {
+                return;
+            }
+            // A second SYN proves nothing: the receiver may have ignored it (RFC 5961, 4).
+            passed = stream.is_held(now);
+            self.remove(shard, id);
+        }
+        if shard.flows.len() >= self.limits.flows.div_ceil(SHARDS) {
+            self.evict(shard, now);
+        }
+        let held = passed || self.doubts.about(id.source.0, now);
+        let stream = Stream {
+            start,
+            kept: Vec::new(),
+            scanner: Scanner::Blank,
+            segments: 0,
+            state: if held { State::Held } else { State::Gathering },
+            passed,
+            seen: now,
+        };
+        shard.flows.insert(id, stream);
+        self.flows.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Judges a segment of a flow, and keeps what passes.
+    fn advance(
+        &self,
+        shard: &mut Shard,
+        now: Time,
+        id: FlowId,
+        (number, length): (u32, u32),
+        payload: &[u8],
+        judge: impl FnOnce(Gathered<'_>) -> Finding,
+    ) -> Fate {
+        let Some(stream) = shard.flows.get_mut(&id) else { return Fate::Refused };
+        if stream.state == State::Held {
+            let fate = Fate::of(judge(Gathered { bytes: payload, grows: false }));
+            if fate == Fate::Opened {
+                self.remove(shard, id);
+            }
+            return fate;
+        }
+        let Some(new) = stream.new_bytes(number, payload) else { return Fate::Refused };
+        let on_wire = length as usize - (payload.len() - new.len());
+        if new.is_empty() && on_wire == 0 {
+            stream.seen = now;
+            return Fate::Partial;
+        }
+        if stream.state == State::Refused {
+            return Fate::Refused;
+        }
+        let mut scanner = stream.scanner;
+        let progress = scanner.read(new);
+        let segments = stream.segments + 1;
+        let grows = progress == Progress::Incomplete
+            && stream.kept.len() + new.len() <= self.limits.bytes
+            && segments <= self.limits.segments
+            // Of a truncated copy nobody knows what stood in the rest.
+            && new.len() == on_wire;
+        let fate = match stream.kept.is_empty() {
+            true => Fate::of(judge(Gathered { bytes: new, grows })),
+            false => Fate::of(judge(Gathered { bytes: &[&stream.kept, new].concat(), grows })),
+        };
+        match fate {
+            Fate::Refused if grows => {
+                stream.kept.extend_from_slice(new);
+                (stream.scanner, stream.segments) = (scanner, segments);
+                (stream.passed, stream.seen) = (true, now);
+                shard.kept += new.len();
+                shard.make_room(id);
+                return Fate::Partial;
+            }
+            Fate::Refused => (stream.state, stream.seen) = (State::Refused, now),
+            Fate::Opened => _ = self.remove(shard, id),
+            Fate::NoRoom | Fate::Partial => {}
+        }
+        fate
+    }
+
+    /// A flow's sender has ended it. What has passed of it is not forgotten: the receiver may have reasons to think
+    /// otherwise, such as an old timestamp (RFC 7323, 5) or a checksum.
+    fn end(&self, shard: &mut Shard, id: FlowId, number: u32) {
+        let Some(stream) = shard.flows.get_mut(&id) else { return };
+        if !stream.passed {
+            self.remove(shard, id);
+        } else if stream.next() == number {
+            shard.kept -= stream.hold();
+        }
+    }
+
+    fn remove(&self, shard: &mut Shard, id: FlowId) -> Option<Stream> {
+        let stream = shard.flows.remove(&id)?;
+        shard.kept -= stream.kept.len();
+        self.flows.fetch_sub(1, Ordering::Relaxed);
+        Some(stream)
+    }
+
+    /// Makes room for a newcomer.
+    fn evict(&self, shard: &mut Shard, now: Time) {
+        let longest_idle = shard.flows.iter().min_by_key(|(_, stream)| (stream.passed, stream.seen));
+        if let Some((&id, stream)) = longest_idle {
+            if stream.is_held(now) {
+                self.doubts.add(id.source.0, now);
+            }
+            self.remove(shard, id);
+        }
+    }
+
+    fn shard(&self, id: FlowId) -> MutexGuard<'_, Shard> {
+        let place = self.hasher.hash_one(id) as usize % SHARDS;
+        // There are as many shards as that, always.
+        self.shards.get(place).map_or_else(|| unreachable!("{place} of {SHARDS} shards"), lock)
+    }
+}
+
+impl Shard {
+    /// Takes the bytes from flows longest idle, but not from this one, until what is left is within the bound.
+    fn make_room(&mut self, but: FlowId) {
+        while self.kept > MAX_KEPT / SHARDS {
+            let others = self.flows.iter_mut().filter(|(id, stream)| **id != but && !stream.kept.is_empty());
+            let Some((_, stream)) = others.min_by_key(|(_, stream)| stream.seen) else { return };
+            self.kept -= stream.hold();
+        }
+    }
+
+    fn set(&mut self, id: FlowId, state: State) {
+        if let Some(stream) = self.flows.get_mut(&id)
+            && stream.state == State::Gathering
+        {
+            stream.state = state;
+        }
+    }
+}
+
+impl Stream {
+    /// What a segment adds to what has passed; `None` where it stands elsewhere, or differs where it overlaps.
+    ///
+    /// That an equal overlap is no reason to refuse the rest is more than it may seem: a sender that missed an
+    /// acknowledgement sends what it has again, in larger segments than before (tcp_retrans_try_collapse,
+    /// net/ipv4/tcp_output.c), and would do so for ever.
+    fn new_bytes<'a>(&self, number: u32, payload: &'a [u8]) -> Option<&'a [u8]> {
+        // Of what came before the start, which is beyond half of the number space, nothing is known.
+        let offset = number.wrapping_sub(self.start) as usize;
+        let seen = self.kept.get(offset..)?;
+        let (again, new) = payload.split_at_checked(seen.len()).unwrap_or((payload, &[]));
+        seen.starts_with(again).then_some(new)
+    }
+
+    /// The sequence number that the receiver expects.
+    fn next(&self) -> u32 {
+        // What is kept is bounded far below this.
+        self.start.wrapping_add(self.kept.len() as u32)
+    }
+
+    /// Frees what is kept, and says how much it was. From here on segments are judged alone.
+    fn hold(&mut self) -> usize {
+        if self.passed {
+            self.state = State::Held;
+        }
+        std::mem::take(&mut self.kept).len()
+    }
+
+    /// Idle for so long that its sender has given up.
+    fn is_stale(&self, now: Time) -> bool {
+        now.since(self.seen) >= LIFE
+    }
+
+    /// Whether a receiver may still wait for the rest of what it has.
+    fn is_held(&self, now: Time) -> bool {
+        self.passed && now.since(self.seen) < HELD_LIFE
+    }
+}
+
+impl Fate {
+    fn of(finding: Finding) -> Self {
+        match finding {
+            Finding::Nothing => Self::Refused,
+            Finding::Opened => Self::Opened,
+            Finding::NoRoom => Self::NoRoom,
+        }
+    }
+}
+
+fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
+    shard.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Bytes kept of all flows, at most: as many as 4,096 header blocks of the default bound.
+pub const MAX_KEPT: usize = 32 * 1024 * 1024;
+
+/// How long a silent flow goes on where it was. A sender gives up on what is not acknowledged after some 100 seconds
+/// (RFC 9293, 3.8.3), and a phone has long begun a new connection by then.
+pub const LIFE: Duration = Duration::from_secs(120);
+
+/// How long a receiver is thought to wait for the rest of a header block. PBXs close such connections after seconds
+/// or minutes; not all do.
+const HELD_LIFE: Duration = Duration::from_secs(24 * 3600);
+
+/// Flows of different shards are not in each other's way.
+const SHARDS: usize = 64;
+
+#[cfg(test)]
+mod tests;

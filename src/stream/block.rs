@@ -1,0 +1,49 @@
+//! Where a SIP header block ends, for every reader at once.
+//!
+//! SIP's line end is CR LF (RFC 3261, 7). Receivers differ in what else they take for one: most take a bare LF, Sofia
+//! a bare CR too. A block counts as complete here as soon as any of them would think so.
+
+use crate::sip::is_token;
+
+/// How far a flow has got, byte by byte.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Scanner {
+    /// Nothing yet but line ends, which a receiver skips (RFC 3261, 7.5).
+    Blank,
+    /// Inside a line.
+    InLine,
+    /// At the start of a line, the first one aside.
+    LineStart {
+        /// The line before ended with a CR, and an LF still belongs to it.
+        after_cr: bool,
+    },
+}
+
+/// What bytes have led to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Progress {
+    /// More is to come.
+    Incomplete,
+    /// Some receiver takes what it has for a whole header block.
+    Complete,
+    /// Not the start of a SIP message, which is a token or `SIP/2.0` (RFC 3261, 25.1). TLS starts otherwise.
+    NotSip,
+}
+
+impl Scanner {
+    /// Goes on over more bytes, up to where they lead to something.
+    pub(super) fn read(&mut self, bytes: &[u8]) -> Progress {
+        for &byte in bytes {
+            *self = match (*self, byte) {
+                (Self::Blank, b'\r' | b'\n') => Self::Blank,
+                (Self::Blank, byte) if !is_token(byte) => return Progress::NotSip,
+                (Self::LineStart { after_cr: true }, b'\n') => Self::LineStart { after_cr: false },
+                (Self::LineStart { .. }, b'\r' | b'\n') => return Progress::Complete,
+                (Self::InLine, b'\r') => Self::LineStart { after_cr: true },
+                (Self::InLine, b'\n') => Self::LineStart { after_cr: false },
+                _ => Self::InLine,
+            };
+        }
+        Progress::Incomplete
+    }
+}

@@ -1,0 +1,251 @@
+use super::*;
+
+const SEGMENTS: Limits = Limits { bytes: 100, segments: 4, flows: 64 };
+
+fn id(port: u16) -> FlowId {
+    FlowId { source: ([192, 0, 2, 7].into(), port), destination: ([192, 0, 2, 1].into(), 5060) }
+}
+
+fn at(secs: u64) -> Time {
+    Time::from_parts(1_000_000 + secs, 0)
+}
+
+fn sequence(number: u32, payload: &[u8]) -> Sequence {
+    let length = u32::try_from(payload.len()).unwrap();
+    Sequence { number, length, syn: false, fin: false, rst: false, urgent: false }
+}
+
+/// What a table does with one segment; the knock is the word KNOCK.
+fn send(table: &StreamTable, secs: u64, number: u32, payload: &str) -> (Fate, String) {
+    let mut seen = String::new();
+    let fate = table.segment(
+        at(secs),
+        id(1),
+        sequence(number, payload.as_bytes()),
+        payload.as_bytes(),
+        |gathered| {
+            seen = String::from_utf8(gathered.bytes.to_vec()).unwrap();
+            if seen.contains("KNOCK") { Finding::Opened } else { Finding::Nothing }
+        },
+    );
+    (fate, seen)
+}
+
+fn fates(table: &StreamTable, segments: &[(u32, &str)]) -> Vec<Fate> {
+    segments.iter().map(|&(number, payload)| send(table, 0, number, payload).0).collect()
+}
+
+fn syn(table: &StreamTable, secs: u64, number: u32) {
+    table.handshake(at(secs), id(1), Sequence { syn: true, ..sequence(number, b"") });
+}
+
+fn fin(table: &StreamTable, secs: u64, number: u32) {
+    table.handshake(at(secs), id(1), Sequence { fin: true, ..sequence(number, b"") });
+}
+
+use Fate::{Opened, Partial, Refused};
+
+#[test]
+fn a_block_is_complete_for_whoever_would_think_so() {
+    for (bytes, progress) in [
+        ("", Progress::Incomplete),
+        ("\r\n\r\n\r\n", Progress::Incomplete),
+        ("\r\n\r\nREGISTER", Progress::Incomplete),
+        ("REGISTER sip:a SIP/2.0\r\nVia: b\r\n", Progress::Incomplete),
+        ("REGISTER sip:a SIP/2.0\r\nVia: b\r\n c\r\n", Progress::Incomplete),
+        ("REGISTER sip:a SIP/2.0\r\nVia: b\r\n\r", Progress::Complete),
+        ("REGISTER sip:a SIP/2.0\r\nVia: b\r\n\r\n", Progress::Complete),
+        ("REGISTER sip:a SIP/2.0\nVia: b\n\n", Progress::Complete),
+        ("REGISTER sip:a SIP/2.0\rVia: b\r\r", Progress::Complete),
+        ("REGISTER sip:a SIP/2.0\r\nVia: b\n\r\n", Progress::Complete),
+        ("REGISTER sip:a SIP/2.0\r\n\r\n", Progress::Complete),
+        ("\r\nSIP/2.0 200 OK\n\n", Progress::Complete),
+        ("\x16\x03\x01\x02", Progress::NotSip),
+        ("\r\n\x00", Progress::NotSip),
+        (" REGISTER", Progress::NotSip),
+    ] {
+        for cut in 0..=bytes.len() {
+            let mut scanner = Scanner::Blank;
+            let (first, second) = bytes.as_bytes().split_at(cut);
+            let read = match scanner.read(first) {
+                Progress::Incomplete => scanner.read(second),
+                early => early,
+            };
+            assert_eq!(read, progress, "{bytes:?} cut at {cut}");
+        }
+    }
+}
+
+#[test]
+fn segments_in_order() {
+    for (name, segments, expected) in [
+        ("no knock", &[(1, "REG"), (4, "ISTER\r\n"), (11, "\r\n")][..], &[Partial, Partial, Refused][..]),
+        ("a knock in two", &[(1, "REGISTER KNO"), (13, "CK")], &[Partial, Opened]),
+        ("all that follows", &[(1, "A\n\n"), (4, "KNOCK"), (1, "A\n\n"), (1, "A")], &[Refused; 4]),
+        ("keepalives first", &[(1, "\r\n\r\n"), (5, "\r\n"), (7, "A\r\n"), (10, "\r\n")], {
+            &[Partial, Partial, Partial, Refused]
+        }),
+        ("a retransmission", &[(1, "REG"), (1, "REG"), (2, "E"), (4, "KNOCK")], {
+            &[Partial, Partial, Partial, Opened]
+        }),
+        ("one of what was refused", &[(1, "REG"), (4, "\n\n"), (1, "REG"), (4, "\n\n"), (4, "X")], {
+            &[Partial, Refused, Partial, Refused, Refused]
+        }),
+        ("a different one", &[(1, "REG"), (1, "REX"), (4, "I"), (5, "KNOCK")], {
+            &[Partial, Refused, Partial, Opened]
+        }),
+        ("out of order", &[(1, "REG"), (7, "KNOCK"), (4, "IST"), (7, "KNOCK")], {
+            &[Partial, Refused, Partial, Opened]
+        }),
+        ("before the start", &[(10, "REG"), (1, "KNOCK"), (9, "XREG"), (13, "KNOCK")], {
+            &[Partial, Refused, Refused, Opened]
+        }),
+        ("collapsed with what is new", &[(1, "REG"), (1, "REGIST"), (3, "GISTER KNOCK")], {
+            &[Partial, Partial, Opened]
+        }),
+        ("collapsed, and different", &[(1, "REG"), (2, "XGIST")], &[Partial, Refused]),
+        ("round the end of the numbers", &[(u32::MAX - 1, "REG"), (1, "IST"), (4, "KNOCK")], {
+            &[Partial, Partial, Opened]
+        }),
+        ("too many", &[(1, "A"), (2, "B"), (3, "C"), (4, "D"), (5, "E"), (6, "KNOCK")], {
+            &[Partial, Partial, Partial, Partial, Refused, Refused]
+        }),
+        ("not SIP", &[(1, "\x16\x03\x01"), (4, "KNOCK")], &[Refused, Refused]),
+    ] {
+        assert_eq!(fates(&StreamTable::new(SEGMENTS), segments), expected, "{name}");
+    }
+}
+
+#[test]
+fn the_bound_in_bytes_counts_what_passed_and_what_is_to() {
+    let (half, rest) = ("A".repeat(60), "B".repeat(41));
+    assert_eq!(
+        fates(&StreamTable::new(SEGMENTS), &[(1, &half), (61, &rest[1..]), (101, "C")]),
+        [Partial, Partial, Refused]
+    );
+    assert_eq!(fates(&StreamTable::new(SEGMENTS), &[(1, &half), (61, &rest)]), [Partial, Refused]);
+    let knocking = format!("{rest}KNOCK");
+    assert_eq!(fates(&StreamTable::new(SEGMENTS), &[(1, &half), (61, &knocking)]), [Partial, Opened]);
+}
+
+#[test]
+fn a_flow_starts_behind_its_syn() {
+    let table = StreamTable::new(SEGMENTS);
+    syn(&table, 0, 99);
+    assert_eq!(fates(&table, &[(103, "STER"), (100, "REG"), (103, "KNOCK")]), [Refused, Partial, Opened]);
+    assert!(table.is_empty());
+    // With data on it (RFC 7413), and sent twice.
+    for _ in 0..2 {
+        let payload = b"REG";
+        let sequence = Sequence { syn: true, ..sequence(99, payload) };
+        let fate = table.segment(at(0), id(1), sequence, payload, |_| Finding::Nothing);
+        assert_eq!(fate, Partial);
+    }
+    assert_eq!(fates(&table, &[(103, "ISTER\r\n\r\n")]), [Refused]);
+}
+
+/// All of this is meant to make the table take the end of a block for the beginning of another.
+#[test]
+fn the_end_of_a_block_is_never_taken_for_a_beginning() {
+    type Trick = fn(&StreamTable);
+    for (name, trick) in [
+        ("another SYN", (|table| syn(table, 1, 110)) as Trick),
+        ("two of them", |table| {
+            syn(table, 1, 50);
+            syn(table, 2, 110);
+        }),
+        ("FIN in its place", |table| fin(table, 1, 111)),
+        ("FIN, then SYN", |table| {
+            fin(table, 1, 111);
+            syn(table, 2, 110);
+        }),
+        ("silence", |table| table.sweep(at(LIFE.as_secs()))),
+        ("more silence", |table| {
+            table.sweep(at(3 * LIFE.as_secs()));
+            syn(table, 3 * LIFE.as_secs(), 110);
+        }),
+        ("flows enough to be forgotten", |table| {
+            for port in 2..2000 {
+                let sequence = sequence(1, b"X");
+                table.segment(at(1), id(port), sequence, b"X", |_| Finding::Nothing);
+            }
+            syn(table, 2, 110);
+        }),
+    ] {
+        let table = StreamTable::new(SEGMENTS);
+        syn(&table, 0, 99);
+        assert_eq!(fates(&table, &[(100, "REGISTER \r\n")]), [Partial], "{name}");
+        trick(&table);
+        let later = 4 * LIFE.as_secs();
+        assert_eq!(send(&table, later, 111, "\r\n").0, Refused, "{name}");
+        assert_eq!(send(&table, later, 111, "A").0, Refused, "{name}");
+        assert_eq!(send(&table, later, 112, "KNOCK"), (Opened, "KNOCK".to_owned()), "{name}");
+    }
+}
+
+#[test]
+fn who_has_sent_nothing_is_not_held() {
+    let table = StreamTable::new(SEGMENTS);
+    syn(&table, 0, 99);
+    assert_eq!(table.len(), 1);
+    fin(&table, 0, 12345);
+    assert!(table.is_empty());
+    syn(&table, 0, 99);
+    syn(&table, 0, 199);
+    assert_eq!(fates(&table, &[(200, "A\n\n"), (203, "B")]), [Refused, Refused]);
+    fin(&table, 0, 12345);
+    assert!(table.is_empty());
+    assert_eq!(fates(&table, &[(200, "\r\n"), (202, "KNOCK")]), [Partial, Opened]);
+    syn(&table, 0, 99);
+    table.sweep(at(LIFE.as_secs()));
+    assert!(table.is_empty());
+}
+
+#[test]
+fn an_urgent_byte_is_not_read_where_it_stands() {
+    for early in [false, true] {
+        let table = StreamTable::new(SEGMENTS);
+        assert_eq!(fates(&table, &[(1, "REGISTER\r\n")]), [Partial]);
+        let payload: &[u8] = if early { b"" } else { b"X\r\n" };
+        let urgent = Sequence { urgent: true, ..sequence(11, payload) };
+        match early {
+            true => table.handshake(at(0), id(1), urgent),
+            false => {
+                let fate = table.segment(at(0), id(1), urgent, payload, |_| Finding::Nothing);
+                assert_eq!(fate, Refused);
+            }
+        }
+        assert_eq!(fates(&table, &[(11, "X\r\n")]), [Refused]);
+    }
+}
+
+#[test]
+fn no_room_for_a_door_leaves_the_flow_as_it_is() {
+    let table = StreamTable::new(SEGMENTS);
+    let payload = b"KNOCK\r\n";
+    let judge = |_: Gathered<'_>| Finding::NoRoom;
+    assert_eq!(table.segment(at(0), id(1), sequence(1, payload), payload, judge), Fate::NoRoom);
+    assert_eq!(fates(&table, &[(1, "KNOCK\r\n")]), [Opened]);
+}
+
+#[test]
+fn flows_and_bytes_are_bounded() {
+    let limits = Limits { bytes: 8192, segments: 16, flows: 4096 };
+    let table = StreamTable::new(limits);
+    let payload = vec![b'x'; 8192];
+    for port in 1..=20_000 {
+        let fate = table.segment(at(0), id(port), sequence(1, &payload), &payload, |_| Finding::Nothing);
+        // In the end the source is in doubt, and nothing of it passes.
+        assert!(matches!(fate, Partial | Refused), "{fate:?}");
+        assert!(table.len() <= limits.flows + SHARDS && table.kept() <= MAX_KEPT);
+    }
+    table.sweep(at(HELD_LIFE.as_secs()));
+    assert_eq!((table.len(), table.kept()), (0, 0));
+}
+
+#[test]
+fn a_truncated_copy_is_never_partial() {
+    let table = StreamTable::new(SEGMENTS);
+    let cut = Sequence { length: 20, ..sequence(1, b"") };
+    assert_eq!(table.segment(at(0), id(1), cut, b"REG", |_| Finding::Nothing), Refused);
+}
