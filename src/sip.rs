@@ -16,6 +16,7 @@ pub use registration::Registration;
 pub use stream::{complete_fields, messages};
 pub use text::{unescape, unfold};
 
+pub(crate) use address::bare_instance;
 use text::{is_blank, without_line_end};
 
 /// A message's start line and header fields, as slices of the payload it was read from.
@@ -135,14 +136,15 @@ fn split_word(bytes: &[u8]) -> (&[u8], &[u8]) {
 impl Header<'_> {
     /// Whether this is the header field of that name: any case, long or compact.
     pub fn is(&self, name: &str) -> bool {
-        let canonical = |text: &[u8]| {
-            let &[letter] = text else { return None };
-            COMPACT.iter().find(|(short, _)| *short == letter.to_ascii_lowercase()).map(|&(_, long)| long)
-        };
-        self.name.eq_ignore_ascii_case(name.as_bytes())
-            || canonical(self.name).is_some_and(|long| long.eq_ignore_ascii_case(name))
-            || canonical(name.as_bytes()).is_some_and(|long| self.name.eq_ignore_ascii_case(long.as_bytes()))
+        long_name(self.name).eq_ignore_ascii_case(long_name(name.as_bytes()))
     }
+}
+
+/// What a compact name stands for; any other name as it is.
+pub(crate) fn long_name(name: &[u8]) -> &[u8] {
+    let &[letter] = name else { return name };
+    let known = COMPACT.iter().find(|(short, _)| *short == letter.to_ascii_lowercase());
+    known.map_or(name, |(_, long)| long.as_bytes())
 }
 
 /// Iterator over [`Message::headers`].

@@ -1,141 +1,161 @@
-//! Parts of a message that a knock can be anchored to.
+//! The part of a message that a knock must stand in: what `in` says in the config.
 
+use std::borrow::Cow;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 
-use crate::sip::{self, Message, StartLine, addresses};
+use crate::sip::{Message, StartLine, addresses, bare_instance, is_token, long_name, unfold};
 
-/// Where a secret must stand to count.
+/// Where a secret counts.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Part {
-    /// Anywhere in the payload, whether or not that is SIP.
+    /// In all of the payload, SIP or not.
     #[default]
     Anywhere,
-    /// In the start line or the header fields, not in the body.
+    /// In the start line and the header fields, not in the body.
     Headers,
-    /// In the display name of From, quoted or not.
+    /// In the display name of a From header field.
     FromDisplayName,
-    /// In the `+sip.instance` of a contact (RFC 5626, 4.1).
+    /// In the `+sip.instance` parameter of a contact (RFC 5626, 4.1).
     ContactInstance,
-    /// In User-Agent.
+    /// In a User-Agent header field.
     UserAgent,
-    /// In the Request-URI.
+    /// In a request's Request-URI.
     RequestUri,
-    /// In the header fields of this name, long or compact, in any case.
-    Header(Box<str>),
+    /// In a header field of that name.
+    Header(HeaderName),
 }
 
+/// A header field's name. Case and form, long or compact, make no difference.
+#[derive(Clone, Debug, Eq)]
+pub struct HeaderName(Box<str>);
+
 impl Part {
-    /// Reads a part as the configuration names it.
+    /// Reads what `in` says: `anywhere`, `headers`, `from-display-name`, `contact-instance`, `user-agent`,
+    /// `request-uri` or `header:NAME`.
     ///
     /// # Errors
-    /// On anything else, with what there is.
+    /// On anything else, and on a name that no header field can have.
     pub fn parse(text: &str) -> Result<Self, String> {
-        if let Some(part) = NAMED.iter().find(|part| part.name() == text) {
+        if let Some((_, part)) = WORDS.iter().find(|(word, _)| *word == text) {
             return Ok(part.clone());
         }
         match text.strip_prefix(HEADER) {
-            Some(name) if !name.is_empty() && name.bytes().all(sip::is_token) => {
-                Ok(Self::Header(name.into()))
-            }
-            Some(name) => {
-                Err(format!("{name:?} is not the name of a header field: write it as in \"header:X-Door\""))
-            }
+            Some(name) => HeaderName::new(name).map(Self::Header).ok_or_else(|| {
+                format!("{name:?} is not a header field's name: write it as in \"header:X-Door\"")
+            }),
             None => {
-                let names: Vec<_> = NAMED.iter().map(|part| format!("{:?}", part.name())).collect();
+                let words = WORDS.map(|(word, _)| format!("\"{word}\"")).join(", ");
                 Err(format!(
-                    "{text:?} is no part of a message: write {} or \"header:NAME\"",
-                    names.join(", ")
+                    "{text:?} is not a part of a message: there are {words}, and as in \"header:X-Door\" any header field"
                 ))
             }
         }
     }
 
-    /// The texts that this part has in a message, in their order, with folds, quotes and quoted pairs undone. Anywhere
-    /// has none.
+    /// Shows every text of this part in a message: as the phone means it, without folds, quotes and escapes. None for
+    /// [`Part::Anywhere`], which is no part of a message.
     pub fn texts(&self, message: &Message<'_>, visit: &mut dyn FnMut(&[u8])) {
         match self {
             Self::Anywhere => {}
             Self::Headers => {
                 let block = message.block();
                 visit(block);
-                let unfolded = sip::unfold(block);
-                if unfolded != block {
+                // A secret may be meant either way: with the fold in it, as copied, or without.
+                if let Cow::Owned(unfolded) = unfold(block) {
                     visit(&unfolded);
                 }
             }
-            Self::FromDisplayName => message
-                .headers_named("From")
-                .filter_map(|value| addresses(value).next()?.display_name())
-                .for_each(|name| visit(&name)),
-            Self::ContactInstance => message
-                .headers_named("Contact")
-                .flat_map(addresses)
-                .filter_map(|contact| contact.instance())
-                .for_each(|urn| visit(&urn)),
+            Self::FromDisplayName => {
+                let names =
+                    message.headers_named("From").flat_map(addresses).filter_map(|from| from.display_name());
+                names.for_each(|name| visit(&name));
+            }
+            Self::ContactInstance => {
+                let instances = message
+                    .headers_named("Contact")
+                    .flat_map(addresses)
+                    .filter_map(|contact| contact.instance());
+                instances.for_each(|instance| visit(&instance));
+            }
+            Self::UserAgent => fields(message, "User-Agent", visit),
             Self::RequestUri => {
                 if let StartLine::Request { uri, .. } = message.start() {
                     visit(uri);
                 }
             }
-            Self::UserAgent => {
-                message.headers_named("User-Agent").for_each(|value| visit(&sip::unfold(value)))
-            }
-            Self::Header(name) => message.headers_named(name).for_each(|value| visit(&sip::unfold(value))),
+            Self::Header(HeaderName(name)) => fields(message, name, visit),
         }
     }
 
-    /// A secret as it would stand in this part's texts; `None` where nothing is left of it.
-    pub fn secret(&self, secret: &[u8]) -> Option<Box<[u8]>> {
-        let decoration =
-            |byte: &u8| *self == Self::ContactInstance && matches!(byte, b'"' | b'<' | b'>' | b' ');
-        let start = secret.iter().position(|byte| !decoration(byte))?;
-        let end = secret.iter().rposition(|byte| !decoration(byte))?;
-        secret.get(start..=end).map(Into::into)
+    /// What of a secret, as the config has it, can stand in this part: a `+sip.instance` may be copied with the quotes
+    /// and `<>` around it, which its text is without. `None` where nothing is left.
+    pub fn secret(&self, bytes: &[u8]) -> Option<Box<[u8]>> {
+        let bytes = if *self == Self::ContactInstance { bare_instance(bytes) } else { bytes };
+        (!bytes.is_empty()).then(|| bytes.into())
     }
 
-    /// Whether letters match in either case here: URNs do (RFC 8141, 3.1, for the UUIDs of RFC 5626).
+    /// Whether ASCII letters match in either case here, whatever the config says (RFC 5626, 4.1, and RFC 4122 for the
+    /// UUID).
     pub fn ignores_case(&self) -> bool {
         *self == Self::ContactInstance
     }
 
-    /// Whether quoted pairs are undone here, so that a secret may not stand in the packet letter for letter.
+    /// Whether escapes are undone in its texts: then a secret may stand in one, and nowhere in the payload's bytes.
+    /// Folds may do the same to every part but the Request-URI.
     pub fn unescapes(&self) -> bool {
         matches!(self, Self::FromDisplayName | Self::ContactInstance)
     }
-
-    const fn name(&self) -> &'static str {
-        match self {
-            Self::Anywhere => "anywhere",
-            Self::Headers => "headers",
-            Self::FromDisplayName => "from-display-name",
-            Self::ContactInstance => "contact-instance",
-            Self::UserAgent => "user-agent",
-            Self::RequestUri => "request-uri",
-            Self::Header(_) => HEADER,
-        }
-    }
 }
 
-/// As the configuration names it.
+fn fields(message: &Message<'_>, name: &str, visit: &mut dyn FnMut(&[u8])) {
+    message.headers_named(name).for_each(|value| visit(&unfold(value)));
+}
+
+/// As the config has it.
 impl fmt::Display for Part {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())?;
         match self {
-            Self::Header(name) => f.write_str(name),
-            _ => Ok(()),
+            Self::Header(HeaderName(name)) => write!(f, "{HEADER}{name}"),
+            part => f.write_str(WORDS.iter().find(|(_, known)| known == part).map_or("", |(word, _)| word)),
         }
     }
 }
 
-/// What stands before the name of a header field.
+impl HeaderName {
+    /// A name as RFC 3261, 25.1 has it: a token.
+    pub fn new(name: &str) -> Option<Self> {
+        (!name.is_empty() && name.bytes().all(is_token)).then(|| Self(name.into()))
+    }
+
+    fn long(&self) -> &[u8] {
+        long_name(self.0.as_bytes())
+    }
+}
+
+impl PartialEq for HeaderName {
+    fn eq(&self, other: &Self) -> bool {
+        self.long().eq_ignore_ascii_case(other.long())
+    }
+}
+
+impl Hash for HeaderName {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.long().to_ascii_lowercase().hash(state);
+    }
+}
+
+/// The parts that are one word.
+const WORDS: [(&str, Part); 6] = [
+    ("anywhere", Part::Anywhere),
+    ("headers", Part::Headers),
+    ("from-display-name", Part::FromDisplayName),
+    ("contact-instance", Part::ContactInstance),
+    ("user-agent", Part::UserAgent),
+    ("request-uri", Part::RequestUri),
+];
+
 const HEADER: &str = "header:";
 
-/// The parts that need no name of a header field.
-const NAMED: [Part; 6] = [
-    Part::Anywhere,
-    Part::Headers,
-    Part::FromDisplayName,
-    Part::ContactInstance,
-    Part::UserAgent,
-    Part::RequestUri,
-];
+#[cfg(test)]
+mod tests;

@@ -96,7 +96,7 @@ impl<'a> Address<'a> {
 }
 
 /// A URN without the quotes and `<>` that RFC 5626, 4.1 puts around it, or some of them.
-fn bare_instance(mut text: &[u8]) -> &[u8] {
+pub(crate) fn bare_instance(mut text: &[u8]) -> &[u8] {
     while let [b'"' | b'<' | b' ' | b'\t', shorter @ ..] | [shorter @ .., b'"' | b'>' | b' ' | b'\t'] = text {
         text = shorter;
     }
