@@ -3,8 +3,8 @@
 //! The checks and their order are those of the table in docs/architecture.md, which `replay --json` shows:
 //! `trusted`, `knock`, `door`, `handshake`, `partial`, `expired`, and for the rest what kind of packet it was.
 //!
-//! A datagram is decided by itself, and so is a TCP segment of a source with an open door. Where no door is open, a
-//! segment is decided by all that its flow has sent so far, see [`crate::stream`].
+//! A datagram is decided by itself. A TCP segment of a source without an open door is decided by all that its flow has
+//! sent so far, see [`crate::stream`]; with the door open it passes, and only its knocks are looked for there.
 
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
@@ -15,7 +15,7 @@ use crate::knock::{KnockId, KnockSet, Life, Match, Payload};
 use crate::net::{NetSet, Prefixes, Source};
 use crate::packet::{Body, Flow, Packet, Segment, Sequence, Transport};
 use crate::registrar::Registrar;
-use crate::stream::{Fate, Finding, FlowId, Limits, StreamTable};
+use crate::stream::{Fate, Finding, FlowId, Gathered, Limits, StreamTable};
 use crate::time::Time;
 use crate::verdict::{Reason, Verdict};
 
@@ -202,25 +202,22 @@ impl Inspector {
         };
         let state = self.doors.state(client.source, client.now);
         if state == State::Open {
-            self.streams.forget(id);
-            return self.payload(client, Payload::Stream(segment.payload), knocking);
+            self.knock(client, Payload::Stream(segment.payload), knocking);
+            if knocking.change.is_some() {
+                self.streams.forget(id);
+            } else {
+                self.streams.follow(client.now, id, sequence, segment.payload, |gathered| {
+                    self.gathered(client, gathered, segment, knocking)
+                });
+            }
+            return self.reason(client, knocking);
         }
         if sequence.length == 0 {
             self.streams.handshake(client.now, id, sequence);
             return Reason::Handshake;
         }
         let fate = self.streams.segment(client.now, id, sequence, segment.payload, |gathered| {
-            let bytes = gathered.bytes;
-            let payload = if gathered.grows { Payload::Growing(bytes) } else { Payload::Stream(bytes) };
-            self.knock(client, payload, knocking);
-            if knocking.change.is_some() && bytes.len() > segment.payload.len() {
-                knocking.gathered = Some(bytes.into());
-            }
-            match knocking.change {
-                None => Finding::Nothing,
-                Some(Change::Refused(_)) => Finding::NoRoom,
-                Some(Change::Opened { .. } | Change::Renewed(_)) => Finding::Opened,
-            }
+            self.gathered(client, gathered, segment, knocking)
         });
         match fate {
             Fate::Partial => Reason::Partial,
@@ -231,9 +228,35 @@ impl Inspector {
         }
     }
 
+    /// Looks for knocks in all that is known of a flow.
+    fn gathered(
+        &self,
+        client: Client,
+        gathered: Gathered<'_>,
+        segment: Segment<'_>,
+        knocking: &mut Knocking,
+    ) -> Finding {
+        let bytes = gathered.bytes;
+        let payload = if gathered.grows { Payload::Growing(bytes) } else { Payload::Stream(bytes) };
+        self.knock(client, payload, knocking);
+        if knocking.change.is_some() && bytes.len() > segment.payload.len() {
+            knocking.gathered = Some(bytes.into());
+        }
+        match knocking.change {
+            None => Finding::Nothing,
+            Some(Change::Refused(_)) => Finding::NoRoom,
+            Some(Change::Opened { .. } | Change::Renewed(_)) => Finding::Opened,
+        }
+    }
+
     /// A payload that is decided by itself.
     fn payload(&self, client: Client, payload: Payload<'_>, knocking: &mut Knocking) -> Reason {
         self.knock(client, payload, knocking);
+        self.reason(client, knocking)
+    }
+
+    /// The reason that follows from what the knocks did, or from there being none.
+    fn reason(&self, client: Client, knocking: &Knocking) -> Reason {
         match knocking.change {
             None => self.without_knock(client, Reason::NoKnock),
             Some(Change::Opened { .. } | Change::Renewed(_)) => Reason::Knock,

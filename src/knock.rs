@@ -285,6 +285,11 @@ impl KnockSet {
         if conditional.is_empty() && !wanted.contains(&true) {
             return found;
         }
+        // How long a registration lives may stand in what is still to come.
+        let grows = matches!(payload, Payload::Growing(_));
+        let in_time =
+            |id: KnockId| !grows || self.get(id).is_some_and(|knock| knock.door != Life::Registration);
+        conditional.retain(|&knock| in_time(knock));
         // What stands outside of any message can count only where no message is asked for.
         self.add_conditional(&mut found, &conditional, None);
         for message in payload.messages() {
@@ -300,6 +305,7 @@ impl KnockSet {
                 }
             }
         }
+        found.retain(|found| in_time(found.knock));
         found
     }
 

@@ -192,6 +192,16 @@ fn split_line(bytes: &[u8]) -> (&[u8], &[u8]) {
     (without_line_end(line), rest)
 }
 
+/// Whether a payload may be the beginning of a message, as far as it goes: a start line, or what there is of one.
+pub(crate) fn may_begin(payload: &[u8]) -> bool {
+    let blank = payload.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
+    let rest = payload.get(blank..).unwrap_or_default();
+    match memchr::memchr(b'\n', rest) {
+        Some(_) => Message::parse(rest).is_some(),
+        None => rest.first().is_some_and(|&first| is_token(first)),
+    }
+}
+
 fn is_version(word: &[u8]) -> bool {
     word.get(..4).is_some_and(|start| start.eq_ignore_ascii_case(b"SIP/"))
 }

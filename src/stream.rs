@@ -5,6 +5,9 @@
 //! has passed is kept, byte for byte: a knock is found however it is cut, and a retransmission with other content
 //! than the first time does not pass.
 //!
+//! With a door open everything passes. A header block in several segments is put together here all the same, so that a
+//! phone that writes its REGISTER in pieces renews its door.
+//!
 //! A receiver that was sent part of a block waits for the rest. Who can make this table forget what has passed could
 //! send the rest as if it were a beginning. So a flow of which anything has passed is *held* when it ends, falls
 //! silent, begins anew or loses its bytes: from then on each of its segments is judged alone, and only a knock passes.
@@ -31,6 +34,7 @@ use block::{Progress, Scanner};
 use doubt::Doubts;
 
 use crate::packet::Sequence;
+use crate::sip;
 use crate::time::Time;
 
 /// The bounded table of flows, shared by all queue threads.
@@ -206,6 +210,56 @@ impl StreamTable {
             self.end(&mut shard, id, number.wrapping_add(sequence.length));
         }
         fate
+    }
+
+    /// A segment of a source whose door is open. It passes in any case; `judge` is asked where it goes on with a header
+    /// block that earlier ones have begun, so that a knock in several segments renews the door. The caller has looked
+    /// at the segment itself.
+    pub fn follow(
+        &self,
+        now: Time,
+        id: FlowId,
+        sequence: Sequence,
+        payload: &[u8],
+        judge: impl FnOnce(Gathered<'_>) -> Finding,
+    ) {
+        // Nearly always a message comes whole.
+        let whole = || memchr::memmem::find(payload, b"\r\n\r\n").is_some();
+        if self.is_empty() && (sequence.length == 0 || whole()) {
+            return;
+        }
+        let mut shard = self.shard(id);
+        let begun = shard.flows.get(&id).is_some_and(|stream| {
+            let known = stream.state == State::Gathering && !stream.kept.is_empty();
+            known && stream.next() == sequence.number && !stream.is_stale(now)
+        });
+        if sequence.length == 0 {
+            // What only acknowledges leaves the flow as it is.
+            if sequence.syn || sequence.fin || sequence.rst {
+                self.remove(&mut shard, id);
+            }
+            return;
+        }
+        if !begun {
+            self.remove(&mut shard, id);
+            if sip::may_begin(payload) {
+                let number = sequence.number.wrapping_add(sequence.syn.into());
+                self.begin(&mut shard, now, id, number);
+            }
+        }
+        if !shard.flows.contains_key(&id) {
+            return;
+        }
+        let place = (sequence.number.wrapping_add(sequence.syn.into()), sequence.length);
+        let fate = match begun {
+            true => self.advance(&mut shard, now, id, place, payload, judge),
+            false => self.advance(&mut shard, now, id, place, payload, |_| Finding::Nothing),
+        };
+        match (fate, shard.flows.get_mut(&id)) {
+            // The door let it pass, not this table.
+            (Fate::Partial, Some(stream)) => stream.passed = false,
+            _ => _ = self.remove(&mut shard, id),
+        }
     }
 
     /// Forgets a flow whose source has an open door.

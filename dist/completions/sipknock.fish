@@ -40,7 +40,7 @@ complete -c sipknock -n "__fish_sipknock_needs_command" -f -a "generate" -d 'Wri
 complete -c sipknock -n "__fish_sipknock_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c sipknock -n "__fish_sipknock_using_subcommand run" -l knock -d 'A knock; repeatable' -r
 complete -c sipknock -n "__fish_sipknock_using_subcommand run" -l port -d 'Ports to inspect, as in 5060,5061-5063' -r
-complete -c sipknock -n "__fish_sipknock_using_subcommand run" -l door -d 'How long a door stays open after a knock, as in 4000s' -r
+complete -c sipknock -n "__fish_sipknock_using_subcommand run" -l door -d 'How long a door stays open after a knock, as in 4000s; expires: as long as the registration lives' -r
 complete -c sipknock -n "__fish_sipknock_using_subcommand run" -l trust -d 'A network that passes without a knock; repeatable' -r
 complete -c sipknock -n "__fish_sipknock_using_subcommand run" -l queue -d 'NFQUEUE numbers, as in 0 or 0-3' -r
 complete -c sipknock -n "__fish_sipknock_using_subcommand run" -l backend -d 'How packets are read from the kernel: batched or nfq' -r
@@ -54,7 +54,7 @@ complete -c sipknock -n "__fish_sipknock_using_subcommand run" -s v -l verbose -
 complete -c sipknock -n "__fish_sipknock_using_subcommand run" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c sipknock -n "__fish_sipknock_using_subcommand replay" -l knock -d 'A knock; repeatable' -r
 complete -c sipknock -n "__fish_sipknock_using_subcommand replay" -l port -d 'Ports to inspect, as in 5060,5061-5063' -r
-complete -c sipknock -n "__fish_sipknock_using_subcommand replay" -l door -d 'How long a door stays open after a knock, as in 4000s' -r
+complete -c sipknock -n "__fish_sipknock_using_subcommand replay" -l door -d 'How long a door stays open after a knock, as in 4000s; expires: as long as the registration lives' -r
 complete -c sipknock -n "__fish_sipknock_using_subcommand replay" -l trust -d 'A network that passes without a knock; repeatable' -r
 complete -c sipknock -n "__fish_sipknock_using_subcommand replay" -l queue -d 'NFQUEUE numbers, as in 0 or 0-3' -r
 complete -c sipknock -n "__fish_sipknock_using_subcommand replay" -l backend -d 'How packets are read from the kernel: batched or nfq' -r
@@ -68,7 +68,7 @@ complete -c sipknock -n "__fish_sipknock_using_subcommand replay" -s v -l verbos
 complete -c sipknock -n "__fish_sipknock_using_subcommand replay" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c sipknock -n "__fish_sipknock_using_subcommand check" -l knock -d 'A knock; repeatable' -r
 complete -c sipknock -n "__fish_sipknock_using_subcommand check" -l port -d 'Ports to inspect, as in 5060,5061-5063' -r
-complete -c sipknock -n "__fish_sipknock_using_subcommand check" -l door -d 'How long a door stays open after a knock, as in 4000s' -r
+complete -c sipknock -n "__fish_sipknock_using_subcommand check" -l door -d 'How long a door stays open after a knock, as in 4000s; expires: as long as the registration lives' -r
 complete -c sipknock -n "__fish_sipknock_using_subcommand check" -l trust -d 'A network that passes without a knock; repeatable' -r
 complete -c sipknock -n "__fish_sipknock_using_subcommand check" -l queue -d 'NFQUEUE numbers, as in 0 or 0-3' -r
 complete -c sipknock -n "__fish_sipknock_using_subcommand check" -l backend -d 'How packets are read from the kernel: batched or nfq' -r
@@ -93,7 +93,7 @@ complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and not __fi
 complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and not __fish_seen_subcommand_from print apply remove status help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from print" -l knock -d 'A knock; repeatable' -r
 complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from print" -l port -d 'Ports to inspect, as in 5060,5061-5063' -r
-complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from print" -l door -d 'How long a door stays open after a knock, as in 4000s' -r
+complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from print" -l door -d 'How long a door stays open after a knock, as in 4000s; expires: as long as the registration lives' -r
 complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from print" -l trust -d 'A network that passes without a knock; repeatable' -r
 complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from print" -l queue -d 'NFQUEUE numbers, as in 0 or 0-3' -r
 complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from print" -l backend -d 'How packets are read from the kernel: batched or nfq' -r
@@ -111,7 +111,7 @@ complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_s
 complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from print" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from apply" -l knock -d 'A knock; repeatable' -r
 complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from apply" -l port -d 'Ports to inspect, as in 5060,5061-5063' -r
-complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from apply" -l door -d 'How long a door stays open after a knock, as in 4000s' -r
+complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from apply" -l door -d 'How long a door stays open after a knock, as in 4000s; expires: as long as the registration lives' -r
 complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from apply" -l trust -d 'A network that passes without a knock; repeatable' -r
 complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from apply" -l queue -d 'NFQUEUE numbers, as in 0 or 0-3' -r
 complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from apply" -l backend -d 'How packets are read from the kernel: batched or nfq' -r
@@ -134,7 +134,7 @@ complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_s
 complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from remove" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from status" -l knock -d 'A knock; repeatable' -r
 complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from status" -l port -d 'Ports to inspect, as in 5060,5061-5063' -r
-complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from status" -l door -d 'How long a door stays open after a knock, as in 4000s' -r
+complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from status" -l door -d 'How long a door stays open after a knock, as in 4000s; expires: as long as the registration lives' -r
 complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from status" -l trust -d 'A network that passes without a knock; repeatable' -r
 complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from status" -l queue -d 'NFQUEUE numbers, as in 0 or 0-3' -r
 complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from status" -l backend -d 'How packets are read from the kernel: batched or nfq' -r

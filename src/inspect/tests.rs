@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::knock::{Knock, Secret};
+use crate::knock::{Knock, Part, Secret};
 use crate::testing::{ipv4, ipv4_fragment, ipv6, tcp, tcp_at, udp};
 
 fn knock(name: &str, secret: &str) -> Knock {
@@ -314,3 +314,39 @@ fn the_packets_that_end_a_registration_still_pass() {
 const PLAIN_TEXT: &str = "ACK sip:a SIP/2.0\r\n\r\n";
 const SYN: u8 = 2;
 const FIN: u8 = 1;
+
+#[test]
+fn a_knock_in_several_segments_renews_an_open_door() {
+    let part = Knock { part: Part::FromDisplayName, ..knock("alice", "mykn0ckstr1ng") };
+    for cut in 1..KNOCK.len() {
+        let gate = Inspector::new(Policy::default(), KnockSet::new(vec![part.clone()]).unwrap(), 10);
+        gate.inspect(at(0), &ipv4(PHONE, &udp(KNOCK)));
+        let (first, second) = KNOCK.split_at(cut);
+        let next = 100 + u32::try_from(cut).unwrap();
+        let reasons = flow(
+            &gate,
+            &[
+                (50, 99, SYN, b""),
+                (50, 100, 0, first),
+                (50, 100, 0, b""),
+                (51, next, 0, second),
+                (52, 500, 0, PLAIN),
+            ],
+        );
+        assert!(reasons[1..4].contains(&Reason::Knock), "cut at {cut}: {reasons:?}");
+        assert!(gate.streams().is_empty(), "cut at {cut}");
+        assert_eq!(flow(&gate, &[(149, 900, 0, b"x")]), [Reason::Door], "cut at {cut}");
+    }
+}
+
+#[test]
+fn a_registrations_life_is_known_when_its_header_block_is() {
+    let knock = Knock { door: Life::Registration, ..knock("a", "mykn0ckstr1ng") };
+    let gate = Inspector::new(Policy::default(), KnockSet::new(vec![knock]).unwrap(), 10);
+    let first = b"REGISTER sip:a SIP/2.0\r\nFrom: mykn0ckstr1ng <sip:1@a>\r\nTo: <sip:1@a>\r\n";
+    let second = b"Expires: 600\r\n\r\n";
+    let reasons =
+        flow(&gate, &[(0, 100, 0, first), (0, 100 + u32::try_from(first.len()).unwrap(), 0, second)]);
+    assert_eq!(reasons, [Reason::Partial, Reason::Knock]);
+    assert_eq!(flow(&gate, &[(659, 900, 0, b"x"), (660, 901, 0, b"x")]), [Reason::Door, Reason::Partial]);
+}
