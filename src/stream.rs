@@ -40,7 +40,7 @@ use crate::time::Time;
 /// The bounded table of flows, shared by all queue threads.
 #[derive(Debug)]
 pub struct StreamTable {
-    shards: Box<[Mutex<Shard>]>,
+    shards: Box<[Mutex<Shard>; SHARDS]>,
     hasher: ahash::RandomState,
     limits: Limits,
     flows: AtomicUsize,
@@ -125,6 +125,8 @@ struct Stream {
     scanner: Scanner,
     segments: u32,
     state: State,
+    /// It starts where the connection did.
+    whole: bool,
     /// A receiver may have some of it, from this start or an earlier one.
     passed: bool,
     /// When it last got on.
@@ -135,7 +137,7 @@ struct Stream {
 enum State {
     /// Segments pass while they complete nothing.
     Gathering,
-    /// Nothing more passes.
+    /// Nothing more passes; of a flow whose start nobody saw, a knock still does.
     Refused,
     /// The receiver may have part of a block that is not known here: each segment is judged alone.
     Held,
@@ -145,7 +147,7 @@ impl StreamTable {
     /// An empty table.
     pub fn new(limits: Limits) -> Self {
         Self {
-            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            shards: Box::new(std::array::from_fn(|_| Mutex::default())),
             hasher: ahash::RandomState::new(),
             limits,
             flows: AtomicUsize::new(0),
@@ -172,16 +174,16 @@ impl StreamTable {
     pub fn handshake(&self, now: Time, id: FlowId, sequence: Sequence) {
         let mut shard = self.shard(id);
         if sequence.syn {
-            self.begin(&mut shard, now, id, sequence.number.wrapping_add(1));
+            self.begin(&mut shard, now, id, sequence.number.wrapping_add(1), true);
         } else if sequence.fin || sequence.rst {
             self.end(&mut shard, id, sequence.number);
         } else if sequence.urgent {
             // It may point to a byte that comes later (tcp_check_urg, net/ipv4/tcp_input.c).
             let known = shard.flows.contains_key(&id);
             if !known {
-                self.begin(&mut shard, now, id, sequence.number);
+                self.begin(&mut shard, now, id, sequence.number, false);
             }
-            shard.set(id, State::Refused);
+            shard.refuse(id);
         }
     }
 
@@ -199,11 +201,11 @@ impl StreamTable {
         // Without its SYN, or after a long silence, a flow starts where it is picked up.
         let known = shard.flows.get(&id).is_some_and(|stream| !stream.is_stale(now));
         if sequence.syn || !known {
-            self.begin(&mut shard, now, id, number);
+            self.begin(&mut shard, now, id, number, sequence.syn);
         }
         if sequence.urgent {
             // The receiver takes an urgent byte out of its place, so what it reads is not what stands here.
-            shard.set(id, State::Refused);
+            shard.refuse(id);
         }
         let fate = self.advance(&mut shard, now, id, (number, sequence.length), payload, judge);
         if sequence.fin || sequence.rst {
@@ -244,7 +246,7 @@ impl StreamTable {
             self.remove(&mut shard, id);
             if sip::may_begin(payload) {
                 let number = sequence.number.wrapping_add(sequence.syn.into());
-                self.begin(&mut shard, now, id, number);
+                self.begin(&mut shard, now, id, number, sequence.syn);
             }
         }
         if !shard.flows.contains_key(&id) {
@@ -271,7 +273,7 @@ impl StreamTable {
 
     /// Frees what is not needed any more. Decisions are the same without it.
     pub fn sweep(&self, now: Time) {
-        for shard in &self.shards {
+        for shard in self.shards.iter() {
             let mut shard = lock(shard);
             let Shard { flows, kept } = &mut *shard;
             let before = flows.len();
@@ -287,7 +289,7 @@ impl StreamTable {
     }
 
     /// Starts a flow at a sequence number, or starts it anew.
-    fn begin(&self, shard: &mut Shard, now: Time, id: FlowId, start: u32) {
+    fn begin(&self, shard: &mut Shard, now: Time, id: FlowId, start: u32, whole: bool) {
         let mut passed = false;
         if let Some(stream) = shard.flows.get(&id) {
             if stream.start == start && !stream.is_stale(now) {
@@ -307,6 +309,7 @@ impl StreamTable {
             scanner: Scanner::Blank,
             segments: 0,
             state: if held { State::Held } else { State::Gathering },
+            whole,
             passed,
             seen: now,
         };
@@ -325,22 +328,22 @@ impl StreamTable {
         judge: impl FnOnce(Gathered<'_>) -> Finding,
     ) -> Fate {
         let Some(stream) = shard.flows.get_mut(&id) else { return Fate::Refused };
-        if stream.state == State::Held {
+        let new = stream.new_bytes(number, payload).filter(|_| stream.state != State::Held);
+        if new.is_some_and(<[u8]>::is_empty) && length as usize == payload.len() {
+            stream.seen = now;
+            return Fate::Partial;
+        }
+        // A phone that has been connected for long may send something else before it knocks: the gate was started, or
+        // its door has run out. What was refused is sent again, and finds the door open.
+        if stream.state == State::Held || stream.state == State::Refused && !stream.whole {
             let fate = Fate::of(judge(Gathered { bytes: payload, grows: false }));
             if fate == Fate::Opened {
                 self.remove(shard, id);
             }
             return fate;
         }
-        let Some(new) = stream.new_bytes(number, payload) else { return Fate::Refused };
+        let Some(new) = new.filter(|_| stream.state == State::Gathering) else { return Fate::Refused };
         let on_wire = length as usize - (payload.len() - new.len());
-        if new.is_empty() && on_wire == 0 {
-            stream.seen = now;
-            return Fate::Partial;
-        }
-        if stream.state == State::Refused {
-            return Fate::Refused;
-        }
         let mut scanner = stream.scanner;
         let progress = scanner.read(new);
         let segments = stream.segments + 1;
@@ -399,9 +402,8 @@ impl StreamTable {
     }
 
     fn shard(&self, id: FlowId) -> MutexGuard<'_, Shard> {
-        let place = self.hasher.hash_one(id) as usize % SHARDS;
-        // There are as many shards as that, always.
-        self.shards.get(place).map_or_else(|| unreachable!("{place} of {SHARDS} shards"), lock)
+        // The remainder is less than there are shards.
+        lock(&self.shards[self.hasher.hash_one(id) as usize % SHARDS])
     }
 }
 
@@ -415,11 +417,11 @@ impl Shard {
         }
     }
 
-    fn set(&mut self, id: FlowId, state: State) {
+    fn refuse(&mut self, id: FlowId) {
         if let Some(stream) = self.flows.get_mut(&id)
             && stream.state == State::Gathering
         {
-            stream.state = state;
+            stream.state = State::Refused;
         }
     }
 }

@@ -112,8 +112,17 @@ fn segments_in_order() {
         }),
         ("not SIP", &[(1, "\x16\x03\x01"), (4, "KNOCK")], &[Refused, Refused]),
     ] {
-        assert_eq!(fates(&StreamTable::new(SEGMENTS), segments), expected, "{name}");
+        let table = StreamTable::new(SEGMENTS);
+        syn(&table, 0, segments[0].0.wrapping_sub(1));
+        assert_eq!(fates(&table, segments), expected, "{name}");
     }
+}
+
+#[test]
+fn a_flow_that_is_older_than_the_gate_can_still_knock() {
+    let table = StreamTable::new(SEGMENTS);
+    let segments = [(1, "ia: x\r\n"), (8, "\r\nOPTIONS"), (1, "ia: x\r\n"), (17, " sip"), (17, " KNOCK")];
+    assert_eq!(fates(&table, &segments), [Partial, Refused, Partial, Refused, Opened]);
 }
 
 #[test]
