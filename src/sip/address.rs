@@ -169,6 +169,8 @@ impl Iterator for Pieces<'_> {
                     start + 1
                 }
             },
+            // Escaped where nothing is quoted: wrong, but seen. It quotes nothing.
+            b'\\' if behind.first() == Some(&b'"') => start + 2,
             // An address that breaks off in its URI is nothing but URI from there on.
             b'<' => memchr::memchr(b'>', behind).map_or(self.text.len(), |close| start + 1 + close + 1),
             _ => start + 1,

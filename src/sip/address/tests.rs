@@ -52,6 +52,7 @@ fn one_address() {
         (r#""Door <sip:a@b>"#, Some("\"Door"), "sip:a@b", &[]),
         (r#"Door "the" keeper <sip:a@b>"#, Some("Door \"the\" keeper"), "sip:a@b", &[]),
         (r#""Door""#, Some("Door"), "", &[]),
+        (r#"\"Door\" <sip:a@b>;x="y""#, Some(r#"\"Door\""#), "sip:a@b", &["x=y"]),
         ("Door <sip:a@b;x=1", Some("Door"), "sip:a@b;x=1", &[]),
         ("Door <", Some("Door"), "", &[]),
         (r#"<sip:a@b>;x="un;closed"#, None, "sip:a@b", &["x=\"un", "closed="]),
