@@ -11,6 +11,7 @@ use ipnet::IpNet;
 
 use crate::config::{Config, ConfigError, DEFAULT_PATH, Flags, values};
 use crate::knock::{Life, Secret};
+use crate::learn::Format as LearnFormat;
 use crate::log::Format;
 use crate::queue::Backend;
 
@@ -52,8 +53,16 @@ impl Cli {
     /// # Errors
     /// Where it is not valid.
     pub fn configuration(&self, gate: &GateArgs) -> Result<Config, ConfigError> {
+        self.configuration_of(&gate.flags())
+    }
+
+    /// The same with flags of a command that has few of them.
+    ///
+    /// # Errors
+    /// Where it is not valid.
+    pub fn configuration_of(&self, flags: &Flags) -> Result<Config, ConfigError> {
         let path = self.config.as_deref().unwrap_or(Path::new(DEFAULT_PATH));
-        Config::load(path, self.config.is_some(), &gate.flags())
+        Config::load(path, self.config.is_some(), flags)
     }
 }
 
@@ -83,8 +92,17 @@ pub enum Command {
         after_help = "Example:\n  sipknock replay --knock alice-desk=mykn0ckstr1ng --json capture.pcapng | jq .reason"
     )]
     Replay(ReplayArgs),
+    /// List what each phone already sends that would serve as a knock
+    #[command(after_help = "Examples:\n  \
+        sipknock learn capture.pcapng\n  \
+        sipknock learn --toml /var/log/asterisk/full >> /etc/sipknock/sipknock.toml\n\n\
+        Reads pcap and pcapng, and the logs of Asterisk after 'pjsip set logger on' or 'sip set debug on'.\n\
+        What it prints holds secrets.")]
+    Learn(LearnArgs),
     /// Validate the configuration, and warn about weak knocks
-    #[command(after_help = "Example:\n  sipknock check --config ./sipknock.toml")]
+    #[command(after_help = "Examples:\n  \
+        sipknock check --config ./sipknock.toml\n  \
+        sipknock check --against capture.pcapng")]
     Check(CheckArgs),
     /// Show, put in or take out the iptables rules that queue SIP packets
     #[command(after_help = "Example:\n  sipknock firewall print\n  sipknock firewall apply")]
@@ -149,6 +167,10 @@ pub struct RunArgs {
     /// Put the firewall rules in at the start, and take them out at a clean exit
     #[arg(long)]
     pub firewall: bool,
+    /// Write down what phones send that would serve as a knock, at the end and on SIGUSR1: as configuration to a file
+    /// whose name ends in .toml, as JSON for .json, else as text; - or nothing for standard output
+    #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true, default_missing_value = "-")]
+    pub learn: Option<PathBuf>,
 }
 
 /// `replay`
@@ -165,12 +187,51 @@ pub struct ReplayArgs {
     pub json: bool,
 }
 
+/// `learn`
+#[derive(Debug, Args)]
+pub struct LearnArgs {
+    /// Ports that phones send to, as in 5060,5061-5063
+    #[arg(long, value_name = "PORTS", value_parser = Ports)]
+    port: Option<PortList>,
+    /// Captures or Asterisk logs; - for standard input
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// Print ready `[[knock]]` tables for the configuration file
+    #[arg(long, conflicts_with = "json")]
+    pub toml: bool,
+    /// With --toml: also those that can be guessed, where a phone sends nothing better
+    #[arg(long, requires = "toml")]
+    pub weak: bool,
+    /// Print a JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+impl LearnArgs {
+    /// The flags of a gate with these ports.
+    pub fn flags(&self) -> Flags {
+        Flags { ports: self.port.as_ref().map(|list| list.0.clone()), ..Flags::default() }
+    }
+
+    /// The form to print in.
+    pub fn format(&self) -> LearnFormat {
+        match (self.json, self.toml) {
+            (true, _) => LearnFormat::Json,
+            (_, true) => LearnFormat::Toml { weak: self.weak },
+            _ => LearnFormat::Text,
+        }
+    }
+}
+
 /// `check`
 #[derive(Debug, Args)]
 pub struct CheckArgs {
     /// What to inspect, and what opens
     #[command(flatten)]
     pub gate: GateArgs,
+    /// Show for which packets of a capture each knock would open, and warn where that is not one phone; repeatable
+    #[arg(long, value_name = "CAPTURE")]
+    pub against: Vec<PathBuf>,
     /// Print a JSON object
     #[arg(long)]
     pub json: bool,

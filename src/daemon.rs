@@ -6,18 +6,20 @@
 
 mod events;
 mod housekeeping;
+mod learner;
 mod worker;
 
 use std::io::{self, IsTerminal, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError, Fallback};
@@ -28,6 +30,7 @@ use crate::queue::{Binding, Options, Queue, QueueError, kernel};
 use crate::verdict::ReasonCounts;
 use events::EventSink;
 use housekeeping::Housekeeping;
+use learner::Learner;
 use worker::Worker;
 
 /// Why the gate could not run, or stopped by itself.
@@ -63,12 +66,23 @@ pub enum DaemonError {
     },
 }
 
-/// Runs the gate until a signal ends it. With `rules`, they are put in once packets are being decided, and taken out
-/// at a clean end. `warnings` go to the log, which nothing here waits for.
+/// What a gate does beside deciding packets.
+#[derive(Debug, Default)]
+pub struct Extras {
+    /// Rules to put in once packets are being decided, and to take out at a clean end.
+    pub rules: Option<Plan>,
+    /// Where to write what phones send that would serve as a knock, at the end and on SIGUSR1.
+    pub learn: Option<PathBuf>,
+    /// For the log, which nothing here waits for.
+    pub warnings: Vec<String>,
+}
+
+/// Runs the gate until a signal ends it.
 ///
 /// # Errors
 /// Where it can't start, or can't go on. Then rules that it had put in stay, so that a fault opens nothing.
-pub fn run(config: &Config, rules: Option<&Plan>, warnings: Vec<String>) -> Result<(), DaemonError> {
+pub fn run(config: &Config, extras: Extras) -> Result<(), DaemonError> {
+    let Extras { rules, learn, warnings } = extras;
     let gate = Arc::new(config.inspector()?);
     let clock = Clock::start();
     let queues = bind(config)?;
@@ -77,26 +91,30 @@ pub fn run(config: &Config, rules: Option<&Plan>, warnings: Vec<String>) -> Resu
     let mut signals = Signals::listen()?;
     let alarms = queues.iter().map(|_| signals.alarm()).collect::<Result<Vec<_>, _>>()?;
     let (sink, writer) = EventSink::start().map_err(system("start the log thread"))?;
+    let start = |file| Learner::start(config.inspect.scope.clone(), file, sink.clone());
+    let learner = learn.map(start).transpose().map_err(system("start the learning thread"))?;
     let mut house = Housekeeping::new(Arc::clone(&gate), clock, sink.clone(), &bindings);
 
     let mut workers = Vec::new();
     let mut outcome = Ok(());
     for (queue, alarm) in queues.into_iter().zip(alarms) {
         let shared = house.watch();
-        let worker = Worker::new(queue, Arc::clone(&gate), clock, sink.clone(), shared);
+        let copies = learner.as_ref().map(Learner::copies);
+        let worker = Worker::new(queue, Arc::clone(&gate), clock, sink.clone(), shared, copies);
         match worker.spawn(alarm) {
             Ok(handle) => workers.push(handle),
             Err(error) => outcome = Err(system("start a queue thread")(error)),
         }
     }
-    let in_place = match rules.filter(|_| outcome.is_ok()).map(|plan| RulesInPlace::put_in(plan, &sink)) {
-        Some(Ok(rules)) => rules,
-        Some(Err(error)) => {
-            outcome = Err(error);
-            None
-        }
-        None => None,
-    };
+    let in_place =
+        match rules.as_ref().filter(|_| outcome.is_ok()).map(|plan| RulesInPlace::put_in(plan, &sink)) {
+            Some(Ok(rules)) => rules,
+            Some(Err(error)) => {
+                outcome = Err(error);
+                None
+            }
+            None => None,
+        };
     let mut clean = outcome.is_ok();
     if clean {
         announce(config, &bindings, warnings, &sink);
@@ -108,6 +126,10 @@ pub fn run(config: &Config, rules: Option<&Plan>, warnings: Vec<String>) -> Resu
             Ok(Wake::Hangup) => {
                 sink.send(Event::Warning("SIGHUP: this version can't reload; restart it".to_owned()))
             }
+            Ok(Wake::User) => match &learner {
+                Some(learner) => learner.write(),
+                None => sink.send(Event::Warning("SIGUSR1 is for 'run --learn' only".to_owned())),
+            },
             Ok(Wake::Alarm) => clean = false,
             Err(error) => {
                 outcome = Err(error);
@@ -130,6 +152,9 @@ pub fn run(config: &Config, rules: Option<&Plan>, warnings: Vec<String>) -> Resu
             // Not with panic = "abort", which is how it is built for use.
             Err(panic) => std::panic::resume_unwind(panic),
         }
+    }
+    if let Some(learner) = learner {
+        learner.finish();
     }
     house.finish();
     farewell(&house.totals(), &left, &sink);
@@ -238,6 +263,7 @@ struct Signals {
     incoming: UnixStream,
     outgoing: UnixStream,
     hangup: Arc<AtomicBool>,
+    user: Arc<AtomicBool>,
     end_at_once: Arc<AtomicBool>,
 }
 
@@ -250,6 +276,8 @@ enum Wake {
     Signal,
     /// SIGHUP where it is no end.
     Hangup,
+    /// SIGUSR1.
+    User,
     /// A queue thread has ended by itself.
     Alarm,
 }
@@ -259,14 +287,15 @@ impl Signals {
     /// the terminal was closed.
     fn listen() -> Result<Self, DaemonError> {
         let (incoming, outgoing) = UnixStream::pair().map_err(system("make a socket pair"))?;
-        let (hangup, end_at_once) = (Arc::default(), Arc::default());
+        let (hangup, user, end_at_once) = (Arc::default(), Arc::default(), Arc::default());
         let mut ends = vec![SIGTERM, SIGINT];
+        let mut flags = vec![(SIGUSR1, &user)];
         match io::stderr().is_terminal() {
             true => ends.push(SIGHUP),
-            false => {
-                signal_hook::flag::register(SIGHUP, Arc::clone(&hangup))
-                    .map_err(system("listen for signals"))?;
-            }
+            false => flags.push((SIGHUP, &hangup)),
+        }
+        for (signal, flag) in flags {
+            signal_hook::flag::register(signal, Arc::clone(flag)).map_err(system("listen for signals"))?;
         }
         for signal in ends {
             signal_hook::flag::register_conditional_shutdown(signal, 1, Arc::clone(&end_at_once))
@@ -274,7 +303,7 @@ impl Signals {
             let outgoing = outgoing.try_clone().map_err(system("copy a socket"))?;
             signal_hook::low_level::pipe::register(signal, outgoing).map_err(system("listen for signals"))?;
         }
-        Ok(Self { incoming, outgoing, hangup, end_at_once })
+        Ok(Self { incoming, outgoing, hangup, user, end_at_once })
     }
 
     /// Something that a queue thread wakes us with.
@@ -294,6 +323,9 @@ impl Signals {
         let woken = rustix::event::poll(&mut descriptors, Some(&timeout));
         if self.hangup.swap(false, Ordering::Relaxed) {
             return Ok(Wake::Hangup);
+        }
+        if self.user.swap(false, Ordering::Relaxed) {
+            return Ok(Wake::User);
         }
         match woken {
             Ok(0) | Err(rustix::io::Errno::INTR) => Ok(Wake::Tick),

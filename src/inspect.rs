@@ -196,10 +196,7 @@ impl Inspector {
         sequence: Sequence,
         knocking: &mut Knocking,
     ) -> Reason {
-        let id = FlowId {
-            source: (packet.source, segment.flow.source_port),
-            destination: (packet.destination, segment.flow.destination_port),
-        };
+        let id = FlowId::of(packet, segment);
         let state = self.doors.state(client.source, client.now);
         if state == State::Open {
             self.knock(client, Payload::Stream(segment.payload), knocking);

@@ -12,6 +12,8 @@
 //! value. It does no input or output, starts no threads, logs nothing and never asks for the time. The same core
 //! serves the live queue, captures, tests, fuzzers and benches.
 //!
+//! [`learn`] looks at the same packets, to find out what phones already send that would serve as a knock.
+//!
 //! Around it: [`config`] turns what was typed into what is ready to use, [`firewall`] keeps the rules that fill the
 //! queue, [`daemon`] wires a running gate together, with its [`clock`]. On top, [`cli`] defines the words and
 //! [`commands`] carries them out.
@@ -27,6 +29,7 @@ pub mod event;
 pub mod firewall;
 pub mod inspect;
 pub mod knock;
+pub mod learn;
 pub mod log;
 pub mod net;
 pub mod packet;

@@ -65,6 +65,13 @@ pub struct Flow {
     pub destination_port: u16,
 }
 
+impl Flow {
+    /// The flow of what is answered.
+    pub const fn reversed(self) -> Self {
+        Self { source_port: self.destination_port, destination_port: self.source_port, ..self }
+    }
+}
+
 /// A UDP datagram or a TCP segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Segment<'a> {

@@ -33,7 +33,7 @@ pub use doubt::MAX_DOUBTS;
 use block::{Progress, Scanner};
 use doubt::Doubts;
 
-use crate::packet::Sequence;
+use crate::packet::{Packet, Segment, Sequence};
 use crate::sip;
 use crate::time::Time;
 
@@ -141,6 +141,16 @@ enum State {
     Refused,
     /// The receiver may have part of a block that is not known here: each segment is judged alone.
     Held,
+}
+
+impl FlowId {
+    /// That of a segment.
+    pub fn of(packet: &Packet<'_>, segment: Segment<'_>) -> Self {
+        Self {
+            source: (packet.source, segment.flow.source_port),
+            destination: (packet.destination, segment.flow.destination_port),
+        }
+    }
 }
 
 impl StreamTable {

@@ -5,15 +5,17 @@
 mod common;
 
 use std::collections::HashSet;
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::thread;
 use std::time::{Duration, Instant};
+use std::{fs, thread};
 
 use common::gate::{Client, Gate, SECRET, SENTINEL, SENTINEL6, World, register, wait_until};
 use common::netns::Netns;
 use libtest_mimic::{Arguments, Completion, Trial};
 use rustix::process::Signal;
+use serde_json::Value;
 
 fn main() -> ExitCode {
     let mut args = Arguments::from_args();
@@ -37,7 +39,7 @@ fn main() -> ExitCode {
 
 type Case = fn(&World, &str);
 
-const CASES: [(&str, Case); 22] = [
+const CASES: [(&str, Case); 23] = [
     ("knock_opens_and_its_own_packet_arrives", knock_opens_and_its_own_packet_arrives),
     ("door_expires", door_expires),
     ("renewal_while_open_moves_the_expiry", renewal_while_open_moves_the_expiry),
@@ -60,6 +62,7 @@ const CASES: [(&str, Case); 22] = [
     ("sigterm_while_the_socket_overflows", sigterm_while_the_socket_overflows),
     ("firewall_flag_leaves_rules_of_others", firewall_flag_leaves_rules_of_others),
     ("a_fault_opens_nothing", a_fault_opens_nothing),
+    ("it_learns_what_phones_send", it_learns_what_phones_send),
 ];
 
 /// Starts a gate with its rules. The sentinel is trusted by the gate alone, so that it takes its turn in the queue.
@@ -143,7 +146,7 @@ fn renewal_while_open_moves_the_expiry(world: &World, backend: &str) {
         thread::sleep(Duration::from_millis(500));
     }
     // RFC 3339 in one form sorts as time does.
-    let later = |event: &serde_json::Value| event["expires_at"].as_str() > first["expires_at"].as_str();
+    let later = |event: &Value| event["expires_at"].as_str() > first["expires_at"].as_str();
     assert_eq!(gate.wait_for("renewed", later)["knock"], "alice");
     assert_eq!((gate.events("opened").len(), gate.events("closed").len()), (1, 0));
 }
@@ -464,4 +467,36 @@ fn a_fault_opens_nothing(world: &World, backend: &str) {
     world.client("198.51.100.7").send(&register(SECRET));
     assert_eq!(world.receive(), Some(register(SECRET)));
     assert!(gate.stop().0.success());
+}
+
+fn it_learns_what_phones_send(world: &World, backend: &str) {
+    let config = world.config("mode = \"monitor\"", "");
+    world.apply_rules(&config);
+    let file = format!("{config}.learned.toml");
+    let learn = format!("--learn={file}");
+    let gate = Gate::start(world, &["--config", &config, "--backend", backend, &learn]);
+    let phone = |address: &str, name: &str| {
+        world.client(address).send(&register(name));
+        world.client(address).send(&register(name));
+    };
+    phone("198.51.100.7", "gjdmtwapgjdtmwagptjd");
+    phone("198.51.100.8", "Alice");
+    assert_eq!(world.delivered().len(), 4);
+    let knows = |text: &String| text.contains("gjdmtwapgjdtmwagptjd");
+    let written = wait_until(|| {
+        gate.signal(Signal::USR1);
+        fs::read_to_string(&file).ok().filter(knows)
+    });
+    written.expect("it is written on SIGUSR1");
+    let (status, _, log) = gate.stop();
+    assert!(status.success());
+    let learned = fs::read_to_string(&file).unwrap();
+    assert!(learned.contains("secret = \"gjdmtwapgjdtmwagptjd\"\nin = \"from-display-name\""), "{learned}");
+    assert_eq!(learned.matches("[[knock]]").count(), 1, "{learned}");
+    assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    let told =
+        |line: &Value| line["message"].as_str().is_some_and(|text| text.contains("learned from 4 requests"));
+    assert!(log.iter().any(told), "{log:#?}");
+    let config = world.config_with_knocks("", "", &learned);
+    assert!(world.sipknock(&["--config", &config, "check"]).output().unwrap().status.success());
 }

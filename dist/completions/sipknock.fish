@@ -33,6 +33,7 @@ complete -c sipknock -n "__fish_sipknock_needs_command" -s h -l help -d 'Print h
 complete -c sipknock -n "__fish_sipknock_needs_command" -s V -l version -d 'Print version'
 complete -c sipknock -n "__fish_sipknock_needs_command" -f -a "run" -d 'Inspect queued packets, and let those pass that may'
 complete -c sipknock -n "__fish_sipknock_needs_command" -f -a "replay" -d 'Decide every packet of a capture as \'run\' would'
+complete -c sipknock -n "__fish_sipknock_needs_command" -f -a "learn" -d 'List what each phone already sends that would serve as a knock'
 complete -c sipknock -n "__fish_sipknock_needs_command" -f -a "check" -d 'Validate the configuration, and warn about weak knocks'
 complete -c sipknock -n "__fish_sipknock_needs_command" -f -a "firewall" -d 'Show, put in or take out the iptables rules that queue SIP packets'
 complete -c sipknock -n "__fish_sipknock_needs_command" -f -a "keygen" -d 'Make a strong knock that a phone\'s keypad can type'
@@ -44,6 +45,7 @@ complete -c sipknock -n "__fish_sipknock_using_subcommand run" -l door -d 'How l
 complete -c sipknock -n "__fish_sipknock_using_subcommand run" -l trust -d 'A network that passes without a knock; repeatable' -r
 complete -c sipknock -n "__fish_sipknock_using_subcommand run" -l queue -d 'NFQUEUE numbers, as in 0 or 0-3' -r
 complete -c sipknock -n "__fish_sipknock_using_subcommand run" -l backend -d 'How packets are read from the kernel: batched or nfq' -r
+complete -c sipknock -n "__fish_sipknock_using_subcommand run" -l learn -d 'Write down what phones send that would serve as a knock, at the end and on SIGUSR1: as configuration to a file whose name ends in .toml, as JSON for .json, else as text; - or nothing for standard output' -r -F
 complete -c sipknock -n "__fish_sipknock_using_subcommand run" -l config -d 'The configuration file; the default one need not exist' -r -F
 complete -c sipknock -n "__fish_sipknock_using_subcommand run" -l log-format -d 'The form of the log' -r -f -a "text\t'Lines for people, on stderr'
 json\t'An object per line, on stderr, with the event\'s fields at its top level'
@@ -66,12 +68,23 @@ complete -c sipknock -n "__fish_sipknock_using_subcommand replay" -l monitor -d 
 complete -c sipknock -n "__fish_sipknock_using_subcommand replay" -l json -d 'Print a JSON object per inspected packet, and one at the end'
 complete -c sipknock -n "__fish_sipknock_using_subcommand replay" -s v -l verbose -d 'Log more; twice for everything'
 complete -c sipknock -n "__fish_sipknock_using_subcommand replay" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c sipknock -n "__fish_sipknock_using_subcommand learn" -l port -d 'Ports that phones send to, as in 5060,5061-5063' -r
+complete -c sipknock -n "__fish_sipknock_using_subcommand learn" -l config -d 'The configuration file; the default one need not exist' -r -F
+complete -c sipknock -n "__fish_sipknock_using_subcommand learn" -l log-format -d 'The form of the log' -r -f -a "text\t'Lines for people, on stderr'
+json\t'An object per line, on stderr, with the event\'s fields at its top level'
+journald\t'Structured, to systemd\'s journal'"
+complete -c sipknock -n "__fish_sipknock_using_subcommand learn" -l toml -d 'Print ready `[[knock]]` tables for the configuration file'
+complete -c sipknock -n "__fish_sipknock_using_subcommand learn" -l weak -d 'With --toml: also those that can be guessed, where a phone sends nothing better'
+complete -c sipknock -n "__fish_sipknock_using_subcommand learn" -l json -d 'Print a JSON object'
+complete -c sipknock -n "__fish_sipknock_using_subcommand learn" -s v -l verbose -d 'Log more; twice for everything'
+complete -c sipknock -n "__fish_sipknock_using_subcommand learn" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c sipknock -n "__fish_sipknock_using_subcommand check" -l knock -d 'A knock; repeatable' -r
 complete -c sipknock -n "__fish_sipknock_using_subcommand check" -l port -d 'Ports to inspect, as in 5060,5061-5063' -r
 complete -c sipknock -n "__fish_sipknock_using_subcommand check" -l door -d 'How long a door stays open after a knock, as in 4000s; expires: as long as the registration lives' -r
 complete -c sipknock -n "__fish_sipknock_using_subcommand check" -l trust -d 'A network that passes without a knock; repeatable' -r
 complete -c sipknock -n "__fish_sipknock_using_subcommand check" -l queue -d 'NFQUEUE numbers, as in 0 or 0-3' -r
 complete -c sipknock -n "__fish_sipknock_using_subcommand check" -l backend -d 'How packets are read from the kernel: batched or nfq' -r
+complete -c sipknock -n "__fish_sipknock_using_subcommand check" -l against -d 'Show for which packets of a capture each knock would open, and warn where that is not one phone; repeatable' -r -F
 complete -c sipknock -n "__fish_sipknock_using_subcommand check" -l config -d 'The configuration file; the default one need not exist' -r -F
 complete -c sipknock -n "__fish_sipknock_using_subcommand check" -l log-format -d 'The form of the log' -r -f -a "text\t'Lines for people, on stderr'
 json\t'An object per line, on stderr, with the event\'s fields at its top level'
@@ -174,13 +187,14 @@ json\t'An object per line, on stderr, with the event\'s fields at its top level'
 journald\t'Structured, to systemd\'s journal'"
 complete -c sipknock -n "__fish_sipknock_using_subcommand generate" -s v -l verbose -d 'Log more; twice for everything'
 complete -c sipknock -n "__fish_sipknock_using_subcommand generate" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c sipknock -n "__fish_sipknock_using_subcommand help; and not __fish_seen_subcommand_from run replay check firewall keygen generate help" -f -a "run" -d 'Inspect queued packets, and let those pass that may'
-complete -c sipknock -n "__fish_sipknock_using_subcommand help; and not __fish_seen_subcommand_from run replay check firewall keygen generate help" -f -a "replay" -d 'Decide every packet of a capture as \'run\' would'
-complete -c sipknock -n "__fish_sipknock_using_subcommand help; and not __fish_seen_subcommand_from run replay check firewall keygen generate help" -f -a "check" -d 'Validate the configuration, and warn about weak knocks'
-complete -c sipknock -n "__fish_sipknock_using_subcommand help; and not __fish_seen_subcommand_from run replay check firewall keygen generate help" -f -a "firewall" -d 'Show, put in or take out the iptables rules that queue SIP packets'
-complete -c sipknock -n "__fish_sipknock_using_subcommand help; and not __fish_seen_subcommand_from run replay check firewall keygen generate help" -f -a "keygen" -d 'Make a strong knock that a phone\'s keypad can type'
-complete -c sipknock -n "__fish_sipknock_using_subcommand help; and not __fish_seen_subcommand_from run replay check firewall keygen generate help" -f -a "generate" -d 'Write man pages and shell completions to a folder'
-complete -c sipknock -n "__fish_sipknock_using_subcommand help; and not __fish_seen_subcommand_from run replay check firewall keygen generate help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c sipknock -n "__fish_sipknock_using_subcommand help; and not __fish_seen_subcommand_from run replay learn check firewall keygen generate help" -f -a "run" -d 'Inspect queued packets, and let those pass that may'
+complete -c sipknock -n "__fish_sipknock_using_subcommand help; and not __fish_seen_subcommand_from run replay learn check firewall keygen generate help" -f -a "replay" -d 'Decide every packet of a capture as \'run\' would'
+complete -c sipknock -n "__fish_sipknock_using_subcommand help; and not __fish_seen_subcommand_from run replay learn check firewall keygen generate help" -f -a "learn" -d 'List what each phone already sends that would serve as a knock'
+complete -c sipknock -n "__fish_sipknock_using_subcommand help; and not __fish_seen_subcommand_from run replay learn check firewall keygen generate help" -f -a "check" -d 'Validate the configuration, and warn about weak knocks'
+complete -c sipknock -n "__fish_sipknock_using_subcommand help; and not __fish_seen_subcommand_from run replay learn check firewall keygen generate help" -f -a "firewall" -d 'Show, put in or take out the iptables rules that queue SIP packets'
+complete -c sipknock -n "__fish_sipknock_using_subcommand help; and not __fish_seen_subcommand_from run replay learn check firewall keygen generate help" -f -a "keygen" -d 'Make a strong knock that a phone\'s keypad can type'
+complete -c sipknock -n "__fish_sipknock_using_subcommand help; and not __fish_seen_subcommand_from run replay learn check firewall keygen generate help" -f -a "generate" -d 'Write man pages and shell completions to a folder'
+complete -c sipknock -n "__fish_sipknock_using_subcommand help; and not __fish_seen_subcommand_from run replay learn check firewall keygen generate help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c sipknock -n "__fish_sipknock_using_subcommand help; and __fish_seen_subcommand_from firewall" -f -a "print" -d 'Print the rules as commands, without running them'
 complete -c sipknock -n "__fish_sipknock_using_subcommand help; and __fish_seen_subcommand_from firewall" -f -a "apply" -d 'Put the rules in; what is there already is brought up to date'
 complete -c sipknock -n "__fish_sipknock_using_subcommand help; and __fish_seen_subcommand_from firewall" -f -a "remove" -d 'Take the rules out, and leave no trace'

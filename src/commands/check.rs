@@ -5,47 +5,63 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
+use super::captures::each_packet;
 use super::{Failure, write_json};
 use crate::cli::{CheckArgs, Cli};
-use crate::knock::weakness;
+use crate::config::Config;
+use crate::knock::{KnockSet, weakness};
+use crate::learn::{Against, Opens};
+use crate::packet::Packet;
 
 pub(super) fn run(cli: &Cli, args: &CheckArgs) -> Result<ExitCode, Failure> {
     let config = cli.configuration(&args.gate)?;
     // Compiling the knocks is part of the proof.
-    config.inspector()?;
+    let gate = config.inspector()?;
     let mut warnings: Vec<_> = config
         .notes
         .iter()
         .map(|note| Warning { place: note.place.to_string(), knock: None, warning: note.text.clone() })
         .collect();
-    warnings.extend(weakness::of(&config.knocks).into_iter().filter_map(|weak| {
-        let name = &config.knocks.get(weak.knock)?.name;
-        Some(Warning {
-            place: config.path.display().to_string(),
-            knock: Some(name.clone()),
-            warning: weak.why,
-        })
-    }));
-    if args.json {
-        write_json(&Checked { ok: true, knocks: config.knocks.len(), warnings })?;
-        return Ok(ExitCode::SUCCESS);
+    let place = config.path.display().to_string();
+    let of_knock = |knock: &str, warning| {
+        let (place, knock) = (place.clone(), Some(knock.to_owned()));
+        Warning { place, knock, warning }
+    };
+    warnings.extend(
+        weakness::of(&config.knocks)
+            .into_iter()
+            .filter_map(|weak| Some(of_knock(&config.knocks.get(weak.knock)?.name, weak.why))),
+    );
+    let (opens, status) = against(&config, gate.knocks(), args)?;
+    for opens in &opens {
+        warnings.extend(opens.warnings().map(|warning| of_knock(&opens.knock, warning)));
     }
-    let mut out = io::stdout().lock();
-    for warning in &warnings {
-        match &warning.knock {
-            Some(knock) => writeln!(out, "warning: knock {knock:?}: {}", warning.warning)?,
-            None => writeln!(out, "warning: {}: {}", warning.place, warning.warning)?,
+    let against = (!args.against.is_empty()).then_some(opens);
+    let checked = Checked { ok: true, knocks: config.knocks.len(), warnings, against };
+    match args.json {
+        true => write_json(&checked)?,
+        false => checked.write_text(io::stdout().lock())?,
+    }
+    Ok(status)
+}
+
+/// Holds the knocks against captures.
+fn against(config: &Config, knocks: &KnockSet, args: &CheckArgs) -> io::Result<(Vec<Opens>, ExitCode)> {
+    let mut against = Against::new(knocks, config.inspect.scope.clone());
+    let mut status = ExitCode::SUCCESS;
+    for path in &args.against {
+        let outcome = each_packet(path, |packet| {
+            if let Ok(parsed) = Packet::parse(packet.bytes) {
+                against.observe(packet.number, &parsed);
+            }
+            Ok(())
+        })?;
+        if outcome.failed {
+            status = ExitCode::from(1);
         }
     }
-    let knocks = config.knocks.len();
-    writeln!(
-        out,
-        "the configuration is valid: {knocks} knock{}, {} warning{}",
-        plural(knocks),
-        warnings.len(),
-        plural(warnings.len())
-    )?;
-    Ok(ExitCode::SUCCESS)
+    let opens = if args.against.is_empty() { Vec::new() } else { against.opens().to_vec() };
+    Ok((opens, status))
 }
 
 #[derive(Serialize)]
@@ -53,6 +69,8 @@ struct Checked {
     ok: bool,
     knocks: usize,
     warnings: Vec<Warning>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    against: Option<Vec<Opens>>,
 }
 
 #[derive(Serialize)]
@@ -63,6 +81,50 @@ struct Warning {
     warning: String,
 }
 
-fn plural(count: usize) -> &'static str {
+impl Checked {
+    fn write_text(&self, mut out: impl Write) -> io::Result<()> {
+        for opens in self.against.iter().flatten() {
+            let Opens { knock, packets, .. } = opens;
+            write!(out, "knock {knock:?} would open for {packets} packet{}", plural(*packets))?;
+            list(&mut out, "number", opens.numbers.iter())?;
+            list(&mut out, "from", opens.sources.iter())?;
+            list(&mut out, "of", opens.aors.iter())?;
+            writeln!(out)?;
+        }
+        for warning in &self.warnings {
+            match &warning.knock {
+                Some(knock) => writeln!(out, "warning: knock {knock:?}: {}", warning.warning)?,
+                None => writeln!(out, "warning: {}: {}", warning.place, warning.warning)?,
+            }
+        }
+        let (knocks, warnings) = (self.knocks as u64, self.warnings.len() as u64);
+        writeln!(
+            out,
+            "the configuration is valid: {knocks} knock{}, {warnings} warning{}",
+            plural(knocks),
+            plural(warnings)
+        )
+    }
+}
+
+/// A few of them, and how many more there are.
+fn list<T: ToString>(
+    out: &mut impl Write,
+    before: &str,
+    mut items: impl ExactSizeIterator<Item = T>,
+) -> io::Result<()> {
+    let more = items.len().saturating_sub(MAX_SHOWN);
+    let shown: Vec<_> = items.by_ref().take(MAX_SHOWN).map(|item| item.to_string()).collect();
+    match (shown.is_empty(), more) {
+        (true, _) => Ok(()),
+        (false, 0) => write!(out, ", {before} {}", shown.join(", ")),
+        (false, more) => write!(out, ", {before} {} and {more} more", shown.join(", ")),
+    }
+}
+
+fn plural(count: u64) -> &'static str {
     if count == 1 { "" } else { "s" }
 }
+
+/// Sources and users of a line; --json has up to a thousand.
+const MAX_SHOWN: usize = 5;

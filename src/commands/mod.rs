@@ -1,9 +1,11 @@
 //! One module per command: each turns arguments into calls, and results into output.
 
+mod captures;
 mod check;
 mod firewall;
 mod generate;
 mod keygen;
+mod learn;
 mod replay;
 mod run;
 
@@ -23,6 +25,7 @@ pub fn run(cli: &Cli) -> Result<ExitCode, Failure> {
     let done = match &cli.command {
         Command::Run(args) => run::run(cli, args),
         Command::Replay(args) => replay::run(cli, args),
+        Command::Learn(args) => learn::run(cli, args),
         Command::Check(args) => check::run(cli, args),
         Command::Firewall(args) => firewall::run(cli, args),
         Command::Keygen(args) => keygen::run(args),

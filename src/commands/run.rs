@@ -4,8 +4,9 @@ use std::process::ExitCode;
 
 use super::{Failure, Work, firewall};
 use crate::cli::{Cli, RunArgs};
+use crate::daemon::{self, Extras};
 use crate::knock::weakness;
-use crate::{daemon, log};
+use crate::log;
 
 pub(super) fn run(cli: &Cli, args: &RunArgs) -> Result<ExitCode, Failure> {
     let config = cli.configuration(&args.gate)?;
@@ -23,8 +24,8 @@ pub(super) fn run(cli: &Cli, args: &RunArgs) -> Result<ExitCode, Failure> {
         warnings.truncate(MAX_WARNINGS);
         warnings.push(format!("{more} more warnings: 'sipknock check' shows them all"));
     }
-    let plan = firewall::default_plan(&config);
-    daemon::run(&config, args.firewall.then_some(&plan), warnings)?;
+    let rules = args.firewall.then(|| firewall::default_plan(&config));
+    daemon::run(&config, Extras { rules, learn: args.learn.clone(), warnings })?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use super::events::{Budget, EventSink};
+use super::learner::Copies;
 use super::{Alarm, Handle};
 use crate::clock::Clock;
 use crate::door::Change;
@@ -45,6 +46,7 @@ pub(super) struct Worker {
     clock: Clock,
     sink: EventSink,
     shared: Arc<Shared>,
+    copies: Option<Copies>,
     /// The current batch's decisions and verdicts, kept for their memory.
     decisions: Vec<Decision>,
     verdicts: Vec<Verdict>,
@@ -58,6 +60,7 @@ impl Worker {
         clock: Clock,
         sink: EventSink,
         shared: Arc<Shared>,
+        copies: Option<Copies>,
     ) -> Self {
         Self {
             queue,
@@ -65,6 +68,7 @@ impl Worker {
             clock,
             sink,
             shared,
+            copies,
             decisions: Vec::new(),
             verdicts: Vec::new(),
             budget: Budget::default(),
@@ -96,6 +100,9 @@ impl Worker {
         self.verdicts.clear();
         self.verdicts.extend(self.decisions.iter().map(|decision| decision.verdict));
         self.queue.answer(&self.verdicts)?;
+        if let Some(copies) = &self.copies {
+            (0..packets).for_each(|index| copies.add(self.queue.packet(index)));
+        }
         self.tell(now);
         Ok(packets)
     }

@@ -1,0 +1,105 @@
+//! What commands that read captures have in common.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::Path;
+
+use crate::replay::capture::{Capture, Error};
+use crate::replay::link::{Skip, network_layer};
+use crate::time::Time;
+
+/// An IP packet of a capture.
+pub(super) struct Recorded<'a> {
+    /// Its place among all packets of the file, from 1.
+    pub(super) number: u64,
+    pub(super) time: Time,
+    pub(super) bytes: &'a [u8],
+}
+
+/// What came of reading a file.
+pub(super) struct Outcome {
+    /// Packets of all kinds.
+    pub(super) packets: u64,
+    /// It could not be read, or not to its end.
+    pub(super) failed: bool,
+}
+
+/// Shows each IP packet of a capture, `-` for standard input. What is wrong with it is said on stderr; what came before
+/// that has been shown.
+///
+/// # Errors
+/// As `visit`.
+pub(super) fn each_packet(
+    path: &Path,
+    visit: impl FnMut(Recorded<'_>) -> io::Result<()>,
+) -> io::Result<Outcome> {
+    match open(path) {
+        Ok(input) => each_packet_of(path, input, visit),
+        Err(error) => Ok(unreadable(path, error)),
+    }
+}
+
+/// The same of a file that is open.
+///
+/// # Errors
+/// As `visit`.
+pub(super) fn each_packet_of(
+    path: &Path,
+    input: impl Read,
+    mut visit: impl FnMut(Recorded<'_>) -> io::Result<()>,
+) -> io::Result<Outcome> {
+    let mut packets = 0;
+    let mut unknown_link = None;
+    let read = || {
+        let mut capture = Capture::open(input)?;
+        while let Some(record) = capture.next()? {
+            packets += 1;
+            match network_layer(record.link, record.data) {
+                Ok(bytes) => {
+                    let shown = visit(Recorded { number: record.number, time: record.time, bytes });
+                    if shown.is_err() {
+                        return Ok(shown);
+                    }
+                }
+                Err(skip @ Skip::UnknownLink(_)) => unknown_link = Some(skip),
+                Err(_) => {}
+            }
+        }
+        Ok(Ok(()))
+    };
+    let failed = match read() {
+        Ok(shown) => {
+            shown?;
+            unknown_link.into_iter().for_each(|skip| complain(path, &skip));
+            false
+        }
+        Err(problem) => {
+            complain(path, &problem);
+            // What was recorded before somebody stopped tcpdump the hard way is whole.
+            !matches!(problem, Error::Truncated { .. })
+        }
+    };
+    Ok(Outcome { packets, failed })
+}
+
+/// Opens a file, or standard input for `-`.
+///
+/// # Errors
+/// As the system.
+pub(super) fn open(path: &Path) -> io::Result<Box<dyn Read>> {
+    Ok(match path.to_str() {
+        Some("-") => Box::new(io::stdin().lock()),
+        _ => Box::new(File::open(path)?),
+    })
+}
+
+/// Says on stderr that a file can't be read.
+pub(super) fn unreadable(path: &Path, source: io::Error) -> Outcome {
+    complain(path, &Error::Io { after: 0, source });
+    Outcome { packets: 0, failed: true }
+}
+
+/// Says on stderr what is wrong with a file. A closed stderr is no reason to stop.
+pub(super) fn complain(path: &Path, problem: &dyn std::error::Error) {
+    let _ = writeln!(io::stderr(), "sipknock: {}: {problem}", path.to_string_lossy());
+}

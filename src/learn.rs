@@ -1,0 +1,17 @@
+//! What each phone already sends that would serve as a knock.
+//!
+//! [`Roster`] is shown packets, or messages out of an Asterisk log, and keeps what tells phones apart: the
+//! display name, the instance, the User-Agent. [`Report`] judges them: does a phone always send it, does nobody else,
+//! and could it be guessed? [`Against`] asks the other way round for whom configured knocks would open. None of them
+//! knows files or a clock.
+
+mod against;
+mod assemble;
+pub mod asterisk;
+pub mod judge;
+mod report;
+mod roster;
+
+pub use against::{Against, Opens};
+pub use report::{Format, Report};
+pub use roster::{MAX_PHONES, Roster};

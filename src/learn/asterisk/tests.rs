@@ -1,0 +1,182 @@
+use super::*;
+
+fn read(log: &str) -> Vec<(String, &'static str, bool, String)> {
+    messages(log.as_bytes())
+        .map(|logged| {
+            let Logged { peer, transport, received, bytes } = logged.unwrap();
+            (peer.to_string(), transport, received, String::from_utf8(bytes).unwrap())
+        })
+        .collect()
+}
+
+const REGISTER: &str = "REGISTER sip:pbx SIP/2.0\r\nFrom: \"a\" <sip:1@pbx>\r\n\r\n";
+
+/// `text` as pjsip's logger writes it.
+fn received(prefix: &str, peer: &str, text: &str) -> String {
+    format!("{prefix}<--- Received SIP request ({} bytes) from {peer} --->\n{text}\n", text.len())
+}
+
+#[test]
+fn headings() {
+    for (line, expected) in [
+        (
+            "<--- Received SIP request (432 bytes) from UDP:192.0.2.7:5060 --->",
+            Some(("192.0.2.7", "udp", true, Some(432))),
+        ),
+        (
+            "<--- Received SIP response (9 bytes) from TCP:[2001:db8::7]:5060 --->",
+            Some(("2001:db8::7", "tcp", true, Some(9))),
+        ),
+        (
+            "[2026-11-22 14:00:00] VERBOSE[811] res_pjsip_logger.c: <--- Received SIP request (1 bytes) from tls:192.0.2.7:5061 --->\n",
+            Some(("192.0.2.7", "tls", true, Some(1))),
+        ),
+        (
+            "<--- Transmitting SIP response (512 bytes) to WSS:192.0.2.7:40000 --->\r\n",
+            Some(("192.0.2.7", "wss", false, Some(512))),
+        ),
+        ("<--- SIP read from UDP:192.0.2.7:5060 --->", Some(("192.0.2.7", "udp", true, None))),
+        ("<--- SIP read from UDP://192.0.2.7:5060 --->", Some(("192.0.2.7", "udp", true, None))),
+        ("<--- SIP read from 192.0.2.7:5060 --->", Some(("192.0.2.7", "udp", true, None))),
+        ("<--- SIP read from UDP:[::ffff:192.0.2.7]:5060 --->", Some(("192.0.2.7", "udp", true, None))),
+        ("<--- Transmitting (no NAT) to 192.0.2.7:5060 --->", Some(("192.0.2.7", "udp", false, None))),
+        ("<--- Reliably Transmitting (NAT) to 192.0.2.7:5060 --->", Some(("192.0.2.7", "udp", false, None))),
+        ("Reliably Transmitting (NAT) to 192.0.2.7:5060:", Some(("192.0.2.7", "udp", false, None))),
+        ("<--- Received SIP request (432 bytes) from UDP:nowhere --->", None),
+        ("<--- Examining AST_CONTROL 1 --->", None),
+        ("<------------->", None),
+        ("-- Registered SIP '1' at 192.0.2.7:5060", None),
+        ("", None),
+    ] {
+        let heading = Heading::parse(line.as_bytes());
+        let found =
+            heading.map(|found| (found.peer.to_string(), found.transport, found.received, found.length));
+        let expected = expected
+            .map(|(peer, transport, received, length)| (peer.to_owned(), transport, received, length));
+        assert_eq!(found, expected, "{line}");
+    }
+}
+
+#[test]
+fn prefixes() {
+    for (line, rest) in [
+        ("[2026-11-22 14:00:00] VERBOSE[811] res_pjsip_logger.c: REGISTER", "REGISTER"),
+        ("[2026-11-22 14:00:00.123] VERBOSE[811][C-00000001] chan_sip.c: REGISTER", "REGISTER"),
+        ("[Nov 22 14:00:00] NOTICE[811] chan_sip.c:123 handle_request: REGISTER: a", "REGISTER: a"),
+        ("[Nov 22 14:00:00] DEBUG[811]: REGISTER", "REGISTER"),
+        ("Nov 22 14:00:00 pbx asterisk[811]: REGISTER", "REGISTER"),
+        (
+            "2026-11-22T14:00:00+00:00 pbx asterisk[811]: [Nov 22 14:00:00] VERBOSE[8] a.c: REGISTER",
+            "REGISTER",
+        ),
+        ("REGISTER sip:a SIP/2.0", "REGISTER sip:a SIP/2.0"),
+        ("[a] b: c", "[a] b: c"),
+        ("", ""),
+    ] {
+        let length = prefix(line.as_bytes());
+        assert_eq!(&line[length..], rest, "{line}");
+    }
+}
+
+#[test]
+fn every_way_of_logging() {
+    let plain = |start: &str| {
+        format!(
+            "{start}<--- SIP read from UDP:192.0.2.7:5060 --->\n{REGISTER}<------------->\n--- (2 headers 0 lines) ---\n"
+        )
+    };
+    let one = || vec![("192.0.2.7".to_owned(), "udp", true, REGISTER.to_owned())];
+    for (name, log) in [
+        ("console", received("", "UDP:192.0.2.7:5060", REGISTER)),
+        (
+            "file",
+            received(
+                "[2026-11-22 14:00:00] VERBOSE[811] res_pjsip_logger.c: ",
+                "UDP:192.0.2.7:5060",
+                REGISTER,
+            ),
+        ),
+        ("chan_sip on the console", plain("")),
+        ("chan_sip in a file", plain("[Nov 22 14:00:00] VERBOSE[811] chan_sip.c: \n")),
+        (
+            "between others",
+            format!(
+                "Asterisk Ready.\n{}    -- Executing [1@a:1]\n",
+                received("", "UDP:192.0.2.7:5060", REGISTER)
+            ),
+        ),
+    ] {
+        assert_eq!(read(&log), one(), "{name}");
+    }
+    // Each line on its own, without its CR, as the journal has it.
+    let prefix = "Nov 22 14:00:00 pbx asterisk[811]: ";
+    let lines: String = REGISTER.lines().map(|line| format!("{prefix}{line}\n")).collect();
+    let twice = format!(
+        "{prefix}<--- Received SIP request ({} bytes) from UDP:192.0.2.7:5060 --->\n{lines}",
+        REGISTER.len()
+    )
+    .repeat(2);
+    assert_eq!(read(&twice).len(), 2);
+    assert_eq!(read(&twice)[1].3, REGISTER.replace('\r', ""));
+}
+
+#[test]
+fn several_in_a_row_with_bodies() {
+    let invite = "INVITE sip:2@pbx SIP/2.0\r\nContent-Length: 7\r\n\r\nv=0\r\nx\r";
+    let ok = "SIP/2.0 200 OK\r\nCSeq: 1 REGISTER\r\n\r\n";
+    let log = [
+        received("", "UDP:192.0.2.7:5060", invite),
+        format!("<--- Transmitting SIP response ({} bytes) to UDP:192.0.2.8:5060 --->\n{ok}\n", ok.len()),
+        received("", "TCP:192.0.2.9:5060", REGISTER),
+    ];
+    let found: Vec<_> = read(&log.concat())
+        .into_iter()
+        .map(|(peer, transport, received, text)| (peer, transport, received, text.len()))
+        .collect();
+    assert_eq!(
+        found,
+        [
+            ("192.0.2.7".to_owned(), "udp", true, invite.len()),
+            ("192.0.2.8".to_owned(), "udp", false, ok.len()),
+            ("192.0.2.9".to_owned(), "tcp", true, REGISTER.len()),
+        ]
+    );
+}
+
+#[test]
+fn a_message_cannot_pass_for_the_log() {
+    let inside =
+        received("[2026-11-22 14:00:00] VERBOSE[811] res_pjsip_logger.c: ", "UDP:203.0.113.9:5060", REGISTER);
+    let text = format!("OPTIONS sip:pbx SIP/2.0\r\nSubject: x\r\n\r\n{inside}");
+    let found = read(&received("", "UDP:192.0.2.7:5060", &text));
+    assert_eq!(found, [("192.0.2.7".to_owned(), "udp", true, text)]);
+}
+
+#[test]
+fn what_is_cut_off_or_too_long() {
+    let whole = received("", "UDP:192.0.2.7:5060", REGISTER);
+    for end in 0..whole.len() {
+        assert!(read(&whole[..end]).len() <= 1);
+    }
+    let long = format!(
+        "<--- Received SIP request (99999999 bytes) from UDP:192.0.2.7:5060 --->\n{}",
+        "x".repeat(3 * MAX_MESSAGE)
+    );
+    assert_eq!(read(&long)[0].3.len(), MAX_MESSAGE);
+    let next = format!("{}\n{whole}", "x".repeat(3 * MAX_MESSAGE));
+    assert_eq!(read(&next).len(), 1);
+}
+
+#[test]
+fn captures_are_no_logs() {
+    for (start, log) in [
+        (&b"[Nov 22"[..], true),
+        (b"\x1b[0mAsterisk", true),
+        (b"", false),
+        (b"\xd4\xc3\xb2\xa1\x02\0\x04\0", false),
+        (b"\x0a\x0d\x0d\x0a\x1c\0\0\0", false),
+        (b"\x1f\x8b\x08", false),
+    ] {
+        assert_eq!(looks_like(start), log, "{start:02x?}");
+    }
+}

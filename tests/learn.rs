@@ -1,0 +1,299 @@
+//! `sipknock learn` and `check --against`: what phones send, and what that opens for.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::{env, fs};
+
+use assert_cmd::Command;
+use assert_cmd::cargo::cargo_bin;
+use serde_json::Value;
+use tempfile::TempDir;
+
+const EMPTY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/empty.toml");
+const DATA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data");
+
+/// Exit status, stdout, stderr.
+fn sipknock(config: &str, args: &[&str]) -> (i32, String, String) {
+    let mut command = Command::new(cargo_bin!("sipknock"));
+    let output = command.args(["--config", config]).args(args).output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+}
+
+/// What `learn --json` says of files.
+fn learn(files: &[&str]) -> Value {
+    let (status, out, err) = sipknock(EMPTY, &[&["learn", "--json"], files].concat());
+    assert_eq!((status, err.as_str()), (0, ""), "{files:?}");
+    serde_json::from_str(&out).unwrap()
+}
+
+/// `(aor, source)` and the `in` of what is recommended, of each phone.
+fn recommended(learned: &Value) -> Vec<(String, String, Option<String>)> {
+    let phones = learned["phones"].as_array().unwrap();
+    let text = |value: &Value| value.as_str().map(str::to_owned);
+    let of = |phone: &Value| {
+        (text(&phone["aor"]).unwrap(), text(&phone["source"]).unwrap(), text(&phone["recommended"]))
+    };
+    phones.iter().map(of).collect()
+}
+
+fn write(folder: &TempDir, name: &str, text: &str) -> String {
+    let path = folder.path().join(name);
+    fs::write(&path, text).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+/// The project's own captures, and those of `SIPKNOCK_CORPUS`.
+fn captures() -> Vec<PathBuf> {
+    let corpus = env::var_os("SIPKNOCK_CORPUS").map(|corpus| Path::new(&corpus).join("pcap"));
+    let folders = [Some(PathBuf::from(DATA)), corpus];
+    let files = folders.into_iter().flatten().flat_map(|folder| fs::read_dir(folder).unwrap());
+    let mut files: Vec<_> = files.map(|file| file.unwrap().path()).collect();
+    files.retain(|file| file.extension().is_some_and(|end| end == "pcap" || end == "pcapng"));
+    files.sort();
+    files
+}
+
+#[test]
+fn what_learn_prints_opens_exactly_the_doors_of_those_phones() {
+    let folder = TempDir::new().unwrap();
+    let (mut doors, mut shut) = (0, 0);
+    for capture in captures() {
+        let file = capture.to_str().unwrap();
+        let (_, json, _) = sipknock(EMPTY, &["learn", "--json", file]);
+        let Ok(learned) = serde_json::from_str::<Value>(&json) else { panic!("{file}: {json}") };
+        let phones = recommended(&learned);
+        let of = |wanted: bool| -> BTreeSet<_> {
+            let phones = phones.iter().filter(|(_, _, within)| within.is_some() == wanted);
+            phones.map(|(_, source, _)| source.clone()).collect()
+        };
+        let expected = of(true);
+        let (_, toml, _) = sipknock(EMPTY, &["learn", "--toml", file]);
+        if expected.is_empty() {
+            assert!(!toml.contains("\n[[knock]]"), "{file}: {toml}");
+            continue;
+        }
+        let config = write(&folder, "learned.toml", &toml);
+        let (_, out, err) = sipknock(&config, &["replay", "--json", file]);
+        let lines: Vec<Value> = out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let knocked = lines.iter().filter(|line| line["reason"] == "knock");
+        let opened: BTreeSet<_> = knocked.map(|line| line["src"].as_str().unwrap().to_owned()).collect();
+        assert_eq!(opened, expected, "{file}: {err}\n{toml}");
+        let knocks = lines.last().unwrap()["summary"]["knocks"].as_object().unwrap();
+        assert_eq!(knocks.len(), toml.matches("[[knock]]").count(), "{file}: each knock is of use");
+        doors += opened.len();
+        shut += of(false).difference(&opened).count();
+    }
+    println!("{doors} sources with a door, {shut} without");
+    // One phone with an address of each family, in a capture of the project's own.
+    assert!(doors >= 2, "{doors}");
+}
+
+/// A message as Asterisk's pjsip logger writes it.
+fn logged(peer: &str, message: &str) -> String {
+    let message = message.replace('\n', "\r\n");
+    format!(
+        "[2026-11-22 14:00:00] VERBOSE[811] res_pjsip_logger.c: <--- Received SIP request ({} bytes) from {peer} \
+         --->\n{message}\n",
+        message.len()
+    )
+}
+
+/// The PBX's answer to a user's REGISTER.
+fn answer(peer: &str, user: &str, status: &str) -> String {
+    let message = format!("SIP/2.0 {status}\r\nTo: <sip:{user}@pbx>;tag=9\r\nCSeq: 2 REGISTER\r\n\r\n");
+    let length = message.len();
+    format!("<--- Transmitting SIP response ({length} bytes) to {peer} --->\n{message}\n")
+}
+
+fn request(method: &str, user: &str, name: &str, contact: &str) -> String {
+    format!(
+        "{method} sip:pbx SIP/2.0\nFrom: {name} <sip:{user}@pbx>;tag=1\nTo: <sip:{user}@pbx>\nCSeq: 2 {method}\n\
+         Contact: <sip:{user}@192.0.2.9>{contact}\nUser-Agent: Yealink SIP-T46S 66.86.0.15\n\n"
+    )
+}
+
+const GOOD: &str = "\"gjdmtwapgjdtmwagptjd\"";
+const INSTANCE: &str = ";+sip.instance=\"<urn:uuid:9d1f2b60-4e0b-4c6b-8f1e-0f4c2f1a7e55>\"";
+
+#[test]
+fn phones_are_judged_by_what_they_send_and_who_else_does() {
+    let udp = |host: u8| format!("UDP:192.0.2.{host}:5060");
+    let register = |host, user, name, contact| logged(&udp(host), &request("REGISTER", user, name, contact));
+    let invite = |host, user, name| logged(&udp(host), &request("INVITE", user, name, ""));
+    type Phones<'a> = &'a [(&'a str, &'a str, Option<&'a str>)];
+    let cases: [(&str, Vec<String>, Phones); 15] = [
+        (
+            "a good display name",
+            vec![register(7, "100", GOOD, "")],
+            &[("100@pbx", "192.0.2.7", Some("from-display-name"))],
+        ),
+        (
+            "the instance before the name",
+            vec![register(7, "100", GOOD, INSTANCE)],
+            &[("100@pbx", "192.0.2.7", Some("contact-instance"))],
+        ),
+        ("only the make", vec![register(7, "100", "\"100\"", "")], &[("100@pbx", "192.0.2.7", None)]),
+        (
+            "the same name on two phones",
+            vec![register(7, "100", GOOD, ""), register(8, "101", GOOD, "")],
+            &[("100@pbx", "192.0.2.7", None), ("101@pbx", "192.0.2.8", None)],
+        ),
+        (
+            "a name inside another's",
+            vec![register(7, "100", GOOD, ""), register(8, "101", "\"x-gjdmtwapgjdtmwagptjd\"", "")],
+            &[("100@pbx", "192.0.2.7", None), ("101@pbx", "192.0.2.8", Some("from-display-name"))],
+        ),
+        (
+            "one phone with two accounts",
+            vec![register(7, "100", "a", INSTANCE), register(7, "101", "b", INSTANCE)],
+            &[
+                ("100@pbx", "192.0.2.7", Some("contact-instance")),
+                ("101@pbx", "192.0.2.7", Some("contact-instance")),
+            ],
+        ),
+        (
+            "one phone that moves",
+            vec![register(7, "100", "a", INSTANCE), register(8, "100", "a", INSTANCE)],
+            &[
+                ("100@pbx", "192.0.2.7", Some("contact-instance")),
+                ("100@pbx", "192.0.2.8", Some("contact-instance")),
+            ],
+        ),
+        (
+            "one phone with both families",
+            vec![
+                register(7, "100", "a", INSTANCE),
+                logged("UDP:[2001:db8::7]:5060", &request("REGISTER", "101", "a", INSTANCE)),
+            ],
+            &[
+                ("100@pbx", "192.0.2.7", Some("contact-instance")),
+                ("101@pbx", "2001:db8::7", Some("contact-instance")),
+            ],
+        ),
+        (
+            "an instance that many have",
+            vec![register(7, "100", "a", INSTANCE), register(8, "101", "b", INSTANCE)],
+            &[("100@pbx", "192.0.2.7", None), ("101@pbx", "192.0.2.8", None)],
+        ),
+        (
+            "a name that comes and goes",
+            vec![register(7, "100", GOOD, ""), register(7, "100", "\"100\"", "")],
+            &[("100@pbx", "192.0.2.7", None)],
+        ),
+        (
+            "another name in calls",
+            vec![register(7, "100", GOOD, ""), invite(7, "100", "\"Alice\"")],
+            &[("100@pbx", "192.0.2.7", Some("from-display-name"))],
+        ),
+        (
+            "a stranger whose registration is refused",
+            vec![
+                register(7, "100", GOOD, ""),
+                answer(&udp(7), "100", "200 OK"),
+                register(8, "101", "\"qzxwvkjhgfdsqpmnbvcx\"", ""),
+                answer(&udp(8), "101", "403 Forbidden"),
+            ],
+            &[("100@pbx", "192.0.2.7", Some("from-display-name")), ("101@pbx", "192.0.2.8", None)],
+        ),
+        (
+            "TLS",
+            vec![logged("TLS:192.0.2.7:5061", &request("REGISTER", "100", GOOD, INSTANCE))],
+            &[("100@pbx", "192.0.2.7", None)],
+        ),
+        (
+            "IPv6 over TCP",
+            vec![logged("TCP:[2001:db8::7]:5060", &request("REGISTER", "100", GOOD, ""))],
+            &[("100@pbx", "2001:db8::7", Some("from-display-name"))],
+        ),
+        (
+            "a scanner",
+            vec![logged(&udp(66), &request("OPTIONS", "100", "\"sipvicious\"", ""))],
+            &[("100@pbx", "192.0.2.66", None)],
+        ),
+    ];
+    let folder = TempDir::new().unwrap();
+    for (name, log, expected) in cases {
+        let log = write(&folder, "full", &log.concat());
+        let expected: Vec<_> = expected
+            .iter()
+            .map(|(aor, source, within)| ((*aor).to_owned(), (*source).to_owned(), within.map(str::to_owned)))
+            .collect();
+        assert_eq!(recommended(&learn(&[&log])), expected, "{name}");
+    }
+}
+
+#[test]
+fn the_configuration_is_ready_and_says_why_not() {
+    let folder = TempDir::new().unwrap();
+    let log = [
+        logged("UDP:192.0.2.7:5060", &request("REGISTER", "100", "\"x\\\"y'<gjdmtwapgjdtmwagp\"", "")),
+        logged("UDP:192.0.2.8:5060", &request("REGISTER", "101", "\"101\"", "")),
+    ];
+    let log = write(&folder, "full", &log.concat());
+    let (status, toml, _) = sipknock(EMPTY, &["learn", "--toml", &log]);
+    assert_eq!(status, 0);
+    assert!(toml.starts_with("# No answers to REGISTERs were seen"), "{toml}");
+    assert!(toml.contains("secret = \"x\\\"y'<gjdmtwapgjdtmwagp\"\nin = \"from-display-name\""), "{toml}");
+    assert!(toml.contains("# not from-display-name: weak, the user's name or extension"), "{toml}");
+    assert_eq!(toml.matches("[[knock]]").count(), 1);
+    let config = write(&folder, "learned.toml", &toml);
+    assert_eq!(sipknock(&config, &["check"]).0, 0);
+    let (_, weak, _) = sipknock(EMPTY, &["learn", "--toml", "--weak", &log]);
+    assert_eq!(weak.matches("[[knock]]").count(), 2, "{weak}");
+    let (_, text, _) = sipknock(EMPTY, &["learn", &log]);
+    assert!(text.contains("-> knock with its from-display-name"), "{text}");
+    assert!(text.contains("2 phones in 2 requests\n1 of them send"), "{text}");
+}
+
+#[test]
+fn files_that_are_neither_captures_nor_logs() {
+    let folder = TempDir::new().unwrap();
+    for (text, says) in [
+        ("just some text\n", "pjsip set logger on"),
+        ("", "the file is empty"),
+        ("\u{1f}\u{8b}\u{8}\0", "gzip"),
+        ("[Nov 22 14:00:00] NOTICE[811] loader.c: modules loaded\n", "pjsip set logger on"),
+    ] {
+        let text: Vec<u8> = text.chars().map(|c| c as u8).collect();
+        let path = folder.path().join("file");
+        fs::write(&path, text).unwrap();
+        let (status, _, err) = sipknock(EMPTY, &["learn", path.to_str().unwrap()]);
+        assert_eq!(status, 1);
+        assert!(err.contains(says), "{err}");
+    }
+    let (status, _, err) = sipknock(EMPTY, &["learn", "/nowhere/full"]);
+    assert_eq!(status, 1);
+    assert!(err.contains("/nowhere/full") && err.contains("No such file"), "{err}");
+}
+
+#[test]
+fn check_against_a_capture_shows_for_whom_each_knock_opens() {
+    let folder = TempDir::new().unwrap();
+    let config = write(
+        &folder,
+        "sipknock.toml",
+        "[[knock]]\nname = \"display\"\nsecret = \"mykn0ckstr1ng\"\n\
+         [[knock]]\nname = \"agent\"\nsecret = \"sipsak 0.9.8\"\nin = \"user-agent\"\n\
+         [[knock]]\nname = \"everyone\"\nsecret = \"SIP/2.0/UDP\"\n\
+         [[knock]]\nname = \"nobody\"\nsecret = \"zqkvbnwrtyplkj\"\n",
+    );
+    let capture = format!("{DATA}/door.pcap");
+    let (status, text, err) = sipknock(&config, &["check", "--against", &capture]);
+    assert_eq!((status, err.as_str()), (0, ""));
+    for line in [
+        "knock \"display\" would open for 1 packet, number 6, from 198.51.100.7, of 200@192.0.2.1\n",
+        "warning: knock \"agent\": 2 packets with it are a scanner's: it opens to strangers; take another\n",
+        "warning: knock \"everyone\": it stands in packets of ",
+        "knock \"nobody\" would open for 0 packets\n",
+        "warning: knock \"nobody\": it stands in no packet of the captures\n",
+    ] {
+        assert!(text.contains(line), "{line}: {text}");
+    }
+    let (_, json, _) = sipknock(&config, &["check", "--json", "--against", &capture]);
+    let checked: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(checked["against"][0]["sources"], serde_json::json!(["198.51.100.7"]), "{json}");
+    assert_eq!(sipknock(&config, &["check", "--against", "/nowhere.pcap"]).0, 1);
+}
