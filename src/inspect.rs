@@ -265,13 +265,19 @@ impl Inspector {
     }
 
     /// Looks for knocks, and lets them do what they do to the door.
+    #[inline]
     fn knock(&self, client: Client, payload: Payload<'_>, knocking: &mut Knocking) {
         let found = self.knocks.matched(client.address, payload);
         if !found.is_empty() {
-            knocking.knocks = found.iter().map(|found| found.knock).collect();
-            let grants: Vec<_> = found.iter().filter_map(|found| self.grant(found)).collect();
-            knocking.change = Some(self.doors.knock(client.source, client.now, &grants));
+            self.knocked(client, &found, knocking);
         }
+    }
+
+    #[cold]
+    fn knocked(&self, client: Client, found: &[Match<'_>], knocking: &mut Knocking) {
+        knocking.knocks = found.iter().map(|found| found.knock).collect();
+        let grants: Vec<_> = found.iter().filter_map(|found| self.grant(found)).collect();
+        knocking.change = Some(self.doors.knock(client.source, client.now, &grants));
     }
 
     fn grant(&self, found: &Match<'_>) -> Option<Grant> {

@@ -24,6 +24,9 @@ impl NetSet {
 
     /// Whether an address is in one of the networks.
     pub fn contains(&self, address: IpAddr) -> bool {
+        if self.v4.0.is_empty() && self.v6.0.is_empty() {
+            return false;
+        }
         let address = address.to_canonical();
         let ranges = if address.is_ipv4() { &self.v4 } else { &self.v6 };
         ranges.contains(number(address))
