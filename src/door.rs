@@ -27,7 +27,7 @@ pub use claims::{End, MAX_REGISTRATIONS, Registration};
 
 use crate::knock::KnockId;
 use crate::net::Source;
-use crate::time::Time;
+use crate::time::{Span, Time};
 
 /// A bounded table of doors, shared by all queue threads.
 #[derive(Debug)]
@@ -66,7 +66,7 @@ pub struct Door {
     /// The first moment at which it is no longer open.
     pub expires: Time,
     /// How long the knock that set `expires` opens for; also how long it is remembered once run out.
-    pub life: Duration,
+    life: Span,
     /// The knock that it counts against.
     pub knock: KnockId,
     /// Whether it still holds a place among `max_doors`.
@@ -176,7 +176,7 @@ impl DoorTable {
             && entry.door.is_held(now)
             && !entry.door.closing
         {
-            let expires = now.after(entry.door.life);
+            let expires = now.after(entry.door.life());
             entry.door.expires = entry.door.expires.max(expires);
         }
     }
@@ -265,7 +265,7 @@ impl DoorTable {
             }
             if longer || door.closing {
                 door.expires = door.expires.max(expires);
-                door.life = grant.life;
+                door.life = grant.life.into();
                 door.closing = false;
             }
             outcome = Ok(());
@@ -286,7 +286,7 @@ impl DoorTable {
         let held_until = last.map_or(Time::default(), |(_, expires)| expires);
         door.expires = door.expires.min(held_until.max(now.after(grace)));
         if last.is_none() {
-            door.life = grace;
+            door.life = grace.into();
             door.closing = true;
         }
     }
@@ -325,7 +325,7 @@ impl DoorTable {
         let door = Door {
             opened: now,
             expires,
-            life: grant.life,
+            life: grant.life.into(),
             knock: grant.knock,
             holds_place: true,
             closing: grant.ends(),
@@ -410,11 +410,16 @@ impl Grant {
 }
 
 impl Door {
+    /// How long the knock that set `expires` opens for; also how long the door is remembered once it has run out.
+    pub fn life(&self) -> Duration {
+        self.life.into()
+    }
+
     /// What the door is at `now`.
     pub fn state(&self, now: Time) -> State {
         if now < self.expires {
             State::Open
-        } else if now < self.expires.after(self.life) {
+        } else if now < self.expires.after(self.life()) {
             State::RunOut
         } else {
             State::None

@@ -174,7 +174,7 @@ impl Event {
                 why,
                 knock,
                 src = %source,
-                door_s = door.life.as_secs(),
+                door_s = door.life().as_secs(),
                 expires_at = %door.expires,
                 "door closed"
             ),
@@ -234,7 +234,7 @@ impl KnockEvent {
         let door = self.door.ok();
         let (method, from) = (self.method.as_deref(), self.from.as_deref());
         let (user_agent, call_id) = (self.user_agent.as_deref(), self.call_id.as_deref());
-        let door_s = door.map(|door| door.life.as_secs());
+        let door_s = door.map(|door| door.life().as_secs());
         let expires_at = door.map(|door| door.expires);
         // A macro, since the level is part of an event's static description.
         macro_rules! write_at {

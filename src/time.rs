@@ -41,6 +41,23 @@ impl Time {
     }
 }
 
+/// A length of time in nanoseconds, up to 584 years: half as large as a [`Duration`], for where there are a million.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Span(u64);
+
+/// What does not fit is as long as can be.
+impl From<Duration> for Span {
+    fn from(duration: Duration) -> Self {
+        Self(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX))
+    }
+}
+
+impl From<Span> for Duration {
+    fn from(span: Span) -> Self {
+        Self::from_nanos(span.0)
+    }
+}
+
 /// RFC 3339 in UTC with microseconds, as in `2026-11-22T14:00:00.000000Z`.
 impl fmt::Display for Time {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

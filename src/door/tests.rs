@@ -59,7 +59,7 @@ fn a_knock_renews_while_open_and_never_shortens() {
     ] {
         match doors.knock(source(1), at(now), &[grant]) {
             Change::Renewed(door) => {
-                assert_eq!((door.expires, door.life), (at(expires), Duration::from_secs(life)), "at {now}");
+                assert_eq!((door.expires, door.life()), (at(expires), Duration::from_secs(life)), "at {now}");
                 assert_eq!(door.opened, at(0));
             }
             other => panic!("{other:?}"),
