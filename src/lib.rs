@@ -33,6 +33,7 @@ pub mod learn;
 pub mod log;
 pub mod net;
 pub mod packet;
+pub mod plot;
 pub mod queue;
 mod registrar;
 pub mod replay;

@@ -84,6 +84,11 @@ impl World {
         Some(String::from_utf8_lossy(&buffer[..length]).into_owned())
     }
 
+    /// The server's socket, for those who wait in another way.
+    pub(crate) fn server_socket(&self) -> &UdpSocket {
+        &self.receiver
+    }
+
     /// Sends from the server's own port, as a PBX does that calls its provider.
     pub(crate) fn reply(&self, payload: &str, address: &str) {
         let address: std::net::SocketAddrV4 = address.parse().unwrap();
