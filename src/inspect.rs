@@ -209,9 +209,10 @@ impl Inspector {
             }
             return self.reason(client, knocking);
         }
+        let stranger = if state == State::RunOut { Reason::Expired } else { Reason::NoKnock };
         if sequence.length == 0 {
-            self.streams.handshake(client.now, id, sequence);
-            return Reason::Handshake;
+            let passes = self.streams.handshake(client.now, id, sequence);
+            return if passes { Reason::Handshake } else { stranger };
         }
         let fate = self.streams.segment(client.now, id, sequence, segment.payload, |gathered| {
             self.gathered(client, gathered, segment, knocking)
@@ -220,8 +221,7 @@ impl Inspector {
             Fate::Partial => Reason::Partial,
             Fate::Opened => Reason::Knock,
             Fate::NoRoom => Reason::DoorLimit,
-            Fate::Refused if state == State::RunOut => Reason::Expired,
-            Fate::Refused => Reason::NoKnock,
+            Fate::Refused => stranger,
         }
     }
 

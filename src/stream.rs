@@ -133,6 +133,17 @@ struct Stream {
     seen: Time,
 }
 
+/// Where a segment stands.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    /// The sequence number of its first byte.
+    number: u32,
+    /// Bytes on the wire.
+    length: u32,
+    /// The connection ends with it.
+    last: bool,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     /// Segments pass while they complete nothing.
@@ -180,21 +191,19 @@ impl StreamTable {
         self.shards.iter().map(|shard| lock(shard).kept).sum()
     }
 
-    /// A segment without payload: learns where a flow starts, and that one has ended.
-    pub fn handshake(&self, now: Time, id: FlowId, sequence: Sequence) {
+    /// A segment without payload: learns where a flow starts, and that one has ended. Whether it may pass.
+    pub fn handshake(&self, now: Time, id: FlowId, sequence: Sequence) -> bool {
+        let ends = sequence.fin || sequence.rst;
+        // An urgent pointer may point to a byte that comes later, whatever else the segment is for (tcp_check_urg,
+        // net/ipv4/tcp_input.c). Nobody begins and ends in one, either.
+        if sequence.urgent || sequence.syn && ends {
+            return false;
+        }
         let mut shard = self.shard(id);
         if sequence.syn {
             self.begin(&mut shard, now, id, sequence.number.wrapping_add(1), true);
-        } else if sequence.fin || sequence.rst {
-            self.end(&mut shard, id, sequence.number);
-        } else if sequence.urgent {
-            // It may point to a byte that comes later (tcp_check_urg, net/ipv4/tcp_input.c).
-            let known = shard.flows.contains_key(&id);
-            if !known {
-                self.begin(&mut shard, now, id, sequence.number, false);
-            }
-            shard.refuse(id);
         }
+        !ends || self.end(&mut shard, now, id, sequence)
     }
 
     /// A segment with payload. `judge` is asked for knocks, if it comes to that.
@@ -206,6 +215,10 @@ impl StreamTable {
         payload: &[u8],
         judge: impl FnOnce(Gathered<'_>) -> Finding,
     ) -> Fate {
+        // The receiver takes an urgent byte out of its place, so what it reads is not what stands here.
+        if sequence.urgent {
+            return Fate::Refused;
+        }
         let number = sequence.number.wrapping_add(sequence.syn.into());
         let mut shard = self.shard(id);
         // Without its SYN, or after a long silence, a flow starts where it is picked up.
@@ -213,15 +226,8 @@ impl StreamTable {
         if sequence.syn || !known {
             self.begin(&mut shard, now, id, number, sequence.syn);
         }
-        if sequence.urgent {
-            // The receiver takes an urgent byte out of its place, so what it reads is not what stands here.
-            shard.refuse(id);
-        }
-        let fate = self.advance(&mut shard, now, id, (number, sequence.length), payload, judge);
-        if sequence.fin || sequence.rst {
-            self.end(&mut shard, id, number.wrapping_add(sequence.length));
-        }
-        fate
+        let place = Place { number, length: sequence.length, last: sequence.fin || sequence.rst };
+        self.advance(&mut shard, now, id, place, payload, judge)
     }
 
     /// A segment of a source whose door is open. It passes in any case; `judge` is asked where it goes on with a header
@@ -259,10 +265,13 @@ impl StreamTable {
                 self.begin(&mut shard, now, id, number, sequence.syn);
             }
         }
-        if !shard.flows.contains_key(&id) {
-            return;
+        let Some(stream) = shard.flows.get_mut(&id) else { return };
+        if !begun {
+            // Who may pass may end what it has begun.
+            stream.scanner = Scanner::Blank;
         }
-        let place = (sequence.number.wrapping_add(sequence.syn.into()), sequence.length);
+        let number = sequence.number.wrapping_add(sequence.syn.into());
+        let place = Place { number, length: sequence.length, last: sequence.fin || sequence.rst };
         let fate = match begun {
             true => self.advance(&mut shard, now, id, place, payload, judge),
             false => self.advance(&mut shard, now, id, place, payload, |_| Finding::Nothing),
@@ -316,7 +325,7 @@ impl StreamTable {
         let stream = Stream {
             start,
             kept: Vec::new(),
-            scanner: Scanner::Blank,
+            scanner: if whole { Scanner::Blank } else { Scanner::PickedUp },
             segments: 0,
             state: if held { State::Held } else { State::Gathering },
             whole,
@@ -333,13 +342,13 @@ impl StreamTable {
         shard: &mut Shard,
         now: Time,
         id: FlowId,
-        (number, length): (u32, u32),
+        Place { number, length, last }: Place,
         payload: &[u8],
         judge: impl FnOnce(Gathered<'_>) -> Finding,
     ) -> Fate {
         let Some(stream) = shard.flows.get_mut(&id) else { return Fate::Refused };
         let new = stream.new_bytes(number, payload).filter(|_| stream.state != State::Held);
-        if new.is_some_and(<[u8]>::is_empty) && length as usize == payload.len() {
+        if new.is_some_and(<[u8]>::is_empty) && length as usize == payload.len() && !last {
             stream.seen = now;
             return Fate::Partial;
         }
@@ -353,11 +362,19 @@ impl StreamTable {
             return fate;
         }
         let Some(new) = new.filter(|_| stream.state == State::Gathering) else { return Fate::Refused };
+        if stream.scanner == Scanner::PickedUp && new.iter().all(|byte| matches!(byte, b'\r' | b'\n')) {
+            // The blank line that a receiver waits for since before the gate was there, or a keepalive. What follows
+            // may be picked up all the same.
+            self.remove(shard, id);
+            return Fate::Refused;
+        }
         let on_wire = length as usize - (payload.len() - new.len());
         let mut scanner = stream.scanner;
         let progress = scanner.read(new);
         let segments = stream.segments + 1;
         let grows = progress == Progress::Incomplete
+            // Sofia takes what it has for a whole message when the connection ends (msg_extract).
+            && !last
             && stream.kept.len() + new.len() <= self.limits.bytes
             && segments <= self.limits.segments
             // Of a truncated copy nobody knows what stood in the rest.
@@ -382,15 +399,20 @@ impl StreamTable {
         fate
     }
 
-    /// A flow's sender has ended it. What has passed of it is not forgotten: the receiver may have reasons to think
-    /// otherwise, such as an old timestamp (RFC 7323, 5) or a checksum.
-    fn end(&self, shard: &mut Shard, id: FlowId, number: u32) {
-        let Some(stream) = shard.flows.get_mut(&id) else { return };
-        if !stream.passed {
+    /// A flow's sender ends it, without payload. Whether that may pass: not where the receiver may have part of a header
+    /// block, which Sofia would take for a whole one (msg_extract, tport_recv_stream); and a FIN not before what stands
+    /// in front of it, since a receiver keeps it until then.
+    ///
+    /// Of what was not seen from its start nobody knows what the receiver has.
+    fn end(&self, shard: &mut Shard, now: Time, id: FlowId, sequence: Sequence) -> bool {
+        let Some(stream) = shard.flows.get(&id) else { return false };
+        let blank = stream.whole && !stream.is_stale(now) && stream.scanner == Scanner::Blank;
+        let in_place = sequence.rst || stream.next() == sequence.number;
+        let passes = blank && stream.state != State::Held && in_place;
+        if passes || !stream.is_held(now) {
             self.remove(shard, id);
-        } else if stream.next() == number {
-            shard.kept -= stream.hold();
         }
+        passes
     }
 
     fn remove(&self, shard: &mut Shard, id: FlowId) -> Option<Stream> {
@@ -424,14 +446,6 @@ impl Shard {
             let others = self.flows.iter_mut().filter(|(id, stream)| **id != but && !stream.kept.is_empty());
             let Some((_, stream)) = others.min_by_key(|(_, stream)| stream.seen) else { return };
             self.kept -= stream.hold();
-        }
-    }
-
-    fn refuse(&mut self, id: FlowId) {
-        if let Some(stream) = self.flows.get_mut(&id)
-            && stream.state == State::Gathering
-        {
-            stream.state = State::Refused;
         }
     }
 }

@@ -227,7 +227,7 @@ fn a_flow_and_its_door() {
         ("a knock on it", (50, 200, 0, KNOCK), Reason::Knock),
         ("the door has run out", (150, 300, 0, PLAIN), Reason::Expired),
         ("a knock on it, again", (150, 400, 0, KNOCK), Reason::Knock),
-        ("the end", (251, 600, FIN, b""), Reason::Handshake),
+        ("the end, of who knows what", (251, 600, FIN, b""), Reason::Expired),
         ("another connection", (252, 999, SYN, b""), Reason::Handshake),
         ("a keepalive", (253, 1000, 0, b"\r\n\r\n"), Reason::Partial),
         ("a knock", (254, 1004, 0, KNOCK), Reason::Knock),

@@ -10,6 +10,8 @@ use crate::sip::is_token;
 pub(super) enum Scanner {
     /// Nothing yet but line ends, which a receiver skips (RFC 3261, 7.5).
     Blank,
+    /// The same, but what came before is not known: it may be part of a block that a blank line would end.
+    PickedUp,
     /// Inside a line.
     InLine,
     /// At the start of a line, the first one aside.
@@ -26,7 +28,7 @@ pub(super) enum Progress {
     Incomplete,
     /// Some receiver takes what it has for a whole header block.
     Complete,
-    /// Not the start of a SIP message, which is a token or `SIP/2.0` (RFC 3261, 25.1). TLS starts otherwise.
+    /// Not a SIP message, which starts with a token (RFC 3261, 25.1; TLS starts otherwise) and has no NUL in its block.
     NotSip,
 }
 
@@ -36,9 +38,11 @@ impl Scanner {
         for &byte in bytes {
             *self = match (*self, byte) {
                 (Self::Blank, b'\r' | b'\n') => Self::Blank,
-                (Self::Blank, byte) if !is_token(byte) => return Progress::NotSip,
                 (Self::LineStart { after_cr: true }, b'\n') => Self::LineStart { after_cr: false },
-                (Self::LineStart { .. }, b'\r' | b'\n') => return Progress::Complete,
+                (Self::LineStart { .. } | Self::PickedUp, b'\r' | b'\n') => return Progress::Complete,
+                (Self::Blank | Self::PickedUp, byte) if !is_token(byte) => return Progress::NotSip,
+                // Where texts end at a NUL, as in chan_sip (sip_tcp_read), what follows it is not read.
+                (_, 0) => return Progress::NotSip,
                 (Self::InLine, b'\r') => Self::LineStart { after_cr: true },
                 (Self::InLine, b'\n') => Self::LineStart { after_cr: false },
                 _ => Self::InLine,

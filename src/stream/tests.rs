@@ -197,14 +197,14 @@ fn who_has_sent_nothing_is_not_held() {
     let table = StreamTable::new(SEGMENTS);
     syn(&table, 0, 99);
     assert_eq!(table.len(), 1);
-    fin(&table, 0, 12345);
+    fin(&table, 0, 100);
     assert!(table.is_empty());
     syn(&table, 0, 99);
     syn(&table, 0, 199);
     assert_eq!(fates(&table, &[(200, "A\n\n"), (203, "B")]), [Refused, Refused]);
-    fin(&table, 0, 12345);
+    fin(&table, 0, 200);
     assert!(table.is_empty());
-    assert_eq!(fates(&table, &[(200, "\r\n"), (202, "KNOCK")]), [Partial, Opened]);
+    assert_eq!(fates(&table, &[(200, "\r\n"), (202, "KNOCK")]), [Refused, Opened]);
     syn(&table, 0, 99);
     table.sweep(at(LIFE.as_secs()));
     assert!(table.is_empty());
@@ -212,20 +212,94 @@ fn who_has_sent_nothing_is_not_held() {
 
 #[test]
 fn an_urgent_byte_is_not_read_where_it_stands() {
-    for early in [false, true] {
-        let table = StreamTable::new(SEGMENTS);
-        assert_eq!(fates(&table, &[(1, "REGISTER\r\n")]), [Partial]);
-        let payload: &[u8] = if early { b"" } else { b"X\r\n" };
-        let urgent = Sequence { urgent: true, ..sequence(11, payload) };
-        match early {
-            true => table.handshake(at(0), id(1), urgent),
-            false => {
-                let fate = table.segment(at(0), id(1), urgent, payload, |_| Finding::Nothing);
-                assert_eq!(fate, Refused);
-            }
-        }
-        assert_eq!(fates(&table, &[(11, "X\r\n")]), [Refused]);
+    let table = StreamTable::new(SEGMENTS);
+    syn(&table, 0, 0);
+    assert_eq!(fates(&table, &[(1, "REGISTER\r\n")]), [Partial]);
+    let urgent = Sequence { urgent: true, ..sequence(11, b"X\r\n") };
+    assert_eq!(table.segment(at(0), id(1), urgent, b"X\r\n", |_| Finding::Nothing), Refused);
+    assert_eq!(fates(&table, &[(11, "X\r\n"), (14, "\r\n")]), [Partial, Refused]);
+}
+
+/// The receiver remembers an urgent pointer that is ahead of the stream, whatever the gate is told of the flow later.
+#[test]
+fn no_urgent_pointer_passes_on_a_segment_without_payload() {
+    let table = StreamTable::new(SEGMENTS);
+    let ack = Sequence { urgent: true, ..sequence(1, b"") };
+    for urgent in
+        [ack, Sequence { fin: true, ..ack }, Sequence { rst: true, ..ack }, Sequence { syn: true, ..ack }]
+    {
+        assert!(!table.handshake(at(0), id(1), urgent), "{urgent:?}");
     }
+}
+
+/// Sofia reads what it has as a whole request then, blank line or not.
+#[test]
+fn no_connection_ends_inside_a_header_block() {
+    for (name, segments, passes) in [
+        ("nothing passed", &[][..], true),
+        ("a keepalive", &[(100, "\r\n\r\n")], true),
+        ("part of a block", &[(100, "REGISTER \r\n")], false),
+        ("all of it, refused", &[(100, "A\n\n")], true),
+        ("part, and the rest refused", &[(100, "A\n"), (102, "\n")], false),
+    ] {
+        let next = match name {
+            "a keepalive" => 104,
+            "part of a block" => 111,
+            "part, and the rest refused" => 102,
+            _ => 100,
+        };
+        for flag in
+            [Sequence { fin: true, ..sequence(next, b"") }, Sequence { rst: true, ..sequence(next, b"") }]
+        {
+            let table = StreamTable::new(SEGMENTS);
+            syn(&table, 0, 99);
+            fates(&table, segments);
+            assert_eq!(table.handshake(at(0), id(1), flag), passes, "{name}, {flag:?}");
+            assert_eq!(table.is_empty(), passes, "{name}: what may have to be remembered is, nothing else");
+        }
+    }
+}
+
+#[test]
+fn no_connection_ends_before_its_bytes_or_with_them() {
+    let table = StreamTable::new(SEGMENTS);
+    syn(&table, 0, 99);
+    // A receiver would keep it until the bytes in front of it have come.
+    assert!(!table.handshake(at(0), id(1), Sequence { fin: true, ..sequence(110, b"") }));
+    assert_eq!(fates(&table, &[(100, "REGISTER\r\n")]), [Partial]);
+    for (number, payload) in [(100, "REGISTER\r\n"), (110, "Via")] {
+        let fin = Sequence { fin: true, ..sequence(number, payload.as_bytes()) };
+        assert_eq!(table.segment(at(0), id(1), fin, payload.as_bytes(), |_| Finding::Nothing), Refused);
+    }
+    // Of flows that nobody has seen begin, there may be anything at the receiver.
+    let table = StreamTable::new(SEGMENTS);
+    assert!(!table.handshake(at(0), id(1), Sequence { fin: true, ..sequence(110, b"") }));
+    assert!(!table.handshake(at(0), id(1), Sequence { rst: true, ..sequence(110, b"") }));
+}
+
+/// The gate was started anew when a stranger had half a block at the receiver.
+#[test]
+fn no_blank_line_passes_on_a_flow_that_is_older_than_the_gate() {
+    for segments in
+        [&[(1, "\r\n\r\n"), (1, "\r"), (1, "\n")][..], &[(1, "\r\n"), (3, "\r\n"), (1, "\nVia: a\r\n")]]
+    {
+        let table = StreamTable::new(SEGMENTS);
+        assert_eq!(fates(&table, segments), vec![Refused; segments.len()]);
+        // A phone's keepalive does not keep it from knocking in two.
+        let table = StreamTable::new(SEGMENTS);
+        assert_eq!(
+            fates(&table, &[(1, "\r\n"), (3, "REGISTER KNO"), (15, "CK")]),
+            [Refused, Partial, Opened]
+        );
+    }
+}
+
+/// chan_sip adds what it reads up to the first NUL to what it has.
+#[test]
+fn a_nul_hides_nothing() {
+    let table = StreamTable::new(SEGMENTS);
+    syn(&table, 0, 0);
+    assert_eq!(fates(&table, &[(1, "REGISTER\r\n\0X"), (13, "\r\n")]), [Refused, Refused]);
 }
 
 #[test]
