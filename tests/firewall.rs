@@ -74,7 +74,7 @@ fn apply_on_empty(world: &World) {
             "-A INPUT -p udp -m multiport --dports 5060,5061:5063 -j SIPKNOCK",
             "-A INPUT -p tcp -m multiport --dports 5060,5061:5063 -j SIPKNOCK",
             "-A SIPKNOCK -s 10.10.1.0/24 -j ACCEPT",
-            "-A SIPKNOCK -m conntrack --ctstate RELATED,ESTABLISHED --ctdir REPLY -j ACCEPT",
+            "-A SIPKNOCK -p udp -m conntrack --ctstate RELATED,ESTABLISHED --ctdir REPLY -j ACCEPT",
             "-A SIPKNOCK -j NFQUEUE --queue-balance 0:3",
         ]
     );
@@ -84,7 +84,7 @@ fn apply_on_empty(world: &World) {
             "-A INPUT -p udp -m multiport --dports 5060,5061:5063 -j SIPKNOCK",
             "-A INPUT -p tcp -m multiport --dports 5060,5061:5063 -j SIPKNOCK",
             "-A SIPKNOCK -s 2001:db8:1::/48 -j ACCEPT",
-            "-A SIPKNOCK -m conntrack --ctstate RELATED,ESTABLISHED --ctdir REPLY -j ACCEPT",
+            "-A SIPKNOCK -p udp -m conntrack --ctstate RELATED,ESTABLISHED --ctdir REPLY -j ACCEPT",
             "-A SIPKNOCK -j NFQUEUE --queue-balance 0:3",
         ]
     );

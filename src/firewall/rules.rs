@@ -102,7 +102,7 @@ impl Plan {
             })
             .collect();
         let mut rules = trusted_rules(&self.trusted, family);
-        if self.replies {
+        if self.replies && self.transports.contains(&Transport::Udp) {
             rules.push(REPLIES.to_owned());
         }
         rules.push(self.queue_rule());
@@ -274,7 +274,11 @@ pub const DEFAULT_PARENT: &str = "INPUT";
 
 /// Replies to what the PBX started. The direction is what keeps a phone whose door was closed from coming in
 /// on its own old flow: its packets travel in the ORIGINAL direction (iptables-extensions(8), conntrack).
-const REPLIES: &str = "-m conntrack --ctstate RELATED,ESTABLISHED --ctdir REPLY -j ACCEPT";
+///
+/// Over UDP only. Conntrack picks up TCP connections in the middle (nf_conntrack_tcp_loose): a stranger connects, has
+/// it forget the connection by a FIN ahead of the stream, waits until the PBX sends a keepalive, and then is who
+/// replies. A PBX connects to others from a port that is not inspected.
+const REPLIES: &str = "-p udp -m conntrack --ctstate RELATED,ESTABLISHED --ctdir REPLY -j ACCEPT";
 
 /// What one multiport match holds: XT_MULTI_PORTS, include/uapi/linux/netfilter/xt_multiport.h. A range takes
 /// two.
@@ -325,6 +329,12 @@ mod tests {
             (
                 "no conntrack",
                 edit(|plan| plan.replies = false),
+                [&accept4[..], &["-j NFQUEUE --queue-num 0"]].concat(),
+                [&accept6[..], &["-j NFQUEUE --queue-num 0"]].concat(),
+            ),
+            (
+                "a TCP connection that conntrack picks up is nobody's reply",
+                edit(|plan| plan.transports = vec![Transport::Tcp]),
                 [&accept4[..], &["-j NFQUEUE --queue-num 0"]].concat(),
                 [&accept6[..], &["-j NFQUEUE --queue-num 0"]].concat(),
             ),
@@ -435,12 +445,12 @@ mod tests {
             "iptables -w -N SIPKNOCK\n\
              iptables -w -A SIPKNOCK -s 10.10.1.0/24 -j ACCEPT\n\
              iptables -w -A SIPKNOCK -s 192.0.2.7/32 -j ACCEPT\n\
-             iptables -w -A SIPKNOCK -m conntrack --ctstate RELATED,ESTABLISHED --ctdir REPLY -j ACCEPT\n\
+             iptables -w -A SIPKNOCK -p udp -m conntrack --ctstate RELATED,ESTABLISHED --ctdir REPLY -j ACCEPT\n\
              iptables -w -A SIPKNOCK -j NFQUEUE --queue-num 0\n\
              iptables -w -I INPUT 1 -p udp -m multiport --dports 5060,5061:5063 -j SIPKNOCK\n\
              ip6tables -w -N SIPKNOCK\n\
              ip6tables -w -A SIPKNOCK -s 2001:db8:1::/48 -j ACCEPT\n\
-             ip6tables -w -A SIPKNOCK -m conntrack --ctstate RELATED,ESTABLISHED --ctdir REPLY -j ACCEPT\n\
+             ip6tables -w -A SIPKNOCK -p udp -m conntrack --ctstate RELATED,ESTABLISHED --ctdir REPLY -j ACCEPT\n\
              ip6tables -w -A SIPKNOCK -j NFQUEUE --queue-num 0\n\
              ip6tables -w -I INPUT 1 -p udp -m multiport --dports 5060,5061:5063 -j SIPKNOCK\n"
         );

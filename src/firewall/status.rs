@@ -359,7 +359,8 @@ mod tests {
     const UDP: &str = "-A INPUT -p udp -m multiport --dports 5060 -j SIPKNOCK";
     const TCP: &str = "-A INPUT -p tcp -m multiport --dports 5060 -j SIPKNOCK";
     const TRUSTED: &str = "-A SIPKNOCK -s 192.0.2.0/24 -j ACCEPT";
-    const REPLIES: &str = "-A SIPKNOCK -m conntrack --ctstate RELATED,ESTABLISHED --ctdir REPLY -j ACCEPT";
+    const REPLIES: &str =
+        "-A SIPKNOCK -p udp -m conntrack --ctstate RELATED,ESTABLISHED --ctdir REPLY -j ACCEPT";
     const QUEUE: &str = "-A SIPKNOCK -j NFQUEUE --queue-num 0";
 
     fn wanted() -> Ruleset {
