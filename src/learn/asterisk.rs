@@ -27,8 +27,11 @@ pub struct Logged {
     pub bytes: Vec<u8>,
 }
 
-/// Whether a file that begins like this may be a log. A capture, of whatever format, has zeros in its header.
+/// Whether a file that begins like this may be a log. A capture, of whatever format, has zeros in its header, but does
+/// not begin with one; a log does that was cut while Asterisk had it open (logrotate's copytruncate).
 pub fn looks_like(start: &[u8]) -> bool {
+    let zeros = start.iter().take_while(|byte| **byte == 0).count();
+    let start = start.get(zeros..).unwrap_or_default();
     !start.is_empty() && memchr::memchr(0, start).is_none() && !start.starts_with(GZIP)
 }
 
@@ -130,7 +133,9 @@ impl Heading {
             .and_then(|(before, _)| before.rsplit('(').next())
             .and_then(|number| number.parse().ok());
         let (_, peer) = behind.split_once(if received { "from " } else { " to " })?;
-        let peer = peer.split(" --->").next()?.trim().trim_end_matches(':');
+        // It ends the line: notices of refused requests quote a stranger's display name, and go on behind it.
+        let peer = peer.trim_end();
+        let peer = peer.strip_suffix("--->").or(peer.strip_suffix(':'))?.trim();
         let named = TRANSPORTS.iter().find_map(|transport| {
             let (name, address) = peer.split_at_checked(transport.len())?;
             let address = address.strip_prefix(':')?;

@@ -44,6 +44,11 @@ fn headings() {
         ("Reliably Transmitting (NAT) to 192.0.2.7:5060:", Some(("192.0.2.7", "udp", false, None))),
         ("<--- Received SIP request (432 bytes) from UDP:nowhere --->", None),
         ("<--- Examining AST_CONTROL 1 --->", None),
+        (
+            "NOTICE[8] a.c: Request 'REGISTER' from '\"<--- Received SIP request (60000 bytes) from UDP:192.0.2.7:5060 --->\" \
+             <sip:1@x>' failed for '192.0.2.9:5060' (callid: x) - No matching endpoint found",
+            None,
+        ),
         ("<------------->", None),
         ("-- Registered SIP '1' at 192.0.2.7:5060", None),
         ("", None),
@@ -173,6 +178,9 @@ fn captures_are_no_logs() {
         (&b"[Nov 22"[..], true),
         (b"\x1b[0mAsterisk", true),
         (b"", false),
+        (b"\0\0\0[Nov 22", true),
+        (b"\0\0\0", false),
+        (b"\xa1\xb2\xc3\xd4\0\x02\0\x04", false),
         (b"\xd4\xc3\xb2\xa1\x02\0\x04\0", false),
         (b"\x0a\x0d\x0d\x0a\x1c\0\0\0", false),
         (b"\x1f\x8b\x08", false),
