@@ -368,7 +368,7 @@ impl<'a> Around<'a> {
             let Ok(matcher) = AhoCorasick::new(of_kind.iter().map(|(value, _)| value)) else { continue };
             for &(outer, senders) in &of_kind {
                 let mut found = BTreeSet::new();
-                for hit in matcher.find_overlapping_iter(outer) {
+                for hit in matcher.find_overlapping_iter(outer).take(MAX_HITS) {
                     found.insert(hit.pattern().as_usize());
                 }
                 for (inner, _) in found.into_iter().filter_map(|index| of_kind.get(index)) {
@@ -407,9 +407,21 @@ fn printable(bytes: &[u8]) -> String {
     text
 }
 
-/// A basic string of TOML, whose escapes are those of JSON, and one more.
+/// A basic string of TOML. What a terminal would take for an order, or would not show, is escaped.
 fn quoted(text: &str) -> String {
-    serde_json::Value::from(text).to_string().replace('\u{7f}', "\\u007f")
+    let mut quoted = String::from('"');
+    for char in text.chars() {
+        match char {
+            '"' | '\\' => quoted.extend(['\\', char]),
+            _ if char.is_control() || char.escape_debug().len() > 2 => {
+                let code = u32::from(char);
+                quoted += &if code <= 0xffff { format!("\\u{code:04x}") } else { format!("\\U{code:08x}") };
+            }
+            _ => quoted.push(char),
+        }
+    }
+    quoted.push('"');
+    quoted
 }
 
 fn plural(count: u64) -> &'static str {
@@ -422,5 +434,29 @@ const GIVE_A_NAME: &str =
 /// Characters of a value in a table.
 const MAX_SHOWN: usize = 60;
 
+/// Places in a value at which others stand that are looked at: a stranger may send many that nest.
+const MAX_HITS: usize = 512;
+
 /// Longer values listed for one that stands inside them.
 const MAX_AROUND: usize = 32;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_quoted_says_nothing_to_a_terminal() {
+        for (text, expected) in [
+            ("a'b c", "\"a'b c\""),
+            ("a\"b\\c", r#""a\"b\\c""#),
+            ("a\nb\u{1b}[31m\u{7f}", r#""a\u000ab\u001b[31m\u007f""#),
+            ("a\u{9b}31m\u{202e}b", r#""a\u009b31m\u202eb""#),
+            ("Müller 📞\u{e0001}", "\"Müller 📞\\U000e0001\""),
+        ] {
+            let quoted = quoted(text);
+            assert_eq!(quoted, expected);
+            let read: toml::Table = format!("a = {quoted}").parse().unwrap();
+            assert_eq!(read["a"].as_str(), Some(text));
+        }
+    }
+}
