@@ -28,7 +28,10 @@ impl Registrar {
             return Grant { knock, life: self.life(DEFAULT_EXPIRES), registration: None };
         };
         let user = self.hasher.hash_one(asked.aor.to_ascii_lowercase());
-        let phone = self.hasher.hash_one(asked.instance.map(|instance| instance.to_ascii_lowercase()));
+        let phone = match asked.instance {
+            Some(instance) => self.hasher.hash_one((true, instance.to_ascii_lowercase())),
+            None => self.hasher.hash_one((false, asked.contact.to_vec())),
+        };
         let end = (asked.expires == 0).then_some(if asked.all { End::All } else { End::One });
         let life = if end.is_some() { GRACE } else { self.life(asked.expires) };
         Grant { knock, life, registration: Some(Registration { user, phone, end }) }

@@ -9,7 +9,7 @@ use crate::time::Time;
 pub struct Registration {
     /// Whose it is: a hash of the address-of-record (RFC 3261, 6).
     pub user: u64,
-    /// Which of the user's phones it is: a hash of the instance (RFC 5626, 4.1), equal for all that name none.
+    /// Which of the user's phones it is: a hash of the instance (RFC 5626, 4.1), or of the contact where it names none.
     pub phone: u64,
     /// Set where it is over.
     pub end: Option<End>,

@@ -266,7 +266,10 @@ fn a_registrations_life_is_the_doors() {
         if ends {
             gate.inspect(
                 at(0),
-                &ipv4(PHONE, &udp(b"REGISTER sip:a SIP/2.0\r\nTo: <sip:100@a>\r\nX: s3cret-one\r\n\r\n")),
+                &ipv4(
+                    PHONE,
+                    &udp(b"REGISTER sip:a SIP/2.0\r\nTo: <sip:100@a>\r\nX: s3cret-one\r\nm: sip:a@b\r\n\r\n"),
+                ),
             );
         }
         match gate.inspect(at(100), &ipv4(PHONE, &udp(message.as_bytes()))).change {
@@ -291,6 +294,20 @@ fn a_registrations_life_is_the_doors() {
         assert_eq!(life(text, false), expected, "{text:?}");
     }
     assert_eq!(life("Contact: <sip:a@b>;expires=0\r\n", true), 32);
+}
+
+/// Neither says an instance, as many desk phones.
+#[test]
+fn one_phone_that_leaves_shuts_out_no_other_of_the_same_user() {
+    let knock = Knock { door: Life::Registration, ..knock("a", "s3cret-one") };
+    let gate = Inspector::new(Policy::default(), KnockSet::new(vec![knock]).unwrap(), 10);
+    for (secs, host, expires) in [(0, 11, 3600), (0, 12, 3600), (10, 11, 0)] {
+        let message = format!(
+            "REGISTER sip:a SIP/2.0\r\nTo: s3cret-one <sip:1@a>\r\nContact: <sip:1@10.0.0.{host}>;expires={expires}\r\n\r\n"
+        );
+        assert_eq!(gate.inspect(at(secs), &ipv4(PHONE, &udp(message.as_bytes()))).reason, Reason::Knock);
+    }
+    assert_eq!(gate.inspect(at(3000), &ipv4(PHONE, &udp(PLAIN))).reason, Reason::Door);
 }
 
 #[test]

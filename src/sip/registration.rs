@@ -13,6 +13,9 @@ pub struct Registration<'a> {
     pub aor: &'a [u8],
     /// The device, where a contact names it: its `+sip.instance` without quotes and `<>`.
     pub instance: Option<Cow<'a, [u8]>>,
+    /// The URI of the first contact; empty where there is none. It tells bindings apart where no instance does
+    /// (RFC 3261, 10.3).
+    pub contact: &'a [u8],
     /// `Contact: *`: about every binding of the address-of-record (RFC 3261, 10.2.2).
     pub all: bool,
 }
@@ -23,16 +26,23 @@ impl<'a> Registration<'a> {
             return None;
         }
         let by_header = message.header("Expires").map_or(DEFAULT_EXPIRES, seconds);
-        let (mut longest, mut instance, mut all) = (None, None, false);
+        let (mut longest, mut instance, mut uri, mut all) = (None, None, None, false);
         for contact in message.headers_named("Contact").flat_map(addresses) {
             all |= contact.uri() == b"*";
+            uri = uri.or(Some(contact.uri()));
             instance = instance.or_else(|| contact.instance());
             let expires = contact.param("expires").map_or(by_header, |value| seconds(&value));
             longest = longest.max(Some(expires));
         }
         let expires = longest.filter(|_| !all).unwrap_or(by_header);
         let to = message.header("To").and_then(|value| addresses(value).next());
-        Some(Self { expires, aor: to.map_or(&[], |to| to.uri()), instance, all })
+        Some(Self {
+            expires,
+            aor: to.map_or(&[], |to| to.uri()),
+            instance,
+            contact: uri.unwrap_or_default(),
+            all,
+        })
     }
 }
 
