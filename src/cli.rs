@@ -229,8 +229,8 @@ pub struct CheckArgs {
     /// What to inspect, and what opens
     #[command(flatten)]
     pub gate: GateArgs,
-    /// Show for which packets of a capture each knock would open, and warn where that is not one phone; repeatable
-    #[arg(long, value_name = "CAPTURE")]
+    /// Show for which packets of captures each knock would open, and warn where that is not one phone
+    #[arg(long, value_name = "CAPTURE", num_args = 1..)]
     pub against: Vec<PathBuf>,
     /// Print a JSON object
     #[arg(long)]

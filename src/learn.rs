@@ -12,6 +12,6 @@ pub mod judge;
 mod report;
 mod roster;
 
-pub use against::{Against, Opens};
+pub use against::{Against, At, Opens};
 pub use report::{Format, Report};
 pub use roster::{MAX_PHONES, Roster};

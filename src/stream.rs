@@ -129,6 +129,8 @@ struct Stream {
     whole: bool,
     /// A receiver may have some of it, from this start or an earlier one.
     passed: bool,
+    /// A receiver may have been told where it ends.
+    ended: bool,
     /// When it last got on.
     seen: Time,
 }
@@ -309,19 +311,21 @@ impl StreamTable {
 
     /// Starts a flow at a sequence number, or starts it anew.
     fn begin(&self, shard: &mut Shard, now: Time, id: FlowId, start: u32, whole: bool) {
-        let mut passed = false;
+        let (mut passed, mut ended) = (false, false);
         if let Some(stream) = shard.flows.get(&id) {
             if stream.start == start && !stream.is_stale(now) {
                 return;
             }
             // A second SYN proves nothing: the receiver may have ignored it (RFC 5961, 4).
-            passed = stream.is_held(now);
+            if stream.is_held(now) {
+                (passed, ended) = (stream.passed, stream.ended);
+            }
             self.remove(shard, id);
         }
         if shard.flows.len() >= self.limits.flows.div_ceil(SHARDS) {
             self.evict(shard, now);
         }
-        let held = passed || self.doubts.about(id.source.0, now);
+        let held = passed || ended || self.doubts.about(id.source.0, now);
         let stream = Stream {
             start,
             kept: Vec::new(),
@@ -330,6 +334,7 @@ impl StreamTable {
             state: if held { State::Held } else { State::Gathering },
             whole,
             passed,
+            ended,
             seen: now,
         };
         shard.flows.insert(id, stream);
@@ -400,19 +405,27 @@ impl StreamTable {
     }
 
     /// A flow's sender ends it, without payload. Whether that may pass: not where the receiver may have part of a header
-    /// block, which Sofia would take for a whole one (msg_extract, tport_recv_stream); and a FIN not before what stands
-    /// in front of it, since a receiver keeps it until then.
+    /// block, which Sofia would take for a whole one (msg_extract with eos).
     ///
-    /// Of what was not seen from its start nobody knows what the receiver has.
+    /// A FIN that comes before what stands in front of it waits at the receiver. So does, for all that is known, one of a
+    /// flow that was not seen from its start. From then on nothing may pass that does not knock.
     fn end(&self, shard: &mut Shard, now: Time, id: FlowId, sequence: Sequence) -> bool {
-        let Some(stream) = shard.flows.get(&id) else { return false };
-        let blank = stream.whole && !stream.is_stale(now) && stream.scanner == Scanner::Blank;
-        let in_place = sequence.rst || stream.next() == sequence.number;
-        let passes = blank && stream.state != State::Held && in_place;
-        if passes || !stream.is_held(now) {
-            self.remove(shard, id);
+        if sequence.fin && !shard.flows.contains_key(&id) {
+            self.begin(shard, now, id, sequence.number, false);
         }
-        passes
+        let Some(stream) = shard.flows.get_mut(&id) else { return true };
+        let blank = stream.scanner == Scanner::Blank && stream.state == State::Gathering;
+        if stream.passed && !blank {
+            return false;
+        }
+        let is_over = sequence.rst || stream.whole && stream.next() == sequence.number;
+        if is_over && stream.state != State::Held {
+            self.remove(shard, id);
+        } else if sequence.fin {
+            (stream.ended, stream.seen) = (true, now);
+            shard.kept -= stream.hold();
+        }
+        true
     }
 
     fn remove(&self, shard: &mut Shard, id: FlowId) -> Option<Stream> {
@@ -424,7 +437,8 @@ impl StreamTable {
 
     /// Makes room for a newcomer.
     fn evict(&self, shard: &mut Shard, now: Time) {
-        let longest_idle = shard.flows.iter().min_by_key(|(_, stream)| (stream.passed, stream.seen));
+        let longest_idle =
+            shard.flows.iter().min_by_key(|(_, stream)| (stream.passed || stream.ended, stream.seen));
         if let Some((&id, stream)) = longest_idle {
             if stream.is_held(now) {
                 self.doubts.add(id.source.0, now);
@@ -472,7 +486,7 @@ impl Stream {
 
     /// Frees what is kept, and says how much it was. From here on segments are judged alone.
     fn hold(&mut self) -> usize {
-        if self.passed {
+        if self.passed || self.ended {
             self.state = State::Held;
         }
         std::mem::take(&mut self.kept).len()
@@ -485,7 +499,7 @@ impl Stream {
 
     /// Whether a receiver may still wait for the rest of what it has.
     fn is_held(&self, now: Time) -> bool {
-        self.passed && now.since(self.seen) < HELD_LIFE
+        (self.passed || self.ended) && now.since(self.seen) < HELD_LIFE
     }
 }
 

@@ -84,7 +84,7 @@ complete -c sipknock -n "__fish_sipknock_using_subcommand check" -l door -d 'How
 complete -c sipknock -n "__fish_sipknock_using_subcommand check" -l trust -d 'A network that passes without a knock; repeatable' -r
 complete -c sipknock -n "__fish_sipknock_using_subcommand check" -l queue -d 'NFQUEUE numbers, as in 0 or 0-3' -r
 complete -c sipknock -n "__fish_sipknock_using_subcommand check" -l backend -d 'How packets are read from the kernel: batched or nfq' -r
-complete -c sipknock -n "__fish_sipknock_using_subcommand check" -l against -d 'Show for which packets of a capture each knock would open, and warn where that is not one phone; repeatable' -r -F
+complete -c sipknock -n "__fish_sipknock_using_subcommand check" -l against -d 'Show for which packets of captures each knock would open, and warn where that is not one phone' -r -F
 complete -c sipknock -n "__fish_sipknock_using_subcommand check" -l config -d 'The configuration file; the default one need not exist' -r -F
 complete -c sipknock -n "__fish_sipknock_using_subcommand check" -l log-format -d 'The form of the log' -r -f -a "text\t'Lines for people, on stderr'
 json\t'An object per line, on stderr, with the event\'s fields at its top level'

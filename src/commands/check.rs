@@ -10,7 +10,7 @@ use super::{Failure, write_json};
 use crate::cli::{CheckArgs, Cli};
 use crate::config::Config;
 use crate::knock::{KnockSet, weakness};
-use crate::learn::{Against, Opens};
+use crate::learn::{Against, At, Opens};
 use crate::packet::Packet;
 
 pub(super) fn run(cli: &Cli, args: &CheckArgs) -> Result<ExitCode, Failure> {
@@ -50,9 +50,10 @@ fn against(config: &Config, knocks: &KnockSet, args: &CheckArgs) -> io::Result<(
     let mut against = Against::new(knocks, config.inspect.scope.clone());
     let mut status = ExitCode::SUCCESS;
     for path in &args.against {
+        let file = (args.against.len() > 1).then(|| path.to_string_lossy().into_owned());
         let outcome = each_packet(path, |packet| {
             if let Ok(parsed) = Packet::parse(packet.bytes) {
-                against.observe(packet.number, &parsed);
+                against.observe(&At { file: file.clone(), n: packet.number }, &parsed);
             }
             Ok(())
         })?;
@@ -86,7 +87,7 @@ impl Checked {
         for opens in self.against.iter().flatten() {
             let Opens { knock, packets, .. } = opens;
             write!(out, "knock {knock:?} would open for {packets} packet{}", plural(*packets))?;
-            list(&mut out, "number", opens.numbers.iter())?;
+            list(&mut out, "number", opens.at.iter())?;
             list(&mut out, "from", opens.sources.iter())?;
             list(&mut out, "of", opens.aors.iter())?;
             writeln!(out)?;

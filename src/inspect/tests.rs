@@ -227,9 +227,13 @@ fn a_flow_and_its_door() {
         ("a knock on it", (50, 200, 0, KNOCK), Reason::Knock),
         ("the door has run out", (150, 300, 0, PLAIN), Reason::Expired),
         ("a knock on it, again", (150, 400, 0, KNOCK), Reason::Knock),
-        ("the end, of who knows what", (251, 600, FIN, b""), Reason::Expired),
+        ("the end, of who knows what", (251, 600, FIN, b""), Reason::Handshake),
         ("another connection", (252, 999, SYN, b""), Reason::Handshake),
-        ("a keepalive", (253, 1000, 0, b"\r\n\r\n"), Reason::Partial),
+        (
+            "a keepalive, on ports whose end may still be waiting",
+            (253, 1000, 0, b"\r\n\r\n"),
+            Reason::Expired,
+        ),
         ("a knock", (254, 1004, 0, KNOCK), Reason::Knock),
         ("a keepalive through the door", (255, 2000, 0, b"\r\n\r\n"), Reason::Door),
     ] {

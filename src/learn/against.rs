@@ -1,6 +1,7 @@
 //! For whom configured knocks would open.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::net::IpAddr;
 
 use serde::Serialize;
@@ -29,14 +30,33 @@ pub struct Opens {
     pub knock: String,
     /// Messages with the knock in its place.
     pub packets: u64,
-    /// The packets that hold or complete them, by their numbers in their capture.
-    pub numbers: Vec<u64>,
+    /// The packets that hold or complete them.
+    pub at: Vec<At>,
     /// Who sent them.
     pub sources: BTreeSet<IpAddr>,
     /// Their users.
     pub aors: BTreeSet<String>,
     /// Those of a scanner among them.
     pub scanners: u64,
+}
+
+/// A packet's place.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct At {
+    /// Its capture, where there are several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+    /// Its number in that, from 1.
+    pub n: u64,
+}
+
+impl fmt::Display for At {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.file {
+            Some(file) => write!(f, "{} of {file}", self.n),
+            None => write!(f, "{}", self.n),
+        }
+    }
 }
 
 impl<'a> Against<'a> {
@@ -47,30 +67,30 @@ impl<'a> Against<'a> {
     }
 
     /// Looks at a capture's packet; only what goes to the inspected ports counts.
-    pub fn observe(&mut self, number: u64, packet: &Packet<'_>) {
+    pub fn observe(&mut self, at: &At, packet: &Packet<'_>) {
         let Body::Segment(segment) = packet.body else { return };
         if !self.scope.covers(segment.flow) {
             return;
         }
         let source = packet.source;
         match segment.sequence {
-            None => self.payload(number, source, Payload::Datagram(segment.payload)),
+            None => self.payload(at, source, Payload::Datagram(segment.payload)),
             Some(sequence) => {
                 let mut assembler = std::mem::take(&mut self.assembler);
                 assembler.messages(packet, segment, sequence, |message| {
-                    self.payload(number, source, Payload::Stream(message.bytes()));
+                    self.payload(at, source, Payload::Stream(message.bytes()));
                 });
                 self.assembler = assembler;
             }
         }
     }
 
-    fn payload(&mut self, number: u64, source: IpAddr, payload: Payload<'_>) {
+    fn payload(&mut self, at: &At, source: IpAddr, payload: Payload<'_>) {
         for found in self.knocks.matched(source, payload) {
             let Some(opens) = self.opens.get_mut(found.knock.index()) else { continue };
             opens.packets += 1;
-            if opens.numbers.len() < MAX_LISTED {
-                opens.numbers.push(number);
+            if opens.at.len() < MAX_LISTED {
+                opens.at.push(at.clone());
             }
             if opens.sources.len() < MAX_LISTED {
                 opens.sources.insert(source);

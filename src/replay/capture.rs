@@ -99,7 +99,7 @@ pub struct Record<'a> {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The input failed.
-    #[error("cannot read on after packet {after}: {source}")]
+    #[error("cannot read {}: {source}", match after { 0 => "it".to_owned(), _ => format!("on after packet {after}") })]
     Io {
         /// How many packets were read before.
         after: u64,

@@ -256,25 +256,51 @@ fn no_connection_ends_inside_a_header_block() {
             fates(&table, segments);
             assert_eq!(table.handshake(at(0), id(1), flag), passes, "{name}, {flag:?}");
             assert_eq!(table.is_empty(), passes, "{name}: what may have to be remembered is, nothing else");
+            assert_eq!(table.handshake(at(1), id(1), flag), passes, "{name}, {flag:?} again");
+        }
+    }
+}
+
+/// A receiver keeps an end until the bytes in front of it have come.
+#[test]
+fn behind_an_end_that_came_early_only_a_knock_passes() {
+    for whole in [true, false] {
+        for tricks in 0..4 {
+            let table = StreamTable::new(SEGMENTS);
+            if whole {
+                syn(&table, 0, 99);
+            }
+            let fin = Sequence { fin: true, ..sequence(110, b"") };
+            assert!(table.handshake(at(0), id(1), fin) && table.handshake(at(0), id(1), fin));
+            match tricks {
+                1 => syn(&table, 1, 99),
+                2 => assert!(table.handshake(at(1), id(1), Sequence { rst: true, ..sequence(110, b"") })),
+                3 => table.sweep(at(2 * LIFE.as_secs())),
+                _ => {}
+            }
+            let later = 3 * LIFE.as_secs();
+            assert_eq!(send(&table, later, 100, "REGISTER\r\n").0, Refused, "whole: {whole}, trick {tricks}");
+            assert_eq!(
+                send(&table, later, 100, "REGISTER KNOCK").0,
+                Opened,
+                "whole: {whole}, trick {tricks}"
+            );
         }
     }
 }
 
 #[test]
-fn no_connection_ends_before_its_bytes_or_with_them() {
+fn no_connection_ends_with_part_of_a_block() {
     let table = StreamTable::new(SEGMENTS);
     syn(&table, 0, 99);
-    // A receiver would keep it until the bytes in front of it have come.
-    assert!(!table.handshake(at(0), id(1), Sequence { fin: true, ..sequence(110, b"") }));
     assert_eq!(fates(&table, &[(100, "REGISTER\r\n")]), [Partial]);
     for (number, payload) in [(100, "REGISTER\r\n"), (110, "Via")] {
         let fin = Sequence { fin: true, ..sequence(number, payload.as_bytes()) };
         assert_eq!(table.segment(at(0), id(1), fin, payload.as_bytes(), |_| Finding::Nothing), Refused);
     }
-    // Of flows that nobody has seen begin, there may be anything at the receiver.
-    let table = StreamTable::new(SEGMENTS);
-    assert!(!table.handshake(at(0), id(1), Sequence { fin: true, ..sequence(110, b"") }));
-    assert!(!table.handshake(at(0), id(1), Sequence { rst: true, ..sequence(110, b"") }));
+    // Another beginning, which the receiver may not have taken for one.
+    syn(&table, 1, 199);
+    assert!(!table.handshake(at(1), id(1), Sequence { fin: true, ..sequence(200, b"") }));
 }
 
 /// The gate was started anew when a stranger had half a block at the receiver.
