@@ -5,7 +5,7 @@
 //! packet: folds and quoted pairs are undone. So the matcher also looks for the longest word of an anchored secret
 //! that has blanks, and where quoted pairs matter a packet with a backslash is a candidate.
 
-mod matcher;
+pub mod matcher;
 pub mod part;
 pub mod weakness;
 

@@ -1,74 +1,180 @@
-//! Finding every secret that occurs in a payload, in one pass.
+//! Finding every secret that occurs in a payload.
+//!
+//! Long secrets go through a sampled q-gram filter, which looks at a few places of a packet only and decides by
+//! comparing with the few secrets that can stand there (see `filter`); what is too short for it goes aside. All
+//! engines give the same answer, so one may be forced on all patterns to compare them.
 
+mod automaton;
+mod filter;
+mod memmem;
+mod teddy;
+
+use std::fmt;
 use std::ops::Range;
 
-use aho_corasick::packed::Searcher;
-use aho_corasick::{AhoCorasick, AhoCorasickBuilder, MatchKind, Span};
+use automaton::Automaton;
+use filter::Filter;
+use memmem::Memmem;
+use teddy::Teddy;
 
 use super::KnockId;
 
-/// The secrets are too many or too long for an automaton.
+/// The secrets are too many or too long for a matcher.
 #[derive(Debug, thiserror::Error)]
-#[error("{patterns} secrets can't be compiled into one matcher: {source}")]
+#[error(
+    "{patterns} secrets of {bytes} bytes in all can't be compiled into one matcher, take fewer or shorter ones"
+)]
 pub struct BuildError {
     patterns: usize,
-    source: aho_corasick::BuildError,
+    bytes: usize,
+}
+
+impl BuildError {
+    fn new<'a>(patterns: impl Iterator<Item = &'a Pattern<'a>> + Clone) -> Self {
+        Self { patterns: patterns.clone().count(), bytes: patterns.map(|pattern| pattern.bytes.len()).sum() }
+    }
 }
 
 /// Something to look for.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct Pattern<'a> {
-    pub(super) bytes: &'a [u8],
+pub struct Pattern<'a> {
+    /// What must occur, at least one byte. A pattern without any never does.
+    pub bytes: &'a [u8],
     /// ASCII letters match in either case.
-    pub(super) ignore_case: bool,
+    pub ignore_case: bool,
 }
 
-/// All patterns: those that match to the letter, and those that match in either case.
-#[derive(Debug)]
-pub(super) struct Matcher {
-    exact: Option<Finder>,
-    folded: Option<Finder>,
-    /// How many there are in all.
-    patterns: usize,
+/// Lengths only: patterns are secrets.
+impl fmt::Debug for Pattern<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Pattern({} bytes, ignore_case: {})", self.bytes.len(), self.ignore_case)
+    }
+}
+
+/// A way to find patterns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Engine {
+    /// One SIMD substring search after the other ([`memchr::memmem`]). It can't ignore case.
+    Memmem,
+    /// SIMD over the first bytes of up to some dozens of patterns ([`aho_corasick::packed`]). It can't ignore case.
+    Teddy,
+    /// One automaton over all patterns ([`aho_corasick`]).
+    Automaton,
+    /// A sampled q-gram filter in front of a table of windows and a comparison.
+    Filter,
+}
+
+impl Engine {
+    /// All there are.
+    pub const ALL: [Self; 4] = [Self::Memmem, Self::Teddy, Self::Automaton, Self::Filter];
+
+    /// Its name, in small letters.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Memmem => "memmem",
+            Self::Teddy => "teddy",
+            Self::Automaton => "automaton",
+            Self::Filter => "filter",
+        }
+    }
+
+    /// Whether it can hold a pattern like this.
+    fn holds(self, pattern: &Pattern<'_>) -> bool {
+        match self {
+            Self::Memmem | Self::Teddy => !pattern.ignore_case,
+            Self::Automaton => true,
+            Self::Filter => pattern.bytes.len() >= filter::MIN_LEN,
+        }
+    }
+}
+
+/// All patterns, compiled.
+pub struct Matcher {
+    finders: Vec<Finder>,
+    /// The engine that holds most of them.
+    engine: Engine,
+}
+
+/// Nothing of the patterns: they are secrets.
+impl fmt::Debug for Matcher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Matcher({}, {} bytes)", self.engine.name(), self.memory_usage())
+    }
 }
 
 impl Matcher {
-    /// Compiles patterns. Their order gives them their ids.
-    pub(super) fn new<'a>(patterns: impl Iterator<Item = Pattern<'a>>) -> Result<Self, BuildError> {
+    /// Compiles patterns, and chooses the engines by their number, length and kind. Their order gives them their ids.
+    ///
+    /// # Errors
+    /// Where the patterns together are larger than a matcher can hold: some gigabytes.
+    pub fn new<'a>(patterns: impl Iterator<Item = Pattern<'a>>) -> Result<Self, BuildError> {
+        let mut plan = Plan::default();
+        let (long, short): (Vec<_>, Vec<_>) =
+            numbered(patterns).partition(|(_, pattern)| pattern.bytes.len() >= LONG);
+        if let [(_, Pattern { ignore_case: false, .. })] = long[..] {
+            plan.memmem.extend(long);
+        } else {
+            plan.filter.extend(long);
+        }
         let (folded, exact): (Vec<_>, Vec<_>) =
-            (0..).map(KnockId).zip(patterns).partition(|(_, pattern)| pattern.ignore_case);
-        let finder = |patterns: &[(KnockId, Pattern<'a>)], ignore_case| {
-            let (ids, secrets): (Vec<_>, Vec<_>) =
-                patterns.iter().map(|&(id, pattern)| (id, pattern.bytes)).unzip();
-            Finder::new(ids, &secrets, ignore_case)
-        };
-        let patterns = exact.len() + folded.len();
-        Ok(Self { exact: finder(&exact, false)?, folded: finder(&folded, true)?, patterns })
+            short.into_iter().partition(|(_, pattern)| pattern.ignore_case);
+        match exact.len() {
+            0 | 1 => plan.memmem.extend(exact),
+            2..=FEW => plan.teddy.extend(exact),
+            _ => plan.filter.extend(exact),
+        }
+        plan.filter.extend(folded);
+        let (held, tiny) = plan.filter.drain(..).partition(|(_, pattern)| Engine::Filter.holds(pattern));
+        (plan.filter, plan.automaton) = (held, tiny);
+        plan.build()
+    }
+
+    /// Compiles patterns for one engine. Those that it can't hold are left to the automaton.
+    ///
+    /// # Errors
+    /// As for [`Matcher::new`].
+    pub fn with_engine<'a>(
+        patterns: impl Iterator<Item = Pattern<'a>>,
+        engine: Engine,
+    ) -> Result<Self, BuildError> {
+        let mut plan = Plan::default();
+        let (held, rest) = numbered(patterns).partition(|(_, pattern)| engine.holds(pattern));
+        plan.automaton = rest;
+        match engine {
+            Engine::Memmem => plan.memmem = held,
+            Engine::Teddy => plan.teddy = held,
+            Engine::Automaton => plan.automaton.extend::<Vec<_>>(held),
+            Engine::Filter => plan.filter = held,
+        }
+        plan.build()
     }
 
     /// The ids of all patterns that occur, also of one that stands inside another: ascending, each once.
-    pub(super) fn occurring(&self, payload: &[u8]) -> Vec<KnockId> {
+    ///
+    /// Nothing is allocated where nothing occurs.
+    pub fn occurring(&self, payload: &[u8]) -> Vec<KnockId> {
         let mut found = Vec::new();
-        // A payload may hold a secret ten thousand times; what is kept is bounded by the patterns there are.
-        let mut seen = Vec::new();
-        for finder in self.finders() {
+        let mut most = MIN_COMPACT;
+        for finder in &self.finders {
             finder.each(payload, |id, _| {
-                seen.resize(self.patterns.max(seen.len()), false);
-                if let Some(seen) = seen.get_mut(id.index())
-                    && !std::mem::replace(seen, true)
-                {
-                    found.push(id);
+                found.push(id);
+                // A payload may hold a secret ten thousand times; what is kept is bounded by the patterns there are.
+                if found.len() >= most {
+                    found.sort_unstable();
+                    found.dedup();
+                    most = MIN_COMPACT.max(2 * found.len());
                 }
             });
         }
         found.sort_unstable();
+        found.dedup();
         found
     }
 
-    /// Where the first `count` of them occur. Ranges may overlap.
-    pub(super) fn ranges(&self, payload: &[u8], count: usize) -> Vec<Range<usize>> {
+    /// Where the first `count` of them occur, in bytes from the payload's start. Ranges may overlap.
+    pub fn ranges(&self, payload: &[u8], count: usize) -> Vec<Range<usize>> {
         let mut found = Vec::new();
-        for finder in self.finders() {
+        for finder in &self.finders {
             finder.each(payload, |id, range| {
                 if id.index() < count {
                     found.push(range);
@@ -78,74 +184,118 @@ impl Matcher {
         found
     }
 
-    fn finders(&self) -> impl Iterator<Item = &Finder> {
-        self.exact.iter().chain(&self.folded)
+    /// The engine that holds most of the patterns.
+    pub fn engine(&self) -> Engine {
+        self.engine
+    }
+
+    /// What it takes on the heap, in bytes.
+    pub fn memory_usage(&self) -> usize {
+        self.finders.iter().map(Finder::memory_usage).sum::<usize>()
+            + self.finders.capacity() * size_of::<Finder>()
     }
 }
 
-/// Finds all occurrences of a number of secrets, also overlapping ones.
-#[derive(Debug)]
-struct Finder {
-    ids: Vec<KnockId>,
-    engine: Engine,
+fn numbered<'a>(patterns: impl Iterator<Item = Pattern<'a>>) -> impl Iterator<Item = Numbered<'a>> {
+    (0..).map(KnockId).zip(patterns).filter(|(_, pattern)| !pattern.bytes.is_empty())
 }
 
-#[derive(Debug)]
-enum Engine {
-    /// Teddy: SIMD over the first bytes of a few secrets. It reports one secret at the leftmost place where any
-    /// begins; which others begin there is seen by comparing.
-    Packed { searcher: Searcher, secrets: Vec<Box<[u8]>> },
-    /// One automaton, whatever the number.
-    Automaton(AhoCorasick),
+/// A pattern and its id.
+type Numbered<'a> = (KnockId, Pattern<'a>);
+
+/// Which engine is to hold which patterns.
+#[derive(Default)]
+struct Plan<'a> {
+    memmem: Vec<Numbered<'a>>,
+    teddy: Vec<Numbered<'a>>,
+    filter: Vec<Numbered<'a>>,
+    automaton: Vec<Numbered<'a>>,
+}
+
+impl Plan<'_> {
+    fn build(mut self) -> Result<Matcher, BuildError> {
+        let mut finders = Vec::new();
+        let (short, long): (Vec<_>, Vec<_>) =
+            self.filter.iter().partition(|(_, pattern)| pattern.bytes.len() < LONG);
+        for patterns in [short, long].iter().filter(|patterns| !patterns.is_empty()) {
+            let (filter, aside) = Filter::new(patterns)?;
+            if aside.len() < patterns.len() {
+                finders.push((patterns.len() - aside.len(), Finder::Filter(filter)));
+            }
+            let (folded, exact): (Vec<_>, Vec<_>) =
+                aside.into_iter().partition(|(_, pattern)| pattern.ignore_case);
+            let to = if exact.len() <= FEW_ASIDE { &mut self.memmem } else { &mut self.automaton };
+            to.extend(exact);
+            self.automaton.extend(folded);
+        }
+        if !self.memmem.is_empty() {
+            finders.push((self.memmem.len(), Finder::Memmem(Memmem::new(&self.memmem))));
+        }
+        if !self.teddy.is_empty() {
+            match Teddy::new(&self.teddy) {
+                Some(teddy) => finders.push((self.teddy.len(), Finder::Teddy(teddy))),
+                None => self.automaton.append(&mut self.teddy),
+            }
+        }
+        if !self.automaton.is_empty() {
+            finders.push((self.automaton.len(), Finder::Automaton(Automaton::new(&self.automaton)?)));
+        }
+        let most = finders.iter().max_by_key(|(patterns, _)| *patterns);
+        let engine = most.map_or(Engine::Memmem, |(_, finder)| finder.engine());
+        Ok(Matcher { finders: finders.into_iter().map(|(_, finder)| finder).collect(), engine })
+    }
+}
+
+/// One engine with its patterns.
+enum Finder {
+    Memmem(Memmem),
+    Teddy(Teddy),
+    Automaton(Automaton),
+    Filter(Filter),
 }
 
 impl Finder {
-    fn new(ids: Vec<KnockId>, secrets: &[&[u8]], ignore_case: bool) -> Result<Option<Self>, BuildError> {
-        if secrets.is_empty() {
-            return Ok(None);
+    fn engine(&self) -> Engine {
+        match self {
+            Self::Memmem(_) => Engine::Memmem,
+            Self::Teddy(_) => Engine::Teddy,
+            Self::Automaton(_) => Engine::Automaton,
+            Self::Filter(_) => Engine::Filter,
         }
-        let few = !ignore_case && secrets.len() <= PACKED_MAX_SECRETS;
-        // There is none where the CPU has no SIMD that it knows.
-        let engine = match few.then(|| Searcher::new(secrets)).flatten() {
-            Some(searcher) => {
-                Engine::Packed { searcher, secrets: secrets.iter().map(|&secret| secret.into()).collect() }
-            }
-            None => Engine::Automaton(
-                AhoCorasickBuilder::new()
-                    .match_kind(MatchKind::Standard)
-                    .ascii_case_insensitive(ignore_case)
-                    .build(secrets)
-                    .map_err(|source| BuildError { patterns: secrets.len(), source })?,
-            ),
-        };
-        Ok(Some(Self { ids, engine }))
     }
 
-    fn each(&self, payload: &[u8], mut visit: impl FnMut(KnockId, Range<usize>)) {
-        match &self.engine {
-            Engine::Packed { searcher, secrets } => {
-                let mut at = 0;
-                while let Some(hit) = searcher.find_in(payload, Span::from(at..payload.len())) {
-                    let start = hit.start();
-                    let rest = payload.get(start..).unwrap_or_default();
-                    for (&id, secret) in self.ids.iter().zip(secrets) {
-                        if rest.starts_with(secret) {
-                            visit(id, start..start + secret.len());
-                        }
-                    }
-                    at = start + 1;
-                }
-            }
-            Engine::Automaton(automaton) => {
-                for hit in automaton.find_overlapping_iter(payload) {
-                    if let Some(&id) = self.ids.get(hit.pattern().as_usize()) {
-                        visit(id, hit.range());
-                    }
-                }
-            }
+    /// Shows every occurrence of each pattern, in any order.
+    fn each(&self, payload: &[u8], visit: impl FnMut(KnockId, Range<usize>)) {
+        match self {
+            Self::Memmem(memmem) => memmem.each(payload, visit),
+            Self::Teddy(teddy) => teddy.each(payload, visit),
+            Self::Automaton(automaton) => automaton.each(payload, visit),
+            Self::Filter(filter) => filter.each(payload, visit),
+        }
+    }
+
+    fn memory_usage(&self) -> usize {
+        match self {
+            Self::Memmem(memmem) => memmem.memory_usage(),
+            Self::Teddy(teddy) => teddy.memory_usage(),
+            Self::Automaton(automaton) => automaton.memory_usage(),
+            Self::Filter(filter) => filter.memory_usage(),
         }
     }
 }
 
-/// Up to here Teddy passes a packet without a secret at some 60 ns, where the automaton takes 1000.
-const PACKED_MAX_SECRETS: usize = 60;
+/// From here on a pattern has room for the filter's faster loop.
+const LONG: usize = filter::MIN_LEN + filter::MIN_STRIDE - 1;
+
+/// Up to so many short patterns are looked for by Teddy. It compares all that begin alike wherever a packet has such a
+/// beginning: with four of them that may take a fifth longer than the automaton, with eight it is twice as long.
+const FEW: usize = 4;
+
+/// A substring search costs a fortieth of the automaton, so up to so many patterns that the filter won't have go there.
+const FEW_ASIDE: usize = 4;
+
+/// Fewer ids than this are not worth a look for repetitions before the end.
+const MIN_COMPACT: usize = 64;
+
+#[cfg(test)]
+mod tests;

@@ -104,7 +104,7 @@ const MIN_DIGITS: usize = 16;
 const MIN_DISTINCT: usize = 5;
 
 /// Text that a gate sees from everybody, and where it comes from.
-const ORDINARY: [(&str, &str); 5] = [
+pub(super) const ORDINARY: [(&str, &str); 5] = [
     ("the documentation", "mykn0ckstr1ng CHANGE-ME"),
     (
         "ordinary SIP text",

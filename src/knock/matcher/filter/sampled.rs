@@ -1,0 +1,241 @@
+//! The filter and the tables behind it.
+
+use std::ops::Range;
+
+use super::super::{BuildError, KnockId, Numbered};
+use super::bloom::Bloom;
+use super::grams::{Grams, rehash};
+use super::window::Rarity;
+use super::{MAX_STRIDE, MIN_STRIDE};
+
+/// A filter with a Bloom filter of `WORDS` words.
+pub(in super::super) struct Sampled<const WORDS: usize> {
+    grams: Grams,
+    /// How many q-grams a window has, and how far it is from one q-gram that is looked up to the next: 1 to 32.
+    stride: usize,
+    /// The q-grams of all windows.
+    known: Bloom<WORDS>,
+    /// Where in a window the q-grams stand whose second hash has these first bits, a bit for each place.
+    places: Box<[u32]>,
+    places_shift: u32,
+    /// Where in `entries` those begin whose window's hash has these first bits. One more says where the last ones end.
+    buckets: Box<[u32]>,
+    buckets_shift: u32,
+    /// The patterns, in the order of their windows' hashes.
+    entries: Box<[Entry]>,
+    /// Their bytes, one after the other.
+    secrets: Box<[u8]>,
+}
+
+/// A pattern.
+#[derive(Clone, Copy)]
+struct Entry {
+    /// Of its window.
+    hash: u64,
+    /// Where its window begins.
+    lead: u32,
+    /// Where in `secrets` it begins.
+    start: u32,
+    len: u32,
+    id: KnockId,
+    ignore_case: bool,
+}
+
+/// A pattern with its window's hash and place.
+type Windowed<'a> = (u64, usize, Numbered<'a>);
+
+impl<const WORDS: usize> Sampled<WORDS> {
+    /// A filter, and the patterns that it would be too slow for.
+    pub(super) fn new<'a>(
+        patterns: &[Numbered<'a>],
+        q: usize,
+        stride: usize,
+    ) -> Result<(Self, Vec<Numbered<'a>>), BuildError> {
+        let error = || BuildError::new(patterns.iter().map(|(_, pattern)| pattern));
+        let places = stride.saturating_mul(patterns.len()).next_power_of_two().max(2);
+        let buckets = patterns.len().saturating_mul(BUCKETS_PER_PATTERN).next_power_of_two().max(2);
+        let mut filter = Self {
+            grams: Grams::new(q),
+            stride,
+            known: Bloom::new().ok_or_else(error)?,
+            places: vec![0; places].into(),
+            places_shift: u64::BITS - places.ilog2(),
+            buckets: Box::default(),
+            buckets_shift: u64::BITS - buckets.ilog2(),
+            entries: Box::default(),
+            secrets: Box::default(),
+        };
+        let (windows, mut aside) = filter.choose(patterns);
+        filter.fill(&windows, buckets, &mut aside).ok_or_else(error)?;
+        Ok((filter, aside))
+    }
+
+    /// A window for each pattern, in the order of their hashes; and the patterns that consist of repetitions.
+    fn choose<'a>(&self, patterns: &[Numbered<'a>]) -> (Vec<Windowed<'a>>, Vec<Numbered<'a>>) {
+        let rarity = Rarity::new(self.grams, patterns.iter().map(|(_, pattern)| pattern.bytes));
+        let (mut windows, mut aside) = (Vec::with_capacity(patterns.len()), Vec::new());
+        for &numbered in patterns {
+            let bytes = numbered.1.bytes;
+            let lead = rarity.rarest_window(bytes, self.stride);
+            if self.repeats(bytes, lead) {
+                aside.push(numbered);
+            } else {
+                let hash = self.grams.window_hash(bytes, lead, self.stride).unwrap_or_default();
+                windows.push((hash, lead, numbered));
+            }
+        }
+        windows.sort_by_key(|(hash, ..)| *hash);
+        (windows, aside)
+    }
+
+    /// Whether a q-gram has so many places in a window that a packet made of it would be slow.
+    fn repeats(&self, pattern: &[u8], lead: usize) -> bool {
+        let mut hashes = [0; MAX_STRIDE];
+        let hashes = hashes.get_mut(..self.stride).unwrap_or_default();
+        for (place, hash) in hashes.iter_mut().enumerate() {
+            *hash = self.grams.hash_at(pattern, lead + place).unwrap_or_default();
+        }
+        hashes.sort_unstable();
+        hashes.chunk_by(|one, other| one == other).any(|same| same.len() > MIN_REPEATS.max(self.stride / 3))
+    }
+
+    /// Takes in patterns in the order of their windows. `None` where they are too large.
+    fn fill<'a>(
+        &mut self,
+        windows: &[Windowed<'a>],
+        buckets: usize,
+        aside: &mut Vec<Numbered<'a>>,
+    ) -> Option<()> {
+        let (mut begins, mut entries, mut secrets) = (Vec::new(), Vec::new(), Vec::new());
+        for same in windows.chunk_by(|one, other| one.0 == other.0) {
+            let (kept, crowded) = same.split_at(same.len().min(MAX_SAME));
+            aside.extend(crowded.iter().map(|(.., numbered)| *numbered));
+            for &(hash, lead, (id, pattern)) in kept {
+                self.learn(pattern.bytes, lead);
+                let bucket = (hash >> self.buckets_shift) as usize;
+                begins.resize(begins.len().max(bucket + 1), u32::try_from(entries.len()).ok()?);
+                entries.push(Entry {
+                    hash,
+                    lead: u32::try_from(lead).ok()?,
+                    start: u32::try_from(secrets.len()).ok()?,
+                    len: u32::try_from(pattern.bytes.len()).ok()?,
+                    id,
+                    ignore_case: pattern.ignore_case,
+                });
+                secrets.extend_from_slice(pattern.bytes);
+            }
+        }
+        begins.resize(buckets + 1, u32::try_from(entries.len()).ok()?);
+        (self.buckets, self.entries, self.secrets) = (begins.into(), entries.into(), secrets.into());
+        Some(())
+    }
+
+    /// Takes in the q-grams of a window.
+    fn learn(&mut self, pattern: &[u8], lead: usize) {
+        for place in 0..self.stride {
+            let Some(hash) = self.grams.hash_at(pattern, lead + place) else { continue };
+            self.known.insert(hash);
+            if let Some(places) = self.places.get_mut((rehash(hash) >> self.places_shift) as usize) {
+                *places |= 1 << place;
+            }
+        }
+    }
+
+    pub(super) fn each(&self, payload: &[u8], mut visit: impl FnMut(KnockId, Range<usize>)) {
+        let mut at = self.stride - 1;
+        let Some(body) = payload.get(at..) else { return };
+        if self.stride >= MIN_STRIDE {
+            for chunk in body.chunks_exact(self.stride) {
+                let Some(bytes) = chunk.first_chunk() else { break };
+                let hash = self.grams.hash(*bytes);
+                if self.known.may_contain(hash) {
+                    self.windows(payload, at, hash, &mut visit);
+                }
+                at += self.stride;
+            }
+        }
+        while let Some(hash) = self.grams.hash_at(payload, at) {
+            if self.known.may_contain(hash) {
+                self.windows(payload, at, hash, &mut visit);
+            }
+            at += self.stride;
+        }
+    }
+
+    /// Looks up the windows that may stand around a known q-gram.
+    #[cold]
+    #[inline(never)]
+    fn windows(&self, payload: &[u8], at: usize, hash: u64, visit: &mut impl FnMut(KnockId, Range<usize>)) {
+        let slot = (rehash(hash) >> self.places_shift) as usize;
+        let mut places = self.places.get(slot).copied().unwrap_or_default();
+        while places != 0 {
+            let place = places.trailing_zeros() as usize;
+            places &= places - 1;
+            #[cfg(test)]
+            work::WINDOWS.set(work::WINDOWS.get() + 1);
+            let start = at.checked_sub(place);
+            if let Some(start) = start
+                && let Some(hash) = self.grams.window_hash(payload, start, self.stride)
+            {
+                self.compare(payload, start, hash, visit);
+            }
+        }
+    }
+
+    /// Compares the patterns whose window may stand here.
+    #[inline]
+    fn compare(&self, payload: &[u8], at: usize, hash: u64, visit: &mut impl FnMut(KnockId, Range<usize>)) {
+        let bucket = self.buckets.get((hash >> self.buckets_shift) as usize..);
+        let Some(&[begin, end]) = bucket.and_then(|rest| rest.first_chunk()) else { return };
+        let entries = self.entries.get(begin as usize..end as usize).unwrap_or_default();
+        for entry in entries.iter().filter(|entry| entry.hash == hash) {
+            #[cfg(test)]
+            work::COMPARED.set(work::COMPARED.get() + 1);
+            let secret =
+                self.secrets.get(entry.start as usize..).and_then(|rest| rest.get(..entry.len as usize));
+            let start = at.checked_sub(entry.lead as usize);
+            if let (Some(secret), Some(start)) = (secret, start)
+                && let Some(text) = payload.get(start..).and_then(|rest| rest.get(..secret.len()))
+                && (text == secret || entry.ignore_case && text.eq_ignore_ascii_case(secret))
+            {
+                visit(entry.id, start..start + secret.len());
+            }
+        }
+    }
+
+    pub(super) fn memory_usage(&self) -> usize {
+        self.known.memory_usage()
+            + size_of_val(&*self.places)
+            + size_of_val(&*self.buckets)
+            + size_of_val(&*self.entries)
+            + self.secrets.len()
+    }
+}
+
+/// So that most lookups of a window that is of no pattern end at an empty bucket.
+const BUCKETS_PER_PATTERN: usize = 4;
+
+/// The patterns of one window are compared one after the other. More than these, such as many spellings of one secret,
+/// are left to others.
+pub(in super::super) const MAX_SAME: usize = 8;
+
+/// Fewer places of one q-gram in a window cost nothing to speak of.
+const MIN_REPEATS: usize = 2;
+
+/// What searches cost, for tests.
+#[cfg(test)]
+pub(in super::super) mod work {
+    use std::cell::Cell;
+
+    thread_local! {
+        /// Windows looked up.
+        pub(in super::super::super) static WINDOWS: Cell<usize> = const { Cell::new(0) };
+        /// Patterns compared.
+        pub(in super::super::super) static COMPARED: Cell<usize> = const { Cell::new(0) };
+    }
+
+    pub(in super::super::super) fn reset() {
+        WINDOWS.set(0);
+        COMPARED.set(0);
+    }
+}
