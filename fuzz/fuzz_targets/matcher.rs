@@ -4,6 +4,7 @@
 //! what the knock is like (see `Line`), the others are its secret. In the payload the bytes 1 and 2, with another
 //! behind them, stand for a secret as it is and in the other case.
 //!
+//! - Every engine finds what a naive search finds.
 //! - `matched` gives the knocks that a naive search finds and whose conditions hold, each once, in their order.
 //! - `secret_ranges` gives the ranges that a naive search finds, no more and no fewer.
 //! - The log events of a packet are one for each knock that matched; where a secret stood in a header field they
@@ -17,9 +18,10 @@ use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
 use sipknock::event::Event;
-use sipknock::inspect::{Inspector, Mode, Policy, Renew};
-use sipknock::knock::{Knock, KnockId, KnockSet, Secret};
-use sipknock::net::{NetSet, Prefixes};
+use sipknock::inspect::{Inspector, Policy};
+use sipknock::knock::matcher::{Engine, Matcher, Pattern};
+use sipknock::knock::{Knock, KnockId, KnockSet, Life, Part, Payload, Secret};
+use sipknock::net::NetSet;
 use sipknock::sip::Message;
 use sipknock::time::Time;
 use sipknock::verdict::Reason;
@@ -45,10 +47,27 @@ fuzz_target!(|input: &[u8]| {
             |line: &Line| (!line.office || office) && (!line.register || method == Some(b"REGISTER"));
         knocks.filter(|(_, (line, ranges))| counts(line) && !ranges.is_empty()).map(|(id, _)| id).collect()
     };
-    assert_eq!(set.matched(IpAddr::from(OFFICE), &payload), matching(true));
-    assert_eq!(set.matched(IpAddr::from(ELSEWHERE), &payload), matching(false));
+    let matched = |source: [u8; 4]| -> Vec<_> {
+        let found = set.matched(IpAddr::from(source), Payload::Datagram(&payload)).into_iter();
+        found.map(|found| found.knock).collect()
+    };
+    assert_eq!(matched(OFFICE), matching(true));
+    assert_eq!(matched(ELSEWHERE), matching(false));
+    engines(&lines, &payload, &by_line);
     log(set, &payload, &matching(true), &expected);
 });
+
+/// Lets every engine search.
+fn engines(lines: &[Line<'_>], payload: &[u8], by_line: &[Vec<Range<usize>>]) {
+    let occurring: Vec<_> =
+        (0u32..).zip(by_line).filter(|(_, ranges)| !ranges.is_empty()).map(|(id, _)| KnockId::from(id)).collect();
+    for engine in Engine::ALL {
+        let patterns = lines.iter().map(|line| Pattern { bytes: line.secret, ignore_case: line.ignore_case });
+        let matcher = Matcher::with_engine(patterns, engine).expect("small");
+        assert_eq!(matcher.occurring(payload), occurring, "{engine:?}");
+        assert_eq!(matcher.ranges(payload, lines.len()).len(), by_line.concat().len(), "{engine:?}");
+    }
+}
 
 /// A knock, as the input has it.
 struct Line<'a> {
@@ -72,7 +91,8 @@ impl<'a> Line<'a> {
             ignore_case: self.ignore_case,
             methods: if self.register { vec!["REGISTER".to_owned()] } else { Vec::new() },
             sources: self.office.then(|| NetSet::new(&["198.51.100.0/24".parse().expect("a network")])),
-            door: Duration::from_secs(60),
+            part: Part::Anywhere,
+            door: Life::Span(Duration::from_secs(60)),
             max_doors: None,
         }
     }
@@ -122,13 +142,7 @@ fn expand(lines: &[Line<'_>], payload: &[u8]) -> Vec<u8> {
 
 /// Lets a packet with this payload knock, and looks at its events.
 fn log(set: KnockSet, payload: &[u8], matching: &[KnockId], ranges: &[Range<usize>]) {
-    let policy = Policy {
-        trusted: NetSet::default(),
-        mode: Mode::Enforce,
-        renew: Renew::Knock,
-        prefixes: Prefixes::default(),
-    };
-    let gate = Inspector::new(policy, set, 1);
+    let gate = Inspector::new(Policy::default(), set, 1);
     let packet = datagram(payload);
     let decision = gate.inspect(Time::from_parts(1_795_356_000, 0), &packet);
     assert_eq!(decision.knocks, matching);
