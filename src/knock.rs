@@ -80,6 +80,9 @@ pub enum Life {
 pub struct KnockId(u32);
 
 impl KnockId {
+    /// That of the first knock.
+    pub const FIRST: Self = Self(0);
+
     /// The place, counted from 0 in the order of the config.
     pub const fn index(self) -> usize {
         self.0 as usize

@@ -1,0 +1,226 @@
+//! The pieces that a packet goes through, each as something to do over and over.
+
+use std::fmt::Write as _;
+use std::hint::black_box;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
+use std::time::Duration;
+
+use sipknock::config::{Config, Flags};
+use sipknock::door::{DoorTable, Grant};
+use sipknock::inspect::Inspector;
+use sipknock::knock::{KnockId, Payload};
+use sipknock::net::{Prefixes, Source};
+use sipknock::packet::Packet;
+use sipknock::queue::message::{self, Messages};
+use sipknock::sip::Message;
+use sipknock::time::Time;
+use sipknock::verdict::{Reason, Verdict};
+
+/// Something to do, and how often it is to be done for an instruction count.
+pub(crate) struct Case {
+    pub(crate) name: &'static str,
+    pub(crate) times: usize,
+    /// Prepares it, and returns what does it once.
+    pub(crate) prepare: fn() -> Box<dyn FnMut()>,
+}
+
+pub(crate) const CASES: [Case; 22] = [
+    case("packet/udp4", || repeat(udp4(PHONE, &register()), |bytes| Packet::parse(bytes).is_ok())),
+    case("packet/udp6", || repeat(udp6(&register()), |bytes| Packet::parse(bytes).is_ok())),
+    case("packet/tcp4", || repeat(tcp4(PHONE, 1, &register()), |bytes| Packet::parse(bytes).is_ok())),
+    case("sip/start-line", || repeat(register(), |bytes| Message::parse(bytes).is_some())),
+    case("sip/from", || repeat(register(), |bytes| Message::parse(bytes).unwrap().header("From").is_some())),
+    case("matcher/1", || matcher(1)),
+    case("matcher/10", || matcher(10)),
+    case("matcher/100", || matcher(100)),
+    case("matcher/1000", || matcher(1000)),
+    case("matcher/10000", || matcher(10_000)),
+    case("inspect/stranger", || inspect(STRANGER, false, Reason::NoKnock)),
+    case("inspect/open", || inspect(PHONE, false, Reason::Door)),
+    case("inspect/knocking", || inspect(PHONE, true, Reason::Knock)),
+    case("inspect/trusted", || inspect(OFFICE, false, Reason::Trusted)),
+    case("inspect/tcp-open", tcp_open),
+    case("door/get-1k", || get(1000)),
+    case("door/get-100k", || get(100_000)),
+    case("door/get-1M", || get(1_000_000)),
+    case("door/insert", insert),
+    Case { name: "door/sweep-100k", times: 10, prepare: || sweep(100_000) },
+    case("netlink/read-packet", read_packet),
+    case("netlink/write-verdict", write_verdict),
+];
+
+const fn case(name: &'static str, prepare: fn() -> Box<dyn FnMut()>) -> Case {
+    Case { name, times: 1000, prepare }
+}
+
+fn repeat(bytes: Vec<u8>, work: fn(&[u8]) -> bool) -> Box<dyn FnMut()> {
+    Box::new(move || assert!(work(black_box(&bytes))))
+}
+
+fn matcher(knocks: usize) -> Box<dyn FnMut()> {
+    let gate = gate(knocks);
+    let payload = register();
+    let source = IpAddr::V4(PHONE);
+    Box::new(move || {
+        let found = gate.knocks().matched(source, Payload::Datagram(black_box(&payload)));
+        assert!(found.is_empty());
+    })
+}
+
+fn inspect(source: Ipv4Addr, knocking: bool, reason: Reason) -> Box<dyn FnMut()> {
+    let gate = gate(10);
+    let knock = udp4(PHONE, &with_name(&secret(3)));
+    gate.inspect(NOW, &knock);
+    let packet = if knocking { knock } else { udp4(source, &register()) };
+    Box::new(move || assert_eq!(gate.inspect(NOW, black_box(&packet)).reason, reason))
+}
+
+fn tcp_open() -> Box<dyn FnMut()> {
+    let gate = gate(10);
+    gate.inspect(NOW, &udp4(PHONE, &with_name(&secret(3))));
+    let packet = tcp4(PHONE, 1, &register());
+    Box::new(move || assert_eq!(gate.inspect(NOW, black_box(&packet)).reason, Reason::Door))
+}
+
+/// Doors in no order that a cache could foresee.
+fn get(doors: u32) -> Box<dyn FnMut()> {
+    let table = table(doors);
+    let mut state = 1u32;
+    Box::new(move || {
+        // Numerical Recipes' generator; its low bits have short periods.
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        black_box(table.state(source((state >> 8) % doors), NOW));
+    })
+}
+
+fn insert() -> Box<dyn FnMut()> {
+    let table = table(100_000);
+    let mut next = 100_000;
+    Box::new(move || {
+        table.knock(source(next), NOW, &GRANTS);
+        table.close(source(next));
+        next += 1;
+    })
+}
+
+fn sweep(doors: u32) -> Box<dyn FnMut()> {
+    let table = table(doors);
+    Box::new(move || assert!(table.sweep(NOW).is_empty()))
+}
+
+fn table(doors: u32) -> DoorTable {
+    let table = DoorTable::new(2_000_000, [None]);
+    (0..doors).for_each(|number| _ = table.knock(source(number), NOW, &GRANTS));
+    table
+}
+
+/// Spread over all addresses.
+fn source(number: u32) -> Source {
+    Source::new(Ipv4Addr::from(number.wrapping_mul(2_654_435_761)).into(), Prefixes::default())
+}
+
+fn read_packet() -> Box<dyn FnMut()> {
+    let packet = udp4(PHONE, &register());
+    let mut datagram = Vec::new();
+    let attributes = [attribute(1, &[0, 0, 0, 7, 8, 0, 1, 0]), attribute(10, &packet)].concat();
+    let length = u32::try_from(20 + attributes.len()).unwrap();
+    datagram.extend(length.to_ne_bytes());
+    // NFNL_SUBSYS_QUEUE, NFQNL_MSG_PACKET
+    datagram.extend((3u16 << 8).to_ne_bytes());
+    datagram.extend([0; 10]);
+    datagram.extend([2, 0, 0, 0]);
+    datagram.extend(attributes);
+    repeat(datagram, |bytes| matches!(Messages::new(bytes).next(), Some(Ok(message::Message::Packet(_)))))
+}
+
+fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(4 + value.len()).unwrap();
+    let mut bytes = [&length.to_ne_bytes()[..], &kind.to_ne_bytes(), value].concat();
+    bytes.resize(bytes.len().next_multiple_of(4), 0);
+    bytes
+}
+
+fn write_verdict() -> Box<dyn FnMut()> {
+    let mut out = Vec::with_capacity(64);
+    Box::new(move || {
+        out.clear();
+        message::verdict(&mut out, 0, black_box(7), Verdict::Accept);
+        black_box(&out);
+    })
+}
+
+fn gate(knocks: usize) -> Inspector {
+    let mut text = "[inspect]\ntrusted = [\"10.0.0.0/8\"]\n".to_owned();
+    for number in 0..knocks {
+        write!(text, "[[knock]]\nname = \"{number}\"\nsecret = \"{}\"\n", secret(number)).unwrap();
+    }
+    Config::parse(&text, Path::new("bench.toml"), &Flags::default()).unwrap().inspector().unwrap()
+}
+
+/// 20 letters, different for each number.
+fn secret(number: usize) -> String {
+    let mut state = number as u64 + 88_172_645_463_325_252;
+    (0..20)
+        .map(|_| {
+            // xorshift64 (Marsaglia, 2003)
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            char::from(b'a' + (state % 26) as u8)
+        })
+        .collect()
+}
+
+fn register() -> Vec<u8> {
+    with_name("Alice in the kitchen")
+}
+
+/// A REGISTER of 700 bytes as phones send it.
+fn with_name(name: &str) -> Vec<u8> {
+    let mut message = format!(
+        "REGISTER sip:pbx.example.org SIP/2.0\r\nVia: SIP/2.0/UDP 198.51.100.7:5061;branch=z9hG4bK-524287-1---a2c7;rport\r\n\
+         Max-Forwards: 70\r\nContact: <sip:100@198.51.100.7:5061>;+sip.instance=\"<urn:uuid:3f2b8c1e-5d47-4a09-9c66-0e7a51d2b8f4>\"\r\n\
+         To: <sip:100@pbx.example.org>\r\nFrom: \"{name}\" <sip:100@pbx.example.org>;tag=5f2a71c9\r\n\
+         Call-ID: Yl0xF3kq7mT1vN8r@198.51.100.7\r\nCSeq: 1 REGISTER\r\nUser-Agent: Phone 1.2.3\r\n\
+         Allow: INVITE, ACK, CANCEL, BYE, NOTIFY, REFER, MESSAGE, OPTIONS, INFO, SUBSCRIBE\r\n"
+    );
+    let end = "Content-Length: 0\r\n\r\n";
+    let missing = 700 - message.len() - end.len() - "X-Filler: \r\n".len();
+    write!(message, "X-Filler: {}\r\n{end}", "0123456789".repeat(70).get(..missing).unwrap()).unwrap();
+    message.into_bytes()
+}
+
+fn udp4(source: Ipv4Addr, payload: &[u8]) -> Vec<u8> {
+    ip4(source, 17, &udp(payload))
+}
+
+fn udp(payload: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(8 + payload.len()).unwrap();
+    [&[0x13, 0xc5, 0x13, 0xc4][..], &length.to_be_bytes(), &[0, 0], payload].concat()
+}
+
+fn udp6(payload: &[u8]) -> Vec<u8> {
+    let udp = udp(payload);
+    let length = u16::try_from(udp.len()).unwrap().to_be_bytes();
+    let address = [0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
+    [&[0x60, 0, 0, 0][..], &length, &[17, 64], &address, &address, &udp].concat()
+}
+
+fn tcp4(source: Ipv4Addr, sequence: u32, payload: &[u8]) -> Vec<u8> {
+    let rest = [0, 0, 0, 1, 0x50, 0x18, 0xff, 0xff, 0, 0, 0, 0];
+    ip4(source, 6, &[&[0x13, 0xc5, 0x13, 0xc4][..], &sequence.to_be_bytes(), &rest, payload].concat())
+}
+
+fn ip4(source: Ipv4Addr, protocol: u8, transport: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(20 + transport.len()).unwrap().to_be_bytes();
+    let header = [0x45, 0, length[0], length[1], 0, 0, 0, 0, 64, protocol, 0, 0];
+    [&header[..], &source.octets(), &[192, 0, 2, 1], transport].concat()
+}
+
+const NOW: Time = Time::from_parts(1_800_000_000, 0);
+const PHONE: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 7);
+const STRANGER: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 66);
+const OFFICE: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 7);
+const GRANTS: [Grant; 1] =
+    [Grant { knock: KnockId::FIRST, life: Duration::from_secs(4000), registration: None }];
