@@ -390,6 +390,8 @@ impl StreamTable {
         };
         match fate {
             Fate::Refused if grows => {
+                // Without room to grow, which the bound would not count.
+                stream.kept.reserve_exact(new.len());
                 stream.kept.extend_from_slice(new);
                 (stream.scanner, stream.segments) = (scanner, segments);
                 (stream.passed, stream.seen) = (true, now);
