@@ -534,4 +534,6 @@ const HELD_LIFE: Duration = Duration::from_secs(24 * 3600);
 const SHARDS: usize = 64;
 
 #[cfg(test)]
+mod model_tests;
+#[cfg(test)]
 mod tests;

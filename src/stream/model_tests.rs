@@ -1,0 +1,284 @@
+//! The table between a sender that does anything and receivers that follow TCP, each in its own way.
+
+use std::collections::{BTreeMap, HashSet};
+
+use proptest::prelude::*;
+use proptest::sample::Index;
+
+use super::*;
+
+const LIMITS: Limits = Limits { bytes: 100, segments: 6, flows: 64 };
+
+/// What a stranger does. Places count from the first byte of the stream.
+#[derive(Clone, Debug)]
+enum Step {
+    /// Sends some of the stream, perhaps with one byte changed.
+    Segment { at: Index, length: usize, change: Option<(Index, u8)>, flags: Flags, arrives: bool },
+    /// Sends a segment without payload.
+    Empty { at: Index, flags: Flags, arrives: bool },
+    /// Does nothing for so many seconds.
+    Pause(u64),
+    /// Begins other connections, so many.
+    Flood(u16),
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Flags {
+    syn: bool,
+    fin: bool,
+    rst: bool,
+    urgent: bool,
+}
+
+/// What a receiver makes of the segments that reach it.
+#[derive(Clone, Debug)]
+struct Receiver {
+    /// Of two copies of a byte that waits for its turn, the later one counts.
+    last_wins: bool,
+    /// A SYN begins a connection, also within another one. Else such a segment is ignored (RFC 5961, 4.2), unless it
+    /// is the first one, which may carry data (RFC 7413).
+    begins_anew: bool,
+    /// An urgent byte is taken out of the stream (RFC 6093, 3).
+    takes_out: bool,
+    /// Where the connection begins, and what has been read of it: each byte, unless it was taken out.
+    start: usize,
+    read: Vec<Option<u8>>,
+    waiting: BTreeMap<usize, u8>,
+    urgent: HashSet<usize>,
+}
+
+impl Receiver {
+    fn all() -> Vec<Self> {
+        let both = [false, true];
+        let kinds = both.into_iter().flat_map(|a| both.map(|b| both.map(|c| (a, b, c)))).flatten();
+        kinds
+            .map(|(last_wins, begins_anew, takes_out)| Self {
+                last_wins,
+                begins_anew,
+                takes_out,
+                start: 0,
+                read: Vec::new(),
+                waiting: BTreeMap::new(),
+                urgent: HashSet::new(),
+            })
+            .collect()
+    }
+
+    fn receive(&mut self, at: usize, flags: Flags, payload: &[u8]) {
+        let again = at != self.start || !self.read.is_empty();
+        if flags.syn && again && !self.begins_anew {
+            return;
+        }
+        if flags.syn && again {
+            *self = Self {
+                start: at,
+                read: Vec::new(),
+                waiting: BTreeMap::new(),
+                urgent: HashSet::new(),
+                ..*self
+            };
+        }
+        if flags.urgent && self.takes_out && at >= self.next() {
+            self.urgent.insert(at);
+        }
+        for (place, &byte) in (at..).zip(payload) {
+            let byte = if self.last_wins { byte } else { *self.waiting.get(&place).unwrap_or(&byte) };
+            self.waiting.insert(place, byte);
+        }
+        let next = self.next();
+        self.waiting.retain(|place, _| *place >= next);
+        while let Some(byte) = self.waiting.remove(&self.next()) {
+            let taken_out = self.urgent.contains(&self.next());
+            self.read.push((!taken_out).then_some(byte));
+        }
+    }
+
+    fn next(&self) -> usize {
+        self.start + self.read.len()
+    }
+
+    /// Two line ends in a row, of whatever kind, behind something that is none.
+    fn has_a_block(&self) -> bool {
+        let text: Vec<u8> = self.read.iter().copied().flatten().collect();
+        let text = String::from_utf8(text).unwrap().replace("\r\n", "\n").replace('\r', "\n");
+        text.trim_start_matches('\n').contains("\n\n")
+    }
+}
+
+/// A sequence number; the end of the number space is not far.
+fn number(at: usize) -> u32 {
+    (u32::MAX - 30).wrapping_add(u32::try_from(at).unwrap())
+}
+
+impl Flags {
+    fn sequence(self, at: usize, payload: &[u8]) -> Sequence {
+        let Self { syn, fin, rst, urgent } = self;
+        let length = u32::try_from(payload.len()).unwrap();
+        Sequence { number: number(at).wrapping_sub(syn.into()), length, syn, fin, rst, urgent }
+    }
+}
+
+fn id(port: u16) -> FlowId {
+    FlowId { source: ([192, 0, 2, 7].into(), port), destination: ([192, 0, 2, 1].into(), 5060) }
+}
+
+fn flags() -> impl Strategy<Value = Flags> {
+    prop_oneof![
+        12 => Just(Flags::default()),
+        2 => Just(Flags { syn: true, ..Flags::default() }),
+        1 => Just(Flags { fin: true, ..Flags::default() }),
+        1 => Just(Flags { rst: true, ..Flags::default() }),
+        1 => Just(Flags { urgent: true, ..Flags::default() }),
+    ]
+}
+
+/// Line ends of all kinds, and not much between them.
+fn stream() -> impl Strategy<Value = String> {
+    let word = prop::sample::select(vec!["REGISTER", "X: y", " ", "\r\n", "\r\n", "\n", "\r", "\r\n\r\n"]);
+    prop::collection::vec(word, 1..20).prop_map(|words| words.concat())
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let change = (any::<Index>(), prop::sample::select(b"x\r\n".to_vec()));
+    let arrives = || prop::bool::weighted(0.9);
+    prop::collection::vec(
+        prop_oneof![
+            16 => (any::<Index>(), 1usize..30, prop::option::weighted(0.2, change), flags(), arrives()).prop_map(
+                |(at, length, change, flags, arrives)| Step::Segment { at, length, change, flags, arrives }
+            ),
+            3 => (any::<Index>(), flags(), arrives())
+                .prop_map(|(at, flags, arrives)| Step::Empty { at, flags, arrives }),
+            1 => (0u64..400).prop_map(Step::Pause),
+            1 => (1u16..200).prop_map(Step::Flood),
+        ],
+        1..40,
+    )
+}
+
+/// The next bytes that receivers wait for, more often than by chance.
+fn place(at: &Index, stream: &[u8], receivers: &[Receiver]) -> usize {
+    let places = 2 * stream.len() + 1;
+    let place = at.index(places);
+    if place <= stream.len() { place } else { receivers[place % receivers.len()].next().min(stream.len()) }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(CASES))]
+
+    #[test]
+    fn no_receiver_has_a_block_of_a_stranger(stream in stream(), steps in steps()) {
+        let stream = stream.as_bytes();
+        let table = StreamTable::new(LIMITS);
+        let mut now = Time::from_parts(1_000_000, 0);
+        let mut receivers = Receiver::all();
+        let syn = Flags { syn: true, ..Flags::default() };
+        table.handshake(now, id(1), syn.sequence(0, b""));
+        for step in &steps {
+            match step {
+                Step::Segment { at, length, change, flags, arrives } => {
+                    let at = place(at, stream, &receivers);
+                    let mut payload = stream[at..stream.len().min(at + length)].to_vec();
+                    if payload.is_empty() {
+                        continue;
+                    }
+                    if let Some((index, byte)) = change {
+                        let index = index.index(payload.len());
+                        payload[index] = *byte;
+                    }
+                    let sequence = flags.sequence(at, &payload);
+                    let fate = table.segment(now, id(1), sequence, &payload, |_| Finding::Nothing);
+                    prop_assert!(matches!(fate, Fate::Partial | Fate::Refused));
+                    if fate == Fate::Partial && *arrives {
+                        receivers.iter_mut().for_each(|receiver| receiver.receive(at, *flags, &payload));
+                    }
+                }
+                Step::Empty { at, flags, arrives } => {
+                    let at = place(at, stream, &receivers);
+                    table.handshake(now, id(1), flags.sequence(at, b""));
+                    if *arrives {
+                        receivers.iter_mut().for_each(|receiver| receiver.receive(at, *flags, b""));
+                    }
+                }
+                Step::Pause(secs) => {
+                    now = now.after(Duration::from_secs(*secs));
+                    table.sweep(now);
+                }
+                Step::Flood(flows) => {
+                    for port in 2..2 + flows {
+                        let sequence = Flags::default().sequence(0, b"X");
+                        table.segment(now, id(port), sequence, b"X", |_| Finding::Nothing);
+                    }
+                }
+            }
+            for receiver in &receivers {
+                prop_assert!(!receiver.has_a_block(), "{:?}", receiver);
+            }
+            prop_assert!(table.len() <= LIMITS.flows && table.kept() <= LIMITS.flows * LIMITS.bytes);
+        }
+    }
+
+    /// In pieces, in any order, some of them several times or together with the next ones. What is not acknowledged is
+    /// sent again, by and by in its order.
+    #[test]
+    fn a_knock_gets_in(
+        before in prop::collection::vec(prop::sample::select(vec!["REGISTER", "X: y", "X:\r\nX", "X\nX", "X\rX"]), 0..20),
+        after in prop::collection::vec(prop::sample::select(vec!["X", "Y: z\r\n", "\n", "\r", "\r\n\r\n"]), 0..10),
+        keepalives in prop::sample::select(vec!["", "\r\n", "\r\n\r\n", "\n"]),
+        cuts in prop::collection::vec(any::<Index>(), 0..16),
+        first in prop::collection::vec((any::<Index>(), 1usize..4), 0..40),
+        with_syn: bool,
+        only_when_complete: bool,
+    ) {
+        let end = if only_when_complete { "X: y\r\n\r\n" } else { "" };
+        let after = if only_when_complete { String::new() } else { after.concat() };
+        let begin = if with_syn { keepalives } else { "" };
+        let stream = format!("{begin}A{}KNOCK{after}{end}", before.concat()).into_bytes();
+        let mut ends: Vec<_> = cuts.iter().map(|cut| cut.index(stream.len())).collect();
+        ends.extend([0, stream.len()]);
+        ends.sort_unstable();
+        ends.dedup();
+        let table = StreamTable::new(Limits { bytes: stream.len(), segments: 16, flows: 64 });
+        let now = Time::from_parts(1_000_000, 0);
+        if with_syn {
+            let syn = Flags { syn: true, ..Flags::default() };
+            table.handshake(now, id(1), syn.sequence(0, b""));
+        }
+        let mut read = 0;
+        let mut send = |from: usize, to: usize| {
+            let payload = &stream[from..to];
+            let sequence = Flags::default().sequence(from, payload);
+            let fate = table.segment(now, id(1), sequence, payload, |gathered| {
+                let complete = !only_when_complete || !gathered.grows;
+                let knocks = gathered.bytes.windows(5).any(|window| window == b"KNOCK");
+                if complete && knocks { Finding::Opened } else { Finding::Nothing }
+            });
+            match fate {
+                Fate::Partial => read = read.max(to),
+                Fate::Opened => read = stream.len(),
+                Fate::NoRoom | Fate::Refused => {}
+            }
+            (fate, read)
+        };
+        let mut reached = 0;
+        let mut opened = false;
+        // Of a flow whose start was not seen, the start is what comes first.
+        let start = (!with_syn).then_some((0, 1));
+        let random = first.iter().map(|(index, pieces)| (index.index(ends.len() - 1), *pieces));
+        for (piece, pieces) in start.into_iter().chain(random) {
+            if !opened {
+                let (fate, read) = send(ends[piece], ends[(piece + pieces).min(ends.len() - 1)]);
+                (opened, reached) = (fate == Fate::Opened, read);
+            }
+        }
+        while !opened {
+            let next = ends.partition_point(|end| *end <= reached);
+            prop_assert!(next < ends.len(), "all has passed without a knock");
+            let (fate, read) = send(reached, ends[next]);
+            prop_assert!(read > reached, "{:?} at {}: {:?}", fate, reached, String::from_utf8_lossy(&stream));
+            (opened, reached) = (fate == Fate::Opened, read);
+        }
+    }
+}
+
+/// More than usual: most of what a sender does at random is refused at once.
+const CASES: u32 = 4000;
