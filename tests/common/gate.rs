@@ -1,15 +1,17 @@
 //! Two namespaces with a gate between them: clients on one side, a server with sipknock in front on the other.
 
 use std::io::{BufRead, BufReader};
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use std::{fs, thread};
 
+use ipnet::Ipv4Net;
 use rustix::net::{AddressFamily, SendFlags, SocketType, ipproto};
 use rustix::pipe::PipeFlags;
 use rustix::process::{Pid, Signal, kill_process};
@@ -24,6 +26,8 @@ pub(crate) const SERVER6: &str = "2001:db8:0:1::1";
 /// Addresses that clients can send from: all of an IPv4 network, and some of IPv6.
 pub(crate) const CLIENTS4: &str = "198.51.100.0/24";
 pub(crate) const CLIENTS6: [&str; 3] = ["2001:db8:0:2::7", "2001:db8:0:2:aaaa::1", SENTINEL6];
+/// A larger IPv4 network of clients, where each gets an address that nobody has had: [`World::fresh_address`].
+const CROWD4: &str = "198.18.0.0/15";
 /// A client that is always in `trusted`, to tell that what was sent before it has been decided.
 pub(crate) const SENTINEL: &str = "198.51.100.250";
 pub(crate) const SENTINEL6: &str = "2001:db8:0:3::1";
@@ -34,17 +38,41 @@ pub(crate) const SECRET: &str = "mykn0ckstr1ng";
 pub(crate) struct World {
     pub(crate) server: Netns,
     pub(crate) clients: Netns,
-    receiver: UdpSocket,
+    /// What listens at the server, where that is no program of its own.
+    receiver: Option<UdpSocket>,
     folder: TempDir,
     configs: AtomicUsize,
+    crowd: AtomicU32,
 }
 
 impl World {
     pub(crate) fn new(tag: &str) -> Self {
+        let mut world = Self::without_receiver(tag);
+        world.receiver = Some(world.server.run(|| socket(&format!("[::]:{PORT}"))));
+        world
+    }
+
+    /// With the server's port left to whoever wants to listen there.
+    pub(crate) fn without_receiver(tag: &str) -> Self {
         let (server, clients) = (Netns::new(&format!("{tag}-s")), Netns::new(&format!("{tag}-c")));
         link(&server, &clients);
-        let receiver = server.run(|| socket(&format!("[::]:{PORT}")));
-        Self { server, clients, receiver, folder: tempfile::tempdir().unwrap(), configs: AtomicUsize::new(0) }
+        let folder = tempfile::tempdir().unwrap();
+        Self {
+            server,
+            clients,
+            receiver: None,
+            folder,
+            configs: AtomicUsize::new(0),
+            crowd: AtomicU32::new(0),
+        }
+    }
+
+    /// An IPv4 address of a client that there has not been yet.
+    pub(crate) fn fresh_address(&self) -> Ipv4Addr {
+        let number = 1 + self.crowd.fetch_add(1, Ordering::Relaxed);
+        let network: Ipv4Net = CROWD4.parse().unwrap();
+        assert!(number < 1 << 17, "no address of {network} is left");
+        Ipv4Addr::from(u32::from(network.addr()) + number)
     }
 
     /// A client's socket on an address of its own.
@@ -80,7 +108,7 @@ impl World {
     /// The next datagram at the server, if one comes within a fifth of a second.
     pub(crate) fn receive(&self) -> Option<String> {
         let mut buffer = vec![0; 65_536];
-        let (length, _) = self.receiver.recv_from(&mut buffer).ok()?;
+        let (length, _) = self.receiver.as_ref()?.recv_from(&mut buffer).ok()?;
         Some(String::from_utf8_lossy(&buffer[..length]).into_owned())
     }
 
@@ -93,7 +121,7 @@ impl World {
     pub(crate) fn reply(&self, payload: &str, address: &str) {
         let address: std::net::SocketAddrV4 = address.parse().unwrap();
         let address = SocketAddr::new(address.ip().to_ipv6_mapped().into(), address.port());
-        self.receiver.send_to(payload.as_bytes(), address).unwrap();
+        self.receiver.as_ref().unwrap().send_to(payload.as_bytes(), address).unwrap();
     }
 
     /// Sends a datagram whose UDP header says whatever length.
@@ -129,6 +157,11 @@ impl World {
     pub(crate) fn apply_rules(&self, config: &str) {
         let output = self.sipknock(&["--config", config, "firewall", "apply"]).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    /// A folder for whatever a test writes.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// The program inside the server's namespace.
@@ -343,12 +376,16 @@ fn link(server: &Netns, clients: &Netns) {
         if let [v4, v6] = peer
             && !v4.is_empty()
         {
-            ip(netns, &["route", "add", v4, "via", "192.0.2.2"]);
+            for network in [v4, CROWD4] {
+                ip(netns, &["route", "add", network, "via", "192.0.2.2"]);
+            }
             ip(netns, &["-6", "route", "add", v6, "via", "2001:db8:0:1::2"]);
         }
     }
-    // AnyIP: every address of the network is ours, without listing them.
-    ip(clients, &["route", "add", "local", CLIENTS4, "dev", "lo"]);
+    // AnyIP: every address of the networks is ours, without listing them.
+    for network in [CLIENTS4, CROWD4] {
+        ip(clients, &["route", "add", "local", network, "dev", "lo"]);
+    }
     // IPv6 binds only to addresses that are listed.
     for address in CLIENTS6 {
         ip(clients, &["addr", "add", address, "dev", "lo"]);
@@ -368,4 +405,4 @@ fn socket(address: &str) -> UdpSocket {
 }
 
 /// Longer than anything here takes on a busy machine.
-const DEADLINE: Duration = Duration::from_secs(20);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(20);

@@ -4,3 +4,5 @@
 pub(crate) mod gate;
 pub(crate) mod iptables;
 pub(crate) mod netns;
+pub(crate) mod raw;
+pub(crate) mod tcp;

@@ -1,0 +1,135 @@
+//! SIP over TCP through the gate, with real sockets, rules and NFQUEUEs: however a sender cuts it, a phone that knocks
+//! gets in, and of a stranger no complete header block arrives. And phones as they are, in front of a real registrar.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods)]
+
+mod common;
+#[path = "tcp/flood.rs"]
+mod flood;
+#[path = "tcp/phones.rs"]
+mod phones;
+#[path = "tcp/splits.rs"]
+mod splits;
+#[path = "tcp/tricks.rs"]
+mod tricks;
+
+use std::process::ExitCode;
+
+use common::gate::{Gate, SECRET, SENTINEL, World};
+use common::netns::Netns;
+use libtest_mimic::{Arguments, Completion, Trial};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use serde_json::Value;
+
+fn main() -> ExitCode {
+    let mut args = Arguments::from_args();
+    args.test_threads.get_or_insert(2);
+    raise_limit();
+    let missing = Netns::missing();
+    let mut trials = Vec::new();
+    for &(name, programs, case) in CASES {
+        let missing = missing.clone().or_else(|| phones::missing(programs));
+        trials.push(Trial::ignorable_test(name, move || {
+            if let Some(reason) = missing {
+                return Ok(Completion::ignored_with(reason));
+            }
+            case(&World::without_receiver("tcp"));
+            Ok(Completion::Completed)
+        }));
+    }
+    libtest_mimic::run(&args, trials).exit_code()
+}
+
+/// Both ends of thousands of connections are here.
+fn raise_limit() {
+    let now = getrlimit(Resource::Nofile);
+    let more = Rlimit { current: Some(FILES), maximum: now.maximum.map(|maximum| maximum.max(FILES)) };
+    // Where root may not have more than it was given, that has to do.
+    setrlimit(Resource::Nofile, more)
+        .or_else(|_| setrlimit(Resource::Nofile, Rlimit { current: now.maximum, ..now }))
+        .unwrap();
+}
+
+/// Three times what is used.
+const FILES: u64 = 65_536;
+
+type Case = fn(&World);
+
+/// Name, programs that it needs, and the test. Those that take longest come first.
+const CASES: &[(&str, &[&str], Case)] = &[
+    ("a_stranger_at_every_split", &[], splits::a_stranger_at_every_split),
+    ("a_knock_at_every_split", &[], splits::a_knock_at_every_split),
+    ("half_open_flows", &[], flood::half_open_flows),
+    ("baresip_registers_over_udp", BARESIP, phones::baresip_registers_over_udp),
+    ("baresip_registers_over_tcp", BARESIP, phones::baresip_registers_over_tcp),
+    ("baresip_without_a_knock_over_udp", BARESIP, phones::baresip_without_a_knock_over_udp),
+    ("half_open_flows_in_a_small_table", &[], flood::half_open_flows_in_a_small_table),
+    ("baresip_without_a_knock_over_tcp", BARESIP, phones::baresip_without_a_knock_over_tcp),
+    ("sipp_registers_over_tcp", &["sipp", "kamailio"], phones::sipp_registers_over_tcp),
+    ("retransmissions", &[], tricks::retransmissions),
+    ("half_open_flows_with_all_that_may_pass", &[], flood::half_open_flows_with_all_that_may_pass),
+    ("a_connection_begun_anew", &[], tricks::a_connection_begun_anew),
+    ("keepalives_before_the_register", &[], tricks::keepalives_before_the_register),
+    ("two_registers_in_a_row", &[], tricks::two_registers_in_a_row),
+    ("tls_is_dropped", &[], tricks::tls_is_dropped),
+    ("a_restart_completes_no_block", &[], tricks::a_restart_completes_no_block),
+    ("no_trick_completes_a_block", &[], tricks::no_trick_completes_a_block),
+    ("segments_in_any_order", &[], tricks::segments_in_any_order),
+];
+
+const BARESIP: &[&str] = &["baresip", "kamailio", "stdbuf"];
+
+/// Starts a gate with its rules. The sentinel is trusted by the gate alone, so that it takes its turn in the queue.
+fn start(world: &World, inspect: &str) -> Gate {
+    start_with(world, inspect, &format!("[[knock]]\nname = \"alice\"\nsecret = \"{SECRET}\"\n"))
+}
+
+fn start_with(world: &World, inspect: &str, knocks: &str) -> Gate {
+    let inspect = format!("transports = [\"udp\", \"tcp\"]\n{inspect}");
+    world.apply_rules(&world.config_with_knocks(&inspect, "", knocks));
+    let config = world.config_with_knocks(&format!("trusted = [\"{SENTINEL}\"]\n{inspect}"), "", knocks);
+    Gate::start(world, &["--config", &config])
+}
+
+/// How many packets a gate decided for a reason, from its last event.
+fn count(stopped: &Value, reason: &str) -> u64 {
+    let reasons = stopped["reasons"].as_str().unwrap();
+    let counts = reasons.split(' ').filter_map(|word| word.split_once(':'));
+    counts.filter(|(name, _)| *name == reason).map(|(_, count)| count.parse::<u64>().unwrap()).sum()
+}
+
+/// A REGISTER as phones send it over TCP, of some 600 bytes.
+fn register(display_name: &str) -> String {
+    format!(
+        "REGISTER sip:192.0.2.1;transport=tcp SIP/2.0\r\n\
+         Via: SIP/2.0/TCP 198.51.100.7:49152;branch=z9hG4bK-524287-1---8d0a2b3c4e5f;rport;alias\r\n\
+         Max-Forwards: 70\r\n\
+         To: \"{display_name}\" <sip:200@192.0.2.1>\r\n\
+         From: \"{display_name}\" <sip:200@192.0.2.1>;tag=8d0a2b3c\r\n\
+         Call-ID: 3848276298220188511@198.51.100.7\r\n\
+         CSeq: 1 REGISTER\r\n\
+         Contact: <sip:200@198.51.100.7:49152;transport=tcp;ob>;reg-id=1;+sip.instance=\"<urn:uuid:{INSTANCE}>\"\r\n\
+         Expires: 3600\r\n\
+         Allow: INVITE, ACK, CANCEL, OPTIONS, BYE, REFER, NOTIFY, MESSAGE, SUBSCRIBE, INFO\r\n\
+         Supported: path, outbound, gruu\r\n\
+         User-Agent: A desk phone 1.0\r\n\
+         Content-Length: 0\r\n\r\n"
+    )
+}
+
+/// What stands in every phone's REGISTER here; a knock only where the configuration says so.
+const INSTANCE: &str = "3f2b8c1e-5d47-4a09-9c66-0e7a51d2b8f4";
+
+/// Whether anybody could take this for a message with a complete header block: two line ends in a row, of whatever
+/// kind, behind something that is none.
+fn holds_block(bytes: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(bytes).replace("\r\n", "\n").replace('\r', "\n");
+    text.trim_start_matches('\n').contains("\n\n")
+}
+
+/// A message in pieces.
+fn pieces<'a>(message: &'a str, cuts: &[usize]) -> Vec<&'a [u8]> {
+    let ends = cuts.iter().copied().chain([message.len()]);
+    let starts = [0].into_iter().chain(cuts.iter().copied());
+    starts.zip(ends).map(|(start, end)| &message.as_bytes()[start..end]).collect()
+}
