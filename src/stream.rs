@@ -127,6 +127,8 @@ struct Stream {
     state: State,
     /// It starts where the connection did.
     whole: bool,
+    /// It has started elsewhere before, and the receiver may know of that only (RFC 5961, 4).
+    anew: bool,
     /// A receiver may have some of it, from this start or an earlier one.
     passed: bool,
     /// A receiver may have been told where it ends.
@@ -311,11 +313,12 @@ impl StreamTable {
 
     /// Starts a flow at a sequence number, or starts it anew.
     fn begin(&self, shard: &mut Shard, now: Time, id: FlowId, start: u32, whole: bool) {
-        let (mut passed, mut ended) = (false, false);
+        let (mut passed, mut ended, mut anew) = (false, false, false);
         if let Some(stream) = shard.flows.get(&id) {
             if stream.start == start && !stream.is_stale(now) {
                 return;
             }
+            anew = true;
             // A second SYN proves nothing: the receiver may have ignored it (RFC 5961, 4).
             if stream.is_held(now) {
                 (passed, ended) = (stream.passed, stream.ended);
@@ -325,7 +328,8 @@ impl StreamTable {
         if shard.flows.len() >= self.limits.flows.div_ceil(SHARDS) {
             self.evict(shard, now);
         }
-        let held = passed || ended || self.doubts.about(id.source.0, now);
+        passed |= self.doubts.about(id.source.0, now);
+        let held = passed || ended;
         let stream = Stream {
             start,
             kept: Vec::new(),
@@ -333,6 +337,7 @@ impl StreamTable {
             segments: 0,
             state: if held { State::Held } else { State::Gathering },
             whole,
+            anew,
             passed,
             ended,
             seen: now,
@@ -412,16 +417,22 @@ impl StreamTable {
     /// A FIN that comes before what stands in front of it waits at the receiver. So does, for all that is known, one of a
     /// flow that was not seen from its start. From then on nothing may pass that does not knock.
     fn end(&self, shard: &mut Shard, now: Time, id: FlowId, sequence: Sequence) -> bool {
-        if sequence.fin && !shard.flows.contains_key(&id) {
-            self.begin(shard, now, id, sequence.number, false);
+        if !shard.flows.contains_key(&id) {
+            if self.doubts.about(id.source.0, now) {
+                return false;
+            }
+            if sequence.fin {
+                self.begin(shard, now, id, sequence.number, false);
+            }
         }
         let Some(stream) = shard.flows.get_mut(&id) else { return true };
         let blank = stream.scanner == Scanner::Blank && stream.state == State::Gathering;
         if stream.passed && !blank {
             return false;
         }
-        let is_over = sequence.rst || stream.whole && stream.next() == sequence.number;
-        if is_over && stream.state != State::Held {
+        // Of what has passed the receiver need not have got all, and a beginning or a RST it may have ignored.
+        let in_place = stream.whole && !stream.anew && stream.start == sequence.number;
+        if !stream.passed && stream.state != State::Held && (sequence.rst || in_place) {
             self.remove(shard, id);
         } else if sequence.fin {
             (stream.ended, stream.seen) = (true, now);

@@ -69,6 +69,7 @@ const CASES: &[(&str, &[&str], Case)] = &[
     ("retransmissions", &[], tricks::retransmissions),
     ("half_open_flows_with_all_that_may_pass", &[], flood::half_open_flows_with_all_that_may_pass),
     ("a_connection_begun_anew", &[], tricks::a_connection_begun_anew),
+    ("no_connection_ends_inside_a_block", &[], tricks::no_connection_ends_inside_a_block),
     ("keepalives_before_the_register", &[], tricks::keepalives_before_the_register),
     ("two_registers_in_a_row", &[], tricks::two_registers_in_a_row),
     ("tls_is_dropped", &[], tricks::tls_is_dropped),

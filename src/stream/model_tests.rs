@@ -45,6 +45,8 @@ struct Receiver {
     read: Vec<Option<u8>>,
     waiting: BTreeMap<usize, u8>,
     urgent: HashSet<usize>,
+    /// Where it has been told that the stream ends.
+    ends: HashSet<usize>,
 }
 
 impl Receiver {
@@ -60,6 +62,7 @@ impl Receiver {
                 read: Vec::new(),
                 waiting: BTreeMap::new(),
                 urgent: HashSet::new(),
+                ends: HashSet::new(),
             })
             .collect()
     }
@@ -75,8 +78,13 @@ impl Receiver {
                 read: Vec::new(),
                 waiting: BTreeMap::new(),
                 urgent: HashSet::new(),
+                ends: HashSet::new(),
                 ..*self
             };
+        }
+        // A RST ends it there and then, if it is in its place (RFC 5961, 3.2).
+        if flags.fin || flags.rst && at == self.next() {
+            self.ends.insert(at + payload.len());
         }
         if flags.urgent && self.takes_out && at >= self.next() {
             self.urgent.insert(at);
@@ -97,11 +105,12 @@ impl Receiver {
         self.start + self.read.len()
     }
 
-    /// Two line ends in a row, of whatever kind, behind something that is none.
+    /// Two line ends in a row, of whatever kind, behind something that is none; or the end behind that.
     fn has_a_block(&self) -> bool {
         let text: Vec<u8> = self.read.iter().copied().flatten().collect();
         let text = String::from_utf8(text).unwrap().replace("\r\n", "\n").replace('\r', "\n");
-        text.trim_start_matches('\n').contains("\n\n")
+        let text = text.trim_start_matches('\n');
+        text.contains("\n\n") || !text.is_empty() && self.ends.contains(&self.next())
     }
 }
 
@@ -194,8 +203,7 @@ proptest! {
                 }
                 Step::Empty { at, flags, arrives } => {
                     let at = place(at, stream, &receivers);
-                    table.handshake(now, id(1), flags.sequence(at, b""));
-                    if *arrives {
+                    if table.handshake(now, id(1), flags.sequence(at, b"")) && *arrives {
                         receivers.iter_mut().for_each(|receiver| receiver.receive(at, *flags, b""));
                     }
                 }

@@ -199,7 +199,6 @@ fn who_has_sent_nothing_is_not_held() {
     assert_eq!(table.len(), 1);
     fin(&table, 0, 100);
     assert!(table.is_empty());
-    syn(&table, 0, 99);
     syn(&table, 0, 199);
     assert_eq!(fates(&table, &[(200, "A\n\n"), (203, "B")]), [Refused, Refused]);
     fin(&table, 0, 200);
@@ -255,8 +254,8 @@ fn no_connection_ends_inside_a_header_block() {
             syn(&table, 0, 99);
             fates(&table, segments);
             assert_eq!(table.handshake(at(0), id(1), flag), passes, "{name}, {flag:?}");
-            assert_eq!(table.is_empty(), passes, "{name}: what may have to be remembered is, nothing else");
-            assert_eq!(table.handshake(at(1), id(1), flag), passes, "{name}, {flag:?} again");
+            let nothing_there = matches!(name, "nothing passed" | "all of it, refused");
+            assert_eq!(table.is_empty(), nothing_there, "{name}: what may have to be remembered is, no more");
         }
     }
 }

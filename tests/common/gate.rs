@@ -114,7 +114,7 @@ impl World {
 
     /// The server's socket, for those who wait in another way.
     pub(crate) fn server_socket(&self) -> &UdpSocket {
-        &self.receiver
+        self.receiver.as_ref().expect("there is a receiver")
     }
 
     /// Sends from the server's own port, as a PBX does that calls its provider.

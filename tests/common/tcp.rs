@@ -63,6 +63,12 @@ impl Server {
         latest.map(|connection| &connection.bytes[..]).unwrap_or_default()
     }
 
+    /// Whether a client's latest connection has ended, for all that the server knows.
+    pub(crate) fn has_ended(&self, peer: SocketAddr) -> bool {
+        let latest = self.connections.iter().rev().find(|connection| connection.peer == peer);
+        latest.unwrap().stream.is_none()
+    }
+
     /// What all connections have brought, each for itself.
     pub(crate) fn all(&self) -> impl Iterator<Item = &[u8]> {
         self.connections.iter().map(|connection| &connection.bytes[..])
