@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, HashSet};
 use proptest::prelude::*;
 use proptest::sample::Index;
 
+use std::time::Duration;
+
 use super::*;
 
 const LIMITS: Limits = Limits { bytes: 100, segments: 6, flows: 64 };
