@@ -23,7 +23,7 @@ pub struct Logged {
     pub transport: &'static str,
     /// It came from the peer; else it went there.
     pub received: bool,
-    /// The message, as much of it as the log has, up to [`MAX_MESSAGE`] bytes.
+    /// The message, as much of it as the log has, up to `MAX_MESSAGE` bytes.
     pub bytes: Vec<u8>,
 }
 
