@@ -76,11 +76,19 @@ impl Chart<'_> {
             .bold_line_style(RGBColor(205, 205, 205))
             .draw()?;
         for (index, (line, points)) in lines.iter().enumerate() {
-            let colour = colour(index);
-            chart.draw_series(LineSeries::new(points.iter().copied(), colour.stroke_width(2)))?;
-            chart.draw_series(points.iter().map(|&point| Circle::new(point, 3, colour.filled())))?;
+            let (colour, style) = (colour(index), colour(index).stroke_width(2));
             let top = 56 + 22 * i32::try_from(index)?;
-            legend.draw(&PathElement::new([(4, top), (26, top)], colour.stroke_width(3)))?;
+            // The second line of a colour is dashed.
+            if index < PALETTE.len() {
+                chart.draw_series(LineSeries::new(points.iter().copied(), style))?;
+                legend.draw(&PathElement::new([(4, top), (26, top)], style))?;
+            } else {
+                chart.draw_series(DashedLineSeries::new(points.iter().copied(), 6, 4, style))?;
+                legend.draw(&PathElement::new([(4, top), (10, top)], style))?;
+                legend.draw(&PathElement::new([(14, top), (20, top)], style))?;
+                legend.draw(&PathElement::new([(24, top), (26, top)], style))?;
+            }
+            chart.draw_series(points.iter().map(|&point| Circle::new(point, 3, colour.filled())))?;
             legend.draw(&Text::new(line.name.clone(), (32, top - 7), ("sans-serif", 14)))?;
         }
         root.present()?;
@@ -113,21 +121,22 @@ fn short(value: f64) -> String {
     format!("{text}{unit}")
 }
 
-/// Colours that people with any kind of colour vision can tell apart (Okabe and Ito, 2008).
 fn colour(index: usize) -> RGBColor {
-    const PALETTE: [(u8, u8, u8); 8] = [
-        (0, 114, 178),
-        (213, 94, 0),
-        (0, 158, 115),
-        (204, 121, 167),
-        (230, 159, 0),
-        (86, 180, 233),
-        (0, 0, 0),
-        (150, 150, 150),
-    ];
     let (red, green, blue) = PALETTE.get(index % PALETTE.len()).copied().unwrap_or_default();
     RGBColor(red, green, blue)
 }
+
+/// Colours that people with any kind of colour vision can tell apart (Okabe and Ito, 2008).
+const PALETTE: [(u8, u8, u8); 8] = [
+    (0, 114, 178),
+    (213, 94, 0),
+    (0, 158, 115),
+    (204, 121, 167),
+    (230, 159, 0),
+    (86, 180, 233),
+    (0, 0, 0),
+    (150, 150, 150),
+];
 
 /// Pixels, the legend included: what fits a page of documentation.
 const SIZE: (u32, u32) = (900, 480);
@@ -151,6 +160,13 @@ mod tests {
             assert!(svg.contains(text), "{text}: {svg}");
         }
         assert!(svg.starts_with("<svg") && svg.trim_end().ends_with("</svg>"));
+    }
+
+    #[test]
+    fn more_lines_than_colours() {
+        let line = |n| Line { name: format!("line {n}"), points: vec![(1.0, f64::from(n)), (10.0, 20.0)] };
+        let svg = Chart { lines: (1..=13).map(line).collect(), ..chart(&[]) }.svg().unwrap();
+        assert!((1..=13).all(|n| svg.contains(&format!("line {n}\n"))), "{svg}");
     }
 
     #[test]
