@@ -31,8 +31,17 @@ impl Clock {
     }
 }
 
+/// The CPU time that this thread has had: to measure by what something costs, whoever else the CPU works for.
+pub fn cpu_time() -> Duration {
+    read(ClockId::ThreadCPUTime)
+}
+
 fn since_boot() -> Duration {
-    let now = rustix::time::clock_gettime(ClockId::Boottime);
+    read(ClockId::Boottime)
+}
+
+fn read(clock: ClockId) -> Duration {
+    let now = rustix::time::clock_gettime(clock);
     Duration::new(now.tv_sec.try_into().unwrap_or(0), now.tv_nsec.try_into().unwrap_or(0))
 }
 

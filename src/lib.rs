@@ -12,12 +12,14 @@
 //! value. It does no input or output, starts no threads, logs nothing and never asks for the time. The same core
 //! serves the live queue, captures, tests, fuzzers and benches.
 //!
-//! [`learn`] looks at the same packets, to find out what phones already send that would serve as a knock.
+//! [`learn`] looks at the same packets, to find out what phones already send that would serve as a knock. [`mod@bench`]
+//! measures how fast knocks are found, and [`plot`] draws that.
 //!
 //! Around it: [`config`] turns what was typed into what is ready to use, [`firewall`] keeps the rules that fill the
 //! queue, [`daemon`] wires a running gate together, with its [`clock`]. On top, [`cli`] defines the words and
 //! [`commands`] carries them out.
 
+pub mod bench;
 pub mod cli;
 pub mod clock;
 pub mod commands;

@@ -1,5 +1,6 @@
 //! One module per command: each turns arguments into calls, and results into output.
 
+mod bench;
 mod captures;
 mod check;
 mod firewall;
@@ -12,6 +13,7 @@ mod run;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use crate::bench::Error as BenchError;
 use crate::cli::{Cli, Command};
 use crate::config::ConfigError;
 use crate::daemon::DaemonError;
@@ -29,6 +31,7 @@ pub fn run(cli: &Cli) -> Result<ExitCode, Failure> {
         Command::Check(args) => check::run(cli, args),
         Command::Firewall(args) => firewall::run(cli, args),
         Command::Keygen(args) => keygen::run(args),
+        Command::Bench(args) => bench::run(cli, args),
         Command::Generate(args) => generate::run(args),
     };
     match done {
@@ -47,6 +50,8 @@ pub enum Failure {
     Config(ConfigError),
     /// The rules that follow from the configuration can't be: status 2.
     Plan(PlanError),
+    /// This build can't do what was asked: status 2.
+    Words(String),
     /// It failed while working: status 1.
     Work(Work),
 }
@@ -60,6 +65,9 @@ pub enum Work {
     /// iptables.
     #[error(transparent)]
     Firewall(FirewallError),
+    /// The engines of a bench.
+    #[error("{0}. Please report this")]
+    Bench(#[from] BenchError),
     /// Writing the result.
     #[error("write the output: {0}")]
     Output(io::Error),
@@ -74,6 +82,7 @@ impl Failure {
         let text = match self {
             Self::Config(error) => error.to_string(),
             Self::Plan(error) => error.to_string(),
+            Self::Words(text) => text.clone(),
             Self::Work(error) => error.to_string(),
         };
         let _ = writeln!(io::stderr(), "sipknock: {text}");
@@ -82,7 +91,7 @@ impl Failure {
     /// The exit status: 1 failed while working, 2 wrong words or configuration.
     pub fn status(&self) -> ExitCode {
         match self {
-            Self::Config(_) | Self::Plan(_) => ExitCode::from(2),
+            Self::Config(_) | Self::Plan(_) | Self::Words(_) => ExitCode::from(2),
             Self::Work(_) => ExitCode::from(1),
         }
     }

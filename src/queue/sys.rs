@@ -1,4 +1,5 @@
-//! The system calls that no safe library has, and the only `unsafe` in the crate.
+//! The system calls that no safe library has, and the only `unsafe` in the crate but for calls to vectorscan, which only
+//! a build for benches has.
 
 #![allow(unsafe_code)]
 
