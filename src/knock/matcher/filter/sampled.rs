@@ -1,5 +1,6 @@
 //! The filter and the tables behind it.
 
+use std::collections::HashMap;
 use std::ops::Range;
 
 use super::super::{BuildError, KnockId, Numbered};
@@ -65,23 +66,31 @@ impl<const WORDS: usize> Sampled<WORDS> {
             entries: Box::default(),
             secrets: Box::default(),
         };
-        let (windows, mut aside) = filter.choose(patterns);
-        filter.fill(&windows, buckets, &mut aside).ok_or_else(error)?;
+        let (windows, aside) = filter.choose(patterns);
+        filter.fill(&windows, buckets).ok_or_else(error)?;
         Ok((filter, aside))
     }
 
-    /// A window for each pattern, in the order of their hashes; and the patterns that consist of repetitions.
+    /// A window for each pattern, in the order of their hashes; and the patterns that consist of repetitions, or whose
+    /// windows are those of too many others.
     fn choose<'a>(&self, patterns: &[Numbered<'a>]) -> (Vec<Windowed<'a>>, Vec<Numbered<'a>>) {
         let rarity = Rarity::new(self.grams, patterns.iter().map(|(_, pattern)| pattern.bytes));
         let (mut windows, mut aside) = (Vec::with_capacity(patterns.len()), Vec::new());
+        let mut taken = HashMap::with_capacity(patterns.len());
         for &numbered in patterns {
             let bytes = numbered.1.bytes;
-            let lead = rarity.rarest_window(bytes, self.stride);
-            if self.repeats(bytes, lead) {
-                aside.push(numbered);
-            } else {
-                let hash = self.grams.window_hash(bytes, lead, self.stride).unwrap_or_default();
-                windows.push((hash, lead, numbered));
+            let last = self.grams.count(bytes.len()).saturating_sub(self.stride);
+            let mut window =
+                [rarity.rarest_window(bytes, self.stride), last, 0].into_iter().filter_map(|lead| {
+                    let hash = self.grams.window_hash(bytes, lead, self.stride)?;
+                    let taken: &mut usize = taken.entry(hash).or_default();
+                    let free = *taken < MAX_SAME && !self.repeats(bytes, lead);
+                    *taken += usize::from(free);
+                    free.then_some((hash, lead, numbered))
+                });
+            match window.next() {
+                Some(window) => windows.push(window),
+                None => aside.push(numbered),
             }
         }
         windows.sort_by_key(|(hash, ..)| *hash);
@@ -100,30 +109,21 @@ impl<const WORDS: usize> Sampled<WORDS> {
     }
 
     /// Takes in patterns in the order of their windows. `None` where they are too large.
-    fn fill<'a>(
-        &mut self,
-        windows: &[Windowed<'a>],
-        buckets: usize,
-        aside: &mut Vec<Numbered<'a>>,
-    ) -> Option<()> {
+    fn fill(&mut self, windows: &[Windowed<'_>], buckets: usize) -> Option<()> {
         let (mut begins, mut entries, mut secrets) = (Vec::new(), Vec::new(), Vec::new());
-        for same in windows.chunk_by(|one, other| one.0 == other.0) {
-            let (kept, crowded) = same.split_at(same.len().min(MAX_SAME));
-            aside.extend(crowded.iter().map(|(.., numbered)| *numbered));
-            for &(hash, lead, (id, pattern)) in kept {
-                self.learn(pattern.bytes, lead);
-                let bucket = (hash >> self.buckets_shift) as usize;
-                begins.resize(begins.len().max(bucket + 1), u32::try_from(entries.len()).ok()?);
-                entries.push(Entry {
-                    hash,
-                    lead: u32::try_from(lead).ok()?,
-                    start: u32::try_from(secrets.len()).ok()?,
-                    len: u32::try_from(pattern.bytes.len()).ok()?,
-                    id,
-                    ignore_case: pattern.ignore_case,
-                });
-                secrets.extend_from_slice(pattern.bytes);
-            }
+        for &(hash, lead, (id, pattern)) in windows {
+            self.learn(pattern.bytes, lead);
+            let bucket = (hash >> self.buckets_shift) as usize;
+            begins.resize(begins.len().max(bucket + 1), u32::try_from(entries.len()).ok()?);
+            entries.push(Entry {
+                hash,
+                lead: u32::try_from(lead).ok()?,
+                start: u32::try_from(secrets.len()).ok()?,
+                len: u32::try_from(pattern.bytes.len()).ok()?,
+                id,
+                ignore_case: pattern.ignore_case,
+            });
+            secrets.extend_from_slice(pattern.bytes);
         }
         begins.resize(buckets + 1, u32::try_from(entries.len()).ok()?);
         (self.buckets, self.entries, self.secrets) = (begins.into(), entries.into(), secrets.into());
@@ -215,8 +215,8 @@ impl<const WORDS: usize> Sampled<WORDS> {
 /// So that most lookups of a window that is of no pattern end at an empty bucket.
 const BUCKETS_PER_PATTERN: usize = 4;
 
-/// The patterns of one window are compared one after the other. More than these, such as many spellings of one secret,
-/// are left to others.
+/// The patterns of one window are compared one after the other. More than these get another window, and are left to
+/// others where they share that as well, as many spellings of one secret do.
 pub(in super::super) const MAX_SAME: usize = 8;
 
 /// Fewer places of one q-gram in a window cost nothing to speak of.

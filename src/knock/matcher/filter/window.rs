@@ -8,7 +8,7 @@ use crate::knock::weakness::ORDINARY;
 pub(super) struct Rarity {
     grams: Grams,
     /// By the first bits of the hash. Some q-grams share a count, which makes a choice worse but not wrong.
-    counts: Vec<u8>,
+    counts: Vec<u16>,
     shift: u32,
 }
 
@@ -38,7 +38,7 @@ impl Rarity {
         best
     }
 
-    fn add(&mut self, text: &[u8], count: u8) {
+    fn add(&mut self, text: &[u8], count: u16) {
         for at in 0..self.grams.count(text.len()) {
             let slot = self.slot(text, at);
             if let Some(known) = slot.and_then(|slot| self.counts.get_mut(slot)) {
@@ -47,7 +47,7 @@ impl Rarity {
         }
     }
 
-    fn count(&self, text: &[u8], at: usize) -> u8 {
+    fn count(&self, text: &[u8], at: usize) -> u16 {
         self.slot(text, at).and_then(|slot| self.counts.get(slot)).copied().unwrap_or_default()
     }
 
@@ -57,13 +57,13 @@ impl Rarity {
 }
 
 /// A q-gram of ordinary SIP text counts as much as one of so many patterns: it comes with nearly every packet.
-const ORDINARY_COUNT: u8 = 64;
+const ORDINARY_COUNT: u16 = 64;
 
 /// So that few q-grams share a count.
 const COUNTS_PER_BYTE: usize = 4;
 const MIN_COUNTS: usize = 1 << 16;
 
-/// A mebibyte, while the matcher is built.
+/// Two mebibytes, while the matcher is built.
 const MAX_COUNTS: usize = 1 << 20;
 
 #[cfg(test)]
