@@ -6,6 +6,7 @@
 
 mod automaton;
 mod filter;
+mod folded;
 mod memmem;
 mod teddy;
 
@@ -54,7 +55,8 @@ impl fmt::Debug for Pattern<'_> {
 /// A way to find patterns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Engine {
-    /// One SIMD substring search after the other ([`memchr::memmem`]). It can't ignore case.
+    /// One SIMD substring search after the other ([`memchr::memmem`], and one of our own that ignores case). It can't
+    /// ignore the case of patterns of less than eight bytes, or of one byte again and again.
     Memmem,
     /// SIMD over the first bytes of up to some dozens of patterns ([`aho_corasick::packed`]). It can't ignore case.
     Teddy,
@@ -81,7 +83,8 @@ impl Engine {
     /// Whether it can hold a pattern like this.
     fn holds(self, pattern: &Pattern<'_>) -> bool {
         match self {
-            Self::Memmem | Self::Teddy => !pattern.ignore_case,
+            Self::Memmem => Memmem::holds(pattern),
+            Self::Teddy => !pattern.ignore_case,
             Self::Automaton => true,
             Self::Filter => pattern.bytes.len() >= filter::MIN_LEN,
         }
@@ -111,7 +114,10 @@ impl Matcher {
         let mut plan = Plan::default();
         let (long, short): (Vec<_>, Vec<_>) =
             numbered(patterns).partition(|(_, pattern)| pattern.bytes.len() >= LONG);
-        if let [(_, Pattern { ignore_case: false, .. })] = long[..] {
+        if let [(_, pattern)] = long[..]
+            && Engine::Memmem.holds(&pattern)
+            && (!pattern.ignore_case || pattern.bytes.len() < filter::LONGEST_STRIDE)
+        {
             plan.memmem.extend(long);
         } else {
             plan.filter.extend(long);
@@ -222,11 +228,11 @@ impl Plan<'_> {
             if aside.len() < patterns.len() {
                 finders.push((patterns.len() - aside.len(), Finder::Filter(filter)));
             }
-            let (folded, exact): (Vec<_>, Vec<_>) =
-                aside.into_iter().partition(|(_, pattern)| pattern.ignore_case);
-            let to = if exact.len() <= FEW_ASIDE { &mut self.memmem } else { &mut self.automaton };
-            to.extend(exact);
-            self.automaton.extend(folded);
+            let (held, others): (Vec<_>, Vec<_>) =
+                aside.into_iter().partition(|(_, pattern)| Engine::Memmem.holds(pattern));
+            let to = if held.len() <= FEW_ASIDE { &mut self.memmem } else { &mut self.automaton };
+            to.extend(held);
+            self.automaton.extend(others);
         }
         if !self.memmem.is_empty() {
             finders.push((self.memmem.len(), Finder::Memmem(Memmem::new(&self.memmem))));

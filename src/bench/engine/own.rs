@@ -14,7 +14,7 @@ pub(super) fn chosen(wanted: &[Wanted]) -> Result<Compiled, Unfit> {
 
 /// What an engine can't hold, the matcher leaves to another. Here that is no result of this engine.
 pub(super) fn forced(wanted: &[Wanted], engine: Engine) -> Result<Compiled, Unfit> {
-    if matches!(engine, Engine::Memmem | Engine::Teddy) {
+    if engine == Engine::Teddy {
         super::exact(wanted)?;
     }
     if engine == Engine::Memmem && wanted.len() > super::simple::MOST_LOOPS {

@@ -71,7 +71,6 @@ fn who_can_not_hold_knocks_says_why() {
         (forced(matcher::Engine::Teddy), &many, Unfit::TooMany),
         (Engine::AhoCorasickDfa, &of(40_000, false), Unfit::TooLarge),
         (Engine::Memmem, &folded, Unfit::Case),
-        (forced(matcher::Engine::Memmem), &folded, Unfit::Case),
         (Engine::Teddy, &folded, Unfit::Case),
         (forced(matcher::Engine::Teddy), &folded, Unfit::Case),
         (Engine::Daachorse, &folded, Unfit::Case),

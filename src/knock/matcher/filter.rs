@@ -91,6 +91,9 @@ pub(super) const MIN_STRIDE: usize = 8;
 /// A q-gram's possible places in a window are the bits of a `u32`.
 const MAX_STRIDE: usize = 32;
 
+/// Patterns of so many bytes have it, where they are few. Then it is faster than any search that looks at each byte.
+pub(super) const LONGEST_STRIDE: usize = FEW_Q + MAX_STRIDE - 1;
+
 /// A knock of 20 letters has 15 q-grams, and 10,000 of them fit in. Longer strides than that save less, by fewer
 /// lookups, than a fuller filter costs.
 const MAX_GRAMS: usize = 170_000;

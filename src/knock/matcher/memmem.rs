@@ -4,30 +4,60 @@ use std::ops::Range;
 
 use memchr::memmem::Finder;
 
-use super::{KnockId, Numbered};
+use super::folded::Folded;
+use super::{KnockId, Numbered, Pattern};
 
 /// A search for each pattern.
-pub(super) struct Memmem(Vec<(KnockId, Finder<'static>)>);
+pub(super) struct Memmem(Vec<(KnockId, Search)>);
+
+#[expect(clippy::large_enum_variant, reason = "the large one is the usual one, and there are few")]
+enum Search {
+    Exact(Finder<'static>),
+    Folded(Folded),
+}
 
 impl Memmem {
-    /// The patterns must match to the letter.
+    /// Whether there is a search for a pattern like this.
+    pub(super) fn holds(pattern: &Pattern<'_>) -> bool {
+        !folds(pattern) || Folded::fits(pattern.bytes)
+    }
+
+    /// Leaves out patterns that it does not hold.
     pub(super) fn new(patterns: &[Numbered<'_>]) -> Self {
-        Self(patterns.iter().map(|(id, pattern)| (*id, Finder::new(pattern.bytes).into_owned())).collect())
+        let search = |pattern: &Pattern<'_>| match folds(pattern) {
+            true => Folded::new(pattern.bytes).map(Search::Folded),
+            false => Some(Search::Exact(Finder::new(pattern.bytes).into_owned())),
+        };
+        Self(patterns.iter().filter_map(|(id, pattern)| Some((*id, search(pattern)?))).collect())
     }
 
     pub(super) fn each(&self, payload: &[u8], mut visit: impl FnMut(KnockId, Range<usize>)) {
-        for (id, finder) in &self.0 {
-            let mut from = 0;
-            while let Some(at) = payload.get(from..).and_then(|rest| finder.find(rest)) {
-                let start = from + at;
-                visit(*id, start..start + finder.needle().len());
-                from = start + 1;
+        for (id, search) in &self.0 {
+            match search {
+                Search::Exact(finder) => {
+                    let mut from = 0;
+                    while let Some(at) = payload.get(from..).and_then(|rest| finder.find(rest)) {
+                        let start = from + at;
+                        visit(*id, start..start + finder.needle().len());
+                        from = start + 1;
+                    }
+                }
+                Search::Folded(folded) => folded.each(payload, |range| visit(*id, range)),
             }
         }
     }
 
     pub(super) fn memory_usage(&self) -> usize {
-        let needles: usize = self.0.iter().map(|(_, finder)| finder.needle().len()).sum();
-        needles + self.0.capacity() * size_of::<(KnockId, Finder<'_>)>()
+        let len = |search: &Search| match search {
+            Search::Exact(finder) => finder.needle().len(),
+            Search::Folded(folded) => folded.len(),
+        };
+        let needles: usize = self.0.iter().map(|(_, search)| len(search)).sum();
+        needles + self.0.capacity() * size_of::<(KnockId, Search)>()
     }
+}
+
+/// Whether case makes a difference that is to be ignored.
+fn folds(pattern: &Pattern<'_>) -> bool {
+    pattern.ignore_case && pattern.bytes.iter().any(u8::is_ascii_alphabetic)
 }

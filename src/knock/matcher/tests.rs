@@ -152,7 +152,10 @@ fn the_engine_follows_number_length_and_kind() {
         (exact(&[b"mykn0ckstr1ng"]), Engine::Memmem),
         (exact(&[b"k"]), Engine::Memmem),
         (exact(&[b"k7h2", b"m9x4q3"]), Engine::Teddy),
-        (vec![(b"mykn0ckstr1ng".to_vec(), true)], Engine::Filter),
+        (vec![(b"mykn0ckstr1ng".to_vec(), true)], Engine::Memmem),
+        (vec![(b"urn:uuid:9d1f2b60-4e0b-4c6b-8f1e-0f4c2f1a7e55".to_vec(), true)], Engine::Filter),
+        (vec![(b"123123123123".to_vec(), true)], Engine::Memmem),
+        (vec![(b"aaaaaaaaaaaaaaaaaaaa".to_vec(), true)], Engine::Automaton),
         (exact(&[b"mykn0ckstr1ng", b"k7h2m9x4q3w8"]), Engine::Filter),
         (exact(&[b"k7h2", b"m9x4", b"q3w8", b"z5v1", b"b6n0"]), Engine::Filter),
         // Too short, and without letters that would make a difference.
@@ -229,6 +232,37 @@ fn near_matches_cost_no_more_than_the_automaton() {
     most(&owned, &repeat(b"aaaaaaaaaaaaaaaaaaa"));
     owned.extend(random(50).into_iter().map(|text| (text, false)));
     most(&owned, &repeat(b"aaaaaaaaaaaaaaaaaaa"));
+}
+
+/// A single pattern that ignores case has a search of its own.
+#[test]
+fn near_matches_of_a_folded_pattern_cost_no_more_than_the_automaton() {
+    for pattern in
+        [&b"Blue-Window-Teacher-42"[..], b"urn:uuid:9d1f2b60", b"aaaaaaaaaaaaaaaaaaab", b"k7h2m9x4q3w8"]
+    {
+        let matcher = Matcher::with_engine(patterns(&[(pattern.to_vec(), true)]), Engine::Memmem).unwrap();
+        assert_eq!(matcher.engine(), Engine::Memmem);
+        let (short, last) = pattern.split_at(pattern.len() - 1);
+        let flipped = [short, &[last[0] ^ 1]].concat();
+        for part in [short, &pattern[1..], &flipped, &pattern[..9], &pattern[4..], &[last[0]], &pattern[..1]]
+        {
+            folded::COMPARED.set(0);
+            let payload: Vec<_> = part.iter().copied().cycle().take(700).collect();
+            assert_eq!(matcher.occurring(&payload), []);
+            assert!(folded::COMPARED.get() <= payload.len() / 2, "{}", folded::COMPARED.get());
+        }
+    }
+}
+
+/// Of ten thousand patterns many share a window, whichever they are of: no handful of them may cost an automaton.
+#[test]
+fn words_leave_nothing_to_the_automaton() {
+    for count in [1_000, 10_000] {
+        let owned: Vec<_> =
+            crate::bench::Style::Words.knocks(count).into_iter().map(|text| (text, true)).collect();
+        let (_, aside) = Filter::new(&numbered(patterns(&owned)).collect::<Vec<_>>()).unwrap();
+        assert_eq!(aside.len(), 0);
+    }
 }
 
 /// A payload may hold a pattern of its own at every byte, and each of these is looked at.
