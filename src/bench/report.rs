@@ -83,7 +83,7 @@ impl Report {
                     ]);
                 }
             }
-            writeln!(out, "\nKnocks of style {}{}\n{}", style.name(), self.hits(style), table.trim_fmt())?;
+            writeln!(out, "\nKnocks of style {}; {}\n{}", style.name(), self.hits(style), table.trim_fmt())?;
             for line in self.left_out(style) {
                 writeln!(out, " {line}")?;
             }
@@ -106,7 +106,7 @@ impl Report {
             let counts = self.counts(style);
             writeln!(
                 out,
-                "\n### Knocks of style {}\n\nNanoseconds per packet{}\n",
+                "\n### Knocks of style {}\n\nNanoseconds per packet; {}.\n",
                 style.name(),
                 self.hits(style)
             )?;
@@ -215,10 +215,10 @@ impl Report {
 
     /// Where knocks occur, a search takes longer.
     fn hits(&self, style: Style) -> String {
-        let most = self.of(style).map(|one| one.hits).max().unwrap_or_default();
-        match most {
-            0 => ", of which none occurs".to_owned(),
-            most => format!(", of which some occur in up to {} packets", thousands(most)),
+        match self.of(style).map(|one| one.hits).max().unwrap_or_default() {
+            0 => "no packet has one".to_owned(),
+            1 => "one packet has one".to_owned(),
+            most => format!("up to {} packets have one", thousands(most)),
         }
     }
 

@@ -51,14 +51,14 @@ fn a_table_for_people() {
 Some CPU, 2 cores, avx2; on CPU 1; Linux 6.18
 sipknock 0.1.0, vectorscan 5.4.9; 256 generated REGISTERs of 700 bytes; CPU time, median of 5 interleaved rounds
 
-Knocks of style random, of which none occurs
+Knocks of style random; no packet has one
  knocks  engine             ns/packet        range  GB/s   memory    build
       1  sipknock (memmem)       26.1  25.1 - 52.2  26.8  4.20 kB  1.50 ms
       1  teddy                   53.0  52.0 - 106   13.2  4.20 kB  1.50 ms
    1000  sipknock (filter)       50.0  49.0 - 100   14.0  4.20 kB  1.50 ms
  left out: teddy with 1000, 9000: so many knocks are too many for it
 
-Knocks of style words, of which none occurs
+Knocks of style words; no packet has one
  knocks  engine     ns/packet          range  GB/s   memory    build
       1  daachorse      1,490  1,489 - 2,980  0.47  4.20 kB  1.50 ms
 ";
