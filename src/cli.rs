@@ -4,6 +4,7 @@
 
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
@@ -259,7 +260,13 @@ pub enum FirewallAction {
     #[command(after_help = "Example:\n  sipknock firewall print --restore ipv4 | iptables-restore --noflush")]
     Print(PrintArgs),
     /// Put the rules in; what is there already is brought up to date
-    Apply(RulesArgs),
+    #[command(after_help = "Example, where phones or your own way in are at stake:\n  \
+        sipknock firewall apply --confirm 60s")]
+    Apply(ApplyArgs),
+    /// Keep what 'firewall apply --confirm' has put in, from another shell
+    #[command(after_help = "Example:\n  sipknock firewall apply --confirm 60s   # in one shell\n  \
+        sipknock firewall confirm               # in another")]
+    Confirm(ConfirmArgs),
     /// Take the rules out, and leave no trace
     Remove(RemoveArgs),
     /// Say whether the rules are in place, with their counters; exit status 1 where they are not
@@ -278,6 +285,25 @@ pub struct RulesArgs {
     /// Leave out the rule for replies to what the PBX started, which needs conntrack
     #[arg(long)]
     pub no_replies: bool,
+    /// Print a JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `firewall apply`
+#[derive(Debug, Args)]
+pub struct ApplyArgs {
+    /// What the rules follow from
+    #[command(flatten)]
+    pub rules: RulesArgs,
+    /// Put everything back as it was, unless somebody types yes or runs 'sipknock firewall confirm' in that time
+    #[arg(long, value_name = "SPAN", value_parser = values::patience)]
+    pub confirm: Option<Duration>,
+}
+
+/// `firewall confirm`
+#[derive(Debug, Args)]
+pub struct ConfirmArgs {
     /// Print a JSON object
     #[arg(long)]
     pub json: bool,

@@ -46,6 +46,9 @@ _sipknock() {
             sipknock__subcmd__firewall,apply)
                 cmd="sipknock__subcmd__firewall__subcmd__apply"
                 ;;
+            sipknock__subcmd__firewall,confirm)
+                cmd="sipknock__subcmd__firewall__subcmd__confirm"
+                ;;
             sipknock__subcmd__firewall,help)
                 cmd="sipknock__subcmd__firewall__subcmd__help"
                 ;;
@@ -60,6 +63,9 @@ _sipknock() {
                 ;;
             sipknock__subcmd__firewall__subcmd__help,apply)
                 cmd="sipknock__subcmd__firewall__subcmd__help__subcmd__apply"
+                ;;
+            sipknock__subcmd__firewall__subcmd__help,confirm)
+                cmd="sipknock__subcmd__firewall__subcmd__help__subcmd__confirm"
                 ;;
             sipknock__subcmd__firewall__subcmd__help,help)
                 cmd="sipknock__subcmd__firewall__subcmd__help__subcmd__help"
@@ -102,6 +108,9 @@ _sipknock() {
                 ;;
             sipknock__subcmd__help__subcmd__firewall,apply)
                 cmd="sipknock__subcmd__help__subcmd__firewall__subcmd__apply"
+                ;;
+            sipknock__subcmd__help__subcmd__firewall,confirm)
+                cmd="sipknock__subcmd__help__subcmd__firewall__subcmd__confirm"
                 ;;
             sipknock__subcmd__help__subcmd__firewall,print)
                 cmd="sipknock__subcmd__help__subcmd__firewall__subcmd__print"
@@ -245,7 +254,7 @@ _sipknock() {
             return 0
             ;;
         sipknock__subcmd__firewall)
-            opts="-v -h --config --log-format --verbose --help print apply remove status help"
+            opts="-v -h --config --log-format --verbose --help print apply confirm remove status help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -267,7 +276,7 @@ _sipknock() {
             return 0
             ;;
         sipknock__subcmd__firewall__subcmd__apply)
-            opts="-v -h --knock --port --door --trust --queue --backend --monitor --chain --no-replies --json --config --log-format --verbose --help"
+            opts="-v -h --knock --port --door --trust --queue --backend --monitor --chain --no-replies --json --confirm --config --log-format --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -301,6 +310,32 @@ _sipknock() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --confirm)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --log-format)
+                    COMPREPLY=($(compgen -W "text json journald" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        sipknock__subcmd__firewall__subcmd__confirm)
+            opts="-v -h --json --config --log-format --verbose --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
                 --config)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -317,7 +352,7 @@ _sipknock() {
             return 0
             ;;
         sipknock__subcmd__firewall__subcmd__help)
-            opts="print apply remove status help"
+            opts="print apply confirm remove status help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -331,6 +366,20 @@ _sipknock() {
             return 0
             ;;
         sipknock__subcmd__firewall__subcmd__help__subcmd__apply)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        sipknock__subcmd__firewall__subcmd__help__subcmd__confirm)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -591,7 +640,7 @@ _sipknock() {
             return 0
             ;;
         sipknock__subcmd__help__subcmd__firewall)
-            opts="print apply remove status"
+            opts="print apply confirm remove status"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -605,6 +654,20 @@ _sipknock() {
             return 0
             ;;
         sipknock__subcmd__help__subcmd__firewall__subcmd__apply)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        sipknock__subcmd__help__subcmd__firewall__subcmd__confirm)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )

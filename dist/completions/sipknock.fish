@@ -94,17 +94,18 @@ complete -c sipknock -n "__fish_sipknock_using_subcommand check" -l monitor -d '
 complete -c sipknock -n "__fish_sipknock_using_subcommand check" -l json -d 'Print a JSON object'
 complete -c sipknock -n "__fish_sipknock_using_subcommand check" -s v -l verbose -d 'Log more; twice for everything'
 complete -c sipknock -n "__fish_sipknock_using_subcommand check" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and not __fish_seen_subcommand_from print apply remove status help" -l config -d 'The configuration file; the default one need not exist' -r -F
-complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and not __fish_seen_subcommand_from print apply remove status help" -l log-format -d 'The form of the log' -r -f -a "text\t'Lines for people, on stderr'
+complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and not __fish_seen_subcommand_from print apply confirm remove status help" -l config -d 'The configuration file; the default one need not exist' -r -F
+complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and not __fish_seen_subcommand_from print apply confirm remove status help" -l log-format -d 'The form of the log' -r -f -a "text\t'Lines for people, on stderr'
 json\t'An object per line, on stderr, with the event\'s fields at its top level'
 journald\t'Structured, to systemd\'s journal'"
-complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and not __fish_seen_subcommand_from print apply remove status help" -s v -l verbose -d 'Log more; twice for everything'
-complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and not __fish_seen_subcommand_from print apply remove status help" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and not __fish_seen_subcommand_from print apply remove status help" -f -a "print" -d 'Print the rules as commands, without running them'
-complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and not __fish_seen_subcommand_from print apply remove status help" -f -a "apply" -d 'Put the rules in; what is there already is brought up to date'
-complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and not __fish_seen_subcommand_from print apply remove status help" -f -a "remove" -d 'Take the rules out, and leave no trace'
-complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and not __fish_seen_subcommand_from print apply remove status help" -f -a "status" -d 'Say whether the rules are in place, with their counters; exit status 1 where they are not'
-complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and not __fish_seen_subcommand_from print apply remove status help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and not __fish_seen_subcommand_from print apply confirm remove status help" -s v -l verbose -d 'Log more; twice for everything'
+complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and not __fish_seen_subcommand_from print apply confirm remove status help" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and not __fish_seen_subcommand_from print apply confirm remove status help" -f -a "print" -d 'Print the rules as commands, without running them'
+complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and not __fish_seen_subcommand_from print apply confirm remove status help" -f -a "apply" -d 'Put the rules in; what is there already is brought up to date'
+complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and not __fish_seen_subcommand_from print apply confirm remove status help" -f -a "confirm" -d 'Keep what \'firewall apply --confirm\' has put in, from another shell'
+complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and not __fish_seen_subcommand_from print apply confirm remove status help" -f -a "remove" -d 'Take the rules out, and leave no trace'
+complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and not __fish_seen_subcommand_from print apply confirm remove status help" -f -a "status" -d 'Say whether the rules are in place, with their counters; exit status 1 where they are not'
+complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and not __fish_seen_subcommand_from print apply confirm remove status help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from print" -l knock -d 'A knock; repeatable' -r
 complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from print" -l port -d 'Ports to inspect, as in 5060,5061-5063' -r
 complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from print" -l door -d 'How long a door stays open after a knock, as in 4000s; expires: as long as the registration lives' -r
@@ -130,6 +131,7 @@ complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_s
 complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from apply" -l queue -d 'NFQUEUE numbers, as in 0 or 0-3' -r
 complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from apply" -l backend -d 'How packets are read from the kernel: batched or nfq' -r
 complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from apply" -l chain -d 'The chain that packets to the PBX pass: INPUT, or FORWARD or DOCKER-USER where it runs in a container' -r
+complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from apply" -l confirm -d 'Put everything back as it was, unless somebody types yes or runs \'sipknock firewall confirm\' in that time' -r
 complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from apply" -l config -d 'The configuration file; the default one need not exist' -r -F
 complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from apply" -l log-format -d 'The form of the log' -r -f -a "text\t'Lines for people, on stderr'
 json\t'An object per line, on stderr, with the event\'s fields at its top level'
@@ -139,6 +141,13 @@ complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_s
 complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from apply" -l json -d 'Print a JSON object'
 complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from apply" -s v -l verbose -d 'Log more; twice for everything'
 complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from apply" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from confirm" -l config -d 'The configuration file; the default one need not exist' -r -F
+complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from confirm" -l log-format -d 'The form of the log' -r -f -a "text\t'Lines for people, on stderr'
+json\t'An object per line, on stderr, with the event\'s fields at its top level'
+journald\t'Structured, to systemd\'s journal'"
+complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from confirm" -l json -d 'Print a JSON object'
+complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from confirm" -s v -l verbose -d 'Log more; twice for everything'
+complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from confirm" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from remove" -l config -d 'The configuration file; the default one need not exist' -r -F
 complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from remove" -l log-format -d 'The form of the log' -r -f -a "text\t'Lines for people, on stderr'
 json\t'An object per line, on stderr, with the event\'s fields at its top level'
@@ -164,6 +173,7 @@ complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_s
 complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from status" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from help" -f -a "print" -d 'Print the rules as commands, without running them'
 complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from help" -f -a "apply" -d 'Put the rules in; what is there already is brought up to date'
+complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from help" -f -a "confirm" -d 'Keep what \'firewall apply --confirm\' has put in, from another shell'
 complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from help" -f -a "remove" -d 'Take the rules out, and leave no trace'
 complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from help" -f -a "status" -d 'Say whether the rules are in place, with their counters; exit status 1 where they are not'
 complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
@@ -233,5 +243,6 @@ complete -c sipknock -n "__fish_sipknock_using_subcommand help; and not __fish_s
 complete -c sipknock -n "__fish_sipknock_using_subcommand help; and not __fish_seen_subcommand_from run replay learn check firewall keygen bench generate help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c sipknock -n "__fish_sipknock_using_subcommand help; and __fish_seen_subcommand_from firewall" -f -a "print" -d 'Print the rules as commands, without running them'
 complete -c sipknock -n "__fish_sipknock_using_subcommand help; and __fish_seen_subcommand_from firewall" -f -a "apply" -d 'Put the rules in; what is there already is brought up to date'
+complete -c sipknock -n "__fish_sipknock_using_subcommand help; and __fish_seen_subcommand_from firewall" -f -a "confirm" -d 'Keep what \'firewall apply --confirm\' has put in, from another shell'
 complete -c sipknock -n "__fish_sipknock_using_subcommand help; and __fish_seen_subcommand_from firewall" -f -a "remove" -d 'Take the rules out, and leave no trace'
 complete -c sipknock -n "__fish_sipknock_using_subcommand help; and __fish_seen_subcommand_from firewall" -f -a "status" -d 'Say whether the rules are in place, with their counters; exit status 1 where they are not'

@@ -2,19 +2,31 @@
 
 use std::io::{self, Write};
 use std::process::ExitCode;
+use std::time::Duration;
 
+use humantime::format_duration;
 use serde::Serialize;
 
 use super::{Failure, write_json};
 use crate::cli::{Cli, FamilyArg, FirewallAction, FirewallArgs, PrintArgs, RulesArgs};
 use crate::config::{Config, Fallback};
-use crate::firewall::{Change, DEFAULT_PARENT, Family, Firewall, Plan, Report, State, Status};
+use crate::firewall::{
+    Answer, Change, DEFAULT_PARENT, Family, Firewall, Plan, Report, State, Status, Vigil, confirm,
+    has_terminal,
+};
 
 pub(super) fn run(cli: &Cli, args: &FirewallArgs) -> Result<ExitCode, Failure> {
     let firewall = Firewall::default();
     match &args.action {
         FirewallAction::Print(args) => print(&plan(cli, &args.rules)?, &firewall, args),
-        FirewallAction::Apply(args) => report(&firewall.apply(&plan(cli, args)?)?, args.json),
+        FirewallAction::Apply(args) => {
+            let plan = plan(cli, &args.rules)?;
+            match args.confirm {
+                None => report(&firewall.apply(&plan)?, args.rules.json),
+                Some(span) => apply_on_trial(&firewall, &plan, span, args.rules.json),
+            }
+        }
+        FirewallAction::Confirm(args) => confirmed(args.json),
         FirewallAction::Remove(args) => report(&firewall.remove()?, args.json),
         FirewallAction::Status(args) => status(&firewall.status(&plan(cli, args)?)?, args.json),
     }
@@ -78,12 +90,51 @@ fn report(report: &Report, json: bool) -> Result<ExitCode, Failure> {
             Change::Unchanged => "nothing to do",
             Change::Written => "the rules are in place",
             Change::Removed => "the rules are removed",
+            Change::PutBack => "the rules are put back as they were",
             Change::Skipped => "skipped",
         };
         writeln!(out, "{}: {what}", family.family.name())?;
         for note in &family.notes {
             writeln!(out, "  note: {note}")?;
         }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Puts the rules in, and takes that back unless somebody says that it is well.
+fn apply_on_trial(firewall: &Firewall, plan: &Plan, span: Duration, json: bool) -> Result<ExitCode, Failure> {
+    // Before anything changes, so that no signal finds the rules changed and nobody to put them back.
+    let vigil = Vigil::begin()?;
+    let (applied, before) = firewall.apply_remembering(plan)?;
+    if applied.families.iter().all(|family| family.change != Change::Written) {
+        return report(&applied, json);
+    }
+    let from_terminal = has_terminal();
+    let (how, within) = (if from_terminal { "type yes, and Enter, or " } else { "" }, format_duration(span));
+    let prompt = format!(
+        "the new rules are in. To keep them, {how}run 'sipknock firewall confirm' in another shell, within {within}; \
+         otherwise they are put back as they were"
+    );
+    // To stderr, and without caring: where this can't be read, nobody will confirm.
+    let _ = writeln!(io::stderr(), "{prompt}");
+    let why = match vigil.wait(span, from_terminal) {
+        Answer::Yes => return report(&applied, json),
+        Answer::No => "not confirmed",
+        Answer::TimeUp => "not confirmed in time",
+        Answer::Interrupted => "interrupted",
+    };
+    let put_back = firewall.put_back(&before)?;
+    // The terminal may be gone; what matters is done.
+    let _ = writeln!(io::stderr(), "sipknock: {why}: the rules are as they were before");
+    let _ = report(&put_back, json);
+    Ok(ExitCode::from(1))
+}
+
+fn confirmed(json: bool) -> Result<ExitCode, Failure> {
+    confirm()?;
+    match json {
+        true => write_json(&serde_json::json!({ "confirmed": true }))?,
+        false => writeln!(io::stdout(), "the rules stay")?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -17,7 +17,7 @@ use crate::bench::Error as BenchError;
 use crate::cli::{Cli, Command};
 use crate::config::ConfigError;
 use crate::daemon::DaemonError;
-use crate::firewall::{Error as FirewallError, PlanError};
+use crate::firewall::{ConfirmError, Error as FirewallError, PlanError};
 
 /// Runs the command.
 ///
@@ -68,6 +68,9 @@ pub enum Work {
     /// The engines of a bench.
     #[error("{0}. Please report this")]
     Bench(#[from] BenchError),
+    /// Waiting for a yes, or giving it.
+    #[error(transparent)]
+    Confirm(ConfirmError),
     /// Writing the result.
     #[error("write the output: {0}")]
     Output(io::Error),
@@ -124,6 +127,12 @@ impl From<FirewallError> for Failure {
             FirewallError::Plan(error) => Self::Plan(error),
             error => Self::Work(Work::Firewall(error)),
         }
+    }
+}
+
+impl From<ConfirmError> for Failure {
+    fn from(error: ConfirmError) -> Self {
+        Self::Work(Work::Confirm(error))
     }
 }
 

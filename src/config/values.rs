@@ -48,6 +48,19 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// How long to wait for somebody: `60s`, `5m`.
+///
+/// # Errors
+/// On anything else, on what is over before anybody could answer, and on more than a day.
+pub fn patience(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text.trim()) {
+        Ok(span) if PATIENCE.contains(&span) => Ok(span),
+        _ => Err(format!(
+            "{text:?} is not a time to wait: write a number with its unit, from \"1s\" to \"24h\", as in \"60s\""
+        )),
+    }
+}
+
 /// How long a door stays open: a span, or `expires` for as long as the registration lives.
 ///
 /// # Errors
@@ -175,6 +188,9 @@ fn range(text: &str, what: &str, least: u16) -> Result<RangeInclusive<u16>, Stri
     }
     Ok(first..=last)
 }
+
+/// No shorter than a yes takes to type, no longer than anybody remembers what he is to say yes to.
+const PATIENCE: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(24 * 3600);
 
 /// A thread each; more than any machine has use for.
 const MAX_QUEUES: usize = 256;

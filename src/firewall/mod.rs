@@ -24,6 +24,7 @@
 //! ```
 
 mod change;
+mod confirm;
 mod programs;
 mod rules;
 mod status;
@@ -34,6 +35,7 @@ use std::fmt;
 use serde::{Serialize, Serializer};
 
 use self::change::Layout;
+pub use self::confirm::{Answer, ConfirmError, Vigil, confirm, has_terminal};
 use self::programs::{ATTEMPTS, Tool};
 pub use self::programs::{Error, Ipv4State, Programs};
 pub use self::rules::{CHAIN, DEFAULT_PARENT, Family, Plan, PlanError, Ruleset};
@@ -43,6 +45,14 @@ pub use self::status::{CountedRule, Difference, FamilyStatus, Queues, State, Sta
 #[derive(Clone, Debug, Default)]
 pub struct Firewall {
     programs: Programs,
+}
+
+/// Our rules as they were at one moment.
+#[derive(Clone, Debug)]
+pub struct Before {
+    v4: Layout,
+    /// `None` where there were no IPv6 programs to ask.
+    v6: Option<Layout>,
 }
 
 /// What a change did, family by family.
@@ -73,6 +83,8 @@ pub enum Change {
     Written,
     /// The rules were taken out.
     Removed,
+    /// The rules are again what they were.
+    PutBack,
     /// Nothing: this machine has no such family.
     Skipped,
 }
@@ -108,16 +120,29 @@ impl Firewall {
     /// The change of a family is carried out as a whole or not at all. Where IPv6 fails, IPv4 is put back, and
     /// [`Error::Ipv6`] says so.
     pub fn apply(&self, plan: &Plan) -> Result<Report, Error> {
+        self.apply_remembering(plan).map(|(report, _)| report)
+    }
+
+    /// The same, and what was there before, for [`Firewall::put_back`].
+    ///
+    /// # Errors
+    /// As [`Firewall::apply`].
+    pub fn apply_remembering(&self, plan: &Plan) -> Result<(Report, Before), Error> {
         let (v4, v6) = (plan.ruleset(Family::V4)?, plan.ruleset(Family::V6)?);
         let _lock = programs::lock();
         let tool = self.programs.tool(Family::V4);
-        let before = tool.read()?;
+        let before = Layout::found(&tool.read()?);
         let ipv4 = tool.apply(&v4)?;
-        match self.on_ipv6(|tool| tool.apply(&v6)) {
-            Ok(ipv6) => Ok(Report { families: vec![ipv4, ipv6] }),
+        let mut before_v6 = None;
+        let on_ipv6 = self.on_ipv6(|tool| {
+            before_v6 = Some(Layout::found(&tool.read()?));
+            tool.apply(&v6)
+        });
+        match on_ipv6 {
+            Ok(ipv6) => Ok((Report { families: vec![ipv4, ipv6] }, Before { v4: before, v6: before_v6 })),
             Err(error) => {
                 let state = match ipv4.change {
-                    Change::Written => tool.put_back(&Layout::found(&before)),
+                    Change::Written => tool.put_back(&before),
                     _ => Ipv4State::Untouched,
                 };
                 Err(Error::Ipv6 { error: Box::new(error), ipv4: state })
@@ -137,6 +162,20 @@ impl Firewall {
         let ipv4 = self.programs.tool(Family::V4).remove();
         let ipv6 = self.on_ipv6(|tool| tool.remove());
         Ok(Report { families: vec![ipv4?, ipv6?] })
+    }
+
+    /// Makes our rules what they were, wherever they were, with what they had counted.
+    ///
+    /// # Errors
+    /// Where a family could not be put back. The other one is, as far as it can be.
+    pub fn put_back(&self, before: &Before) -> Result<Report, Error> {
+        let _lock = programs::lock();
+        let ipv4 = self.programs.tool(Family::V4).reach(&before.v4, Change::PutBack);
+        let ipv6 = match &before.v6 {
+            Some(before) => self.programs.tool(Family::V6).reach(before, Change::PutBack).map(Some),
+            None => Ok(None),
+        };
+        Ok(Report { families: std::iter::once(ipv4?).chain(ipv6?).collect() })
     }
 
     /// Compares the rules with the plan, and counts.
