@@ -109,6 +109,13 @@ pub enum Command {
     /// Show, put in or take out the iptables rules that queue SIP packets
     #[command(after_help = "Example:\n  sipknock firewall print\n  sipknock firewall apply")]
     Firewall(FirewallArgs),
+    /// Prove that the gate is shut to strangers and open to phones on this machine, or say what is wrong
+    #[command(after_help = "Examples:\n  \
+        sipknock doctor\n  \
+        sipknock doctor --probe    # with real packets, in a network namespace of its own\n\n\
+        Exit status: 0 the gate is sound, 1 faults were found, 2 wrong words or configuration.\n\
+        It changes nothing.")]
+    Doctor(DoctorArgs),
     /// Make a strong knock that a phone's keypad can type
     #[command(
         after_help = "Example:\n  sipknock keygen --name alice-desk --toml >> /etc/sipknock/sipknock.toml"
@@ -335,6 +342,17 @@ pub enum FamilyArg {
     Ipv4,
     /// ip6tables
     Ipv6,
+}
+
+/// `doctor`
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    /// What the rules follow from
+    #[command(flatten)]
+    pub rules: RulesArgs,
+    /// Send real packets, too: a gate of its own must drop a stranger's and pass a knock
+    #[arg(long)]
+    pub probe: bool,
 }
 
 /// `keygen`

@@ -16,7 +16,8 @@
 //! measures how fast knocks are found, and [`plot`] draws that.
 //!
 //! Around it: [`config`] turns what was typed into what is ready to use, [`firewall`] keeps the rules that fill the
-//! queue, [`daemon`] wires a running gate together, with its [`clock`]. On top, [`cli`] defines the words and
+//! queue, [`daemon`] wires a running gate together, with its [`clock`], and [`doctor`] finds out whether
+//! all of it works on this machine. On top, [`cli`] defines the words and
 //! [`commands`] carries them out.
 
 pub mod bench;
@@ -25,6 +26,7 @@ pub mod clock;
 pub mod commands;
 pub mod config;
 pub mod daemon;
+pub mod doctor;
 pub mod door;
 pub mod drops;
 pub mod event;

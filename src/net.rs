@@ -33,6 +33,14 @@ impl NetSet {
     }
 }
 
+impl NetSet {
+    /// The first address of each range of networks that touch, IPv4 before IPv6.
+    pub fn firsts(&self) -> impl Iterator<Item = IpAddr> {
+        let ranges = self.v4.0.iter().chain(&self.v6.0);
+        ranges.map(|&(first, _)| IpAddr::from(Ipv6Addr::from_bits(first)).to_canonical())
+    }
+}
+
 /// First and last address of each range of one family, sorted, disjoint.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Ranges(Vec<(u128, u128)>);

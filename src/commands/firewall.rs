@@ -46,8 +46,12 @@ pub(super) fn default_plan(config: &Config) -> Plan {
 }
 
 fn plan(cli: &Cli, args: &RulesArgs) -> Result<Plan, Failure> {
-    let config = cli.configuration(&args.gate)?;
-    Ok(Plan { replies: !args.no_replies, parent: args.chain.clone(), ..default_plan(&config) })
+    Ok(plan_of(&cli.configuration(&args.gate)?, args))
+}
+
+/// The rules that follow from a configuration and the firewall's flags.
+pub(super) fn plan_of(config: &Config, args: &RulesArgs) -> Plan {
+    Plan { replies: !args.no_replies, parent: args.chain.clone(), ..default_plan(config) }
 }
 
 fn print(plan: &Plan, firewall: &Firewall, args: &PrintArgs) -> Result<ExitCode, Failure> {

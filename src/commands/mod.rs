@@ -3,6 +3,7 @@
 mod bench;
 mod captures;
 mod check;
+mod doctor;
 mod firewall;
 mod generate;
 mod keygen;
@@ -30,6 +31,7 @@ pub fn run(cli: &Cli) -> Result<ExitCode, Failure> {
         Command::Learn(args) => learn::run(cli, args),
         Command::Check(args) => check::run(cli, args),
         Command::Firewall(args) => firewall::run(cli, args),
+        Command::Doctor(args) => doctor::run(cli, args),
         Command::Keygen(args) => keygen::run(args),
         Command::Bench(args) => bench::run(cli, args),
         Command::Generate(args) => generate::run(args),

@@ -192,6 +192,23 @@ impl Firewall {
         Ok(Status { families: vec![ipv4, ipv6] })
     }
 
+    /// All tables of a family, as its `iptables-save -c` prints them.
+    ///
+    /// # Errors
+    /// Where they could not be read.
+    pub fn listing(&self, family: Family) -> Result<String, Error> {
+        self.programs.tool(family).list()
+    }
+
+    /// Whether iptables and the kernel know what a rule asks for. Changes nothing.
+    ///
+    /// # Errors
+    /// Where they don't; the error has their words.
+    pub fn try_rule(&self, family: Family, spec: &str) -> Result<(), Error> {
+        let script = format!("*filter\n:{CHAIN}-TRY - [0:0]\n-A {CHAIN}-TRY {spec}\nCOMMIT\n");
+        self.programs.tool(family).test(&script)
+    }
+
     fn on_ipv6(
         &self,
         work: impl FnOnce(Tool<'_>) -> Result<FamilyReport, Error>,

@@ -189,16 +189,29 @@ impl Tool<'_> {
     /// easy to read, and no table created by looking for one (the legacy variant's -S creates it).
     pub(super) fn read(self) -> Result<Table, Error> {
         let program = format!("{}-save", self.name);
-        let output = run(&program, &["-c"], "")?;
-        if !output.status.success() {
-            return Err(refusal(program, &output, ""));
-        }
-        Table::parse(&String::from_utf8_lossy(&output.stdout)).map_err(|unreadable| match unreadable {
+        Table::parse(&self.list()?).map_err(|unreadable| match unreadable {
             Unreadable::Incompatible => Error::Incompatible { program, family: self.family },
             Unreadable::Line { number, text } => {
                 Error::Unreadable { program, number, text: text.escape_debug().to_string() }
             }
         })
+    }
+
+    /// All tables as they are now.
+    pub(super) fn list(self) -> Result<String, Error> {
+        let program = format!("{}-save", self.name);
+        let output = run(&program, &["-c"], "")?;
+        if !output.status.success() {
+            return Err(refusal(program, &output, ""));
+        }
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    /// Has a script read and checked, and not carried out.
+    pub(super) fn test(self, script: &str) -> Result<(), Error> {
+        let program = format!("{}-restore", self.name);
+        let output = run(&program, &["--noflush", "--test", "-w", LOCK_WAIT], script)?;
+        if output.status.success() { Ok(()) } else { Err(refusal(program, &output, script)) }
     }
 
     /// Loads a script, all of it or nothing of it.

@@ -84,8 +84,7 @@ fn parse_row(line: &str) -> Option<QueueRow> {
 /// The process that has a netlink socket with this port id: /proc/net/netlink tells the socket's inode, the
 /// processes' descriptors who has it open.
 fn owner(port_id: u32) -> Option<String> {
-    let table = fs::read_to_string("/proc/thread-self/net/netlink").ok()?;
-    let inode = table.lines().find_map(|line| netlink_inode(line, port_id))?;
+    let inode = socket_inode(port_id)?;
     let socket = format!("socket:[{inode}]");
     let processes = fs::read_dir("/proc").ok()?.flatten();
     let pids = processes.filter_map(|entry| entry.file_name().into_string().ok()?.parse::<u32>().ok());
@@ -97,6 +96,12 @@ fn owner(port_id: u32) -> Option<String> {
     })?;
     let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
     Some(format!("process {pid}, {}", name.trim().escape_debug()))
+}
+
+/// The inode of the netfilter socket with this port id, in this thread's network namespace.
+pub fn socket_inode(port_id: u32) -> Option<u64> {
+    let table = fs::read_to_string("/proc/thread-self/net/netlink").ok()?;
+    table.lines().find_map(|line| netlink_inode(line, port_id))
 }
 
 /// The inode in a line of /proc/net/netlink (`netlink_native_seq_show` in net/netlink/af_netlink.c), where it is

@@ -1,0 +1,64 @@
+//! `sipknock doctor`
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use serde::Serialize;
+
+use super::{Failure, firewall, write_json};
+use crate::cli::{Cli, DoctorArgs};
+use crate::doctor::{self, Finding, Severity, probe};
+
+pub(super) fn run(cli: &Cli, args: &DoctorArgs) -> Result<ExitCode, Failure> {
+    let config = cli.configuration(&args.rules.gate)?;
+    let plan = firewall::plan_of(&config, &args.rules);
+    // Rules that can't be are wrong words, and not a fault of the machine.
+    plan.commands(&crate::firewall::Programs::default()).map_err(Failure::Plan)?;
+    match probe::role() {
+        Some(probe::Role::Gate) => {
+            probe::gate(&config)?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        Some(probe::Role::Witness) => {
+            write_json(&probe::witness(&config, &plan))?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        None => {}
+    }
+    let mut findings = doctor::examine(&config, &plan);
+    if args.probe {
+        findings.extend(probe::call());
+    }
+    let worst = findings.iter().map(|finding| finding.severity).max();
+    let report = Report { sound: worst < Some(Severity::Fault), findings };
+    match args.rules.json {
+        true => write_json(&report)?,
+        false => report.write_text(io::stdout().lock())?,
+    }
+    Ok(if report.sound { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}
+
+#[derive(Serialize)]
+struct Report {
+    sound: bool,
+    findings: Vec<Finding>,
+}
+
+impl Report {
+    fn write_text(&self, mut out: impl Write) -> io::Result<()> {
+        for Finding { severity, text, mend, .. } in &self.findings {
+            writeln!(out, "{:<7}  {text}", severity.name())?;
+            if let Some(mend) = mend {
+                writeln!(out, "         mend it with: {mend}")?;
+            }
+        }
+        let count = |severity| self.findings.iter().filter(|finding| finding.severity == severity).count();
+        let (faults, warnings) = (count(Severity::Fault), count(Severity::Warning));
+        let verdict = if self.sound { "the gate is sound" } else { "the gate is not sound" };
+        writeln!(out, "{verdict}: {faults} fault{}, {warnings} warning{}", plural(faults), plural(warnings))
+    }
+}
+
+fn plural(count: usize) -> &'static str {
+    if count == 1 { "" } else { "s" }
+}

@@ -1,0 +1,102 @@
+//! What was found on this machine, without any judgement.
+
+use crate::firewall::{Family, Status};
+use crate::packet::Transport;
+use crate::queue::kernel::QueueRow;
+
+use super::nft::Nft;
+use super::path::Listing;
+
+/// All that the judgements go by.
+#[derive(Clone, Debug, Default)]
+pub struct Facts {
+    /// This process's effective capabilities, as in `CapEff` of /proc/self/status.
+    pub capabilities: u64,
+    /// The kernel's table of queues is there.
+    pub queue_table: bool,
+    /// What iptables and the kernel said to each thing that was tried, and did not work.
+    pub refused: Vec<(Need, String)>,
+    /// Our rules against the plan, or why that can't be told.
+    pub status: Option<Result<Status, String>>,
+    /// All rules, family by family.
+    pub tables: Vec<Tables>,
+    /// What nft shows.
+    pub nft: Nft,
+    /// The queues of the configuration.
+    pub queues: Vec<QueueFacts>,
+    /// Sockets that take packets.
+    pub listeners: Vec<Listener>,
+    /// net.core.rmem_max.
+    pub rmem_max: Option<usize>,
+    /// SELinux refuses, and not only reports.
+    pub selinux_enforcing: bool,
+    /// What AppArmor confines the gate to, as in /proc/PID/attr/current.
+    pub apparmor: Option<String>,
+}
+
+/// The rules of one family.
+#[derive(Clone, Debug)]
+pub struct Tables {
+    /// Which.
+    pub family: Family,
+    /// What the program that we use shows.
+    pub ours: Listing,
+    /// What the program of the other variant shows, nf_tables or legacy, whose rules apply as well: its name, and they.
+    pub other: Option<(String, Listing)>,
+}
+
+/// Something that rules may need of the kernel and of iptables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// Handing packets to a queue.
+    Nfqueue,
+    /// Several ports in a rule.
+    Multiport,
+    /// Telling replies from the rest.
+    Conntrack,
+    /// Lists of addresses.
+    Set,
+    /// Limits per address.
+    Hashlimit,
+}
+
+/// A queue of the configuration.
+#[derive(Clone, Debug, Default)]
+pub struct QueueFacts {
+    /// Its number.
+    pub number: u16,
+    /// Its line in the kernel's table, where somebody listens.
+    pub row: Option<QueueRow>,
+    /// The same a moment later.
+    pub later: Option<QueueRow>,
+    /// Who listens, where that can be seen.
+    pub owner: Option<Process>,
+    /// The receive buffer of the listening socket, in the measure in which it was asked for.
+    pub receive_buffer: Option<usize>,
+}
+
+/// A process.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Process {
+    /// Its id.
+    pub pid: u32,
+    /// Its name, as in /proc/PID/comm.
+    pub name: String,
+    /// A signal has stopped it.
+    pub stopped: bool,
+    /// `--monitor` is among its arguments.
+    pub monitors: bool,
+    /// How long it has been running, in seconds.
+    pub seconds: u64,
+}
+
+/// A socket that takes packets from elsewhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listener {
+    /// Over what.
+    pub transport: Transport,
+    /// On which port.
+    pub port: u16,
+    /// Whose, where that can be seen.
+    pub process: Option<String>,
+}

@@ -1,0 +1,246 @@
+//! Gathering the facts: /proc, iptables, nft. It changes nothing; what a kernel can do is tried with
+//! `iptables-restore --test`.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use crate::config::Config;
+use crate::firewall::{Family, Firewall, Plan, Programs, State};
+use crate::packet::Transport;
+use crate::queue::kernel;
+
+use super::diag;
+use super::facts::{Facts, Listener, Need, Process, QueueFacts, Tables};
+use super::nft::Nft;
+use super::path::Listing;
+
+/// Looks at this machine, or rather at the calling thread's network namespace.
+pub(super) fn gather(config: &Config, plan: &Plan) -> Facts {
+    let firewall = Firewall::default();
+    let status = firewall.status(plan);
+    let v6 = status.as_ref().is_ok_and(|status| {
+        status.families.iter().any(|family| family.family == Family::V6 && family.state != State::Skipped)
+    });
+    let families = Family::ALL.into_iter().filter(|family| *family == Family::V4 || v6);
+    let sockets = Sockets::look();
+    let queues = queues(config, &sockets);
+    let apparmor = queues.iter().find_map(|queue| {
+        let pid = queue.owner.as_ref()?.pid;
+        Some(read(&format!("/proc/{pid}/attr/apparmor/current"))?.trim().to_owned())
+    });
+    Facts {
+        capabilities: capabilities(),
+        queue_table: Path::new("/proc/thread-self/net/netfilter/nfnetlink_queue").exists(),
+        refused: refused(&firewall),
+        status: Some(status.map_err(|error| error.to_string())),
+        tables: families.filter_map(|family| tables(&firewall, family)).collect(),
+        nft: Command::new("nft")
+            .args(["-j", "list", "ruleset"])
+            .stdin(Stdio::null())
+            .stderr(Stdio::null())
+            .output()
+            .map_or(Nft::Unknown, |output| Nft::parse(&String::from_utf8_lossy(&output.stdout))),
+        queues,
+        listeners: listeners(&sockets),
+        rmem_max: read("/proc/sys/net/core/rmem_max").and_then(|text| text.trim().parse().ok()),
+        selinux_enforcing: read("/sys/fs/selinux/enforce").is_some_and(|text| text.trim() == "1"),
+        apparmor,
+    }
+}
+
+fn capabilities() -> u64 {
+    let status = read("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    line.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok()).unwrap_or(0)
+}
+
+/// What does not work, and what was said to that. In IPv4, since matches come for both families or for none.
+fn refused(firewall: &Firewall) -> Vec<(Need, String)> {
+    let needs = [
+        (Need::Nfqueue, "-j NFQUEUE --queue-num 0"),
+        (Need::Multiport, "-p udp -m multiport --dports 5060,5061 -j ACCEPT"),
+        (Need::Conntrack, "-p udp -m conntrack --ctstate RELATED,ESTABLISHED --ctdir REPLY -j ACCEPT"),
+        (Need::Set, "-m set --match-set sipknock-no-such-set src -j ACCEPT"),
+        (
+            Need::Hashlimit,
+            "-m hashlimit --hashlimit-above 10/sec --hashlimit-mode srcip --hashlimit-name sipknock -j DROP",
+        ),
+    ];
+    let try_out = |(need, rule): (Need, &str)| {
+        let error = firewall.try_rule(Family::V4, rule).err()?.to_string();
+        // That there is no such set is an answer that only a kernel with sets gives.
+        let works = need == Need::Set && error.contains("doesn't exist");
+        (!works).then_some((need, error))
+    };
+    needs.into_iter().filter_map(try_out).collect()
+}
+
+fn tables(firewall: &Firewall, family: Family) -> Option<Tables> {
+    let ours = Listing::parse(&firewall.listing(family).ok()?);
+    let program = firewall.programs().of(family);
+    let legacy = output(program, &["-V"]).is_some_and(|version| version.contains("legacy"));
+    let stem = match family {
+        Family::V4 => "iptables",
+        Family::V6 => "ip6tables",
+    };
+    // Asking the legacy variant makes the kernel set its tables up; so only where it has some.
+    let names = format!("/proc/thread-self/net/{}_names", stem.replace("tables", "_tables"));
+    let used = legacy || read(&names).is_some_and(|names| !names.trim().is_empty());
+    let other = format!("{stem}-{}", if legacy { "nft" } else { "legacy" });
+    let programs = Programs { v4: other.clone(), v6: other.clone() };
+    let listed = used.then(|| Firewall::new(programs).listing(family).ok()).flatten();
+    Some(Tables { family, ours, other: listed.map(|text| (other, Listing::parse(&text))) })
+}
+
+fn queues(config: &Config, sockets: &Sockets) -> Vec<QueueFacts> {
+    let before = kernel::queues();
+    // Long enough for a gate that is alive to decide something.
+    if before.iter().any(|row| row.waiting > 0) {
+        thread::sleep(MOMENT);
+    }
+    let after = kernel::queues();
+    let find = |rows: &[kernel::QueueRow], number| rows.iter().find(|row| row.queue == number).copied();
+    let facts = |number| {
+        let row = find(&before, number);
+        let port_id = row.map(|row| row.port_id);
+        QueueFacts {
+            number,
+            row,
+            later: find(&after, number),
+            owner: port_id.and_then(kernel::socket_inode).and_then(|inode| sockets.process(inode)),
+            receive_buffer: port_id.and_then(diag::receive_buffer),
+        }
+    };
+    config.queue.numbers.clone().map(facts).collect()
+}
+
+/// Which process has which socket.
+struct Sockets(HashMap<u64, u32>);
+
+impl Sockets {
+    fn look() -> Self {
+        let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+        let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+        let mut owners = HashMap::new();
+        for pid in pids {
+            let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+            for descriptor in descriptors {
+                let link = fs::read_link(descriptor.path()).unwrap_or_default();
+                let inode = link.to_str().and_then(|link| link.strip_prefix("socket:[")?.strip_suffix(']'));
+                if let Some(inode) = inode.and_then(|inode| inode.parse().ok()) {
+                    owners.entry(inode).or_insert(pid);
+                }
+            }
+        }
+        Self(owners)
+    }
+
+    fn name(&self, inode: u64) -> Option<String> {
+        name(*self.0.get(&inode)?)
+    }
+
+    fn process(&self, inode: u64) -> Option<Process> {
+        let pid = *self.0.get(&inode)?;
+        let arguments = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let stat = read(&format!("/proc/{pid}/stat")).unwrap_or_default();
+        let started = fs::metadata(format!("/proc/{pid}")).and_then(|folder| folder.modified()).ok();
+        Some(Process {
+            pid,
+            name: name(pid)?,
+            // "pid (name) state ..."; the name may hold anything (proc_pid_stat(5)).
+            stopped: stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with(['T', 't'])),
+            monitors: arguments.split(|byte| *byte == 0).any(|word| word == b"--monitor"),
+            seconds: started.and_then(|time| time.elapsed().ok()).map_or(0, |span| span.as_secs()),
+        })
+    }
+}
+
+fn name(pid: u32) -> Option<String> {
+    read(&format!("/proc/{pid}/comm")).map(|name| name.trim().escape_debug().to_string())
+}
+
+/// Sockets that others can send to: listening, or without a peer, and not on loopback.
+fn listeners(sockets: &Sockets) -> Vec<Listener> {
+    let mut listeners = Vec::new();
+    for (file, transport, state) in [
+        ("udp", Transport::Udp, UDP_UNCONNECTED),
+        ("udp6", Transport::Udp, UDP_UNCONNECTED),
+        ("tcp", Transport::Tcp, TCP_LISTEN),
+        ("tcp6", Transport::Tcp, TCP_LISTEN),
+    ] {
+        let table = read(&format!("/proc/thread-self/net/{file}")).unwrap_or_default();
+        for (port, inode) in table.lines().filter_map(|line| listener(line, state)) {
+            let found = Listener { transport, port, process: sockets.name(inode) };
+            if !listeners.contains(&found) {
+                listeners.push(found);
+            }
+        }
+    }
+    listeners
+}
+
+/// Port and inode of a line of /proc/net/udp and its like (proc_pid_net(5)).
+fn listener(line: &str, wanted: &str) -> Option<(u16, u64)> {
+    let columns: Vec<_> = line.split_ascii_whitespace().collect();
+    let (address, port) = columns.get(1)?.split_once(':')?;
+    if columns.get(3)? != &wanted || LOOPBACK.iter().any(|loopback| is_loopback(address, loopback)) {
+        return None;
+    }
+    Some((u16::from_str_radix(port, 16).ok()?, columns.get(9)?.parse().ok()?))
+}
+
+/// Addresses are written as the machine has their 32-bit words in memory.
+fn is_loopback(address: &str, loopback: &str) -> bool {
+    address.len() == loopback.len() && address.ends_with(loopback.trim_start_matches('x'))
+}
+
+fn read(path: &str) -> Option<String> {
+    fs::read_to_string(path).ok()
+}
+
+fn output(program: &str, args: &[&str]) -> Option<String> {
+    let output = Command::new(program).args(args).stdin(Stdio::null()).output().ok()?;
+    Some(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// TCP_CLOSE and TCP_LISTEN (include/net/tcp_states.h); a UDP socket without a peer has the former.
+const UDP_UNCONNECTED: &str = "07";
+const TCP_LISTEN: &str = "0A";
+
+/// 127.0.0.0/8 and ::1; an x stands for any digit.
+#[cfg(target_endian = "little")]
+const LOOPBACK: [&str; 2] = ["xxxxxx7F", "00000000000000000000000001000000"];
+#[cfg(target_endian = "big")]
+const LOOPBACK: [&str; 2] = ["7F000001", "00000000000000000000000000000001"];
+
+const MOMENT: Duration = Duration::from_millis(500);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[cfg(target_endian = "little")]
+    fn listening_sockets() {
+        let line = |address: &str, state: &str| {
+            format!(
+                " 1234: {address}:13C4 00000000:0000 {state} 00000000:00000000 00:00000000 00000000 0 0 4711 2 0 0"
+            )
+        };
+        for (address, state, found) in [
+            ("00000000", "07", Some((5060, 4711))),
+            ("010200C0", "07", Some((5060, 4711))),
+            ("0100007F", "07", None),
+            ("00000000", "01", None),
+            ("00000000000000000000000000000000", "07", Some((5060, 4711))),
+            ("00000000000000000000000001000000", "07", None),
+        ] {
+            assert_eq!(listener(&line(address, state), "07"), found, "{address} {state}");
+        }
+        assert_eq!(listener("  sl  local_address rem_address   st tx_queue", "07"), None);
+    }
+}

@@ -1,0 +1,230 @@
+//! What the facts mean.
+
+mod queues;
+mod rules;
+#[cfg(test)]
+mod tests;
+
+use crate::config::Fallback;
+use crate::inspect::Mode;
+use crate::knock::weakness;
+use crate::net::NetSet;
+use crate::packet::Transport;
+
+use super::facts::{Facts, Need};
+use super::nft::Nft;
+use super::{Finding, Subject};
+
+/// All judgements, in the order in which a packet meets what they are about.
+pub fn all(subject: Subject<'_>, facts: &Facts) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    // To those who may not, the kernel shows no rules and no queues, which would look like faults.
+    let way = match facts.nft {
+        Nft::Unknown => {
+            "nothing in iptables drops what the gate accepts; nft shows nothing, so tables of nftables were not looked at"
+        }
+        Nft::Tables(_) => "nothing in iptables and nftables drops what the gate accepts",
+    };
+    let blind = !may(facts, CAP_NET_ADMIN);
+    for (name, all_is_well, found) in [
+        ("configuration", "the configuration has knocks, and lets nobody else in", configuration(subject)),
+        ("capabilities", "this process may look at rules and at other processes", capabilities(facts)),
+        ("kernel", "the kernel has NFQUEUE, conntrack, set and hashlimit", kernel(subject, facts)),
+        ("rules", "the rules are in place, and nothing decides before them", rules::place(subject, facts)),
+        ("way", way, rules::behind(subject, facts)),
+        ("managers", "no other firewall manager is at work", rules::managers(subject, facts)),
+        ("queues", "a gate listens on each queue, and has lost no packet", queues::judge(subject, facts)),
+        ("ports", "what listens for SIP here is inspected", ports(subject, facts)),
+        ("confinement", "neither SELinux nor AppArmor confines the gate", confinement(subject, facts)),
+    ] {
+        if blind && ["kernel", "rules", "way", "managers", "queues"].contains(&name) {
+            continue;
+        }
+        if found.is_empty() {
+            findings.push(Finding::ok(name, all_is_well));
+        }
+        findings.extend(found);
+    }
+    findings
+}
+
+fn configuration(subject: Subject<'_>) -> Vec<Finding> {
+    let config = subject.config;
+    let file = config.path.display();
+    let mut found = Vec::new();
+    if config.knocks.is_empty() {
+        let text = format!("no knock is configured in {file}, so no phone can ever open a door");
+        let mend = format!("sipknock keygen --name alice-desk --toml >> {file}");
+        found.push(Finding::fault("no-knock", text).mend(mend));
+    }
+    let trusted = NetSet::new(&config.inspect.trusted);
+    for (family, everybody) in [("IPv4", ["0.0.0.0", "255.255.255.255"]), ("IPv6", ["::", "ffff::"])] {
+        let strangers = everybody.iter().filter_map(|address| address.parse().ok());
+        // Both ends are in it only where all between them is, or nearly so.
+        if strangers.clone().count() == 2 && strangers.into_iter().all(|address| trusted.contains(address)) {
+            let text = format!("`trusted` holds every {family} address: strangers pass without a knock");
+            found.push(Finding::fault("everybody-trusted", text).mend(format!("$EDITOR {file}")));
+        }
+    }
+    if config.inspect.mode == Mode::Monitor {
+        let text = "the mode is \"monitor\": strangers pass, and are only written down";
+        found.push(
+            Finding::warning("monitor", text).mend(format!("sed -i 's/\"monitor\"/\"enforce\"/' {file}")),
+        );
+    }
+    for weak in weakness::of(&config.knocks) {
+        if let Some(knock) = config.knocks.get(weak.knock) {
+            let text = format!("weak knock {:?}: {}", knock.name, weak.why);
+            found.push(Finding::warning("weak-knock", text).mend(subject.command("check")));
+        }
+    }
+    for note in &config.notes {
+        found.push(Finding::note("configuration-note", format!("{}: {}", note.place, note.text)));
+    }
+    if config.queue.on_overload == Fallback::Open {
+        let text =
+            "on_overload is \"open\": packets that find a queue full pass unchecked, and no counter shows it";
+        found.push(Finding::note("unchecked-on-overload", text));
+    }
+    found
+}
+
+fn capabilities(facts: &Facts) -> Vec<Finding> {
+    if !may(facts, CAP_NET_ADMIN) {
+        let text = "this process has no CAP_NET_ADMIN: rules and queues can't be seen, so nothing is proved";
+        return vec![Finding::fault("capabilities", text).mend("sudo sipknock doctor")];
+    }
+    if !may(facts, CAP_SYS_PTRACE) {
+        let text = "this process has no CAP_SYS_PTRACE: whose sockets those of others are can't be seen";
+        return vec![Finding::note("capabilities", text)];
+    }
+    Vec::new()
+}
+
+/// A bit of capabilities(7).
+fn may(facts: &Facts, capability: u32) -> bool {
+    facts.capabilities & (1 << capability) != 0
+}
+
+fn kernel(subject: Subject<'_>, facts: &Facts) -> Vec<Finding> {
+    let mut found = Vec::new();
+    if !facts.queue_table {
+        let text = "the kernel has no nfnetlink_queue (/proc/net/netfilter/nfnetlink_queue is missing): no packet can be \
+                    handed to the gate";
+        found.push(Finding::fault("no-nfnetlink-queue", text).mend("modprobe nfnetlink_queue"));
+    }
+    for (need, said) in &facts.refused {
+        let conntrack = if subject.plan.replies { Finding::warning } else { Finding::note };
+        found.push(match need {
+            Need::Nfqueue => Finding::fault("no-nfqueue", format!("NFQUEUE rules are refused: {said}"))
+                .mend("modprobe xt_NFQUEUE"),
+            Need::Multiport => Finding::fault("no-multiport", format!("multiport rules are refused: {said}"))
+                .mend("modprobe xt_multiport"),
+            Need::Conntrack => conntrack(
+                "no-conntrack",
+                format!("conntrack rules are refused, so trunk providers must be in `trusted`: {said}"),
+            )
+            .mend("modprobe xt_conntrack"),
+            Need::Set => Finding::note(
+                "no-set",
+                format!("there is no set match, which only long lists kept in the kernel need: {said}"),
+            )
+            .mend("modprobe xt_set"),
+            Need::Hashlimit => Finding::note(
+                "no-hashlimit",
+                format!("there is no hashlimit match, which only limits per address need: {said}"),
+            )
+            .mend("modprobe xt_hashlimit"),
+        });
+    }
+    found
+}
+
+fn ports(subject: Subject<'_>, facts: &Facts) -> Vec<Finding> {
+    // Behind FORWARD the PBX is in another network namespace or on another machine.
+    if subject.plan.parent != crate::firewall::DEFAULT_PARENT {
+        return Vec::new();
+    }
+    let config = subject.config;
+    let inspected = |transport: Transport, port: u16| {
+        let scope = &config.inspect.scope;
+        scope.transports.contains(&transport) && scope.ports.iter().any(|ports| ports.contains(&port))
+    };
+    let mut found = Vec::new();
+    if !facts.listeners.iter().any(|listener| inspected(listener.transport, listener.port)) {
+        let text = "nothing listens on an inspected port: the PBX is not up, or it uses others";
+        found.push(Finding::warning("nobody-listens", text).mend("ss -lnptu"));
+    }
+    for listener in &facts.listeners {
+        let (transport, port) = (listener.transport, listener.port);
+        if inspected(transport, port) || !SIP_PORTS.iter().any(|ports| ports.contains(&port)) {
+            continue;
+        }
+        let process = listener.process.as_deref();
+        let who = process.unwrap_or("a process that can't be seen");
+        let what = format!("{who} listens on {} port {port}, which is not inspected", transport.name());
+        let key = match config.inspect.scope.transports.contains(&transport) {
+            true => format!("add {port} to `ports`"),
+            false => format!("add \"{}\" to `transports`", transport.name()),
+        };
+        let mend = format!("$EDITOR {}   # {key}, then: {}", config.path.display(), subject.apply());
+        found.push(if transport == Transport::Tcp && TLS_PORTS.contains(&port) {
+            // Where no knock can be seen, leaving it out may be what is meant.
+            Finding::note("tls-port", format!("{what}; inside TLS no knock can be seen: see the guide"))
+        } else if process.is_some_and(|name| PBX.iter().any(|pbx| name.starts_with(pbx))) {
+            Finding::fault("port-not-inspected", format!("{what}: strangers reach it")).mend(mend)
+        } else {
+            Finding::warning("port-not-inspected", format!("{what}; if that is SIP, strangers reach it"))
+                .mend(mend)
+        });
+    }
+    found
+}
+
+fn confinement(subject: Subject<'_>, facts: &Facts) -> Vec<Finding> {
+    let mut found = Vec::new();
+    let listens = facts.queues.iter().any(|queue| queue.row.is_some());
+    if facts.selinux_enforcing {
+        let text = "SELinux is enforcing";
+        found.push(match listens {
+            true => Finding::note("selinux", format!("{text}; the gate runs under it")),
+            false => {
+                Finding::warning("selinux", format!("{text}, and no gate runs: it may have been refused"))
+                    .mend("ausearch -m avc -ts recent -c sipknock")
+            }
+        });
+    }
+    if let Some(profile) = facts.apparmor.as_deref().filter(|profile| profile.contains("(enforce)")) {
+        let file = subject.config.path.display();
+        let text =
+            format!("AppArmor confines the gate to {profile}: it must be allowed {file} and netlink sockets");
+        found.push(
+            Finding::note("apparmor", text).mend("journalctl -k --grep 'apparmor=\"DENIED\".*sipknock'"),
+        );
+    }
+    found
+}
+
+/// Bits of capabilities(7).
+const CAP_NET_ADMIN: u32 = 12;
+const CAP_SYS_PTRACE: u32 = 19;
+
+/// Where PBXs listen for SIP: 5060 and those after it, FreeSWITCH's 5080, and FreePBX's second driver.
+const SIP_PORTS: [std::ops::RangeInclusive<u16>; 2] = [5060..=5099, 5160..=5199];
+
+/// SIP over TLS (RFC 3261, 19.1.2), FreeSWITCH's, and FreePBX's second driver.
+const TLS_PORTS: [u16; 3] = [5061, 5081, 5161];
+
+/// Names of processes that are PBXs or SBCs. The kernel cuts names to 15 letters.
+const PBX: [&str; 10] = [
+    "asterisk",
+    "kamailio",
+    "opensips",
+    "freeswitch",
+    "yate",
+    "drachtio",
+    "sems",
+    "rtpengine",
+    "sippy",
+    "repro",
+];

@@ -1,0 +1,119 @@
+//! Who listens on the queues, how it fares, and what was lost.
+
+use crate::config::Fallback;
+
+use super::super::facts::{Facts, Process, QueueFacts};
+use super::super::{Finding, Subject};
+
+pub(super) fn judge(subject: Subject<'_>, facts: &Facts) -> Vec<Finding> {
+    let mut found = Vec::new();
+    for queue in &facts.queues {
+        found.extend(of_queue(subject, facts, queue));
+    }
+    found
+}
+
+fn of_queue(subject: Subject<'_>, facts: &Facts, queue: &QueueFacts) -> Vec<Finding> {
+    let number = queue.number;
+    let config = &subject.config.queue;
+    let Some(row) = queue.row else {
+        let meanwhile = match config.on_exit {
+            Fallback::Closed => "packets for it are dropped, also those of phones",
+            Fallback::Open => "packets for it pass unchecked, as on_exit = \"open\" has it",
+        };
+        let text = format!("nobody listens on queue {number}: {meanwhile}");
+        return vec![Finding::fault("nobody-on-queue", text).mend(subject.command("run"))];
+    };
+    let mut found = Vec::new();
+    if let Some(owner) = &queue.owner {
+        found.extend(of_owner(subject, number, owner));
+        if found.iter().any(|finding| finding.name == "foreign-queue") {
+            return found;
+        }
+    }
+    if let Some(later) = queue.later.filter(|later| later.port_id == row.port_id) {
+        let decided = |row: crate::queue::kernel::QueueRow| row.sequence.saturating_sub(row.waiting);
+        if row.waiting > 0 && later.waiting > 0 && decided(row) == decided(later) {
+            let text = format!(
+                "{} packets wait in queue {number}, and none is decided: the gate hangs, and nobody gets through",
+                later.waiting
+            );
+            found.push(Finding::fault("stuck", text).mend("systemctl restart sipknock"));
+        }
+    }
+    if row.queue_dropped > 0 {
+        let text = format!(
+            "{} packets found queue {number} full and were dropped: raise `max_len` (now {}) or give the gate more queues",
+            row.queue_dropped, config.max_len
+        );
+        found.push(Finding::warning("queue-overflow", text).mend(edit(subject, "max_len")));
+    }
+    if row.user_dropped > 0 {
+        let text = format!(
+            "{} packets of queue {number} found the socket's buffer full and were dropped: raise `receive_buffer`",
+            row.user_dropped
+        );
+        found.push(Finding::warning("socket-overflow", text).mend(edit(subject, "receive_buffer")));
+    }
+    if let Some(granted) = queue.receive_buffer.filter(|granted| *granted < config.receive_buffer) {
+        let wanted = config.receive_buffer;
+        let limit =
+            facts.rmem_max.map_or_else(String::new, |limit| format!(" (net.core.rmem_max is {limit})"));
+        let text = format!(
+            "queue {number}: the socket's buffer is {granted} bytes, and not {wanted}{limit}: floods will lose packets"
+        );
+        // The limit binds only who lacks CAP_NET_ADMIN in the first user namespace; what was configured later as well.
+        let mend = match facts.rmem_max.is_some_and(|limit| limit < wanted) {
+            true => format!("sysctl -w net.core.rmem_max={wanted} && systemctl restart sipknock"),
+            false => "systemctl restart sipknock".to_owned(),
+        };
+        found.push(Finding::warning("receive-buffer", text).mend(mend));
+    }
+    let seconds = queue.owner.as_ref().map_or(0, |owner| owner.seconds);
+    if row.sequence == 0 && seconds >= QUIET {
+        let text = format!(
+            "no packet has come to queue {number} in the {} hours since the gate began: phones register every hour; \
+             are these the ports they use?",
+            seconds / 3600
+        );
+        found.push(Finding::note("quiet", text).mend(subject.command("doctor --probe")));
+    }
+    if let (true, Some(owner)) = (found.is_empty(), &queue.owner) {
+        let text = format!(
+            "queue {number}: process {} ({}) listens, {} packets came since it began, {} wait",
+            owner.pid, owner.name, row.sequence, row.waiting
+        );
+        found.push(Finding::ok("queues", text));
+    }
+    found
+}
+
+fn of_owner(subject: Subject<'_>, number: u16, owner: &Process) -> Vec<Finding> {
+    let Process { pid, name, .. } = owner;
+    if !name.starts_with("sipknock") {
+        let text = format!("queue {number} is held by process {pid} ({name}), and not by sipknock");
+        let other = number.checked_add(1).unwrap_or(0);
+        let mend =
+            format!("kill {pid}   # or another number: {}", edit(subject, &format!("numbers = \"{other}\"")));
+        return vec![Finding::fault("foreign-queue", text).mend(mend)];
+    }
+    let mut found = Vec::new();
+    if owner.stopped {
+        let text = format!("the gate, process {pid}, is stopped by a signal: nobody gets through");
+        found.push(Finding::fault("stopped", text).mend(format!("kill -CONT {pid}")));
+    }
+    if owner.monitors {
+        let text = format!(
+            "the gate, process {pid}, runs with --monitor: strangers pass, and are only written down"
+        );
+        found.push(Finding::warning("monitor", text).mend(subject.command("run")));
+    }
+    found
+}
+
+fn edit(subject: Subject<'_>, key: &str) -> String {
+    format!("$EDITOR {}   # [queue] {key}, then: systemctl restart sipknock", subject.config.path.display())
+}
+
+/// Seconds after which a phone should have registered: twice the usual hour.
+const QUIET: u64 = 2 * 3600;

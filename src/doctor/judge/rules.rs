@@ -1,0 +1,338 @@
+//! Our rules, and those of others before and behind them.
+
+use crate::firewall::{CHAIN, DEFAULT_PARENT, Difference, Family, FamilyStatus, Note, State};
+use crate::packet::Transport;
+
+use super::super::facts::{Facts, Tables};
+use super::super::nft::Nft;
+use super::super::path::{Action, Met, POLICY, Stranger, words};
+use super::super::{Finding, Severity, Subject, quoted};
+
+/// Whether our rules are there, and are reached.
+pub(super) fn place(subject: Subject<'_>, facts: &Facts) -> Vec<Finding> {
+    let status = match &facts.status {
+        None => return Vec::new(),
+        Some(Err(error)) => {
+            return vec![Finding::fault("rules-unreadable", format!("the rules can't be read: {error}"))];
+        }
+        Some(Ok(status)) => status,
+    };
+    let mut found = Vec::new();
+    for family in &status.families {
+        let tables = facts.tables.iter().find(|tables| tables.family == family.family);
+        let before = tables.map_or_else(Vec::new, |tables| before(subject, tables, family.state));
+        found.extend(of_family(subject, family, before.is_empty()));
+        found.extend(before);
+    }
+    found
+}
+
+fn of_family(subject: Subject<'_>, family: &FamilyStatus, first: bool) -> Vec<Finding> {
+    let name = family.family.name();
+    let plan = subject.plan;
+    let mut found = Vec::new();
+    match family.state {
+        State::InPlace => {}
+        State::Skipped => {
+            if let Some(note @ Note::NoProgram { .. }) = family.notes.first() {
+                found.push(Finding::fault("ipv6-open", note.to_string()).mend("apt install iptables"));
+            }
+        }
+        State::Absent => {
+            let text = format!("{name}: the rules are not there, so everybody reaches the PBX");
+            found.push(Finding::fault("rules-absent", text).mend(subject.apply()));
+        }
+        State::Differs => {
+            if let Some(queues) = family.queues
+                && (queues.first, queues.last) != (*plan.queues.start(), *plan.queues.end())
+            {
+                let text = format!(
+                    "{name}: the rules feed queue {}-{}, the gate of this configuration listens on {}-{}",
+                    queues.first,
+                    queues.last,
+                    plan.queues.start(),
+                    plan.queues.end()
+                );
+                found.push(Finding::fault("wrong-queue", text).mend(subject.apply()));
+            }
+            let not_first = |difference: &&Difference| matches!(difference, Difference::NotFirst { .. });
+            let differences: Vec<_> =
+                family.differences.iter().filter(|difference| !not_first(difference)).collect();
+            if let (Some(difference), true) = (differences.first(), found.is_empty()) {
+                let more = match differences.len() {
+                    1 => String::new(),
+                    more => format!(", and {} more", more - 1),
+                };
+                let text =
+                    format!("{name}: the rules are not those of the configuration: {difference}{more}");
+                found.push(Finding::fault("rules-differ", text).mend(subject.apply()));
+            }
+            if let (Some(difference), true) = (family.differences.iter().find(not_first), first) {
+                let text = format!("{name}: rules of others come first: {difference}");
+                found.push(Finding::warning("not-first", text).mend(subject.apply()));
+            }
+        }
+    }
+    found
+}
+
+/// What decides a stranger's packet before our chain.
+fn before(subject: Subject<'_>, tables: &Tables, state: State) -> Vec<Finding> {
+    let mut found: Vec<Finding> = Vec::new();
+    let start = hook(subject);
+    for stranger in strangers(subject) {
+        let (name, proto, port) = (tables.family.name(), stranger.transport.name(), stranger.port);
+        let ways =
+            [("raw", "PREROUTING"), ("mangle", "PREROUTING"), ("nat", "PREROUTING"), ("mangle", start)];
+        for met in ways.iter().flat_map(|(table, chain)| tables.ours.walk(table, chain, stranger)) {
+            push(&mut found, earlier(subject, tables.family, stranger, &met));
+        }
+        if state == State::Absent {
+            continue;
+        }
+        let way = tables.ours.walk("filter", start, stranger);
+        for met in way.iter().take_while(|met| met.action != Action::Ours) {
+            let rule = format!("-A {} {}", met.chain, met.spec);
+            let finding = match (&met.action, met.certain) {
+                (Action::Accept, true) => Finding::fault(
+                    "accepted-before",
+                    format!(
+                        "{name}, {proto} port {port}: `{rule}` accepts everything before our rules: strangers reach the PBX"
+                    ),
+                ),
+                (Action::Accept, false) if met.established => Finding::fault(
+                    "established-before",
+                    format!(
+                        "{name}: `{rule}` comes before our rules: once in, a phone is not looked at any more, so a \
+                         closed door does not shut it out and its knocks renew nothing"
+                    ),
+                ),
+                (Action::Accept, false) => Finding::note(
+                    "some-accepted-before",
+                    format!("{name}, {proto} port {port}: `{rule}` lets some pass before our rules"),
+                ),
+                (Action::Drop, true) => Finding::fault(
+                    "dropped-before",
+                    format!(
+                        "{name}, {proto} port {port}: `{rule}` drops everything before our rules: no phone can knock"
+                    ),
+                ),
+                (Action::Queue, _) => Finding::fault(
+                    "queued-before",
+                    format!(
+                        "{name}, {proto} port {port}: `{rule}` hands packets to a queue before our rules"
+                    ),
+                ),
+                _ => continue,
+            };
+            push(&mut found, Some(finding.mend(subject.apply())));
+        }
+        if !way.iter().any(|met| met.action == Action::Ours) && !found.iter().any(is_fault) {
+            let text = format!(
+                "{name}, {proto} port {port}: no packet gets from {start} to the chain {CHAIN}: nothing jumps there for it"
+            );
+            push(&mut found, Some(Finding::fault("not-reached", text).mend(subject.apply())));
+        }
+    }
+    found
+}
+
+fn is_fault(finding: &Finding) -> bool {
+    finding.severity == Severity::Fault
+}
+
+/// Rules of other tables, which are asked before table filter.
+fn earlier(subject: Subject<'_>, family: Family, stranger: Stranger, met: &Met) -> Option<Finding> {
+    let (name, proto, port) = (family.name(), stranger.transport.name(), stranger.port);
+    let rule = format!("-t {} -A {} {}", met.table, met.chain, met.spec);
+    let delete = delete(family, met);
+    Some(match &met.action {
+        Action::Drop if met.certain => {
+            let text = format!(
+                "{name}, {proto} port {port}: `{rule}` drops everything before our rules: no phone can knock"
+            );
+            Finding::fault("dropped-before", text).mend(delete)
+        }
+        Action::Untrack if subject.plan.replies && stranger.transport == Transport::Udp => {
+            let text = format!(
+                "{name}: `{rule}` keeps SIP from conntrack, so replies to what the PBX started are not known as such; \
+                 unless trunk providers are in `trusted`, they are dropped"
+            );
+            Finding::warning("untracked", text).mend(delete)
+        }
+        Action::Redirect(to) if !inspected(subject, *to) => {
+            let text = format!(
+                "{name}: `{rule}` sends packets to port {to}, which is not inspected: strangers reach it"
+            );
+            let mend = format!(
+                "$EDITOR {}   # add {to} to `ports`, then: {}",
+                subject.config.path.display(),
+                subject.apply()
+            );
+            Finding::fault("redirected", text).mend(mend)
+        }
+        Action::Elsewhere(to) if met.names_port && subject.plan.parent == DEFAULT_PARENT => {
+            let text = format!(
+                "{name}, {proto} port {port}: `{rule}` sends packets to {to}, as Docker does for a published port: they \
+                 pass FORWARD, and never our rules in INPUT"
+            );
+            let chain = if met.chain.contains("DOCKER") { "DOCKER-USER" } else { "FORWARD" };
+            Finding::fault("sent-elsewhere", text)
+                .mend(subject.command(&format!("firewall apply --chain {chain}")))
+        }
+        _ => return None,
+    })
+}
+
+/// What drops a packet after the gate has accepted it.
+pub(super) fn behind(subject: Subject<'_>, facts: &Facts) -> Vec<Finding> {
+    let mut found = Vec::new();
+    let start = hook(subject);
+    for stranger in strangers(subject) {
+        let (proto, port) = (stranger.transport.name(), stranger.port);
+        for tables in &facts.tables {
+            let name = tables.family.name();
+            let mut ways: Vec<_> =
+                tables.ours.walk("security", start, stranger).into_iter().map(|met| (met, None)).collect();
+            if let Some((program, listing)) = &tables.other {
+                for (table, chain) in [
+                    ("raw", "PREROUTING"),
+                    ("mangle", "PREROUTING"),
+                    ("mangle", start),
+                    ("filter", start),
+                    ("security", start),
+                ] {
+                    ways.extend(
+                        listing.walk(table, chain, stranger).into_iter().map(|met| (met, Some(program))),
+                    );
+                }
+            }
+            for (met, program) in
+                ways.into_iter().filter(|(met, _)| met.action == Action::Drop && met.certain)
+            {
+                let rule = format!("-t {} {}", met.table, line(&met));
+                let whose = program.map_or_else(String::new, |program| format!(", a rule of {program},"));
+                let text = format!(
+                    "{name}, {proto} port {port}: `{rule}`{whose} drops everything, also what the gate accepts"
+                );
+                let mend = delete(tables.family, &met);
+                let mend = match program {
+                    Some(program) => mend.replacen(tool(tables.family), program, 1),
+                    None => mend,
+                };
+                push(&mut found, Some(Finding::fault("dropped-behind", text).mend(mend)));
+            }
+        }
+        let Nft::Tables(tables) = &facts.nft else { continue };
+        for table in tables {
+            if let Some(command) = table.dropped_by(stranger.transport, port) {
+                let text = format!(
+                    "the nftables table {} drops {proto} port {port}, whatever the gate accepts",
+                    table.name
+                );
+                push(&mut found, Some(Finding::fault("dropped-behind", text).mend(command)));
+            } else if table.drops_the_rest && !table.accepts(stranger.transport, port) {
+                let text = format!(
+                    "the nftables table {} drops what it does not accept, and it does not accept {proto} port {port}: \
+                     phones whose knock the gate accepts are dropped there",
+                    table.name
+                );
+                let mend = match table.name.ends_with(" firewalld") {
+                    true => {
+                        format!("firewall-cmd --permanent --add-port={port}/{proto} && firewall-cmd --reload")
+                    }
+                    false => format!("nft list table {}   # let it accept {proto} dport {port}", table.name),
+                };
+                push(&mut found, Some(Finding::fault("dropped-behind", text).mend(mend)));
+            }
+        }
+    }
+    found
+}
+
+/// Programs that write rules as well, and may put theirs first at any time.
+pub(super) fn managers(subject: Subject<'_>, facts: &Facts) -> Vec<Finding> {
+    let has = |wanted: &str| {
+        facts.tables.iter().any(|tables| tables.ours.has_chain(|chain| chain.starts_with(wanted)))
+    };
+    let nft = |wanted: &str| matches!(&facts.nft, Nft::Tables(tables) if tables.iter().any(|table| table.name.ends_with(wanted)));
+    let mut found = Vec::new();
+    for (name, there, reload) in [
+        ("ufw", has("ufw-before-input"), "ufw reload"),
+        ("firewalld", has("IN_public") || has("INPUT_ZONES") || nft(" firewalld"), "firewall-cmd --reload"),
+        ("FreePBX's firewall", has("fpbxfirewall") || has("fpbx"), "fwconsole firewall restart"),
+        ("Docker", has("DOCKER-USER"), "systemctl restart docker"),
+        ("CSF", has("LOCALINPUT"), "csf -r"),
+        ("Shorewall", has("net-fw") || has("net2fw"), "shorewall reload"),
+    ] {
+        if there {
+            let text = format!(
+                "{name} writes rules here, too. It may put them before ours or flush ours: put ours in after it, and \
+                 look again after each `{reload}`"
+            );
+            found.push(Finding::note("manager", text).mend(subject.apply()));
+        }
+    }
+    found
+}
+
+/// A packet for each end of each range, over each transport.
+fn strangers(subject: Subject<'_>) -> impl Iterator<Item = Stranger> {
+    let plan = subject.plan;
+    plan.transports.iter().flat_map(|&transport| {
+        plan.ports.iter().flat_map(move |ports| {
+            let last = (ports.start() != ports.end()).then_some(*ports.end());
+            std::iter::once(*ports.start()).chain(last).map(move |port| Stranger { transport, port })
+        })
+    })
+}
+
+/// The built-in chain whose way leads to our jump.
+fn hook(subject: Subject<'_>) -> &'static str {
+    if subject.plan.parent == DEFAULT_PARENT { "INPUT" } else { "FORWARD" }
+}
+
+fn inspected(subject: Subject<'_>, port: u16) -> bool {
+    subject.plan.ports.iter().any(|ports| ports.contains(&port))
+}
+
+/// One rule is one finding, for however many ports.
+fn push(found: &mut Vec<Finding>, finding: Option<Finding>) {
+    let rule = |finding: &Finding| finding.text.split('`').nth(1).map(str::to_owned);
+    if let Some(finding) = finding {
+        let known = |other: &Finding| {
+            other.name == finding.name && rule(other).is_some() && rule(other) == rule(&finding)
+                || *other == finding
+        };
+        if !found.iter().any(known) {
+            found.push(finding);
+        }
+    }
+}
+
+fn line(met: &Met) -> String {
+    if met.spec == POLICY {
+        format!("-P {} DROP", met.chain)
+    } else {
+        format!("-A {} {}", met.chain, met.spec)
+    }
+}
+
+fn delete(family: Family, met: &Met) -> String {
+    let (tool, table) = (tool(family), &met.table);
+    match met.spec.as_str() {
+        POLICY => format!("{tool} -t {table} -P {} ACCEPT", met.chain),
+        // As a shell reads it, and not as iptables-restore does.
+        spec => {
+            let words: Vec<_> = words(spec).iter().map(|word| quoted(word).into_owned()).collect();
+            format!("{tool} -t {table} -D {} {}", met.chain, words.join(" "))
+        }
+    }
+}
+
+fn tool(family: Family) -> &'static str {
+    match family {
+        Family::V4 => "iptables",
+        Family::V6 => "ip6tables",
+    }
+}

@@ -1,0 +1,232 @@
+//! `sipknock doctor` on real machines in small: network namespaces with rules, a gate and a PBX's port. A sound one, on
+//! which it must find nothing; the same with one fault planted, which it must name together with what mends it; and the
+//! probe.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod common;
+#[path = "doctor/planted.rs"]
+mod planted;
+#[path = "doctor/probe.rs"]
+mod probe;
+
+use std::io::Read as _;
+use std::net::UdpSocket;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::Path;
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::{env, fs};
+
+use common::gate::{Gate, World, wait_until};
+use common::netns::Netns;
+use libtest_mimic::{Arguments, Completion, Trial};
+use serde_json::Value;
+use tempfile::TempDir;
+
+fn main() -> ExitCode {
+    // Under another name, this program is a PBX.
+    if let Some(port) = env::args().nth(1).and_then(|word| word.strip_prefix("listen-on=")?.parse().ok()) {
+        return listen(port);
+    }
+    let mut args = Arguments::from_args();
+    args.test_threads.get_or_insert(2);
+    let missing = Netns::missing();
+    let planted = planted::FAULTS.iter().map(|fault| {
+        let name = format!("planted::{}", fault.name);
+        trial(name, missing.as_ref(), || planted::find(fault))
+    });
+    let others = CASES.iter().chain(&probe::CASES);
+    let trials = others.map(|(name, case)| trial((*name).to_owned(), missing.as_ref(), case)).chain(planted);
+    libtest_mimic::run(&args, trials.collect()).exit_code()
+}
+
+fn trial(name: String, missing: Option<&String>, case: impl FnOnce() + Send + 'static) -> Trial {
+    let missing = missing.cloned();
+    Trial::ignorable_test(name, move || {
+        if let Some(reason) = missing {
+            return Ok(Completion::ignored_with(reason));
+        }
+        case();
+        Ok(Completion::Completed)
+    })
+}
+
+type Case = fn();
+
+const CASES: [(&str, Case); 4] = [
+    ("nothing_on_a_sound_set_up", nothing_on_a_sound_set_up),
+    ("for_people", for_people),
+    ("wrong_words_and_configs_end_with_2", wrong_words_and_configs_end_with_2),
+    ("looking_changes_nothing", looking_changes_nothing),
+];
+
+fn nothing_on_a_sound_set_up() {
+    let mut patient = Patient::sound();
+    for _ in 0..2 {
+        let (status, findings) = patient.examine();
+        assert_eq!(bad(&findings), [&Value::Null; 0]);
+        assert_eq!(status, 0);
+        // After packets it is as sound as before.
+        for payload in ["stranger", SECRET] {
+            patient.world.client("198.51.100.9").send(payload);
+        }
+        patient.gate.as_mut().unwrap().wait_for("opened", |_| true);
+    }
+}
+
+fn for_people() {
+    let patient = Patient::sound();
+    patient.sh("ip6tables -I INPUT 1 -p udp -j ACCEPT");
+    let output = patient.doctor(&[]).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let apply = format!("         mend it with: sipknock --config {} firewall apply\n", patient.config);
+    assert!(
+        text.contains("\nfault    IPv6, udp port 5060: `-A INPUT -p udp -j ACCEPT` accepts everything"),
+        "{text}"
+    );
+    assert!(
+        text.contains(&apply) && text.ends_with("the gate is not sound: 1 fault, 0 warnings\n"),
+        "{text}"
+    );
+    assert!(!text.contains(SECRET));
+}
+
+fn wrong_words_and_configs_end_with_2() {
+    let patient = Patient::sound();
+    for args in [&["--chain", "-x"][..], &["--port", "0"], &["--such"]] {
+        assert_eq!(patient.doctor(args).output().unwrap().status.code(), Some(2), "{args:?}");
+    }
+    fs::write(&patient.config, "[inspect]\nport = 1\n").unwrap();
+    assert_eq!(patient.doctor(&[]).output().unwrap().status.code(), Some(2));
+}
+
+fn looking_changes_nothing() {
+    let patient = Patient::sound();
+    let before = patient.rules();
+    patient.examine();
+    assert_eq!(patient.rules(), before);
+}
+
+/// A machine with a gate.
+struct Patient {
+    world: World,
+    config: String,
+    gate: Option<Gate>,
+    /// A folder in front of PATH.
+    folder: TempDir,
+    children: Vec<Child>,
+    /// A queue that another program has.
+    queue: Option<Box<dyn sipknock::queue::Queue>>,
+}
+
+impl Patient {
+    /// One that is sound, with the lines given in its configuration.
+    fn with(inspect: &str, queue: &str, gate: &[&str]) -> Self {
+        let world = World::new("doctor");
+        let config = world.config_with_knocks(inspect, queue, &knock());
+        let folder = tempfile::tempdir().unwrap();
+        symlink(env!("CARGO_BIN_EXE_sipknock"), folder.path().join("sipknock")).unwrap();
+        world.apply_rules(&config);
+        let gate = Gate::start(&world, &[&["--config", &config], gate].concat());
+        Self { world, config, gate: Some(gate), folder, children: Vec::new(), queue: None }
+    }
+
+    fn sound() -> Self {
+        Self::with("", "", &[])
+    }
+
+    /// What doctor finds, and its exit status.
+    fn examine(&self) -> (i32, Vec<Value>) {
+        self.examine_with(&[])
+    }
+
+    fn examine_with(&self, args: &[&str]) -> (i32, Vec<Value>) {
+        read_findings(self.doctor(&[&["--json"], args].concat()))
+    }
+
+    fn doctor(&self, args: &[&str]) -> Command {
+        let mut command = self.world.sipknock(&["--config", &self.config, "doctor"]);
+        command.args(args).env("PATH", self.path());
+        command
+    }
+
+    fn path(&self) -> String {
+        format!("{}:{}", self.folder.path().display(), env::var("PATH").unwrap())
+    }
+
+    /// Runs commands in the machine's namespace.
+    fn sh(&self, script: &str) {
+        let mut command = self.world.server.command("sh");
+        let output = command.args(["-ec", script]).env("PATH", self.path()).output().unwrap();
+        assert!(output.status.success(), "{script}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    /// Puts a program in front of the real one of that name.
+    fn stand_in(&self, name: &str, script: &str) {
+        let path = self.folder.path().join(name);
+        fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
+    /// A PBX of that name that listens on a port.
+    fn pbx(&mut self, name: &str, port: u16) {
+        let path = self.folder.path().join(name);
+        symlink(env::current_exe().unwrap(), &path).unwrap();
+        let mut command = Command::new(path);
+        command.arg(format!("listen-on={port}")).stdout(Stdio::piped());
+        let mut child = self.world.server.run(move || command.spawn().unwrap());
+        child.stdout.take().unwrap().read_exact(&mut [0]).unwrap();
+        self.children.push(child);
+    }
+
+    fn rules(&self) -> String {
+        let script = "iptables-save; ip6tables-save; ls -l /run/netns; cat /proc/net/ip_tables_names";
+        let output = self.world.server.command("sh").args(["-c", script]).output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        text.lines()
+            .filter(|line| !line.starts_with(['#', ':', 'l', 't', '-', 'd', 'r']))
+            .map(|line| format!("{line}\n"))
+            .collect()
+    }
+}
+
+impl Drop for Patient {
+    fn drop(&mut self) {
+        for child in &mut self.children {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+fn read_findings(mut command: Command) -> (i32, Vec<Value>) {
+    let output = command.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    let report: Value =
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {said}"));
+    assert_eq!(report["sound"], output.status.success());
+    (output.status.code().unwrap(), report["findings"].as_array().unwrap().clone())
+}
+
+/// Whatever is not as it should be.
+fn bad(findings: &[Value]) -> Vec<&Value> {
+    findings.iter().filter(|finding| finding["severity"] != "ok").collect()
+}
+
+fn knock() -> String {
+    format!("[[knock]]\nname = \"alice\"\nsecret = \"{SECRET}\"\n")
+}
+
+fn listen(port: u16) -> ExitCode {
+    use std::io::Write as _;
+    let _socket = UdpSocket::bind(("::", port)).unwrap();
+    std::io::stdout().write_all(b"!\n").unwrap();
+    // Until it is killed.
+    loop {
+        std::thread::park();
+    }
+}
+
+/// Not one of the documentation's.
+const SECRET: &str = "gwadjtpmagjwtdpmjgatwdm";

@@ -1,0 +1,350 @@
+//! Faults to be found, one at a time.
+
+use rustix::process::Signal;
+use sipknock::queue::{Backend, Options};
+
+use super::*;
+
+/// A fault, what doctor must call it, and what it must say mends it.
+pub(super) struct Fault {
+    pub(super) name: &'static str,
+    /// Makes a machine that is sound but for it.
+    plant: fn() -> Patient,
+    /// Arguments of doctor.
+    args: &'static [&'static str],
+    /// Every finding that is not "ok", by name and severity, whatever the order and how often.
+    found: &'static [(&'static str, &'static str)],
+    /// In the first one's mending command.
+    mend: &'static str,
+    /// Whether that command, run as it stands, mends it.
+    mends: bool,
+}
+
+/// Plants it, has it found, and does what doctor says.
+pub(super) fn find(fault: &Fault) {
+    let patient = (fault.plant)();
+    let (status, findings) = patient.examine_with(fault.args);
+    let mut found: Vec<_> = bad(&findings)
+        .into_iter()
+        .map(|finding| (finding["name"].as_str().unwrap(), finding["severity"].as_str().unwrap()))
+        .collect();
+    found.sort_unstable();
+    found.dedup();
+    let mut expected = fault.found.to_vec();
+    expected.sort_unstable();
+    assert_eq!(found, expected, "{findings:#?}");
+    let faulty = expected.iter().any(|(_, severity)| *severity == "fault");
+    assert_eq!(status, i32::from(faulty));
+
+    let named = |finding: &&Value| finding["name"] == fault.found[0].0;
+    let mend = findings.iter().find(named).unwrap()["mend"].as_str().unwrap().to_owned();
+    assert!(mend.contains(fault.mend), "{mend}");
+    if fault.mends {
+        let mut rounds = 0;
+        let mut left = findings;
+        // Where both families are ill, each has its own command.
+        while let Some(finding) = left.iter().find(named) {
+            patient.sh(finding["mend"].as_str().unwrap());
+            left = patient.examine_with(fault.args).1;
+            rounds += 1;
+            assert!(rounds < 5, "{mend} does not mend it: {left:#?}");
+        }
+        assert!(left.iter().all(|finding| finding["severity"] != "fault"), "{left:#?}");
+    }
+}
+
+const NONE: &[&str] = &[];
+const APPLY: &str = "firewall apply";
+
+/// A fault of the rules, planted by commands.
+macro_rules! rules {
+    ($name:literal, $script:literal, [$($found:expr),+], $mend:expr, $mends:literal) => {
+        Fault {
+            name: $name,
+            plant: || {
+                let patient = Patient::sound();
+                patient.sh($script);
+                patient
+            },
+            args: NONE,
+            found: &[$($found),+],
+            mend: $mend,
+            mends: $mends,
+        }
+    };
+}
+
+pub(super) static FAULTS: [Fault; 32] = [
+    rules!("rules_absent", "sipknock firewall remove", [("rules-absent", "fault")], APPLY, true),
+    rules!(
+        "ipv6_rules_absent",
+        "ip6tables -F INPUT; ip6tables -F SIPKNOCK; ip6tables -X SIPKNOCK",
+        [("rules-absent", "fault")],
+        APPLY,
+        true
+    ),
+    rules!("a_jump_deleted", "iptables -D INPUT 2", [("rules-differ", "fault"), ("not-reached", "fault")], APPLY, true),
+    rules!("a_rule_added_to_our_chain", "iptables -I SIPKNOCK 1 -j ACCEPT", [("rules-differ", "fault")], APPLY, true),
+    rules!(
+        "accept_for_the_port_before_ours",
+        "iptables -I INPUT 1 -p udp --dport 5060 -j ACCEPT",
+        [("accepted-before", "fault")],
+        APPLY,
+        true
+    ),
+    rules!("accept_for_everything_before_ours", "ip6tables -I INPUT 1 -j ACCEPT", [("accepted-before", "fault")], APPLY, true),
+    rules!(
+        "accept_in_a_chain_before_ours",
+        "iptables -N MINE; iptables -A MINE -p tcp -m multiport --dports 80,5000:6000 -j ACCEPT; iptables -I INPUT 1 -j MINE",
+        [("accepted-before", "fault")],
+        APPLY,
+        true
+    ),
+    rules!(
+        "established_shortcut_before_ours",
+        "iptables -I INPUT 1 -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT",
+        [("established-before", "fault")],
+        APPLY,
+        true
+    ),
+    rules!("drop_before_ours", "iptables -I INPUT 1 -p udp -j DROP", [("dropped-before", "fault")], APPLY, true),
+    rules!("another_queue_before_ours", "iptables -I INPUT 1 -j NFQUEUE --queue-num 9", [("queued-before", "fault")], APPLY, true),
+    rules!("loopback_before_ours", "iptables -I INPUT 1 -i lo -j ACCEPT", [("not-first", "warning")], APPLY, true),
+    rules!(
+        "drop_in_table_raw",
+        "iptables -t raw -A PREROUTING -p udp --dport 5060 -m comment --comment \"it's mine\" -j DROP",
+        [("dropped-before", "fault")],
+        "iptables -t raw -D PREROUTING",
+        true
+    ),
+    rules!(
+        "sip_kept_from_conntrack",
+        "ip6tables -t raw -A PREROUTING -p udp --dport 5060 -j CT --notrack",
+        [("untracked", "warning")],
+        "ip6tables -t raw -D PREROUTING",
+        true
+    ),
+    rules!(
+        "drop_behind_the_gate",
+        "iptables -t security -A INPUT -p tcp --dport 5060 -j DROP",
+        [("dropped-behind", "fault")],
+        "iptables -t security -D INPUT",
+        true
+    ),
+    rules!(
+        "policy_of_the_other_iptables",
+        "iptables-legacy -P INPUT DROP",
+        [("dropped-behind", "fault")],
+        "iptables-legacy -t filter -P INPUT ACCEPT",
+        true
+    ),
+    rules!(
+        "ufw_above_ours",
+        "iptables -N ufw-before-input; iptables -N ufw-user-input
+         iptables -A ufw-before-input -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+         iptables -A ufw-before-input -j ufw-user-input
+         iptables -A ufw-user-input -p udp -m udp --dport 5060 -j ACCEPT
+         iptables -I INPUT 1 -j ufw-before-input",
+        [("accepted-before", "fault"), ("established-before", "fault"), ("manager", "note")],
+        APPLY,
+        true
+    ),
+    rules!(
+        "freepbx_above_ours",
+        "iptables -N fpbxfirewall; iptables -N fpbxsignalling
+         iptables -A fpbxfirewall -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+         iptables -A fpbxfirewall -p udp -m udp --dport 5060 -j fpbxsignalling
+         iptables -A fpbxsignalling -j MARK --set-xmark 0x1/0xffffffff
+         iptables -A fpbxsignalling -m recent --rcheck --seconds 60 --name REPEAT --rsource -j DROP
+         iptables -A fpbxsignalling -j ACCEPT
+         iptables -I INPUT 1 -j fpbxfirewall",
+        [("established-before", "fault"), ("accepted-before", "fault"), ("manager", "note")],
+        APPLY,
+        true
+    ),
+    rules!(
+        "docker_publishes_the_port",
+        "iptables -N DOCKER-USER; iptables -t nat -N DOCKER
+         iptables -t nat -A PREROUTING -m addrtype --dst-type LOCAL -j DOCKER
+         iptables -t nat -A DOCKER ! -i docker0 -p udp -m udp --dport 5060 -j DNAT --to-destination 172.17.0.2:5060",
+        [("sent-elsewhere", "fault"), ("manager", "note")],
+        "firewall apply --chain DOCKER-USER",
+        false
+    ),
+    rules!(
+        "redirected_past_the_gate",
+        "iptables -t nat -A PREROUTING -p udp --dport 5060 -j REDIRECT --to-ports 5260",
+        [("redirected", "fault")],
+        "add 5260 to `ports`",
+        false
+    ),
+    Fault {
+        name: "firewalld_without_the_port",
+        plant: || {
+            let patient = Patient::sound();
+            patient.stand_in("nft", &format!("cat <<'END'\n{FIREWALLD}\nEND"));
+            patient
+        },
+        args: NONE,
+        found: &[("dropped-behind", "fault"), ("manager", "note")],
+        mend: "firewall-cmd --permanent --add-port=5060/udp",
+        mends: false,
+    },
+    Fault {
+        name: "nobody_on_the_queue",
+        plant: || {
+            let mut patient = Patient::sound();
+            patient.gate.take().unwrap().stop();
+            patient
+        },
+        args: NONE,
+        found: &[("nobody-on-queue", "fault")],
+        mend: " run",
+        mends: false,
+    },
+    Fault {
+        name: "another_program_on_the_queue",
+        plant: || {
+            let mut patient = Patient::sound();
+            patient.gate.take().unwrap().stop();
+            let options =
+                Options { queue: 0, max_len: 9, receive_buffer: 4096, overload_open: false, exit_open: false };
+            patient.queue = Some(patient.world.server.run(|| Backend::Batched.open(&options).unwrap()));
+            patient
+        },
+        args: NONE,
+        found: &[("foreign-queue", "fault")],
+        mend: "numbers = \"1\"",
+        mends: false,
+    },
+    Fault {
+        name: "rules_for_another_queue",
+        plant: || {
+            let patient = Patient::with("", "numbers = \"3\"", &[]);
+            patient.sh(&format!("sipknock --config {} firewall apply --queue 0", patient.config));
+            patient
+        },
+        args: NONE,
+        found: &[("wrong-queue", "fault")],
+        mend: APPLY,
+        mends: true,
+    },
+    Fault {
+        name: "a_gate_that_hangs",
+        plant: || {
+            let patient = Patient::sound();
+            patient.gate.as_ref().unwrap().halt();
+            patient.world.client("198.51.100.7").send("waits");
+            // Until it waits.
+            wait_until(|| patient.world.queue_row(0).filter(|row| row[0] > 0)).unwrap();
+            patient
+        },
+        args: NONE,
+        found: &[("stopped", "fault"), ("stuck", "fault")],
+        mend: "kill -CONT",
+        mends: true,
+    },
+    Fault {
+        name: "a_queue_that_overflowed",
+        plant: || {
+            let patient = Patient::with("", "max_len = 4", &[]);
+            let gate = patient.gate.as_ref().unwrap();
+            gate.halt();
+            (0..20).for_each(|_| patient.world.client("198.51.100.7").send("waits"));
+            wait_until(|| patient.world.queue_row(0).filter(|row| row[1] > 0)).unwrap();
+            gate.signal(Signal::CONT);
+            wait_until(|| patient.world.queue_row(0).filter(|row| row[0] == 0)).unwrap();
+            patient
+        },
+        args: NONE,
+        found: &[("queue-overflow", "warning")],
+        mend: "max_len",
+        mends: false,
+    },
+    Fault {
+        name: "a_small_receive_buffer",
+        plant: || {
+            let patient = Patient::with("", "receive_buffer = \"64KiB\"", &[]);
+            fs::write(&patient.config, knock()).unwrap();
+            patient
+        },
+        args: NONE,
+        found: &[("receive-buffer", "warning")],
+        mend: "systemctl restart sipknock",
+        mends: false,
+    },
+    Fault {
+        name: "a_pbx_on_another_port",
+        plant: || {
+            let mut patient = Patient::sound();
+            patient.pbx("asterisk", 5160);
+            patient
+        },
+        args: NONE,
+        found: &[("port-not-inspected", "fault")],
+        mend: "add 5160 to `ports`",
+        mends: false,
+    },
+    Fault {
+        name: "a_port_on_which_nobody_listens",
+        plant: || Patient::with("ports = [6060]", "", &[]),
+        args: NONE,
+        // The trial's own socket is still on 5060.
+        found: &[("nobody-listens", "warning"), ("port-not-inspected", "warning")],
+        mend: "ss -lnptu",
+        mends: false,
+    },
+    Fault {
+        name: "a_gate_that_only_watches",
+        plant: || Patient::with("", "", &["--monitor"]),
+        args: NONE,
+        found: &[("monitor", "warning")],
+        mend: " run",
+        mends: false,
+    },
+    Fault {
+        name: "everybody_is_trusted",
+        plant: || Patient::with("trusted = [\"0.0.0.0/0\"]", "", &[]),
+        args: NONE,
+        found: &[("everybody-trusted", "fault")],
+        mend: "$EDITOR",
+        mends: false,
+    },
+    Fault {
+        name: "no_conntrack",
+        plant: || without("conntrack"),
+        args: NONE,
+        found: &[("no-conntrack", "warning")],
+        mend: "modprobe xt_conntrack",
+        mends: false,
+    },
+    Fault {
+        name: "no_nfqueue",
+        plant: || without("NFQUEUE"),
+        args: NONE,
+        found: &[("no-nfqueue", "fault")],
+        mend: "modprobe xt_NFQUEUE",
+        mends: false,
+    },
+];
+
+/// One whose iptables does not know a word.
+fn without(word: &str) -> Patient {
+    let patient = Patient::sound();
+    let script = format!(
+        "script=$(cat); case $script in *{word}*) echo \"Couldn't load {word}\" >&2; exit 2;; esac
+         printf '%s\\n' \"$script\" | PATH=/usr/sbin:/sbin:$PATH exec iptables-nft-restore \"$@\""
+    );
+    patient.stand_in("iptables-restore", &script);
+    patient
+}
+
+/// As `nft -j list ruleset` prints firewalld's table, cut to what matters.
+const FIREWALLD: &str = r#"{"nftables": [{"metainfo": {"version": "1.0.6", "json_schema_version": 1}},
+{"table": {"family": "inet", "name": "firewalld", "handle": 2}},
+{"chain": {"family": "inet", "table": "firewalld", "name": "filter_INPUT", "handle": 10, "type": "filter", "hook": "input", "prio": 10, "policy": "accept"}},
+{"chain": {"family": "inet", "table": "firewalld", "name": "filter_IN_public_allow", "handle": 20}},
+{"rule": {"family": "inet", "table": "firewalld", "chain": "filter_INPUT", "handle": 30, "expr": [{"match": {"op": "in", "left": {"ct": {"key": "state"}}, "right": ["established", "related"]}}, {"accept": null}]}},
+{"rule": {"family": "inet", "table": "firewalld", "chain": "filter_INPUT", "handle": 31, "expr": [{"jump": {"target": "filter_INPUT_ZONES"}}]}},
+{"rule": {"family": "inet", "table": "firewalld", "chain": "filter_INPUT", "handle": 32, "expr": [{"reject": {"type": "icmpx", "expr": "admin-prohibited"}}]}},
+{"rule": {"family": "inet", "table": "firewalld", "chain": "filter_IN_public_allow", "handle": 33, "expr": [{"match": {"op": "==", "left": {"payload": {"protocol": "tcp", "field": "dport"}}, "right": 22}}, {"match": {"op": "in", "left": {"ct": {"key": "state"}}, "right": ["new", "untracked"]}}, {"accept": null}]}}]}"#;
