@@ -28,7 +28,11 @@ pub fn all(subject: Subject<'_>, facts: &Facts) -> Vec<Finding> {
     let blind = !may(facts, CAP_NET_ADMIN);
     for (name, all_is_well, found) in [
         ("configuration", "the configuration has knocks, and lets nobody else in", configuration(subject)),
-        ("capabilities", "this process may look at rules and at other processes", capabilities(facts)),
+        (
+            "capabilities",
+            "this process may look at rules and at other processes",
+            capabilities(subject, facts),
+        ),
         ("kernel", "the kernel has NFQUEUE, conntrack, set and hashlimit", kernel(subject, facts)),
         ("rules", "the rules are in place, and nothing decides before them", rules::place(subject, facts)),
         ("way", way, rules::behind(subject, facts)),
@@ -89,10 +93,12 @@ fn configuration(subject: Subject<'_>) -> Vec<Finding> {
     found
 }
 
-fn capabilities(facts: &Facts) -> Vec<Finding> {
+fn capabilities(subject: Subject<'_>, facts: &Facts) -> Vec<Finding> {
     if !may(facts, CAP_NET_ADMIN) {
         let text = "this process has no CAP_NET_ADMIN: rules and queues can't be seen, so nothing is proved";
-        return vec![Finding::fault("capabilities", text).mend("sudo sipknock doctor")];
+        return vec![
+            Finding::fault("capabilities", text).mend(format!("sudo {}", subject.command("doctor"))),
+        ];
     }
     if !may(facts, CAP_SYS_PTRACE) {
         let text = "this process has no CAP_SYS_PTRACE: whose sockets those of others are can't be seen";

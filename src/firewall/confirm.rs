@@ -252,8 +252,9 @@ fn system(what: &str, error: io::Error) -> ConfirmError {
 const CONFIRM: &[u8; 8] = b"confirm\n";
 const HEARD: &[u8; 6] = b"heard\n";
 
-/// Where a daemon's sockets belong (file-hierarchy(7)).
-const FOLDER: &str = "/run/sipknock";
+/// Not the gate's own folder: that one belongs to the user it runs as, and goes when its service stops
+/// (RuntimeDirectory=, systemd.exec(5)).
+const FOLDER: &str = "/run/sipknock-firewall";
 
 /// How long a caller may take to say its word: local, so this is long.
 const PATIENCE: Duration = Duration::from_secs(1);

@@ -40,7 +40,9 @@ fn each_fact_has_its_finding() {
         ("no-hashlimit", Severity::Note, "modprobe xt_hashlimit", |facts| {
             facts.refused = refused(Need::Hashlimit);
         }),
-        ("capabilities", Severity::Fault, "sudo sipknock doctor", |facts| facts.capabilities = 0),
+        ("capabilities", Severity::Fault, "sudo sipknock --config x.toml doctor", |facts| {
+            facts.capabilities = 0
+        }),
         ("rules-unreadable", Severity::Fault, "", |facts| facts.status = Some(Err("no".to_owned()))),
         ("ipv6-open", Severity::Fault, "apt install iptables", |facts| {
             let note = Note::NoProgram { program: "ip6tables-save".to_owned() };
