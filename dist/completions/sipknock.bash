@@ -16,6 +16,9 @@ _sipknock() {
             ",$1")
                 cmd="sipknock"
                 ;;
+            sipknock,bench)
+                cmd="sipknock__subcmd__bench"
+                ;;
             sipknock,check)
                 cmd="sipknock__subcmd__check"
                 ;;
@@ -79,6 +82,9 @@ _sipknock() {
             sipknock__subcmd__firewall__subcmd__help,status)
                 cmd="sipknock__subcmd__firewall__subcmd__help__subcmd__status"
                 ;;
+            sipknock__subcmd__help,bench)
+                cmd="sipknock__subcmd__help__subcmd__bench"
+                ;;
             sipknock__subcmd__help,check)
                 cmd="sipknock__subcmd__help__subcmd__check"
                 ;;
@@ -128,12 +134,66 @@ _sipknock() {
 
     case "${cmd}" in
         sipknock)
-            opts="-v -h -V --config --log-format --verbose --help --version run replay learn check firewall doctor keygen generate help"
+            opts="-v -h -V --config --log-format --verbose --help --version run replay learn check firewall doctor keygen bench generate help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --log-format)
+                    COMPREPLY=($(compgen -W "text json journald" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        sipknock__subcmd__bench)
+            opts="-v -h --capture --port --knocks --style --ignore-case --engine --rounds --quick --cpu --markdown --json --plot --config --log-format --verbose --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --capture)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --port)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --knocks)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --style)
+                    COMPREPLY=($(compgen -W "random uuid words config" -- "${cur}"))
+                    return 0
+                    ;;
+                --engine)
+                    COMPREPLY=($(compgen -W "all sipknock sipknock-memmem sipknock-teddy sipknock-automaton sipknock-filter aho-corasick-standard aho-corasick-leftmost-first aho-corasick-nfa aho-corasick-dfa teddy daachorse memmem vectorscan" -- "${cur}"))
+                    return 0
+                    ;;
+                --rounds)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cpu)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --plot)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --config)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -594,8 +654,22 @@ _sipknock() {
             return 0
             ;;
         sipknock__subcmd__help)
-            opts="run replay learn check firewall doctor keygen generate help"
+            opts="run replay learn check firewall doctor keygen bench generate help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        sipknock__subcmd__help__subcmd__bench)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi

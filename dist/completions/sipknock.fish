@@ -38,6 +38,7 @@ complete -c sipknock -n "__fish_sipknock_needs_command" -f -a "check" -d 'Valida
 complete -c sipknock -n "__fish_sipknock_needs_command" -f -a "firewall" -d 'Show, put in or take out the iptables rules that queue SIP packets'
 complete -c sipknock -n "__fish_sipknock_needs_command" -f -a "doctor" -d 'Prove that the gate is shut to strangers and open to phones on this machine, or say what is wrong'
 complete -c sipknock -n "__fish_sipknock_needs_command" -f -a "keygen" -d 'Make a strong knock that a phone\'s keypad can type'
+complete -c sipknock -n "__fish_sipknock_needs_command" -f -a "bench" -d 'Measure how fast knocks are found on this machine, by sipknock and by others'
 complete -c sipknock -n "__fish_sipknock_needs_command" -f -a "generate" -d 'Write man pages and shell completions to a folder'
 complete -c sipknock -n "__fish_sipknock_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c sipknock -n "__fish_sipknock_using_subcommand run" -l knock -d 'A knock; repeatable' -r
@@ -209,21 +210,56 @@ complete -c sipknock -n "__fish_sipknock_using_subcommand keygen" -l toml -d 'Pr
 complete -c sipknock -n "__fish_sipknock_using_subcommand keygen" -l json -d 'Print a JSON object per knock'
 complete -c sipknock -n "__fish_sipknock_using_subcommand keygen" -s v -l verbose -d 'Log more; twice for everything'
 complete -c sipknock -n "__fish_sipknock_using_subcommand keygen" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c sipknock -n "__fish_sipknock_using_subcommand bench" -l capture -d 'Search the payloads that these captures have for inspected ports, instead of generated REGISTERs; - for standard input' -r -F
+complete -c sipknock -n "__fish_sipknock_using_subcommand bench" -l port -d 'With --capture: ports that are inspected, as in 5060,5061-5063' -r
+complete -c sipknock -n "__fish_sipknock_using_subcommand bench" -l knocks -d 'How many knocks, up to 100000; several are measured one after the other' -r
+complete -c sipknock -n "__fish_sipknock_using_subcommand bench" -l style -d 'Their kinds' -r -f -a "random\t'20 small letters'
+uuid\t'urn:uuid: and a random UUID, as phones send it in +sip.instance'
+words\t'Such as Blue-Window-Teacher-42'
+config\t'The knocks of the configuration'"
+complete -c sipknock -n "__fish_sipknock_using_subcommand bench" -l engine -d 'Who is measured' -r -f -a "all\t''
+sipknock\t''
+sipknock-memmem\t''
+sipknock-teddy\t''
+sipknock-automaton\t''
+sipknock-filter\t''
+aho-corasick-standard\t''
+aho-corasick-leftmost-first\t''
+aho-corasick-nfa\t''
+aho-corasick-dfa\t''
+teddy\t''
+daachorse\t''
+memmem\t''
+vectorscan\t''"
+complete -c sipknock -n "__fish_sipknock_using_subcommand bench" -l rounds -d 'Measure everything so many times; the median counts' -r
+complete -c sipknock -n "__fish_sipknock_using_subcommand bench" -l cpu -d 'The core to run on; without it the last one that there is' -r
+complete -c sipknock -n "__fish_sipknock_using_subcommand bench" -l plot -d 'Draw nanoseconds per packet over the number of knocks; several styles have a file each, as in FILE-random.svg' -r -F
+complete -c sipknock -n "__fish_sipknock_using_subcommand bench" -l config -d 'The configuration file; the default one need not exist' -r -F
+complete -c sipknock -n "__fish_sipknock_using_subcommand bench" -l log-format -d 'The form of the log' -r -f -a "text\t'Lines for people, on stderr'
+json\t'An object per line, on stderr, with the event\'s fields at its top level'
+journald\t'Structured, to systemd\'s journal'"
+complete -c sipknock -n "__fish_sipknock_using_subcommand bench" -l ignore-case -d 'Letters of all knocks match in either case'
+complete -c sipknock -n "__fish_sipknock_using_subcommand bench" -l quick -d 'One short round: shows that it works, and measures nothing worth telling'
+complete -c sipknock -n "__fish_sipknock_using_subcommand bench" -l markdown -d 'Print a Markdown table for each style'
+complete -c sipknock -n "__fish_sipknock_using_subcommand bench" -l json -d 'Print a JSON object'
+complete -c sipknock -n "__fish_sipknock_using_subcommand bench" -s v -l verbose -d 'Log more; twice for everything'
+complete -c sipknock -n "__fish_sipknock_using_subcommand bench" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c sipknock -n "__fish_sipknock_using_subcommand generate" -l config -d 'The configuration file; the default one need not exist' -r -F
 complete -c sipknock -n "__fish_sipknock_using_subcommand generate" -l log-format -d 'The form of the log' -r -f -a "text\t'Lines for people, on stderr'
 json\t'An object per line, on stderr, with the event\'s fields at its top level'
 journald\t'Structured, to systemd\'s journal'"
 complete -c sipknock -n "__fish_sipknock_using_subcommand generate" -s v -l verbose -d 'Log more; twice for everything'
 complete -c sipknock -n "__fish_sipknock_using_subcommand generate" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c sipknock -n "__fish_sipknock_using_subcommand help; and not __fish_seen_subcommand_from run replay learn check firewall doctor keygen generate help" -f -a "run" -d 'Inspect queued packets, and let those pass that may'
-complete -c sipknock -n "__fish_sipknock_using_subcommand help; and not __fish_seen_subcommand_from run replay learn check firewall doctor keygen generate help" -f -a "replay" -d 'Decide every packet of a capture as \'run\' would'
-complete -c sipknock -n "__fish_sipknock_using_subcommand help; and not __fish_seen_subcommand_from run replay learn check firewall doctor keygen generate help" -f -a "learn" -d 'List what each phone already sends that would serve as a knock'
-complete -c sipknock -n "__fish_sipknock_using_subcommand help; and not __fish_seen_subcommand_from run replay learn check firewall doctor keygen generate help" -f -a "check" -d 'Validate the configuration, and warn about weak knocks'
-complete -c sipknock -n "__fish_sipknock_using_subcommand help; and not __fish_seen_subcommand_from run replay learn check firewall doctor keygen generate help" -f -a "firewall" -d 'Show, put in or take out the iptables rules that queue SIP packets'
-complete -c sipknock -n "__fish_sipknock_using_subcommand help; and not __fish_seen_subcommand_from run replay learn check firewall doctor keygen generate help" -f -a "doctor" -d 'Prove that the gate is shut to strangers and open to phones on this machine, or say what is wrong'
-complete -c sipknock -n "__fish_sipknock_using_subcommand help; and not __fish_seen_subcommand_from run replay learn check firewall doctor keygen generate help" -f -a "keygen" -d 'Make a strong knock that a phone\'s keypad can type'
-complete -c sipknock -n "__fish_sipknock_using_subcommand help; and not __fish_seen_subcommand_from run replay learn check firewall doctor keygen generate help" -f -a "generate" -d 'Write man pages and shell completions to a folder'
-complete -c sipknock -n "__fish_sipknock_using_subcommand help; and not __fish_seen_subcommand_from run replay learn check firewall doctor keygen generate help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c sipknock -n "__fish_sipknock_using_subcommand help; and not __fish_seen_subcommand_from run replay learn check firewall doctor keygen bench generate help" -f -a "run" -d 'Inspect queued packets, and let those pass that may'
+complete -c sipknock -n "__fish_sipknock_using_subcommand help; and not __fish_seen_subcommand_from run replay learn check firewall doctor keygen bench generate help" -f -a "replay" -d 'Decide every packet of a capture as \'run\' would'
+complete -c sipknock -n "__fish_sipknock_using_subcommand help; and not __fish_seen_subcommand_from run replay learn check firewall doctor keygen bench generate help" -f -a "learn" -d 'List what each phone already sends that would serve as a knock'
+complete -c sipknock -n "__fish_sipknock_using_subcommand help; and not __fish_seen_subcommand_from run replay learn check firewall doctor keygen bench generate help" -f -a "check" -d 'Validate the configuration, and warn about weak knocks'
+complete -c sipknock -n "__fish_sipknock_using_subcommand help; and not __fish_seen_subcommand_from run replay learn check firewall doctor keygen bench generate help" -f -a "firewall" -d 'Show, put in or take out the iptables rules that queue SIP packets'
+complete -c sipknock -n "__fish_sipknock_using_subcommand help; and not __fish_seen_subcommand_from run replay learn check firewall doctor keygen bench generate help" -f -a "doctor" -d 'Prove that the gate is shut to strangers and open to phones on this machine, or say what is wrong'
+complete -c sipknock -n "__fish_sipknock_using_subcommand help; and not __fish_seen_subcommand_from run replay learn check firewall doctor keygen bench generate help" -f -a "keygen" -d 'Make a strong knock that a phone\'s keypad can type'
+complete -c sipknock -n "__fish_sipknock_using_subcommand help; and not __fish_seen_subcommand_from run replay learn check firewall doctor keygen bench generate help" -f -a "bench" -d 'Measure how fast knocks are found on this machine, by sipknock and by others'
+complete -c sipknock -n "__fish_sipknock_using_subcommand help; and not __fish_seen_subcommand_from run replay learn check firewall doctor keygen bench generate help" -f -a "generate" -d 'Write man pages and shell completions to a folder'
+complete -c sipknock -n "__fish_sipknock_using_subcommand help; and not __fish_seen_subcommand_from run replay learn check firewall doctor keygen bench generate help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c sipknock -n "__fish_sipknock_using_subcommand help; and __fish_seen_subcommand_from firewall" -f -a "print" -d 'Print the rules as commands, without running them'
 complete -c sipknock -n "__fish_sipknock_using_subcommand help; and __fish_seen_subcommand_from firewall" -f -a "apply" -d 'Put the rules in; what is there already is brought up to date'
 complete -c sipknock -n "__fish_sipknock_using_subcommand help; and __fish_seen_subcommand_from firewall" -f -a "confirm" -d 'Keep what \'firewall apply --confirm\' has put in, from another shell'
