@@ -14,6 +14,8 @@
 //! - registrations of a door: [`MAX_REGISTRATIONS`]. One beyond them *holds the door like any other knock*.
 
 mod claims;
+mod entry;
+mod listing;
 
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -24,6 +26,8 @@ use dashmap::mapref::entry::Entry::{Occupied, Vacant};
 
 use claims::Claims;
 pub use claims::{End, MAX_REGISTRATIONS, Registration};
+use entry::{Entry, LAST_KNOCK};
+pub use listing::Listed;
 
 use crate::knock::KnockId;
 use crate::net::Source;
@@ -43,14 +47,6 @@ pub struct DoorTable {
     unreported: Mutex<Vec<(Source, Door)>>,
 }
 
-/// What the table has about a source.
-#[derive(Debug)]
-struct Entry {
-    door: Door,
-    /// Whose it is; `None` where nothing but knocks with a life of their own has held it.
-    claims: Option<Box<Claims>>,
-}
-
 /// The doors that one knock holds.
 #[derive(Debug)]
 struct KnockDoors {
@@ -61,7 +57,7 @@ struct KnockDoors {
 /// One source's permission.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Door {
-    /// When it was opened.
+    /// When it was opened; the table keeps it to the second.
     pub opened: Time,
     /// The first moment at which it is no longer open.
     pub expires: Time,
@@ -140,7 +136,26 @@ impl DoorTable {
 
     /// What the source's door is at `now`.
     pub fn state(&self, source: Source, now: Time) -> State {
-        self.doors.get(&source).map_or(State::None, |entry| entry.door.state(now))
+        self.doors.get(&source).map_or(State::None, |entry| entry.state(now))
+    }
+
+    /// What the source's door is to a packet of so many bytes, which is counted where it passes.
+    #[inline]
+    pub fn pass(&self, source: Source, now: Time, bytes: u32) -> State {
+        let Some(entry) = self.doors.get(&source) else { return State::None };
+        let state = entry.state(now);
+        if state == State::Open && entry.count(bytes) {
+            drop(entry);
+            self.spill(source);
+        }
+        state
+    }
+
+    #[cold]
+    fn spill(&self, source: Source) {
+        if let Some(mut entry) = self.doors.get_mut(&source) {
+            entry.spill();
+        }
     }
 
     /// Opens or renews a door for the knocks that matched, in the order of the config.
@@ -166,24 +181,27 @@ impl DoorTable {
 
     /// Renews a door that is open; `None` where none is.
     fn try_renew(&self, source: Source, now: Time, grants: &[Grant]) -> Option<Result<Door, Limit>> {
-        let mut entry = self.doors.get_mut(&source).filter(|entry| entry.door.is_held(now))?;
-        Some(self.renew(&mut entry, now, grants).map(|()| entry.door))
+        let mut entry = self.doors.get_mut(&source).filter(|entry| entry.is_held(now))?;
+        Some(self.renew(&mut entry, now, grants))
     }
 
     /// Lets an accepted packet renew its door by the door's own life (`renew = "packet"`).
     pub fn extend(&self, source: Source, now: Time) {
         if let Some(mut entry) = self.doors.get_mut(&source)
-            && entry.door.is_held(now)
-            && !entry.door.closing
+            && entry.is_held(now)
         {
-            let expires = now.after(entry.door.life());
-            entry.door.expires = entry.door.expires.max(expires);
+            let mut door = entry.door();
+            if !door.closing {
+                door.expires = door.expires.max(now.after(door.life()));
+                entry.set(&door);
+            }
         }
     }
 
     /// Shuts a door and forgets it; what it was, if it still held its place.
     pub fn close(&self, source: Source) -> Option<Door> {
-        let (_, Entry { door, .. }) = self.doors.remove(&source)?;
+        let (_, entry) = self.doors.remove(&source)?;
+        let door = entry.door();
         door.holds_place.then(|| {
             self.release(door.knock);
             door
@@ -216,37 +234,39 @@ impl DoorTable {
     fn sweep_into(&self, ran_out: &mut Vec<(Source, Door)>, now: Time) {
         let forget_all = self.doors.len() > self.max_doors.saturating_mul(2);
         self.next_expiry.store(u64::MAX, Ordering::Relaxed);
-        self.doors.retain(|source, Entry { door, .. }| {
-            let state = door.state(now);
+        self.doors.retain(|source, entry| {
+            let state = entry.state(now);
+            let mut door = entry.door();
             if state == State::Open {
                 self.next_expiry.fetch_min(door.expires.as_nanos(), Ordering::Relaxed);
                 return true;
             }
             if door.holds_place {
                 door.holds_place = false;
+                entry.set(&door);
                 self.release(door.knock);
-                ran_out.push((*source, *door));
+                ran_out.push((*source, door));
             }
             state == State::RunOut && !forget_all
         });
     }
 
     /// Renews an open door by those knocks that may hold it, or says what was full where none may.
-    fn renew(&self, entry: &mut Entry, now: Time, grants: &[Grant]) -> Result<(), Limit> {
+    fn renew(&self, entry: &mut Entry, now: Time, grants: &[Grant]) -> Result<Door, Limit> {
+        let mut door = entry.door();
         // The holder first: while it still knocks, the door stays its own.
-        let holder = entry.door.knock;
+        let holder = door.knock;
         let own = grants.iter().filter(|grant| grant.knock == holder);
         let others = grants.iter().filter(|grant| grant.knock != holder);
         let mut outcome = Err(grants.first().map_or(Limit::Table, |grant| Limit::Knock(grant.knock)));
         for grant in own.chain(others) {
-            let Entry { door, claims } = entry;
-            if grant.registration.is_some() && claims.is_none() {
-                *claims = Some(Box::new(Claims::of_knock(door)));
+            if grant.registration.is_some() && entry.claims().is_none() {
+                entry.claim(Claims::of_knock(&door));
             }
             if grant.ends() {
-                if let Some(claims) = claims {
+                if let Some(claims) = entry.claims() {
                     claims.end(grant);
-                    self.shorten(door, claims, now, grant.life);
+                    self.shorten(&mut door, claims, now, grant.life);
                 }
                 outcome = Ok(());
                 continue;
@@ -260,7 +280,7 @@ impl DoorTable {
                 self.give_back_knock(door.knock);
                 door.knock = grant.knock;
             }
-            if let Some(claims) = claims {
+            if let Some(claims) = entry.claims() {
                 claims.add(grant, now);
             }
             if longer || door.closing {
@@ -270,7 +290,10 @@ impl DoorTable {
             }
             outcome = Ok(());
         }
-        outcome
+        outcome?;
+        entry.set(&door);
+        entry.knocked(now);
+        Ok(door)
     }
 
     /// Leaves a door to those who still hold it, and open for `grace` where nobody does.
@@ -321,30 +344,22 @@ impl DoorTable {
 
     /// Puts a reserved door into the table.
     fn open(&self, source: Source, now: Time, grant: Grant, grants: &[Grant]) -> Change {
-        let expires = now.after(grant.life);
-        let door = Door {
-            opened: now,
-            expires,
-            life: grant.life.into(),
-            knock: grant.knock,
-            holds_place: true,
-            closing: grant.ends(),
-        };
+        let door = Door::new(grant.knock, now, grant.life, grant.ends());
         let ran_out = match self.doors.entry(source) {
             Vacant(vacant) => {
                 vacant.insert(Entry::new(door, now, grants));
                 None
             }
-            Occupied(mut occupied) if occupied.get().door.is_held(now) => {
+            Occupied(mut occupied) if occupied.get().is_held(now) => {
                 // Another queue opened it between our look and now: that place serves, ours goes back.
                 self.release(grant.knock);
                 return match self.renew(occupied.get_mut(), now, &[grant]) {
-                    Ok(()) => Change::Renewed(occupied.get().door),
+                    Ok(door) => Change::Renewed(door),
                     Err(limit) => Change::Refused(limit),
                 };
             }
             Occupied(mut occupied) => {
-                let Entry { door: earlier, .. } = occupied.insert(Entry::new(door, now, grants));
+                let earlier = occupied.insert(Entry::new(door, now, grants)).door();
                 earlier.holds_place.then(|| {
                     self.release(earlier.knock);
                     earlier
@@ -352,7 +367,7 @@ impl DoorTable {
             }
         };
         // After the insertion: a sweep that started before it and did not see the door has set its bound by now.
-        self.next_expiry.fetch_min(expires.as_nanos(), Ordering::Relaxed);
+        self.next_expiry.fetch_min(door.expires.as_nanos(), Ordering::Relaxed);
         Change::Opened { door, ran_out }
     }
 
@@ -391,17 +406,6 @@ impl DoorTable {
     }
 }
 
-impl Entry {
-    fn new(door: Door, now: Time, grants: &[Grant]) -> Self {
-        let claims = grants.iter().any(|grant| grant.registration.is_some() && !grant.ends()).then(|| {
-            let mut claims = Claims::default();
-            grants.iter().filter(|grant| !grant.ends()).for_each(|grant| claims.add(grant, now));
-            Box::new(claims)
-        });
-        Self { door, claims }
-    }
-}
-
 impl Grant {
     /// Whether it is about a registration that ends.
     fn ends(&self) -> bool {
@@ -410,6 +414,17 @@ impl Grant {
 }
 
 impl Door {
+    /// A door that holds a place.
+    fn new(knock: KnockId, now: Time, life: Duration, closing: bool) -> Self {
+        let expires = now.after(life);
+        Self { opened: now, expires, life: life.into(), knock, holds_place: true, closing }
+    }
+
+    /// The knock of doors that somebody opened by hand. It is none of any set, and has no limit of its own.
+    pub fn by_hand() -> KnockId {
+        KnockId::from(LAST_KNOCK)
+    }
+
     /// How long the knock that set `expires` opens for; also how long the door is remembered once it has run out.
     pub fn life(&self) -> Duration {
         self.life.into()
@@ -424,11 +439,6 @@ impl Door {
         } else {
             State::None
         }
-    }
-
-    /// Open, and not yet taken for run out by a sweep whose clock was ahead of this one.
-    fn is_held(&self, now: Time) -> bool {
-        self.holds_place && self.state(now) == State::Open
     }
 }
 

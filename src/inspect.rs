@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use crate::door::{Change, DoorTable, Grant, State};
+use crate::door::{Change, Door, DoorTable, Grant, State};
 use crate::knock::{KnockId, KnockSet, Life, Match, Payload};
 use crate::net::{NetSet, Prefixes, Source};
 use crate::packet::{Body, Flow, Packet, Segment, Sequence, Transport};
@@ -136,6 +136,17 @@ impl Inspector {
         &self.knocks
     }
 
+    /// A knock's name, as logs and lists have it; [`MANUAL`] for that of doors opened by hand.
+    pub fn name(&self, knock: KnockId) -> &str {
+        if knock == Door::by_hand() { MANUAL } else { self.knocks.name(knock) }
+    }
+
+    /// The knock of a name.
+    pub fn knock_named(&self, name: &str) -> Option<KnockId> {
+        let place = self.knocks.iter().position(|knock| knock.name == name)?;
+        u32::try_from(place).ok().map(KnockId::from)
+    }
+
     /// The doors.
     pub fn doors(&self) -> &DoorTable {
         &self.doors
@@ -174,6 +185,7 @@ impl Inspector {
                 address: packet.source,
                 source: Source::new(packet.source, self.policy.prefixes),
                 now,
+                bytes: packet.length,
             };
             match packet.body {
                 Body::Segment(segment) => match segment.sequence {
@@ -277,7 +289,11 @@ impl Inspector {
     fn knocked(&self, client: Client, found: &[Match<'_>], knocking: &mut Knocking) {
         knocking.knocks = found.iter().map(|found| found.knock).collect();
         let grants: Vec<_> = found.iter().filter_map(|found| self.grant(found)).collect();
-        knocking.change = Some(self.doors.knock(client.source, client.now, &grants));
+        let change = self.doors.knock(client.source, client.now, &grants);
+        if !matches!(change, Change::Refused(_)) {
+            self.doors.pass(client.source, client.now, client.bytes);
+        }
+        knocking.change = Some(change);
     }
 
     fn grant(&self, found: &Match<'_>) -> Option<Grant> {
@@ -290,7 +306,7 @@ impl Inspector {
     /// What neither opens nor renews a door: it passes where one is open, and is dropped for `reason` where there never
     /// was one.
     fn without_knock(&self, client: Client, reason: Reason) -> Reason {
-        match self.doors.state(client.source, client.now) {
+        match self.doors.pass(client.source, client.now, client.bytes) {
             State::Open => {
                 if self.policy.renew == Renew::Packet {
                     self.doors.extend(client.source, client.now);
@@ -318,6 +334,8 @@ struct Client {
     address: IpAddr,
     source: Source,
     now: Time,
+    /// Of the packet, for the door's count.
+    bytes: u32,
 }
 
 /// What knocks there were, and what they did.
@@ -327,6 +345,9 @@ struct Knocking {
     change: Option<Change>,
     gathered: Option<Box<[u8]>>,
 }
+
+/// What stands for a knock where a door was opened by hand.
+pub const MANUAL: &str = "manual";
 
 #[cfg(test)]
 mod tests;

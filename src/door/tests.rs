@@ -404,3 +404,55 @@ fn more_registrations_than_are_told_apart_hold_the_door_still() {
     let ends = (0..MAX_REGISTRATIONS as u64).map(|user| (300, leaves(0, user, 1, End::One)));
     assert_eq!(shuts(&many.chain(ends).collect::<Vec<_>>()).0, at(4199));
 }
+
+#[test]
+fn what_passes_is_counted_and_listed() {
+    let doors = DoorTable::new(100_000, [None]);
+    opened(doors.knock(source(1), at(1000), &[grant(0, 100)]));
+    for (secs, state) in
+        [(1001, State::Open), (1099, State::Open), (1100, State::RunOut), (1200, State::None)]
+    {
+        assert_eq!(doors.pass(source(1), at(secs), 700), state, "at {secs}");
+    }
+    assert_eq!(doors.pass(source(2), at(1000), 700), State::None);
+    opened(doors.knock(source(3), at(1000), &[Grant { knock: Door::by_hand(), ..grant(0, 50) }]));
+    doors.knock(source(1), at(1010), &[grant(0, 20)]);
+    let mut listed = doors.listed(0, 1, at(1020));
+    listed.sort_by_key(|listed| listed.source);
+    let shown: Vec<_> = listed
+        .iter()
+        .map(|listed| (listed.source, listed.door.knock, listed.last_knock, listed.packets, listed.bytes))
+        .collect();
+    assert_eq!(
+        shown,
+        [(source(1), KnockId::FIRST, at(1010), 2, 1400), (source(3), Door::by_hand(), at(1000), 0, 0),]
+    );
+    assert_eq!(doors.listed(0, 1, at(1060)).len(), 1, "what has run out is not open");
+    assert_eq!(doors.held_by(KnockId::FIRST), 1);
+}
+
+#[test]
+fn parts_make_the_whole() {
+    let doors = DoorTable::new(1000, [None]);
+    (0..=255).for_each(|n| _ = doors.knock(source(n), at(0), &[grant(0, 100)]));
+    assert_eq!(doors.parts(), 1);
+    let mut seen: Vec<_> =
+        (0..7).flat_map(|part| doors.listed(part, 7, at(1))).map(|listed| listed.source).collect();
+    seen.sort();
+    assert_eq!(seen, (0..=255).map(source).collect::<Vec<_>>());
+}
+
+#[test]
+fn flushing_gives_all_places_back() {
+    let doors = DoorTable::new(3, [Some(2), None]);
+    opened(doors.knock(source(1), at(0), &[grant(0, 100)]));
+    opened(doors.knock(source(2), at(0), &[grant(0, 10)]));
+    opened(doors.knock(source(3), at(0), &[Grant { knock: Door::by_hand(), ..grant(0, 50) }]));
+    doors.sweep(at(20));
+    let mut seen = Vec::new();
+    assert_eq!(doors.flush(|source, _| seen.push(source)), 2);
+    seen.sort();
+    assert_eq!(seen, [source(1), source(3)]);
+    assert_eq!((doors.open_count(), doors.len(), doors.held_by(KnockId::FIRST)), (0, 0, 0));
+    (1..=2).for_each(|n| _ = opened(doors.knock(source(n), at(20), &[grant(0, 100)])));
+}

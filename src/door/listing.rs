@@ -1,0 +1,81 @@
+//! Looking at doors, and shutting them, while packets pass.
+
+use std::sync::atomic::Ordering;
+
+use super::{Door, DoorTable};
+use crate::knock::KnockId;
+use crate::net::Source;
+use crate::time::Time;
+
+/// An open door with what it has been used for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// Whose it is.
+    pub source: Source,
+    /// The door.
+    pub door: Door,
+    /// When it was last opened or renewed by a knock; to the second.
+    pub last_knock: Time,
+    /// Packets that it let pass, those with knocks included.
+    pub packets: u64,
+    /// Their bytes, IP headers included.
+    pub bytes: u64,
+}
+
+impl DoorTable {
+    /// Into how many parts a look at all doors is best divided, so that none is larger than some [`PART`] doors.
+    pub fn parts(&self) -> u64 {
+        self.len().div_ceil(PART).max(1) as u64
+    }
+
+    /// The open doors of one part of so many, in no order. A source is in the same part each time.
+    ///
+    /// A shard is locked for reading while it is walked through, which takes less than a tenth of a millisecond; packets
+    /// pass meanwhile, and knocks wait for so long.
+    pub fn listed(&self, part: u64, parts: u64, now: Time) -> Vec<Listed> {
+        let seed = self.doors.hasher();
+        let wanted = |source: &Source| parts <= 1 || seed.hash_one(source) % parts == part;
+        let open = self.doors.iter().filter(|entry| wanted(entry.key()) && entry.is_held(now));
+        open.map(|entry| {
+            let (packets, bytes) = entry.counts();
+            Listed {
+                source: *entry.key(),
+                door: entry.door(),
+                last_knock: entry.last_knock(),
+                packets,
+                bytes,
+            }
+        })
+        .collect()
+    }
+
+    /// Shuts and forgets all doors; `each` gets to see those that held a place. How many these were.
+    ///
+    /// One shard is locked at a time: a door that is opened meanwhile may stay.
+    pub fn flush(&self, mut each: impl FnMut(Source, Door)) -> u64 {
+        let mut shut = 0;
+        self.doors.retain(|source, entry| {
+            let door = entry.door();
+            if door.holds_place {
+                self.release(door.knock);
+                shut += 1;
+                each(*source, door);
+            }
+            false
+        });
+        shut
+    }
+
+    /// How many doors a knock holds, counting those that ran out since the last sweep.
+    pub fn held_by(&self, knock: KnockId) -> u32 {
+        self.by_knock.get(knock.index()).map_or(0, |doors| doors.held.load(Ordering::Relaxed))
+    }
+
+    /// How many doors may be open at a time.
+    pub fn max_doors(&self) -> usize {
+        self.max_doors
+    }
+}
+
+/// At some 64 bytes each, a megabyte.
+const PART: usize = 16_384;
