@@ -2,6 +2,8 @@
 //!
 //! Man pages and shell completions are made from these definitions.
 
+mod control;
+
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
@@ -9,7 +11,13 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use ipnet::IpNet;
 
-use crate::config::{Config, ConfigError, DEFAULT_PATH, Flags, values};
+pub use control::{
+    CloseArgs, ControlArgs, DoorsAction, DoorsArgs, FlushArgs, ListArgs, OpenArgs, SortBy, StatsArgs,
+    WatchArgs,
+};
+
+use crate::config::{Config, ConfigError, DEFAULT_PATH, Flags, Place, values};
+use crate::control::DEFAULT_SOCKET;
 use crate::knock::{Life, Secret};
 use crate::learn::Format as LearnFormat;
 use crate::log::Format;
@@ -41,6 +49,27 @@ impl Cli {
     /// A word in the wrong place may be a secret whose `--knock` was forgotten, and errors go to logs.
     pub fn from_args() -> Self {
         Self::try_parse().unwrap_or_else(|error| without_secrets(error).exit())
+    }
+
+    /// Where the control socket is: as said here, else as configured, else where it usually is. A configuration that
+    /// only root may read is no reason to give up.
+    ///
+    /// # Errors
+    /// Where a configuration was named that can't be used, or there is to be no socket.
+    pub fn socket(&self, args: &ControlArgs) -> Result<PathBuf, ConfigError> {
+        if let Some(path) = &args.control {
+            return Ok(path.clone());
+        }
+        let configured = match self.configuration_of(&Flags::default()) {
+            Err(_) if self.config.is_none() => Some(DEFAULT_SOCKET.into()),
+            config => config?.control.socket,
+        };
+        configured.ok_or_else(|| {
+            let place = Place { key: "control.socket".to_owned(), ..Place::default() };
+            let text =
+                "it is off, so the gate can't be reached: say where it is with --control PATH".to_owned();
+            ConfigError::Value { place, text }
+        })
     }
 
     /// The whole definition, for man pages and completions.
@@ -107,6 +136,20 @@ pub enum Command {
     /// Show, put in or take out the iptables rules that queue SIP packets
     #[command(after_help = "Example:\n  sipknock firewall print\n  sipknock firewall apply")]
     Firewall(FirewallArgs),
+    /// Show the doors of the running gate, open and close them
+    #[command(args_conflicts_with_subcommands = true)]
+    #[command(after_help = "Examples:\n  \
+        sipknock doors\n  \
+        sipknock doors --sort expires --knock alice-desk --source 198.51.100.0/24\n  \
+        sipknock doors open 198.51.100.7 --for 1h\n  \
+        sipknock doors close 198.51.100.7")]
+    Doors(DoorsArgs),
+    /// Show the counters of the running gate
+    #[command(after_help = "Example:\n  sipknock stats --json | jq .doors.open")]
+    Stats(StatsArgs),
+    /// Show what happens at the running gate, as it happens
+    #[command(after_help = "Example:\n  sipknock watch --json | jq 'select(.event == \"opened\")'")]
+    Watch(WatchArgs),
     /// Make a strong knock that a phone's keypad can type
     #[command(
         after_help = "Example:\n  sipknock keygen --name alice-desk --toml >> /etc/sipknock/sipknock.toml"
@@ -154,6 +197,7 @@ impl GateArgs {
             queues: self.queue.clone(),
             backend: self.backend,
             monitor: self.monitor,
+            ..Flags::default()
         }
     }
 }
@@ -171,6 +215,16 @@ pub struct RunArgs {
     /// whose name ends in .toml, as JSON for .json, else as text; - or nothing for standard output
     #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true, default_missing_value = "-")]
     pub learn: Option<PathBuf>,
+    /// Where 'sipknock doors' and others reach this gate; off: nowhere
+    #[arg(long, value_name = "PATH")]
+    control: Option<String>,
+}
+
+impl RunArgs {
+    /// What flags say.
+    pub fn flags(&self) -> Flags {
+        Flags { control: self.control.as_deref().map(values::place), ..self.gate.flags() }
+    }
 }
 
 /// `replay`

@@ -4,6 +4,7 @@
 //! tell. The main thread waits for signals, sweeps the doors, writes the summaries of drops, and watches the
 //! kernel's counters. A third kind writes the log, so that a slow log never holds up a packet.
 
+mod desk;
 mod events;
 mod housekeeping;
 mod learner;
@@ -23,11 +24,14 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError, Fallback};
+use crate::control::server::Server;
+use crate::control::socket::Socket;
 use crate::event::{Event, Started};
 use crate::firewall::{self, Firewall, Plan, State};
 use crate::inspect::Mode;
 use crate::queue::{Binding, Options, Queue, QueueError, kernel};
 use crate::verdict::ReasonCounts;
+use desk::Desk;
 use events::EventSink;
 use housekeeping::Housekeeping;
 use learner::Learner;
@@ -90,7 +94,7 @@ pub fn run(config: &Config, extras: Extras) -> Result<(), DaemonError> {
     let bindings: Vec<_> = queues.iter().map(|queue| queue.binding()).collect();
     let mut signals = Signals::listen()?;
     let alarms = queues.iter().map(|_| signals.alarm()).collect::<Result<Vec<_>, _>>()?;
-    let (sink, writer) = EventSink::start().map_err(system("start the log thread"))?;
+    let (sink, writer) = EventSink::start(clock).map_err(system("start the log thread"))?;
     let start = |file| Learner::start(config.inspect.scope.clone(), file, sink.clone());
     let learner = learn.map(start).transpose().map_err(system("start the learning thread"))?;
     let mut house = Housekeeping::new(Arc::clone(&gate), clock, sink.clone(), &bindings);
@@ -116,6 +120,26 @@ pub fn run(config: &Config, extras: Extras) -> Result<(), DaemonError> {
             None => None,
         };
     let mut clean = outcome.is_ok();
+    let desk = Arc::new(Desk::new(
+        Arc::clone(&gate),
+        clock,
+        sink.clone(),
+        house.workers(),
+        bindings.clone(),
+        config,
+    ));
+    let control = config.control.socket.as_deref().filter(|_| clean).and_then(|path| {
+        let made = Socket::make(path).map_err(|error| error.to_string());
+        let started = made.and_then(|socket| {
+            Server::start(socket, clock, Arc::clone(&desk)).map_err(|error| error.to_string())
+        });
+        let warn = |error| {
+            sink.send(Event::Warning(format!(
+                "no control socket, so 'sipknock doors' and others can't reach this gate: {error}"
+            )))
+        };
+        started.map_err(warn).ok()
+    });
     if clean {
         announce(config, &bindings, warnings, &sink);
     }
@@ -158,6 +182,10 @@ pub fn run(config: &Config, extras: Extras) -> Result<(), DaemonError> {
     }
     house.finish();
     farewell(&house.totals(), &left, &sink);
+    desk.close();
+    if let Some(control) = control {
+        control.finish();
+    }
     // With the last sink gone the log ends.
     drop((house, sink));
     writer.finish();

@@ -4,6 +4,8 @@
 //! decides. No secret gets into one: text from a packet has every secret cut out before it is cut to length, also
 //! one that stands half in the next header field. What is not printable is escaped.
 
+mod json;
+
 use std::fmt::Write;
 use std::net::IpAddr;
 use std::ops::Range;
@@ -25,6 +27,17 @@ use crate::verdict::ReasonCounts;
 pub enum Event {
     /// A knock matched: `opened`, `renewed` or `refused`.
     Knock(Box<KnockEvent>),
+    /// Somebody opened or renewed a door by hand.
+    ByHand {
+        /// `opened` or `renewed`.
+        event: &'static str,
+        /// Whose.
+        source: String,
+        /// The knock that it counts against.
+        knock: String,
+        /// The door.
+        door: Door,
+    },
     /// A door is shut.
     Closed {
         /// Whose.
@@ -134,7 +147,7 @@ impl Event {
         };
         let mut events = Vec::new();
         if let Change::Opened { ran_out: Some(door), .. } = change {
-            events.push(Self::expired(gate, Source::new(packet.source, gate.prefixes()), door));
+            events.push(Self::closed(gate, Source::new(packet.source, gate.prefixes()), door, EXPIRED));
         }
         let Body::Segment(segment) = packet.body else { return events };
         // Of a knock in several segments, all of them tell who knocked.
@@ -147,12 +160,22 @@ impl Event {
         events
     }
 
-    /// A door that has run out.
-    pub fn expired(gate: &Inspector, source: Source, door: Door) -> Self {
+    /// A door that is shut, and why: [`EXPIRED`], [`REVOKED`] or [`FLUSHED`].
+    pub fn closed(gate: &Inspector, source: Source, door: Door, why: &'static str) -> Self {
         Self::Closed {
             source: source.display(gate.prefixes()).to_string(),
-            knock: gate.knocks().name(door.knock).to_owned(),
-            why: "expired",
+            knock: gate.name(door.knock).to_owned(),
+            why,
+            door,
+        }
+    }
+
+    /// A door that somebody opened or renewed by hand.
+    pub fn by_hand(gate: &Inspector, source: Source, door: Door, event: &'static str) -> Self {
+        Self::ByHand {
+            event,
+            source: source.display(gate.prefixes()).to_string(),
+            knock: gate.name(door.knock).to_owned(),
             door,
         }
     }
@@ -168,6 +191,16 @@ impl Event {
     pub fn write(&self) {
         match self {
             Self::Knock(event) => event.write(),
+            Self::ByHand { event, source, knock, door } => info!(
+                target: "sipknock::door",
+                event,
+                by = "control",
+                knock,
+                src = %source,
+                door_s = door.life().as_secs(),
+                expires_at = %door.expires,
+                "door opened by hand"
+            ),
             Self::Closed { source, knock, why, door } => info!(
                 target: "sipknock::door",
                 event = "closed",
@@ -288,7 +321,7 @@ fn knock_event(
     let header = |name| message.and_then(|message| message.header(name)).map(printable);
     KnockEvent {
         event,
-        knock: gate.knocks().name(knock).to_owned(),
+        knock: gate.name(knock).to_owned(),
         source,
         source_port: flow.source_port,
         destination_port: flow.destination_port,
@@ -385,6 +418,15 @@ fn escape(out: &mut String, bytes: &[u8]) {
         }
     }
 }
+
+/// Why a door is shut: its time was up.
+pub const EXPIRED: &str = "expired";
+
+/// Somebody shut it, or took its knock out of the configuration.
+pub const REVOKED: &str = "revoked";
+
+/// Somebody shut all of them.
+pub const FLUSHED: &str = "flushed";
 
 /// Stands in logs where a secret stood in the packet.
 const HIDDEN: &str = "[secret]";

@@ -15,13 +15,14 @@
 //! [`learn`] looks at the same packets, to find out what phones already send that would serve as a knock.
 //!
 //! Around it: [`config`] turns what was typed into what is ready to use, [`firewall`] keeps the rules that fill the
-//! queue, [`daemon`] wires a running gate together, with its [`clock`]. On top, [`cli`] defines the words and
-//! [`commands`] carries them out.
+//! queue, [`control`] lets the running gate be seen and turned, [`daemon`] wires it together, with its [`clock`]. On
+//! top, [`cli`] defines the words and [`commands`] carries them out.
 
 pub mod cli;
 pub mod clock;
 pub mod commands;
 pub mod config;
+pub mod control;
 pub mod daemon;
 pub mod door;
 pub mod drops;

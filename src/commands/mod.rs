@@ -2,18 +2,23 @@
 
 mod captures;
 mod check;
+mod doors;
 mod firewall;
 mod generate;
 mod keygen;
 mod learn;
+mod remote;
 mod replay;
 mod run;
+mod stats;
+mod watch;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
 
 use crate::cli::{Cli, Command};
 use crate::config::ConfigError;
+use crate::control::client::ClientError;
 use crate::daemon::DaemonError;
 use crate::firewall::{Error as FirewallError, PlanError};
 
@@ -28,6 +33,9 @@ pub fn run(cli: &Cli) -> Result<ExitCode, Failure> {
         Command::Learn(args) => learn::run(cli, args),
         Command::Check(args) => check::run(cli, args),
         Command::Firewall(args) => firewall::run(cli, args),
+        Command::Doors(args) => doors::run(cli, args),
+        Command::Stats(args) => stats::run(cli, args),
+        Command::Watch(args) => watch::run(cli, args),
         Command::Keygen(args) => keygen::run(args),
         Command::Generate(args) => generate::run(args),
     };
@@ -60,6 +68,9 @@ pub enum Work {
     /// iptables.
     #[error(transparent)]
     Firewall(FirewallError),
+    /// The running gate.
+    #[error(transparent)]
+    Control(ClientError),
     /// Writing the result.
     #[error("write the output: {0}")]
     Output(io::Error),
@@ -105,6 +116,15 @@ impl From<DaemonError> for Failure {
         match error {
             DaemonError::Config(error) => Self::Config(error),
             error => Self::Work(Work::Daemon(error)),
+        }
+    }
+}
+
+impl From<ClientError> for Failure {
+    fn from(error: ClientError) -> Self {
+        match error {
+            ClientError::Output(error) => error.into(),
+            error => Self::Work(Work::Control(error)),
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::knock::weakness;
 use crate::log;
 
 pub(super) fn run(cli: &Cli, args: &RunArgs) -> Result<ExitCode, Failure> {
-    let config = cli.configuration(&args.gate)?;
+    let config = cli.configuration_of(&args.flags())?;
     log::start(cli.log_format, cli.verbose).map_err(|error| {
         Failure::Work(Work::Other(format!("the journal can't be reached, try --log-format text: {error}")))
     })?;

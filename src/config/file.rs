@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use serde::Deserialize;
 use toml::{Spanned, Value};
 
-use super::{ConfigError, Draft, DraftKnock, Fallback, Inspect, Note, Place, Queue, values};
+use super::{ConfigError, Control, Draft, DraftKnock, Fallback, Inspect, Note, Place, Queue, values};
 use crate::inspect::{Bounds, Mode, Renew};
 use crate::knock::{Part, Secret};
 use crate::packet::Transport;
@@ -19,9 +19,10 @@ pub(super) fn read(text: &str, path: &Path) -> Result<Draft, ConfigError> {
     let file: File = toml::from_str(text).map_err(|error| reader.syntax(&error))?;
     let inspect = reader.inspect(file.inspect)?;
     let queue = reader.queue(file.queue)?;
+    let control = reader.control(file.control)?;
     let numbered = file.knock.into_iter().enumerate();
     let knocks = numbered.map(|(index, table)| reader.knock(index + 1, table)).collect::<Result<_, _>>()?;
-    Ok(Draft { inspect, queue, knocks, notes: reader.notes })
+    Ok(Draft { inspect, queue, control, knocks, notes: reader.notes })
 }
 
 #[derive(Deserialize)]
@@ -31,6 +32,8 @@ struct File {
     inspect: InspectTable,
     #[serde(default)]
     queue: QueueTable,
+    #[serde(default)]
+    control: ControlTable,
     #[serde(default)]
     knock: Vec<Spanned<KnockTable>>,
 }
@@ -66,6 +69,12 @@ struct QueueTable {
     receive_buffer: Field,
     on_overload: Field,
     on_exit: Field,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct ControlTable {
+    socket: Field,
 }
 
 #[derive(Deserialize)]
@@ -192,6 +201,14 @@ impl Reader<'_> {
         self.set(&mut queue.on_overload, "queue.on_overload", table.on_overload, fallback)?;
         self.set(&mut queue.on_exit, "queue.on_exit", table.on_exit, fallback)?;
         Ok(queue)
+    }
+
+    fn control(&self, table: ControlTable) -> Result<Control, ConfigError> {
+        let mut control = Control::default();
+        self.set(&mut control.socket, "control.socket", table.socket, |value| {
+            text_of(value).map(values::place)
+        })?;
+        Ok(control)
     }
 
     /// `number` counts from 1, as people do.

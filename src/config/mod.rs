@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use crate::control::DEFAULT_SOCKET;
 use crate::inspect::{Bounds, Inspector, Mode, Policy, Renew, Scope};
 use crate::knock::{BuildError, Knock, KnockSet, Life, Part, Secret};
 use crate::net::{NetSet, Prefixes};
@@ -30,6 +31,8 @@ pub struct Config {
     pub inspect: Inspect,
     /// `[queue]`
     pub queue: Queue,
+    /// `[control]`
+    pub control: Control,
     /// `[[knock]]`, in their order.
     pub knocks: Vec<Knock>,
     /// What is valid and yet perhaps not what was meant.
@@ -78,6 +81,13 @@ pub struct Queue {
     pub on_exit: Fallback,
 }
 
+/// `[control]`: how a running gate is seen and turned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Control {
+    /// The unix socket; `None`: there is none.
+    pub socket: Option<PathBuf>,
+}
+
 /// What becomes of packets that can't be inspected.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Fallback {
@@ -105,6 +115,8 @@ pub struct Flags {
     pub backend: Option<Backend>,
     /// `--monitor`
     pub monitor: bool,
+    /// `--control`; `Some(None)` is `off`.
+    pub control: Option<Option<PathBuf>>,
 }
 
 /// Something valid that its writer should see.
@@ -210,6 +222,7 @@ impl Config {
 struct Draft {
     inspect: Inspect,
     queue: Queue,
+    control: Control,
     knocks: Vec<DraftKnock>,
     notes: Vec<Note>,
 }
@@ -244,6 +257,9 @@ impl Draft {
         if let Some(backend) = flags.backend {
             self.queue.backend = backend;
         }
+        if let Some(socket) = &flags.control {
+            self.control.socket.clone_from(socket);
+        }
         self.inspect.trusted.extend(&flags.trusted);
         self.knocks.extend(flags.knocks.iter().map(|(name, secret)| DraftKnock {
             place: Place { key: format!("--knock {name}"), ..Place::default() },
@@ -276,6 +292,7 @@ impl Draft {
         Ok(Config {
             inspect: self.inspect,
             queue: self.queue,
+            control: self.control,
             knocks,
             notes: self.notes,
             path: path.to_owned(),
@@ -340,6 +357,12 @@ impl Default for Queue {
     }
 }
 
+impl Default for Control {
+    fn default() -> Self {
+        Self { socket: Some(DEFAULT_SOCKET.into()) }
+    }
+}
+
 impl Place {
     /// A key below this one.
     fn with(&self, key: &str) -> Self {
@@ -368,7 +391,7 @@ pub const DEFAULT_PATH: &str = "/etc/sipknock/sipknock.toml";
 const DEFAULT_PORT: u16 = 5060;
 
 /// A little more than the hour for which most phones register, so that the next REGISTER renews in time.
-const DEFAULT_DOOR: Duration = Duration::from_secs(4000);
+pub const DEFAULT_DOOR: Duration = Duration::from_secs(4000);
 
 /// Far more phones than a PBX has, and a few megabytes.
 const DEFAULT_MAX_DOORS: usize = 65_536;

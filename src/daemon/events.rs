@@ -7,14 +7,25 @@ use std::sync::mpsc::{self, Receiver, SyncSender, TrySendError};
 use std::thread;
 use std::time::Duration;
 
+use crate::clock::Clock;
+use crate::control::watch::Watchers;
 use crate::event::Event;
 use crate::time::Time;
 
 /// Takes events from the queue threads without ever making them wait.
 #[derive(Clone, Debug)]
 pub(super) struct EventSink {
-    events: SyncSender<Event>,
-    lost: Arc<AtomicU64>,
+    events: SyncSender<Arc<Event>>,
+    lost: Arc<Lost>,
+    watchers: Watchers,
+    clock: Clock,
+}
+
+/// Events that no log has.
+#[derive(Debug, Default)]
+struct Lost {
+    since_last_told: AtomicU64,
+    ever: AtomicU64,
 }
 
 /// The thread that writes them. It ends when all sinks are gone.
@@ -24,8 +35,8 @@ pub(super) struct EventWriter {
 }
 
 impl EventSink {
-    pub(super) fn start() -> io::Result<(Self, EventWriter)> {
-        let (sender, receiver) = mpsc::sync_channel::<Event>(CAPACITY);
+    pub(super) fn start(clock: Clock) -> io::Result<(Self, EventWriter)> {
+        let (sender, receiver) = mpsc::sync_channel::<Arc<Event>>(CAPACITY);
         let (tell, finished) = mpsc::sync_channel(1);
         let write_all = move || {
             receiver.into_iter().for_each(|event| event.write());
@@ -33,11 +44,14 @@ impl EventSink {
             let _ = tell.send(());
         };
         thread::Builder::new().name("log".to_owned()).spawn(write_all)?;
-        Ok((Self { events: sender, lost: Arc::default() }, EventWriter { finished }))
+        let sink = Self { events: sender, lost: Arc::default(), watchers: Watchers::default(), clock };
+        Ok((sink, EventWriter { finished }))
     }
 
     /// Hands an event over; where the log is so far behind that there is no room, it is counted as lost.
     pub(super) fn send(&self, event: Event) {
+        let event = Arc::new(event);
+        self.watchers.tell(|| self.clock.now(), &event);
         if let Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) = self.events.try_send(event) {
             self.skip(1);
         }
@@ -45,12 +59,23 @@ impl EventSink {
 
     /// Counts events as lost without having made them.
     pub(super) fn skip(&self, events: usize) {
-        self.lost.fetch_add(events as u64, Ordering::Relaxed);
+        self.lost.since_last_told.fetch_add(events as u64, Ordering::Relaxed);
+        self.lost.ever.fetch_add(events as u64, Ordering::Relaxed);
     }
 
     /// How many events were lost since the last call.
     pub(super) fn take_lost(&self) -> u64 {
-        self.lost.swap(0, Ordering::Relaxed)
+        self.lost.since_last_told.swap(0, Ordering::Relaxed)
+    }
+
+    /// How many events were ever lost.
+    pub(super) fn lost(&self) -> u64 {
+        self.lost.ever.load(Ordering::Relaxed)
+    }
+
+    /// Those who get to see each event as well.
+    pub(super) fn watchers(&self) -> Watchers {
+        self.watchers.clone()
     }
 }
 

@@ -7,7 +7,7 @@ use super::events::EventSink;
 use super::worker::Shared;
 use crate::clock::Clock;
 use crate::drops::Drops;
-use crate::event::Event;
+use crate::event::{EXPIRED, Event};
 use crate::inspect::Inspector;
 use crate::queue::Binding;
 use crate::queue::kernel::{self, QueueRow};
@@ -44,6 +44,11 @@ impl Housekeeping {
         shared
     }
 
+    /// What all queue threads count in.
+    pub(super) fn workers(&self) -> Vec<Arc<Shared>> {
+        self.workers.clone()
+    }
+
     /// A round of all that is due.
     pub(super) fn keep(&mut self) {
         let now = self.clock.now();
@@ -73,7 +78,7 @@ impl Housekeeping {
 
     fn sweep(&self, now: Time) {
         for (source, door) in self.gate.doors().sweep(now) {
-            self.sink.send(Event::expired(&self.gate, source, door));
+            self.sink.send(Event::closed(&self.gate, source, door, EXPIRED));
         }
         self.gate.streams().sweep(now);
     }

@@ -121,7 +121,9 @@ impl World {
     /// Writes a configuration, and returns its path.
     pub(crate) fn config_with_knocks(&self, inspect: &str, queue: &str, knocks: &str) -> String {
         let path = self.folder.path().join(format!("{}.toml", self.configs.fetch_add(1, Ordering::Relaxed)));
-        fs::write(&path, format!("[inspect]\n{inspect}\n[queue]\n{queue}\n{knocks}")).unwrap();
+        let control = path.with_extension("sock");
+        let control = format!("[control]\nsocket = {:?}", control.to_str().unwrap());
+        fs::write(&path, format!("[inspect]\n{inspect}\n[queue]\n{queue}\n{control}\n{knocks}")).unwrap();
         path.to_str().unwrap().to_owned()
     }
 
