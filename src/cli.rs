@@ -12,8 +12,8 @@ use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use ipnet::IpNet;
 
 pub use control::{
-    CloseArgs, ControlArgs, DoorsAction, DoorsArgs, FlushArgs, ListArgs, OpenArgs, SortBy, StatsArgs,
-    WatchArgs,
+    CloseArgs, ControlArgs, DoorsAction, DoorsArgs, FlushArgs, ListArgs, OpenArgs, ReloadArgs, SortBy,
+    StatsArgs, WatchArgs,
 };
 
 use crate::config::{Config, ConfigError, DEFAULT_PATH, Flags, Place, values};
@@ -49,6 +49,12 @@ impl Cli {
     /// A word in the wrong place may be a secret whose `--knock` was forgotten, and errors go to logs.
     pub fn from_args() -> Self {
         Self::try_parse().unwrap_or_else(|error| without_secrets(error).exit())
+    }
+
+    /// Reads the configuration again each time, with the same flags.
+    pub fn again(&self, flags: Flags) -> impl Fn() -> Result<Config, ConfigError> + Send + Sync + use<> {
+        let (path, named) = (self.config.clone(), self.config.is_some());
+        move || Config::load(path.as_deref().unwrap_or(Path::new(DEFAULT_PATH)), named, &flags)
     }
 
     /// Where the control socket is: as said here, else as configured, else where it usually is. A configuration that
@@ -150,6 +156,10 @@ pub enum Command {
     /// Show what happens at the running gate, as it happens
     #[command(after_help = "Example:\n  sipknock watch --json | jq 'select(.event == \"opened\")'")]
     Watch(WatchArgs),
+    /// Have the running gate read its configuration again, as SIGHUP does
+    #[command(after_help = "Example:\n  sipknock check && sipknock reload\n\n\
+        Doors stay open, but for those of knocks that are gone. A configuration that is not valid changes nothing.")]
+    Reload(ReloadArgs),
     /// Make a strong knock that a phone's keypad can type
     #[command(
         after_help = "Example:\n  sipknock keygen --name alice-desk --toml >> /etc/sipknock/sipknock.toml"

@@ -8,6 +8,7 @@ mod desk;
 mod events;
 mod housekeeping;
 mod learner;
+mod reload;
 mod worker;
 
 use std::io::{self, IsTerminal, Read, Write};
@@ -19,6 +20,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 
@@ -35,6 +37,7 @@ use desk::Desk;
 use events::EventSink;
 use housekeeping::Housekeeping;
 use learner::Learner;
+pub use reload::Load;
 use worker::Worker;
 
 /// Why the gate could not run, or stopped by itself.
@@ -81,13 +84,13 @@ pub struct Extras {
     pub warnings: Vec<String>,
 }
 
-/// Runs the gate until a signal ends it.
+/// Runs the gate until a signal ends it. `load` reads the configuration again, for a reload.
 ///
 /// # Errors
 /// Where it can't start, or can't go on. Then rules that it had put in stay, so that a fault opens nothing.
-pub fn run(config: &Config, extras: Extras) -> Result<(), DaemonError> {
+pub fn run(config: &Config, extras: Extras, load: Load) -> Result<(), DaemonError> {
     let Extras { rules, learn, warnings } = extras;
-    let gate = Arc::new(config.inspector()?);
+    let gate = Arc::new(ArcSwap::from_pointee(config.inspector()?));
     let clock = Clock::start();
     let queues = bind(config)?;
     let shutters = queues.iter().map(|queue| queue.shutter()).collect::<Result<Vec<_>, _>>()?;
@@ -127,6 +130,7 @@ pub fn run(config: &Config, extras: Extras) -> Result<(), DaemonError> {
         house.workers(),
         bindings.clone(),
         config,
+        load,
     ));
     let control = config.control.socket.as_deref().filter(|_| clean).and_then(|path| {
         let made = Socket::make(path).map_err(|error| error.to_string());
@@ -147,9 +151,8 @@ pub fn run(config: &Config, extras: Extras) -> Result<(), DaemonError> {
         match signals.wait(HOUSEKEEPING) {
             Ok(Wake::Tick) => house.keep(),
             Ok(Wake::Signal) => break,
-            Ok(Wake::Hangup) => {
-                sink.send(Event::Warning("SIGHUP: this version can't reload; restart it".to_owned()))
-            }
+            // How it went is in the log.
+            Ok(Wake::Hangup) => _ = desk.reload(),
             Ok(Wake::User) => match &learner {
                 Some(learner) => learner.write(),
                 None => sink.send(Event::Warning("SIGUSR1 is for 'run --learn' only".to_owned())),

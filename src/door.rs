@@ -16,8 +16,9 @@
 mod claims;
 mod entry;
 mod listing;
+mod places;
 
-use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -28,6 +29,7 @@ use claims::Claims;
 pub use claims::{End, MAX_REGISTRATIONS, Registration};
 use entry::{Entry, LAST_KNOCK};
 pub use listing::Listed;
+use places::Places;
 
 use crate::knock::KnockId;
 use crate::net::Source;
@@ -37,21 +39,12 @@ use crate::time::{Span, Time};
 #[derive(Debug)]
 pub struct DoorTable {
     doors: DashMap<Source, Entry, ahash::RandomState>,
-    max_doors: usize,
-    /// Doors that hold a place: open ones, and ones that ran out unnoticed since the last sweep.
-    held: AtomicUsize,
-    by_knock: Vec<KnockDoors>,
+    /// Held by open doors, and by ones that ran out unnoticed since the last sweep.
+    places: Places,
     /// No door that holds a place runs out before this. A full table needs no sweep until then.
     next_expiry: AtomicU64,
     /// Doors whose end was noticed outside [`DoorTable::sweep`], for it to report. Its lock lets one thread sweep.
     unreported: Mutex<Vec<(Source, Door)>>,
-}
-
-/// The doors that one knock holds.
-#[derive(Debug)]
-struct KnockDoors {
-    held: AtomicU32,
-    max: u32,
 }
 
 /// One source's permission.
@@ -121,14 +114,9 @@ pub enum Limit {
 impl DoorTable {
     /// A table for `max_doors` open doors. `per_knock` holds each knock's own `max_doors`, by its id.
     pub fn new(max_doors: usize, per_knock: impl IntoIterator<Item = Option<u32>>) -> Self {
-        let by_knock = per_knock.into_iter();
         Self {
             doors: DashMap::with_hasher_and_shard_amount(ahash::RandomState::new(), SHARDS),
-            max_doors,
-            held: AtomicUsize::new(0),
-            by_knock: by_knock
-                .map(|max| KnockDoors { held: AtomicU32::new(0), max: max.unwrap_or(u32::MAX) })
-                .collect(),
+            places: Places::new(max_doors, per_knock),
             next_expiry: AtomicU64::new(u64::MAX),
             unreported: Mutex::new(Vec::new()),
         }
@@ -210,7 +198,7 @@ impl DoorTable {
 
     /// How many doors are open, counting those that ran out since the last sweep.
     pub fn open_count(&self) -> usize {
-        self.held.load(Ordering::Relaxed)
+        self.places.held()
     }
 
     /// How many entries there are, open and remembered.
@@ -232,15 +220,15 @@ impl DoorTable {
     }
 
     fn sweep_into(&self, ran_out: &mut Vec<(Source, Door)>, now: Time) {
-        let forget_all = self.doors.len() > self.max_doors.saturating_mul(2);
+        let forget_all = self.doors.len() > self.places.max().saturating_mul(2);
         self.next_expiry.store(u64::MAX, Ordering::Relaxed);
         self.doors.retain(|source, entry| {
             let state = entry.state(now);
-            let mut door = entry.door();
             if state == State::Open {
-                self.next_expiry.fetch_min(door.expires.as_nanos(), Ordering::Relaxed);
+                self.next_expiry.fetch_min(entry.expires().as_nanos(), Ordering::Relaxed);
                 return true;
             }
+            let mut door = entry.door();
             if door.holds_place {
                 door.holds_place = false;
                 entry.set(&door);
@@ -274,10 +262,10 @@ impl DoorTable {
             let expires = now.after(grant.life);
             let longer = expires > door.expires;
             if longer && grant.knock != door.knock {
-                if !self.take_knock(grant.knock) {
+                if !self.places.take_knock(grant.knock) {
                     continue;
                 }
-                self.give_back_knock(door.knock);
+                self.places.give_back_knock(door.knock);
                 door.knock = grant.knock;
             }
             if let Some(claims) = entry.claims() {
@@ -301,9 +289,9 @@ impl DoorTable {
         let last = claims.last(now);
         if let Some((knock, _)) = last
             && knock != door.knock
-            && self.take_knock(knock)
+            && self.places.take_knock(knock)
         {
-            self.give_back_knock(door.knock);
+            self.places.give_back_knock(door.knock);
             door.knock = knock;
         }
         let held_until = last.map_or(Time::default(), |(_, expires)| expires);
@@ -316,7 +304,7 @@ impl DoorTable {
 
     /// Takes a place in the table and one of a knock's.
     fn reserve(&self, now: Time, grants: &[Grant]) -> Result<Grant, Limit> {
-        let has_place = self.take_place() || (self.make_room(now) && self.take_place());
+        let has_place = self.places.take() || (self.make_room(now) && self.places.take());
         if !has_place {
             return Err(Limit::Table);
         }
@@ -324,7 +312,7 @@ impl DoorTable {
             .reserve_knock(grants)
             .or_else(|| self.make_room(now).then(|| self.reserve_knock(grants)).flatten());
         granted.ok_or_else(|| {
-            self.held.fetch_sub(1, Ordering::Relaxed);
+            self.places.give_back();
             grants.first().map_or(Limit::Table, |grant| Limit::Knock(grant.knock))
         })
     }
@@ -333,10 +321,10 @@ impl DoorTable {
         let mut best: Option<Grant> = None;
         for &grant in grants {
             if best.is_none_or(|best| grant.life > best.life)
-                && self.take_knock(grant.knock)
+                && self.places.take_knock(grant.knock)
                 && let Some(worse) = best.replace(grant)
             {
-                self.give_back_knock(worse.knock);
+                self.places.give_back_knock(worse.knock);
             }
         }
         best
@@ -382,27 +370,9 @@ impl DoorTable {
         ran_out.len() > before
     }
 
-    fn take_place(&self) -> bool {
-        let more = |held| (held < self.max_doors).then_some(held + 1);
-        self.held.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
-    }
-
-    fn take_knock(&self, knock: KnockId) -> bool {
-        self.by_knock.get(knock.index()).is_none_or(|doors| {
-            let more = |held| (held < doors.max).then_some(held + 1);
-            doors.held.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
-        })
-    }
-
-    fn give_back_knock(&self, knock: KnockId) {
-        if let Some(doors) = self.by_knock.get(knock.index()) {
-            doors.held.fetch_sub(1, Ordering::Relaxed);
-        }
-    }
-
     fn release(&self, knock: KnockId) {
-        self.held.fetch_sub(1, Ordering::Relaxed);
-        self.give_back_knock(knock);
+        self.places.give_back();
+        self.places.give_back_knock(knock);
     }
 }
 

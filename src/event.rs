@@ -73,6 +73,8 @@ pub enum Event {
     EventsLost(u64),
     /// The gate is up.
     Started(Box<Started>),
+    /// Another configuration is in force.
+    Reloaded(Reloaded),
     /// The gate is down.
     Stopped {
         /// The queues that it had.
@@ -107,6 +109,19 @@ pub struct Started {
     pub trusted: usize,
     /// The smallest receive buffer that a queue was granted, in bytes.
     pub receive_buffer: usize,
+}
+
+/// What a gate goes on with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reloaded {
+    /// It accepts everything.
+    pub monitor: bool,
+    /// How many knocks there are.
+    pub knocks: usize,
+    /// How many trusted networks there are.
+    pub trusted: usize,
+    /// How many doors were shut because their knocks are gone.
+    pub closed: u64,
 }
 
 /// One knock of one packet.
@@ -244,6 +259,15 @@ impl Event {
                 trusted = started.trusted,
                 receive_buffer = started.receive_buffer,
                 "the gate is up"
+            ),
+            Self::Reloaded(Reloaded { monitor, knocks, trusted, closed }) => info!(
+                target: "sipknock::daemon",
+                event = "reloaded",
+                mode = if *monitor { "monitor" } else { "enforce" },
+                knocks,
+                trusted,
+                closed,
+                "another configuration is in force"
             ),
             Self::Stopped { queues, totals, waiting, stale, unreadable } => info!(
                 target: "sipknock::daemon",

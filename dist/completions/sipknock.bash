@@ -37,6 +37,9 @@ _sipknock() {
             sipknock,learn)
                 cmd="sipknock__subcmd__learn"
                 ;;
+            sipknock,reload)
+                cmd="sipknock__subcmd__reload"
+                ;;
             sipknock,replay)
                 cmd="sipknock__subcmd__replay"
                 ;;
@@ -130,6 +133,9 @@ _sipknock() {
             sipknock__subcmd__help,learn)
                 cmd="sipknock__subcmd__help__subcmd__learn"
                 ;;
+            sipknock__subcmd__help,reload)
+                cmd="sipknock__subcmd__help__subcmd__reload"
+                ;;
             sipknock__subcmd__help,replay)
                 cmd="sipknock__subcmd__help__subcmd__replay"
                 ;;
@@ -173,7 +179,7 @@ _sipknock() {
 
     case "${cmd}" in
         sipknock)
-            opts="-v -h -V --config --log-format --verbose --help --version run replay learn check firewall doors stats watch keygen generate help"
+            opts="-v -h -V --config --log-format --verbose --help --version run replay learn check firewall doors stats watch reload keygen generate help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -795,7 +801,7 @@ _sipknock() {
             return 0
             ;;
         sipknock__subcmd__help)
-            opts="run replay learn check firewall doors stats watch keygen generate help"
+            opts="run replay learn check firewall doors stats watch reload keygen generate help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1018,6 +1024,20 @@ _sipknock() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        sipknock__subcmd__help__subcmd__reload)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         sipknock__subcmd__help__subcmd__replay)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
@@ -1124,6 +1144,32 @@ _sipknock() {
             fi
             case "${prev}" in
                 --port)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --log-format)
+                    COMPREPLY=($(compgen -W "text json journald" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        sipknock__subcmd__reload)
+            opts="-v -h --json --control --config --log-format --verbose --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --control)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -149,3 +149,14 @@ pub struct WatchArgs {
     #[command(flatten)]
     pub gate: ControlArgs,
 }
+
+/// `reload`
+#[derive(Debug, Args)]
+pub struct ReloadArgs {
+    /// Print a JSON object
+    #[arg(long)]
+    pub json: bool,
+    /// Which gate
+    #[command(flatten)]
+    pub gate: ControlArgs,
+}

@@ -7,6 +7,7 @@ mod firewall;
 mod generate;
 mod keygen;
 mod learn;
+mod reload;
 mod remote;
 mod replay;
 mod run;
@@ -36,6 +37,7 @@ pub fn run(cli: &Cli) -> Result<ExitCode, Failure> {
         Command::Doors(args) => doors::run(cli, args),
         Command::Stats(args) => stats::run(cli, args),
         Command::Watch(args) => watch::run(cli, args),
+        Command::Reload(args) => reload::run(cli, args),
         Command::Keygen(args) => keygen::run(args),
         Command::Generate(args) => generate::run(args),
     };

@@ -198,11 +198,20 @@ impl Config {
         draft.finish(path)
     }
 
-    /// What the packets are held against.
+    /// What the packets are held against, with no door open.
     ///
     /// # Errors
     /// Where there is no knock, or the secrets are too many or too long to compile.
     pub fn inspector(&self) -> Result<Inspector, ConfigError> {
+        let (policy, knocks) = self.compile()?;
+        Ok(Inspector::new(policy, knocks, self.inspect.max_doors))
+    }
+
+    /// The same in its parts.
+    ///
+    /// # Errors
+    /// As [`Config::inspector`].
+    pub fn compile(&self) -> Result<(Policy, KnockSet), ConfigError> {
         if self.knocks.is_empty() {
             return Err(ConfigError::NoKnock { file: self.path.clone() });
         }
@@ -214,7 +223,7 @@ impl Config {
             registrations: self.inspect.registrations,
             streams: self.inspect.streams,
         };
-        Ok(Inspector::new(policy, KnockSet::new(self.knocks.clone())?, self.inspect.max_doors))
+        Ok((policy, KnockSet::new(self.knocks.clone())?))
     }
 }
 

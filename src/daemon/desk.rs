@@ -9,9 +9,10 @@ use ipnet::IpNet;
 use serde_json::Map;
 
 use super::events::EventSink;
+use super::reload::{Live, Load, Outcome, Reloader};
 use super::worker::Shared;
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, DEFAULT_DOOR, values};
 use crate::control::protocol::{
     Answer, Done, DoorLine, DoorStats, Kind, QueueStats, Refusal, Request, Stats, reasons,
 };
@@ -19,7 +20,7 @@ use crate::control::server::{Say, Service};
 use crate::control::watch::{Watch, Watchers};
 use crate::door::{Change, Door, Grant, Limit, Listed};
 use crate::event::{EXPIRED, Event, FLUSHED, REVOKED};
-use crate::inspect::Inspector;
+use crate::inspect::{Inspector, MANUAL};
 use crate::knock::{KnockId, Life};
 use crate::net::Source;
 use crate::queue::{Binding, kernel};
@@ -28,7 +29,8 @@ use crate::verdict::ReasonCounts;
 
 /// Answers requests about a running gate.
 pub(super) struct Desk {
-    gate: Arc<Inspector>,
+    gate: Live,
+    reloader: Reloader,
     clock: Clock,
     watchers: Watchers,
     /// Gone once the gate ends, so that the log can end.
@@ -36,21 +38,21 @@ pub(super) struct Desk {
     workers: Vec<Arc<Shared>>,
     bindings: Vec<Binding>,
     backend: &'static str,
-    /// How long a door is opened for where nobody says.
-    door: Life,
     started: Time,
 }
 
 impl Desk {
     pub(super) fn new(
-        gate: Arc<Inspector>,
+        gate: Live,
         clock: Clock,
         sink: EventSink,
         workers: Vec<Arc<Shared>>,
         bindings: Vec<Binding>,
         config: &Config,
+        load: Load,
     ) -> Self {
         Self {
+            reloader: Reloader::new(Arc::clone(&gate), clock, load, config.clone()),
             gate,
             clock,
             watchers: sink.watchers(),
@@ -58,7 +60,6 @@ impl Desk {
             workers,
             bindings,
             backend: config.queue.backend.name(),
-            door: config.inspect.door,
             started: clock.now(),
         }
     }
@@ -69,54 +70,40 @@ impl Desk {
         self.watchers.end();
     }
 
+    /// Puts what the configuration says now in force, and tells how it went.
+    pub(super) fn reload(&self) -> Result<Done, Refusal> {
+        match self.reloader.reload(&|event| self.send(event)) {
+            Ok(Outcome { closed, notes }) => Ok(Done { doors: Some(closed), event: None, notes }),
+            Err(error) => Err(Refusal::failed(format!("not reloaded, all is as it was: {error}"))),
+        }
+    }
+
     fn send(&self, event: Event) {
         if let Some(sink) = &*self.sink.lock().unwrap_or_else(PoisonError::into_inner) {
             sink.send(event);
         }
     }
 
-    fn list(
-        &self,
-        knock: Option<&str>,
-        source: Option<&str>,
-        say: Say<'_>,
-    ) -> io::Result<Result<Done, Refusal>> {
-        let knock = match knock.map(|name| self.knock(name)).transpose() {
-            Ok(knock) => knock,
-            Err(refusal) => return Ok(Err(refusal)),
-        };
-        let net = match source.map(network).transpose() {
-            Ok(net) => net,
-            Err(refusal) => return Ok(Err(refusal)),
-        };
-        let prefixes = self.gate.prefixes();
-        let wanted = |listed: &Listed| {
-            knock.is_none_or(|knock| listed.door.knock == knock)
-                && net.is_none_or(|net| net.contains(&listed.source.network(prefixes)))
-        };
-        let (parts, mut doors) = (self.gate.doors().parts(), 0);
+    fn list(&self, wanted: &Wanted, say: Say<'_>) -> io::Result<Done> {
+        let (parts, mut count) = (self.gate.load().doors().parts(), 0);
         for part in 0..parts {
-            let now = self.clock.now();
-            for listed in self.gate.doors().listed(part, parts, now).iter().filter(|listed| wanted(listed)) {
-                doors += 1;
-                say(Answer::Door(self.line(listed, now)))?;
+            for door in self.lines(wanted, part, parts) {
+                count += 1;
+                say(Answer::Door(door))?;
             }
         }
-        Ok(Ok(Done { doors: Some(doors), ..Done::default() }))
+        Ok(Done { doors: Some(count), ..Done::default() })
     }
 
-    fn line(&self, listed: &Listed, now: Time) -> DoorLine {
-        let Listed { source, door, last_knock, packets, bytes } = *listed;
-        DoorLine {
-            source: source.display(self.gate.prefixes()).to_string(),
-            knock: self.gate.name(door.knock).to_owned(),
-            opened: door.opened.to_string(),
-            last_knock: last_knock.to_string(),
-            expires: door.expires.to_string(),
-            expires_in_s: door.expires.since(now).as_secs(),
-            packets,
-            bytes,
-        }
+    /// A part of the list. The gate is let go of before anything is said, so that a reload does not wait for a listener.
+    fn lines(&self, wanted: &Wanted, part: u64, parts: u64) -> Vec<DoorLine> {
+        let (gate, now) = (self.gate.load(), self.clock.now());
+        let listed = gate.doors().listed(part, parts, now);
+        listed
+            .iter()
+            .filter(|listed| wanted.includes(&gate, listed))
+            .map(|door| line(&gate, door, now))
+            .collect()
     }
 
     fn open(
@@ -124,20 +111,21 @@ impl Desk {
         address: &str,
         for_s: Option<u64>,
         knock: Option<&str>,
-    ) -> Result<(Listed, Done), Refusal> {
-        let source = self.source(address)?;
-        let knock = knock.map_or(Ok(Door::by_hand()), |name| self.knock(name))?;
+    ) -> Result<(DoorLine, Done), Refusal> {
+        let gate = self.gate.load();
+        let source = source(&gate, address)?;
+        let knock = knock.map_or(Ok(Door::by_hand()), |name| knock_named(&gate, name))?;
         let life = match for_s {
             Some(0) => return Err(Refusal::bad("a door of no time would never be open")),
             Some(seconds) => Duration::from_secs(seconds),
-            None => self.usual_life(knock),
+            None => self.usual_life(&gate, knock),
         };
         let now = self.clock.now();
         let (door, event) =
-            match self.gate.doors().knock(source, now, &[Grant { knock, life, registration: None }]) {
+            match gate.doors().knock(source, now, &[Grant { knock, life, registration: None }]) {
                 Change::Opened { door, ran_out } => {
                     if let Some(earlier) = ran_out {
-                        self.send(Event::closed(&self.gate, source, earlier, EXPIRED));
+                        self.send(Event::closed(&gate, source, earlier, EXPIRED));
                     }
                     (door, "opened")
                 }
@@ -150,108 +138,58 @@ impl Desk {
                     return Err(Refusal { kind: Kind::Full, text: format!("no room: {what}") });
                 }
             };
-        self.send(Event::by_hand(&self.gate, source, door, event));
+        self.send(Event::by_hand(&gate, source, door, event));
         let mut notes = Vec::new();
         if door.expires > now.after(life) {
             notes.push("it was open for longer already, and stays so".to_owned());
         }
         let listed = Listed { source, door, last_knock: now, packets: 0, bytes: 0 };
-        Ok((listed, Done { doors: Some(1), event: Some(event.to_owned()), notes }))
+        Ok((line(&gate, &listed, now), Done { doors: Some(1), event: Some(event.to_owned()), notes }))
     }
 
     fn close_door(&self, address: &str) -> Result<Done, Refusal> {
-        let source = self.source(address)?;
-        let Some(door) = self.gate.doors().close(source) else {
-            let shown = source.display(self.gate.prefixes());
+        let gate = self.gate.load();
+        let source = source(&gate, address)?;
+        let Some(door) = gate.doors().close(source) else {
+            let shown = source.display(gate.prefixes());
             return Err(Refusal::not_found(format!(
                 "no door is open for {shown}: 'sipknock doors' lists those that are"
             )));
         };
-        self.send(Event::closed(&self.gate, source, door, REVOKED));
+        self.send(Event::closed(&gate, source, door, REVOKED));
         Ok(Done { doors: Some(1), ..Done::default() })
     }
 
     fn flush(&self) -> Done {
-        let shut = self
-            .gate
-            .doors()
-            .flush(|source, door| self.send(Event::closed(&self.gate, source, door, FLUSHED)));
-        Done { doors: Some(shut), ..Done::default() }
+        let gate = self.gate.load();
+        let each = |source, door| self.send(Event::closed(&gate, source, door, FLUSHED));
+        Done { doors: Some(gate.doors().flush(each)), ..Done::default() }
     }
 
     fn stats(&self) -> Stats {
         let mut totals = ReasonCounts::default();
         self.workers.iter().for_each(|worker| totals.merge(&worker.reasons()));
-        let doors = self.gate.doors();
-        let by_hand = u64::from(doors.held_by(Door::by_hand()));
-        let mut by_knock: Map<_, _> = (0u32..)
-            .zip(self.gate.knocks().iter())
-            .map(|(index, knock)| (knock.name.clone(), doors.held_by(KnockId::from(index)).into()))
-            .filter(|(_, held)| *held != 0)
-            .collect();
-        if by_hand > 0 {
-            by_knock.insert(crate::inspect::MANUAL.to_owned(), by_hand.into());
-        }
-        let rows = kernel::queues();
-        let row = |binding: &Binding| {
-            let row = rows.iter().find(|row| (row.queue, row.port_id) == (binding.queue, binding.port_id))?;
-            Some(QueueStats {
-                queue: row.queue,
-                waiting: row.waiting,
-                kernel_dropped: row.queue_dropped,
-                socket_dropped: row.user_dropped,
-            })
-        };
-        let lost =
-            self.sink.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map_or(0, EventSink::lost);
+        let gate = self.gate.load();
+        let sink = self.sink.lock().unwrap_or_else(PoisonError::into_inner);
         Stats {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
-            mode: if self.gate.monitors() { "monitor" } else { "enforce" }.to_owned(),
+            mode: if gate.monitors() { "monitor" } else { "enforce" }.to_owned(),
             backend: self.backend.to_owned(),
             started: self.started.to_string(),
             uptime_s: self.clock.now().since(self.started).as_secs(),
             packets: totals.total(),
             reasons: reasons(&totals),
-            doors: DoorStats {
-                open: doors.open_count() as u64,
-                max: doors.max_doors() as u64,
-                known: doors.len() as u64,
-                by_knock,
-            },
-            queues: self.bindings.iter().filter_map(row).collect(),
-            events_lost: lost,
+            doors: door_stats(&gate),
+            queues: queue_stats(&self.bindings),
+            events_lost: sink.as_ref().map_or(0, EventSink::lost),
         }
     }
 
-    fn knock(&self, name: &str) -> Result<KnockId, Refusal> {
-        if name == crate::inspect::MANUAL {
-            return Ok(self.gate.knock_named(name).unwrap_or_else(Door::by_hand));
-        }
-        self.gate.knock_named(name).ok_or_else(|| Refusal::not_found(format!("no knock is named {name:?}")))
-    }
-
-    /// An address, or a network that is a source.
-    fn source(&self, address: &str) -> Result<Source, Refusal> {
-        let prefixes = self.gate.prefixes();
-        if let Ok(address) = address.parse::<IpAddr>() {
-            return Ok(Source::new(address, prefixes));
-        }
-        let net = network(address)?;
-        let source = Source::new(net.addr(), prefixes);
-        let whole = source.network(prefixes);
-        if whole.prefix_len() != net.prefix_len() {
-            let text =
-                format!("{net} is not what a door is for, which is a /{} as {whole}", whole.prefix_len());
-            return Err(Refusal::bad(text));
-        }
-        Ok(source)
-    }
-
-    fn usual_life(&self, knock: KnockId) -> Duration {
-        match self.gate.knocks().get(knock).map_or(self.door, |knock| knock.door) {
+    fn usual_life(&self, gate: &Inspector, knock: KnockId) -> Duration {
+        match gate.knock_of(knock).map_or_else(|| self.reloader.usual_door(), |knock| knock.door) {
             Life::Span(life) => life,
-            Life::Registration => crate::config::DEFAULT_DOOR,
+            Life::Registration => DEFAULT_DOOR,
         }
     }
 }
@@ -260,11 +198,15 @@ impl Service for Desk {
     fn carry_out(&self, request: Request, say: Say<'_>) -> io::Result<Result<Done, Refusal>> {
         Ok(match request {
             Request::Doors { knock, source } => {
-                return self.list(knock.as_deref(), source.as_deref(), say);
+                let wanted = Wanted::new(&self.gate.load(), knock.as_deref(), source.as_deref());
+                match wanted {
+                    Ok(wanted) => Ok(self.list(&wanted, say)?),
+                    Err(refusal) => Err(refusal),
+                }
             }
             Request::Open { address, for_s, knock } => match self.open(&address, for_s, knock.as_deref()) {
-                Ok((listed, done)) => {
-                    say(Answer::Door(self.line(&listed, self.clock.now())))?;
+                Ok((door, done)) => {
+                    say(Answer::Door(door))?;
                     Ok(done)
                 }
                 Err(refusal) => Err(refusal),
@@ -275,7 +217,7 @@ impl Service for Desk {
                 say(Answer::Stats(Box::new(self.stats())))?;
                 Ok(Done::default())
             }
-            Request::Reload {} => Err(Refusal::failed("this version can't reload; restart it")),
+            Request::Reload {} => self.reload(),
             // The server's own.
             Request::Watch {} => Ok(Done::default()),
         })
@@ -286,6 +228,87 @@ impl Service for Desk {
     }
 }
 
+/// Which doors to list.
+struct Wanted {
+    knock: Option<KnockId>,
+    net: Option<IpNet>,
+}
+
+impl Wanted {
+    fn new(gate: &Inspector, knock: Option<&str>, source: Option<&str>) -> Result<Self, Refusal> {
+        let knock = knock.map(|name| knock_named(gate, name)).transpose()?;
+        Ok(Self { knock, net: source.map(network).transpose()? })
+    }
+
+    fn includes(&self, gate: &Inspector, listed: &Listed) -> bool {
+        self.knock.is_none_or(|knock| listed.door.knock == knock)
+            && self.net.is_none_or(|net| net.contains(&listed.source.network(gate.prefixes())))
+    }
+}
+
+fn line(gate: &Inspector, listed: &Listed, now: Time) -> DoorLine {
+    let Listed { source, door, last_knock, packets, bytes } = *listed;
+    DoorLine {
+        source: source.display(gate.prefixes()).to_string(),
+        knock: gate.name(door.knock).to_owned(),
+        opened: door.opened.to_string(),
+        last_knock: last_knock.to_string(),
+        expires: door.expires.to_string(),
+        expires_in_s: door.expires.since(now).as_secs(),
+        packets,
+        bytes,
+    }
+}
+
+fn door_stats(gate: &Inspector) -> DoorStats {
+    let doors = gate.doors();
+    let open = doors.open_count() as u64;
+    let held = gate.knocks_by_id().map(|(id, knock)| (&knock.name, u64::from(doors.held_by(id))));
+    let mut by_knock: Map<_, _> =
+        held.filter(|(_, held)| *held > 0).map(|(name, held)| (name.clone(), held.into())).collect();
+    // Nobody counts those opened by hand.
+    let counted = by_knock.values().filter_map(serde_json::Value::as_u64).sum();
+    let by_hand = open.saturating_sub(counted);
+    if by_hand > 0 {
+        by_knock.insert(MANUAL.to_owned(), by_hand.into());
+    }
+    DoorStats { open, max: doors.max_doors() as u64, known: doors.len() as u64, by_knock }
+}
+
+fn queue_stats(bindings: &[Binding]) -> Vec<QueueStats> {
+    let mut rows = kernel::queues();
+    rows.retain(|row| bindings.iter().any(|ours| (ours.queue, ours.port_id) == (row.queue, row.port_id)));
+    let stats = rows.iter().map(|row| QueueStats {
+        queue: row.queue,
+        waiting: row.waiting,
+        kernel_dropped: row.queue_dropped,
+        socket_dropped: row.user_dropped,
+    });
+    stats.collect()
+}
+
+fn knock_named(gate: &Inspector, name: &str) -> Result<KnockId, Refusal> {
+    let by_hand = || (name == MANUAL).then(Door::by_hand);
+    let knock = gate.knock_named(name).or_else(by_hand);
+    knock.ok_or_else(|| Refusal::not_found(format!("no knock is named {name:?}")))
+}
+
+/// An address, or a network that is a source.
+fn source(gate: &Inspector, address: &str) -> Result<Source, Refusal> {
+    let prefixes = gate.prefixes();
+    if let Ok(address) = address.parse::<IpAddr>() {
+        return Ok(Source::new(address, prefixes));
+    }
+    let net = network(address)?;
+    let source = Source::new(net.addr(), prefixes);
+    let whole = source.network(prefixes);
+    if whole.prefix_len() != net.prefix_len() {
+        let text = format!("{net} is not what a door is for, which is a /{} as {whole}", whole.prefix_len());
+        return Err(Refusal::bad(text));
+    }
+    Ok(source)
+}
+
 fn network(text: &str) -> Result<IpNet, Refusal> {
-    crate::config::values::network(text).map_err(Refusal::bad)
+    values::network(text).map_err(Refusal::bad)
 }

@@ -81,13 +81,17 @@ impl Entry {
     /// What the door is at `now`, as [`Door::state`] says it.
     #[inline]
     pub(super) fn state(&self, now: Time) -> State {
-        if now < self.expires {
-            State::Open
-        } else if now < self.expires.after(self.life.into()) {
-            State::RunOut
-        } else {
-            State::None
-        }
+        if now < self.expires { State::Open } else { self.state_when_shut(now) }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn state_when_shut(&self, now: Time) -> State {
+        if now < self.expires.after(self.life.into()) { State::RunOut } else { State::None }
+    }
+
+    pub(super) fn expires(&self) -> Time {
+        self.expires
     }
 
     /// Open, and not yet taken for run out by a sweep whose clock was ahead of this one.

@@ -1,7 +1,5 @@
 //! Looking at doors, and shutting them, while packets pass.
 
-use std::sync::atomic::Ordering;
-
 use super::{Door, DoorTable};
 use crate::knock::KnockId;
 use crate::net::Source;
@@ -66,14 +64,57 @@ impl DoorTable {
         shut
     }
 
+    /// Shuts and forgets the doors of knocks that are gone, but not those that another knock's registration holds as
+    /// well: these stay for as long as it does. `each` gets to see those that are shut. How many they were.
+    pub fn retire(
+        &self,
+        gone: impl Fn(KnockId) -> bool,
+        now: Time,
+        mut each: impl FnMut(Source, Door),
+    ) -> u64 {
+        let mut shut = 0;
+        self.doors.retain(|source, entry| {
+            let mut door = entry.door();
+            let heir = entry.claims().and_then(|claims| {
+                claims.retire(&gone);
+                claims.last(now)
+            });
+            if !gone(door.knock) {
+                return true;
+            }
+            if !door.holds_place {
+                return false;
+            }
+            if let Some((knock, until)) = heir
+                && self.places.take_knock(knock)
+            {
+                self.places.give_back_knock(door.knock);
+                door.knock = knock;
+                door.expires = door.expires.min(until);
+                entry.set(&door);
+                return true;
+            }
+            self.release(door.knock);
+            shut += 1;
+            each(*source, door);
+            false
+        });
+        shut
+    }
+
+    /// Changes how many doors there may be, in all and for each knock. Nobody loses a door by that.
+    pub fn limit(&self, max_doors: usize, per_knock: impl IntoIterator<Item = Option<u32>>) {
+        self.places.limit(max_doors, per_knock);
+    }
+
     /// How many doors a knock holds, counting those that ran out since the last sweep.
     pub fn held_by(&self, knock: KnockId) -> u32 {
-        self.by_knock.get(knock.index()).map_or(0, |doors| doors.held.load(Ordering::Relaxed))
+        self.places.held_by(knock)
     }
 
     /// How many doors may be open at a time.
     pub fn max_doors(&self) -> usize {
-        self.max_doors
+        self.places.max()
     }
 }
 

@@ -190,7 +190,7 @@ fn many_threads_never_exceed_the_limits() {
     });
     doors.sweep(at(10_000));
     assert_eq!(doors.open_count(), 0);
-    assert!(doors.by_knock.iter().all(|doors| doors.held.load(Ordering::Relaxed) == 0));
+    assert!((0..2).all(|knock| doors.held_by(KnockId::from(knock)) == 0));
     assert!(doors.is_empty());
 }
 
@@ -455,4 +455,50 @@ fn flushing_gives_all_places_back() {
     assert_eq!(seen, [source(1), source(3)]);
     assert_eq!((doors.open_count(), doors.len(), doors.held_by(KnockId::FIRST)), (0, 0, 0));
     (1..=2).for_each(|n| _ = opened(doors.knock(source(n), at(20), &[grant(0, 100)])));
+}
+
+#[test]
+fn limits_change_under_open_doors() {
+    let doors = DoorTable::new(2, [Some(1)]);
+    opened(doors.knock(source(1), at(0), &[grant(0, 100)]));
+    opened(doors.knock(source(2), at(0), &[grant(1, 100)]));
+    doors.limit(3, [Some(2), None]);
+    opened(doors.knock(source(3), at(1), &[grant(0, 100)]));
+    // One that was not known when it opened a door is not counted for it.
+    doors.limit(1, [Some(1), Some(1)]);
+    assert_eq!(doors.open_count(), 3, "nobody loses a door");
+    assert_eq!(doors.knock(source(4), at(2), &[grant(0, 100)]), Change::Refused(Limit::Table));
+    assert!(matches!(doors.knock(source(1), at(2), &[grant(0, 100)]), Change::Renewed(_)));
+}
+
+#[test]
+fn retiring_a_knock_closes_its_doors_and_leaves_others_theirs() {
+    let doors = DoorTable::new(10, [None, Some(5), None]);
+    doors.knock(source(1), at(0), &[grant(0, 100)]);
+    doors.knock(source(2), at(0), &[grant(1, 100)]);
+    // Two registrations hold this one, by different knocks; the one that goes holds it for longer.
+    doors.knock(source(3), at(0), &[registers(0, 1, 1, 500)]);
+    doors.knock(source(3), at(0), &[registers(1, 2, 1, 80)]);
+    // And this one ran out before.
+    doors.knock(source(4), at(0), &[grant(0, 5)]);
+    doors.sweep(at(6));
+    doors.knock(source(5), at(0), &[Grant { knock: Door::by_hand(), ..grant(0, 50) }]);
+    let mut closed = Vec::new();
+    let gone = |knock: KnockId| knock == KnockId::FIRST;
+    assert_eq!(doors.retire(gone, at(10), |source, _| closed.push(source)), 1);
+    assert_eq!(closed, [source(1)]);
+    let state = |n, secs| doors.state(source(n), at(secs));
+    assert_eq!(
+        [1, 2, 3, 4, 5].map(|n| state(n, 10)),
+        [State::None, State::Open, State::Open, State::None, State::Open]
+    );
+    assert_eq!(
+        (state(3, 79), state(3, 80)),
+        (State::Open, State::RunOut),
+        "for as long as the other one holds it"
+    );
+    assert_eq!(
+        (doors.open_count(), doors.held_by(KnockId::FIRST), doors.held_by(KnockId::from(1))),
+        (3, 0, 2)
+    );
 }

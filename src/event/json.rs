@@ -15,7 +15,7 @@ impl Event {
             Self::ByHand { .. } | Self::Closed { .. } => ("INFO", "door"),
             Self::Dropped { .. } => ("INFO", "drop"),
             Self::Overload { .. } | Self::EventsLost(_) | Self::Warning(_) => ("WARN", "daemon"),
-            Self::Started(_) | Self::Stopped { .. } | Self::Note(_) => ("INFO", "daemon"),
+            Self::Started(_) | Self::Reloaded(_) | Self::Stopped { .. } | Self::Note(_) => ("INFO", "daemon"),
         };
         let mut object = Map::new();
         object.insert("time".to_owned(), time.to_string().into());
@@ -50,6 +50,10 @@ impl Event {
                 "event": "started", "mode": if started.monitor { "monitor" } else { "enforce" },
                 "backend": started.backend, "queues": started.queues, "knocks": started.knocks,
                 "trusted": started.trusted, "receive_buffer": started.receive_buffer,
+            }),
+            Self::Reloaded(reloaded) => json!({
+                "event": "reloaded", "mode": if reloaded.monitor { "monitor" } else { "enforce" },
+                "knocks": reloaded.knocks, "trusted": reloaded.trusted, "closed": reloaded.closed,
             }),
             Self::Stopped { queues, totals, waiting, stale, unreadable } => json!({
                 "event": "stopped", "queues": queues, "packets": totals.total(), "reasons": totals.to_string(),

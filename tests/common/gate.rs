@@ -252,6 +252,13 @@ impl Gate {
         self.log.lock().unwrap().iter().filter(|line| line["event"] == kind).cloned().collect()
     }
 
+    /// The texts of all warnings so far.
+    pub(crate) fn warnings(&self) -> Vec<String> {
+        let log = self.log.lock().unwrap();
+        let warnings = log.iter().filter(|line| line["level"] == "WARN");
+        warnings.filter_map(|line| line["message"].as_str().map(str::to_owned)).collect()
+    }
+
     /// Waits for an event.
     pub(crate) fn wait_for(&mut self, kind: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         let found = wait_until(|| self.events(kind).into_iter().find(&wanted));
