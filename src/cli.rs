@@ -228,12 +228,16 @@ pub struct RunArgs {
     /// Where 'sipknock doors' and others reach this gate; off: nowhere
     #[arg(long, value_name = "PATH")]
     control: Option<String>,
+    /// The file that keeps doors over a restart; off: none
+    #[arg(long, value_name = "PATH")]
+    state: Option<String>,
 }
 
 impl RunArgs {
     /// What flags say.
     pub fn flags(&self) -> Flags {
-        Flags { control: self.control.as_deref().map(values::place), ..self.gate.flags() }
+        let place = |flag: &Option<String>| flag.as_deref().map(values::place);
+        Flags { control: place(&self.control), state: place(&self.state), ..self.gate.flags() }
     }
 }
 

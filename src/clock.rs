@@ -31,7 +31,8 @@ impl Clock {
     }
 }
 
-fn since_boot() -> Duration {
+/// How long the machine has been up, suspended or not.
+pub(crate) fn since_boot() -> Duration {
     let now = rustix::time::clock_gettime(ClockId::Boottime);
     Duration::new(now.tv_sec.try_into().unwrap_or(0), now.tv_nsec.try_into().unwrap_or(0))
 }

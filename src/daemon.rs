@@ -7,6 +7,7 @@
 mod desk;
 mod events;
 mod housekeeping;
+mod keeper;
 mod learner;
 mod reload;
 mod worker;
@@ -36,6 +37,7 @@ use crate::verdict::ReasonCounts;
 use desk::Desk;
 use events::EventSink;
 use housekeeping::Housekeeping;
+use keeper::Keeper;
 use learner::Learner;
 pub use reload::Load;
 use worker::Worker;
@@ -100,6 +102,8 @@ pub fn run(config: &Config, extras: Extras, load: Load) -> Result<(), DaemonErro
     let (sink, writer) = EventSink::start(clock).map_err(system("start the log thread"))?;
     let start = |file| Learner::start(config.inspect.scope.clone(), file, sink.clone());
     let learner = learn.map(start).transpose().map_err(system("start the learning thread"))?;
+    let keep = |path: &PathBuf| Keeper::start(path, &gate, clock, &sink);
+    let keeper = config.state.file.as_ref().and_then(keep);
     let mut house = Housekeeping::new(Arc::clone(&gate), clock, sink.clone(), &bindings);
 
     let mut workers = Vec::new();
@@ -123,15 +127,9 @@ pub fn run(config: &Config, extras: Extras, load: Load) -> Result<(), DaemonErro
             None => None,
         };
     let mut clean = outcome.is_ok();
-    let desk = Arc::new(Desk::new(
-        Arc::clone(&gate),
-        clock,
-        sink.clone(),
-        house.workers(),
-        bindings.clone(),
-        config,
-        load,
-    ));
+    let desk =
+        Desk::new(Arc::clone(&gate), clock, sink.clone(), house.workers(), bindings.clone(), config, load);
+    let desk = Arc::new(desk.keeping(config.state.file.clone(), keeper.as_ref().map(Keeper::counts)));
     let control = config.control.socket.as_deref().filter(|_| clean).and_then(|path| {
         let made = Socket::make(path).map_err(|error| error.to_string());
         let started = made.and_then(|socket| {
@@ -184,6 +182,9 @@ pub fn run(config: &Config, extras: Extras, load: Load) -> Result<(), DaemonErro
         learner.finish();
     }
     house.finish();
+    if let Some(keeper) = keeper {
+        keeper.finish();
+    }
     farewell(&house.totals(), &left, &sink);
     desk.close();
     if let Some(control) = control {

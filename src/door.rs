@@ -18,7 +18,7 @@ mod entry;
 mod listing;
 mod places;
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -43,6 +43,8 @@ pub struct DoorTable {
     places: Places,
     /// No door that holds a place runs out before this. A full table needs no sweep until then.
     next_expiry: AtomicU64,
+    /// Something is not as it was when this was last asked for.
+    changed: AtomicBool,
     /// Doors whose end was noticed outside [`DoorTable::sweep`], for it to report. Its lock lets one thread sweep.
     unreported: Mutex<Vec<(Source, Door)>>,
 }
@@ -118,6 +120,7 @@ impl DoorTable {
             doors: DashMap::with_hasher_and_shard_amount(ahash::RandomState::new(), SHARDS),
             places: Places::new(max_doors, per_knock),
             next_expiry: AtomicU64::new(u64::MAX),
+            changed: AtomicBool::new(false),
             unreported: Mutex::new(Vec::new()),
         }
     }
@@ -152,6 +155,14 @@ impl DoorTable {
     /// the last registration that holds it does. Of several knocks the one with the longest life (the first of
     /// equals) that has room gets the door.
     pub fn knock(&self, source: Source, now: Time, grants: &[Grant]) -> Change {
+        let change = self.open_or_renew(source, now, grants);
+        if !matches!(change, Change::Refused(_)) {
+            self.set_changed();
+        }
+        change
+    }
+
+    fn open_or_renew(&self, source: Source, now: Time, grants: &[Grant]) -> Change {
         let mut renewed = self.try_renew(source, now, grants);
         if matches!(renewed, Some(Err(_))) && self.make_room(now) {
             renewed = self.try_renew(source, now, grants);
@@ -182,6 +193,7 @@ impl DoorTable {
             if !door.closing {
                 door.expires = door.expires.max(now.after(door.life()));
                 entry.set(&door);
+                self.set_changed();
             }
         }
     }
@@ -189,6 +201,7 @@ impl DoorTable {
     /// Shuts a door and forgets it; what it was, if it still held its place.
     pub fn close(&self, source: Source) -> Option<Door> {
         let (_, entry) = self.doors.remove(&source)?;
+        self.set_changed();
         let door = entry.door();
         door.holds_place.then(|| {
             self.release(door.knock);
@@ -398,6 +411,16 @@ impl Door {
     /// How long the knock that set `expires` opens for; also how long the door is remembered once it has run out.
     pub fn life(&self) -> Duration {
         self.life.into()
+    }
+
+    /// One that was open before a restart.
+    pub fn again(knock: KnockId, opened: Time, expires: Time, life: Duration, closing: bool) -> Self {
+        Self { opened, expires, life: life.into(), knock, holds_place: true, closing }
+    }
+
+    /// Whether the last registration that held it has ended, so that it stays open only for the answers.
+    pub fn is_closing(&self) -> bool {
+        self.closing
     }
 
     /// What the door is at `now`.

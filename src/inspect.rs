@@ -169,6 +169,11 @@ impl Inspector {
         if knock == Door::by_hand() { MANUAL } else { self.ids.name(knock) }
     }
 
+    /// The names of all knocks that there ever were, by their ids.
+    pub fn names(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.ids.names()
+    }
+
     /// The knock of a name.
     pub fn knock_named(&self, name: &str) -> Option<KnockId> {
         self.knocks_by_id().find(|(_, knock)| knock.name == name).map(|(id, _)| id)

@@ -15,7 +15,7 @@
 //! [`learn`] looks at the same packets, to find out what phones already send that would serve as a knock.
 //!
 //! Around it: [`config`] turns what was typed into what is ready to use, [`firewall`] keeps the rules that fill the
-//! queue, [`control`] lets the running gate be seen and turned, [`daemon`] wires it together, with its [`clock`]. On
+//! queue, [`control`] lets the running gate be seen and turned, [`state`] keeps doors on disk, [`daemon`] wires it together, with its [`clock`]. On
 //! top, [`cli`] defines the words and [`commands`] carries them out.
 
 pub mod cli;
@@ -39,6 +39,7 @@ pub mod queue;
 mod registrar;
 pub mod replay;
 pub mod sip;
+pub mod state;
 pub mod stream;
 #[cfg(test)]
 mod testing;

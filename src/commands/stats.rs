@@ -43,6 +43,13 @@ fn write_text(stats: &Stats, mut out: impl Write) -> io::Result<()> {
             queue.queue, queue.waiting, queue.kernel_dropped, queue.socket_dropped
         )?;
     }
+    if let Some(state) = &stats.state {
+        writeln!(
+            out,
+            "doors are kept in {}: written {} times, failed {}",
+            state.file, state.writes, state.failures
+        )?;
+    }
     match stats.events_lost {
         0 => Ok(()),
         lost => writeln!(out, "{lost} events were counted and not logged"),

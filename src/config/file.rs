@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use serde::Deserialize;
 use toml::{Spanned, Value};
 
-use super::{ConfigError, Control, Draft, DraftKnock, Fallback, Inspect, Note, Place, Queue, values};
+use super::{ConfigError, Control, Draft, DraftKnock, Fallback, Inspect, Note, Place, Queue, State, values};
 use crate::inspect::{Bounds, Mode, Renew};
 use crate::knock::{Part, Secret};
 use crate::packet::Transport;
@@ -20,9 +20,10 @@ pub(super) fn read(text: &str, path: &Path) -> Result<Draft, ConfigError> {
     let inspect = reader.inspect(file.inspect)?;
     let queue = reader.queue(file.queue)?;
     let control = reader.control(file.control)?;
+    let state = reader.state(file.state)?;
     let numbered = file.knock.into_iter().enumerate();
     let knocks = numbered.map(|(index, table)| reader.knock(index + 1, table)).collect::<Result<_, _>>()?;
-    Ok(Draft { inspect, queue, control, knocks, notes: reader.notes })
+    Ok(Draft { inspect, queue, control, state, knocks, notes: reader.notes })
 }
 
 #[derive(Deserialize)]
@@ -34,6 +35,8 @@ struct File {
     queue: QueueTable,
     #[serde(default)]
     control: ControlTable,
+    #[serde(default)]
+    state: StateTable,
     #[serde(default)]
     knock: Vec<Spanned<KnockTable>>,
 }
@@ -75,6 +78,12 @@ struct QueueTable {
 #[serde(deny_unknown_fields)]
 struct ControlTable {
     socket: Field,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct StateTable {
+    file: Field,
 }
 
 #[derive(Deserialize)]
@@ -209,6 +218,12 @@ impl Reader<'_> {
             text_of(value).map(values::place)
         })?;
         Ok(control)
+    }
+
+    fn state(&self, table: StateTable) -> Result<State, ConfigError> {
+        let mut state = State::default();
+        self.set(&mut state.file, "state.file", table.file, |value| text_of(value).map(values::place))?;
+        Ok(state)
     }
 
     /// `number` counts from 1, as people do.

@@ -20,6 +20,7 @@ use crate::knock::{BuildError, Knock, KnockSet, Life, Part, Secret};
 use crate::net::{NetSet, Prefixes};
 use crate::packet::Transport;
 use crate::queue::Backend;
+use crate::state::DEFAULT_FILE;
 use crate::stream::Limits;
 
 /// Everything the gate is told, checked and ready to use.
@@ -33,6 +34,8 @@ pub struct Config {
     pub queue: Queue,
     /// `[control]`
     pub control: Control,
+    /// `[state]`
+    pub state: State,
     /// `[[knock]]`, in their order.
     pub knocks: Vec<Knock>,
     /// What is valid and yet perhaps not what was meant.
@@ -88,6 +91,13 @@ pub struct Control {
     pub socket: Option<PathBuf>,
 }
 
+/// `[state]`: what outlives the gate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct State {
+    /// The file that keeps the doors; `None`: they are gone with the gate.
+    pub file: Option<PathBuf>,
+}
+
 /// What becomes of packets that can't be inspected.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Fallback {
@@ -117,6 +127,8 @@ pub struct Flags {
     pub monitor: bool,
     /// `--control`; `Some(None)` is `off`.
     pub control: Option<Option<PathBuf>>,
+    /// `--state`; `Some(None)` is `off`.
+    pub state: Option<Option<PathBuf>>,
 }
 
 /// Something valid that its writer should see.
@@ -232,6 +244,7 @@ struct Draft {
     inspect: Inspect,
     queue: Queue,
     control: Control,
+    state: State,
     knocks: Vec<DraftKnock>,
     notes: Vec<Note>,
 }
@@ -269,6 +282,9 @@ impl Draft {
         if let Some(socket) = &flags.control {
             self.control.socket.clone_from(socket);
         }
+        if let Some(file) = &flags.state {
+            self.state.file.clone_from(file);
+        }
         self.inspect.trusted.extend(&flags.trusted);
         self.knocks.extend(flags.knocks.iter().map(|(name, secret)| DraftKnock {
             place: Place { key: format!("--knock {name}"), ..Place::default() },
@@ -302,6 +318,7 @@ impl Draft {
             inspect: self.inspect,
             queue: self.queue,
             control: self.control,
+            state: self.state,
             knocks,
             notes: self.notes,
             path: path.to_owned(),
@@ -369,6 +386,12 @@ impl Default for Queue {
 impl Default for Control {
     fn default() -> Self {
         Self { socket: Some(DEFAULT_SOCKET.into()) }
+    }
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self { file: Some(DEFAULT_FILE.into()) }
     }
 }
 

@@ -153,8 +153,22 @@ pub struct Stats {
     pub doors: DoorStats,
     /// The queues, as the kernel counts them.
     pub queues: Vec<QueueStats>,
+    /// What is kept on disk; `None` where nothing is.
+    #[serde(default)]
+    pub state: Option<StateStats>,
     /// Events that were counted and not logged.
     pub events_lost: u64,
+}
+
+/// How the doors on disk are.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StateStats {
+    /// The file.
+    pub file: String,
+    /// How often it was written since the start.
+    pub writes: u64,
+    /// How often it could not be.
+    pub failures: u64,
 }
 
 /// How many doors there are.

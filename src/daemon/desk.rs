@@ -2,6 +2,8 @@
 
 use std::io;
 use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -9,12 +11,13 @@ use ipnet::IpNet;
 use serde_json::Map;
 
 use super::events::EventSink;
+use super::keeper::Counts;
 use super::reload::{Live, Load, Outcome, Reloader};
 use super::worker::Shared;
 use crate::clock::Clock;
 use crate::config::{Config, DEFAULT_DOOR, values};
 use crate::control::protocol::{
-    Answer, Done, DoorLine, DoorStats, Kind, QueueStats, Refusal, Request, Stats, reasons,
+    Answer, Done, DoorLine, DoorStats, Kind, QueueStats, Refusal, Request, StateStats, Stats, reasons,
 };
 use crate::control::server::{Say, Service};
 use crate::control::watch::{Watch, Watchers};
@@ -39,6 +42,8 @@ pub(super) struct Desk {
     bindings: Vec<Binding>,
     backend: &'static str,
     started: Time,
+    /// The file of doors, and what became of it.
+    kept: Option<(PathBuf, Arc<Counts>)>,
 }
 
 impl Desk {
@@ -61,7 +66,13 @@ impl Desk {
             bindings,
             backend: config.queue.backend.name(),
             started: clock.now(),
+            kept: None,
         }
+    }
+
+    /// The same with a memory.
+    pub(super) fn keeping(self, file: Option<PathBuf>, counts: Option<Arc<Counts>>) -> Self {
+        Self { kept: file.zip(counts), ..self }
     }
 
     /// Lets go of the log, and tells those who watch that there is no more to see.
@@ -182,6 +193,11 @@ impl Desk {
             reasons: reasons(&totals),
             doors: door_stats(&gate),
             queues: queue_stats(&self.bindings),
+            state: self.kept.as_ref().map(|(file, counts)| StateStats {
+                file: file.display().to_string(),
+                writes: counts.writes.load(Ordering::Relaxed),
+                failures: counts.failures.load(Ordering::Relaxed),
+            }),
             events_lost: sink.as_ref().map_or(0, EventSink::lost),
         }
     }

@@ -81,13 +81,13 @@ impl Reloader {
         }));
         notes.iter().cloned().map(Event::Warning).for_each(tell);
         // What did not change is compared with what it still is the next time.
-        let Config { queue, control, mut inspect, .. } = running.clone();
+        let Config { queue, control, state, mut inspect, .. } = running.clone();
         inspect = crate::config::Inspect {
             prefixes: inspect.prefixes,
             streams: inspect.streams,
             ..config.inspect.clone()
         };
-        *running = Config { queue, control, inspect, ..config };
+        *running = Config { queue, control, state, inspect, ..config };
         Ok(Outcome { closed, notes })
     }
 }
@@ -109,6 +109,7 @@ fn unchanged(running: &Config, wanted: &Config) -> Vec<String> {
         ("inspect.partial_segments", was.streams.segments != is.streams.segments),
         ("inspect.max_flows", was.streams.flows != is.streams.flows),
         ("control.socket", running.control != wanted.control),
+        ("state.file", running.state != wanted.state),
     ];
     let restart: Vec<_> = restart.iter().filter(|(_, differs)| *differs).map(|(key, _)| *key).collect();
     if !restart.is_empty() {

@@ -1,5 +1,10 @@
 //! Looking at doors, and shutting them, while packets pass.
 
+use std::sync::atomic::Ordering;
+
+use dashmap::mapref::entry::Entry::Vacant;
+
+use super::entry::Entry;
 use super::{Door, DoorTable};
 use crate::knock::KnockId;
 use crate::net::Source;
@@ -61,6 +66,7 @@ impl DoorTable {
             }
             false
         });
+        self.set_changed();
         shut
     }
 
@@ -99,12 +105,47 @@ impl DoorTable {
             each(*source, door);
             false
         });
+        self.set_changed();
         shut
     }
 
     /// Changes how many doors there may be, in all and for each knock. Nobody loses a door by that.
     pub fn limit(&self, max_doors: usize, per_knock: impl IntoIterator<Item = Option<u32>>) {
         self.places.limit(max_doors, per_knock);
+    }
+
+    /// Opens a door that was open before, with what it had been used for, where there is room and none is there. Whether
+    /// it did.
+    pub fn restore(&self, listed: &Listed) -> bool {
+        let Listed { source, door, last_knock, packets, bytes } = *listed;
+        if !self.places.take() {
+            return false;
+        }
+        if !self.places.take_knock(door.knock) {
+            self.places.give_back();
+            return false;
+        }
+        let Vacant(vacant) = self.doors.entry(source) else {
+            self.release(door.knock);
+            return false;
+        };
+        vacant.insert(Entry::restored(door, last_knock, (packets, bytes)));
+        self.next_expiry.fetch_min(door.expires.as_nanos(), Ordering::Relaxed);
+        self.set_changed();
+        true
+    }
+
+    /// Whether doors were opened, renewed or shut since this was last asked. Those that ran out are not meant.
+    pub fn take_changed(&self) -> bool {
+        self.changed.swap(false, Ordering::AcqRel)
+    }
+
+    /// Has the next [`DoorTable::take_changed`] say so.
+    pub fn set_changed(&self) {
+        // Most often it is set already, and then no other queue's cache is disturbed.
+        if !self.changed.load(Ordering::Relaxed) {
+            self.changed.store(true, Ordering::Release);
+        }
     }
 
     /// How many doors a knock holds, counting those that ran out since the last sweep.

@@ -502,3 +502,52 @@ fn retiring_a_knock_closes_its_doors_and_leaves_others_theirs() {
         (3, 0, 2)
     );
 }
+
+#[test]
+fn a_door_of_before_a_restart() {
+    let before = DoorTable::new(10, [None]);
+    doors_of_before(&before);
+    let listed = before.listed(0, 1, at(20));
+    let after = DoorTable::new(2, [Some(1)]);
+    assert!(after.restore(&listed[0]));
+    assert!(!after.restore(&listed[0]), "it is there already");
+    assert_eq!(after.listed(0, 1, at(20)), listed);
+    let other = |n, knock| Listed { source: source(n), door: Door { knock, ..listed[0].door }, ..listed[0] };
+    assert!(!after.restore(&other(2, KnockId::FIRST)), "the knock has no more room");
+    assert!(after.restore(&other(3, Door::by_hand())));
+    assert!(!after.restore(&other(4, Door::by_hand())), "the table has no more room");
+    assert_eq!((after.open_count(), after.held_by(KnockId::FIRST)), (2, 1));
+    // It runs out as it would have.
+    assert_eq!(after.sweep(at(100)).len(), 2);
+    opened(after.knock(source(1), at(101), &[grant(0, 100)]));
+}
+
+fn doors_of_before(doors: &DoorTable) {
+    opened(doors.knock(source(1), at(0), &[grant(0, 100)]));
+    doors.pass(source(1), at(10), 500);
+}
+
+#[test]
+fn changes_are_noticed_once() {
+    let doors = DoorTable::new(10, [Some(1)]);
+    assert!(!doors.take_changed());
+    let done: [(&str, &dyn Fn()); 6] = [
+        ("opened", &|| _ = doors.knock(source(1), at(0), &[grant(0, 100)])),
+        ("renewed", &|| _ = doors.knock(source(1), at(5), &[grant(0, 100)])),
+        ("extended", &|| doors.extend(source(1), at(10))),
+        ("closed", &|| _ = doors.close(source(1))),
+        ("flushed", &|| _ = doors.flush(|_, _| {})),
+        ("told so", &|| doors.set_changed()),
+    ];
+    for (what, change) in done {
+        change();
+        assert!(doors.take_changed(), "{what}");
+        assert!(!doors.take_changed(), "{what}");
+    }
+    doors.knock(source(1), at(20), &[grant(0, 100)]);
+    doors.take_changed();
+    doors.knock(source(2), at(20), &[grant(0, 100)]);
+    doors.close(source(3));
+    doors.pass(source(1), at(21), 100);
+    assert!(!doors.take_changed(), "refused, not there, and not kept");
+}

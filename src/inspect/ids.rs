@@ -56,6 +56,11 @@ impl Ids {
         self.names.get(id.index()).map_or("", |name| name)
     }
 
+    /// All names that ever were, by their ids.
+    pub(super) fn names(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.names.iter().map(|name| &**name)
+    }
+
     /// The places of all ids in their order.
     pub(super) fn places(&self) -> &[Option<KnockId>] {
         &self.places

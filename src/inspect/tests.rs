@@ -443,3 +443,26 @@ fn a_successor_tells_the_same_registrations() {
     assert_eq!(second.inspect(at(10), &phone(message(0))).reason, Reason::Knock);
     assert_eq!(second.inspect(at(50), &phone("nothing".into())).reason, Reason::Expired);
 }
+
+#[test]
+fn a_revoked_door_is_shut_to_its_connections() {
+    let gate = inspector(Mode::Enforce, Renew::Knock, 10);
+    let phone = "203.0.113.7";
+    let segment = |secs, sequence: u32, payload: &[u8]| {
+        gate.inspect(at(secs), &ipv4(phone, &tcp_at(sequence, 0, payload))).reason
+    };
+    let next = |sequence: u32, payload: &[u8]| sequence + u32::try_from(payload.len()).unwrap();
+    assert_eq!(gate.inspect(at(0), &ipv4(phone, &tcp_at(99, 2, b""))).reason, Reason::Handshake);
+    assert_eq!(segment(0, 100, KNOCK), Reason::Knock);
+    let second = next(100, KNOCK);
+    assert_eq!(segment(1, second, PLAIN), Reason::Door);
+    let half = &PLAIN[..40];
+    let third = next(second, PLAIN);
+    assert_eq!(segment(2, third, half), Reason::Door);
+    assert!(gate.doors().close(Source::new(phone.parse().unwrap(), gate.prefixes())).is_some());
+    // Neither the rest of a request nor another one.
+    assert_eq!(segment(3, next(third, half), &PLAIN[40..]), Reason::NoKnock);
+    assert_eq!(segment(3, next(third, PLAIN), PLAIN), Reason::NoKnock);
+    assert_eq!(gate.inspect(at(3), &ipv4(phone, &udp(PLAIN))).reason, Reason::NoKnock);
+    assert_eq!(segment(4, next(third, PLAIN), KNOCK), Reason::Knock);
+}

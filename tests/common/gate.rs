@@ -122,9 +122,14 @@ impl World {
     pub(crate) fn config_with_knocks(&self, inspect: &str, queue: &str, knocks: &str) -> String {
         let path = self.folder.path().join(format!("{}.toml", self.configs.fetch_add(1, Ordering::Relaxed)));
         let control = path.with_extension("sock");
-        let control = format!("[control]\nsocket = {:?}", control.to_str().unwrap());
+        let control = format!("[control]\nsocket = {:?}\n[state]\nfile = \"off\"", control.to_str().unwrap());
         fs::write(&path, format!("[inspect]\n{inspect}\n[queue]\n{queue}\n{control}\n{knocks}")).unwrap();
         path.to_str().unwrap().to_owned()
+    }
+
+    /// A path in a folder of this world's own.
+    pub(crate) fn path(&self, name: &str) -> String {
+        self.folder.path().join(name).to_str().unwrap().to_owned()
     }
 
     /// Puts in the rules that follow from a configuration.
