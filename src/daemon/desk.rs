@@ -10,7 +10,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use serde_json::Map;
 
-use super::events::EventSink;
+use super::events::{EventSink, Shut};
 use super::keeper::Counts;
 use super::reload::{Live, Load, Outcome, Reloader};
 use super::worker::Shared;
@@ -173,8 +173,10 @@ impl Desk {
 
     fn flush(&self) -> Done {
         let gate = self.gate.load();
-        let each = |source, door| self.send(Event::closed(&gate, source, door, FLUSHED));
-        Done { doors: Some(gate.doors().flush(each)), ..Done::default() }
+        let mut shut = Shut::default();
+        let doors = gate.doors().flush(|source, door| shut.add(source, door));
+        shut.tell(&gate, FLUSHED, &|event| self.send(event));
+        Done { doors: Some(doors), ..Done::default() }
     }
 
     fn stats(&self) -> Stats {

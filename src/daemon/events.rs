@@ -9,7 +9,10 @@ use std::time::Duration;
 
 use crate::clock::Clock;
 use crate::control::watch::Watchers;
+use crate::door::Door;
 use crate::event::Event;
+use crate::inspect::Inspector;
+use crate::net::Source;
 use crate::time::Time;
 
 /// Takes events from the queue threads without ever making them wait.
@@ -79,6 +82,33 @@ impl EventSink {
     }
 }
 
+/// Doors that were shut together, to be told of once no lock is held: as many as the log has room for, and how many
+/// more there were.
+#[derive(Debug, Default)]
+pub(super) struct Shut {
+    doors: Vec<(Source, Door)>,
+    more: u64,
+}
+
+impl Shut {
+    pub(super) fn add(&mut self, source: Source, door: Door) {
+        if self.doors.len() < CAPACITY {
+            self.doors.push((source, door));
+        } else {
+            self.more += 1;
+        }
+    }
+
+    pub(super) fn tell(self, gate: &Inspector, why: &'static str, tell: &dyn Fn(Event)) {
+        for (source, door) in self.doors {
+            tell(Event::closed(gate, source, door, why));
+        }
+        if self.more > 0 {
+            tell(Event::EventsLost(self.more));
+        }
+    }
+}
+
 impl EventWriter {
     /// Waits until all is written, but not for a log that has come to a halt.
     pub(super) fn finish(self) {
@@ -130,6 +160,19 @@ const CAPACITY: usize = 8192;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn doors_shut_together_are_told_of_within_bounds() {
+        let knocks = crate::knock::KnockSet::new(Vec::new()).unwrap();
+        let gate = Inspector::new(crate::inspect::Policy::default(), knocks, 10);
+        let door = Door::again(Door::by_hand(), Time::default(), Time::MAX, Duration::from_secs(1), false);
+        let mut shut = Shut::default();
+        (0..CAPACITY + 7).for_each(|n| shut.add(Source::from_bits([0, n as u64]), door));
+        let told = std::cell::RefCell::new(Vec::new());
+        shut.tell(&gate, "flushed", &|event| told.borrow_mut().push(event));
+        let told = told.into_inner();
+        assert_eq!((told.len(), told.last()), (CAPACITY + 1, Some(&Event::EventsLost(7))));
+    }
 
     #[test]
     fn a_budget_is_spent_and_earned_again() {

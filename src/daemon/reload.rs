@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
+use super::events::Shut;
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError};
 use crate::event::{Event, REVOKED, Reloaded};
@@ -68,9 +69,10 @@ impl Reloader {
             }
             thread::sleep(Duration::from_millis(1));
         }
-        let closed = next.take_over(config.inspect.max_doors, self.clock.now(), |source, door| {
-            tell(Event::closed(&next, source, door, REVOKED));
-        });
+        let mut shut = Shut::default();
+        let limit = config.inspect.max_doors;
+        let closed = next.take_over(limit, self.clock.now(), |source, door| shut.add(source, door));
+        shut.tell(&next, REVOKED, tell);
         let mut notes = unchanged(running, &config);
         notes.extend(warnings);
         tell(Event::Reloaded(Reloaded {
