@@ -96,7 +96,7 @@ impl Desk {
     }
 
     fn list(&self, wanted: &Wanted, say: Say<'_>) -> io::Result<Done> {
-        let (parts, mut count) = (self.gate.load().doors().parts(), 0);
+        let (parts, mut count) = (self.gate.load().doors().parts(PART), 0);
         for part in 0..parts {
             for door in self.lines(wanted, part, parts) {
                 count += 1;
@@ -330,3 +330,6 @@ fn source(gate: &Inspector, address: &str) -> Result<Source, Refusal> {
 fn network(text: &str) -> Result<IpNet, Refusal> {
     values::network(text).map_err(Refusal::bad)
 }
+
+/// Doors that are made lines of at once: a few megabytes for each client.
+const PART: usize = 16_384;

@@ -26,9 +26,10 @@ pub struct Listed {
 }
 
 impl DoorTable {
-    /// Into how many parts a look at all doors is best divided, so that none is larger than some [`PART`] doors.
-    pub fn parts(&self) -> u64 {
-        self.len().div_ceil(PART).max(1) as u64
+    /// Into how many parts a look at all doors is to be divided, so that each has some `most` doors. Each part costs a
+    /// walk through the whole table, which for a million doors takes 20 ms.
+    pub fn parts(&self, most: usize) -> u64 {
+        self.len().div_ceil(most.max(1)).max(1) as u64
     }
 
     /// The open doors of one part of so many, in no order. A source is in the same part each time.
@@ -158,6 +159,3 @@ impl DoorTable {
         self.places.max()
     }
 }
-
-/// At some 64 bytes each, a megabyte.
-const PART: usize = 16_384;

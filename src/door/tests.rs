@@ -435,7 +435,8 @@ fn what_passes_is_counted_and_listed() {
 fn parts_make_the_whole() {
     let doors = DoorTable::new(1000, [None]);
     (0..=255).for_each(|n| _ = doors.knock(source(n), at(0), &[grant(0, 100)]));
-    assert_eq!(doors.parts(), 1);
+    assert_eq!([1000, 256, 255, 100, 0].map(|most| doors.parts(most)), [1, 1, 2, 3, 256]);
+    assert_eq!(DoorTable::new(10, [None]).parts(100), 1);
     let mut seen: Vec<_> =
         (0..7).flat_map(|part| doors.listed(part, 7, at(1))).map(|listed| listed.source).collect();
     seen.sort();
