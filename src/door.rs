@@ -88,6 +88,16 @@ pub struct Grant {
     pub registration: Option<Registration>,
 }
 
+/// Knocks of one packet.
+#[derive(Clone, Copy)]
+struct Knocking<'a> {
+    source: Source,
+    now: Time,
+    grants: &'a [Grant],
+    /// Of the packet; 0 where it is not to be counted.
+    bytes: u32,
+}
+
 /// What a knock did to a door.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
@@ -161,33 +171,38 @@ impl DoorTable {
     /// the last registration that holds it does. Of several knocks the one with the longest life (the first of
     /// equals) that has room gets the door.
     pub fn knock(&self, source: Source, now: Time, grants: &[Grant]) -> Change {
-        let change = self.open_or_renew(source, now, grants);
+        self.knock_and_pass(source, now, grants, 0)
+    }
+
+    /// The same by a packet of so many bytes, which is counted where it passes.
+    pub fn knock_and_pass(&self, source: Source, now: Time, grants: &[Grant], bytes: u32) -> Change {
+        let change = self.open_or_renew(&Knocking { source, now, grants, bytes });
         if !matches!(change, Change::Refused(_)) {
             self.set_changed();
         }
         change
     }
 
-    fn open_or_renew(&self, source: Source, now: Time, grants: &[Grant]) -> Change {
-        let mut renewed = self.try_renew(source, now, grants);
-        if matches!(renewed, Some(Err(_))) && self.make_room(now) {
-            renewed = self.try_renew(source, now, grants);
+    fn open_or_renew(&self, knocking: &Knocking<'_>) -> Change {
+        let mut renewed = self.try_renew(knocking);
+        if matches!(renewed, Some(Err(_))) && self.make_room(knocking.now) {
+            renewed = self.try_renew(knocking);
         }
         match renewed {
             Some(Ok(door)) => return Change::Renewed(door),
             Some(Err(limit)) => return Change::Refused(limit),
             None => {}
         }
-        match self.reserve(now, grants) {
-            Ok(grant) => self.open(source, now, grant, grants),
+        match self.reserve(knocking.now, knocking.grants) {
+            Ok(grant) => self.open(knocking, grant),
             Err(limit) => Change::Refused(limit),
         }
     }
 
     /// Renews a door that is open; `None` where none is.
-    fn try_renew(&self, source: Source, now: Time, grants: &[Grant]) -> Option<Result<Door, Limit>> {
-        let mut entry = self.doors.get_mut(&source).filter(|entry| entry.is_held(now))?;
-        Some(self.renew(&mut entry, now, grants))
+    fn try_renew(&self, knocking: &Knocking<'_>) -> Option<Result<Door, Limit>> {
+        let mut entry = self.doors.get_mut(&knocking.source).filter(|entry| entry.is_held(knocking.now))?;
+        Some(self.renew(&mut entry, knocking))
     }
 
     /// Lets an accepted packet renew its door by the door's own life (`renew = "packet"`).
@@ -259,7 +274,8 @@ impl DoorTable {
     }
 
     /// Renews an open door by those knocks that may hold it, or says what was full where none may.
-    fn renew(&self, entry: &mut Entry, now: Time, grants: &[Grant]) -> Result<Door, Limit> {
+    fn renew(&self, entry: &mut Entry, knocking: &Knocking<'_>) -> Result<Door, Limit> {
+        let Knocking { now, grants, bytes, .. } = *knocking;
         let mut door = entry.door();
         // The holder first: while it still knocks, the door stays its own.
         let holder = door.knock;
@@ -299,7 +315,7 @@ impl DoorTable {
         }
         outcome?;
         entry.set(&door);
-        entry.knocked(now);
+        entry.knocked(now, bytes);
         Ok(door)
     }
 
@@ -350,23 +366,26 @@ impl DoorTable {
     }
 
     /// Puts a reserved door into the table.
-    fn open(&self, source: Source, now: Time, grant: Grant, grants: &[Grant]) -> Change {
+    fn open(&self, knocking: &Knocking<'_>, grant: Grant) -> Change {
+        let Knocking { source, now, grants, bytes } = *knocking;
         let door = Door::new(grant.knock, now, grant.life, grant.ends());
+        let mut entry = Entry::new(door, now, grants);
+        entry.knocked(now, bytes);
         let ran_out = match self.doors.entry(source) {
             Vacant(vacant) => {
-                vacant.insert(Entry::new(door, now, grants));
+                vacant.insert(entry);
                 None
             }
             Occupied(mut occupied) if occupied.get().is_held(now) => {
                 // Another queue opened it between our look and now: that place serves, ours goes back.
                 self.release(grant.knock);
-                return match self.renew(occupied.get_mut(), now, &[grant]) {
+                return match self.renew(occupied.get_mut(), &Knocking { grants: &[grant], ..*knocking }) {
                     Ok(door) => Change::Renewed(door),
                     Err(limit) => Change::Refused(limit),
                 };
             }
             Occupied(mut occupied) => {
-                let earlier = occupied.insert(Entry::new(door, now, grants)).door();
+                let earlier = occupied.insert(entry).door();
                 earlier.holds_place.then(|| {
                     self.release(earlier.knock);
                     earlier

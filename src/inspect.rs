@@ -333,11 +333,7 @@ impl Inspector {
     fn knocked(&self, client: Client, found: &[Match<'_>], knocking: &mut Knocking) {
         knocking.knocks = found.iter().map(|found| self.ids.of_place(found.knock)).collect();
         let grants: Vec<_> = found.iter().filter_map(|found| self.grant(found)).collect();
-        let change = self.doors.knock(client.source, client.now, &grants);
-        if !matches!(change, Change::Refused(_)) {
-            self.doors.pass(client.source, client.now, client.bytes);
-        }
-        knocking.change = Some(change);
+        knocking.change = Some(self.doors.knock_and_pass(client.source, client.now, &grants, client.bytes));
     }
 
     fn grant(&self, found: &Match<'_>) -> Option<Grant> {

@@ -99,8 +99,12 @@ impl Entry {
         self.knock.0 & PackedKnock::HOLDS_PLACE != 0 && self.state(now) == State::Open
     }
 
-    pub(super) fn knocked(&mut self, now: Time) {
+    /// Somebody knocked, with a packet of so many bytes.
+    pub(super) fn knocked(&mut self, now: Time, bytes: u32) {
         self.last_knock = now.into();
+        if bytes > 0 && self.count(bytes) {
+            self.spill();
+        }
     }
 
     pub(super) fn last_knock(&self) -> Time {
