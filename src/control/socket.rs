@@ -2,9 +2,12 @@
 
 use std::fs::{self, Permissions};
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _, chown};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
+
+use rustix::net::{self, AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
 /// A listening socket that is taken out of the file system when dropped.
 #[derive(Debug)]
@@ -46,7 +49,7 @@ impl Socket {
             Ok(found) if !found.file_type().is_socket() => {
                 return Err(SocketError::NoSocket(path.to_owned()));
             }
-            Ok(_) if UnixStream::connect(path).is_ok() => return Err(SocketError::Taken(path.to_owned())),
+            Ok(_) if is_served(path) => return Err(SocketError::Taken(path.to_owned())),
             Ok(_) => {}
             Err(_) => {
                 if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty())
@@ -57,25 +60,27 @@ impl Socket {
                 }
             }
         }
-        // It gets its name once it is as it shall be.
+        // It gets its name once it is as it shall be, and listens only where nobody else can reach it.
         let mut unfinished = path.as_os_str().to_owned();
         unfinished.push(".new");
         let unfinished = PathBuf::from(unfinished);
         let _ = fs::remove_file(&unfinished);
-        let listener = UnixListener::bind(&unfinished).map_err(system)?;
-        let finish = || {
+        let finish = || -> io::Result<UnixListener> {
+            let socket = nonblocking()?;
+            net::bind(&socket, &SocketAddrUnix::new(&unfinished)?)?;
             fs::set_permissions(&unfinished, Permissions::from_mode(0o660))?;
             if let Some(group) = group(GROUP) {
                 // Who may not give files away keeps it for himself.
                 let _ = chown(&unfinished, None, Some(group));
             }
-            listener.set_nonblocking(true)?;
-            fs::rename(&unfinished, path)
+            net::listen(&socket, BACKLOG)?;
+            fs::rename(&unfinished, path)?;
+            Ok(socket.into())
         };
-        if let Err(error) = finish() {
+        let listener = finish().map_err(|error| {
             let _ = fs::remove_file(&unfinished);
-            return Err(system(error));
-        }
+            system(error)
+        })?;
         Ok(Self { listener, identity: identity(path), path: path.to_owned() })
     }
 }
@@ -86,6 +91,17 @@ impl Drop for Socket {
             let _ = fs::remove_file(&self.path);
         }
     }
+}
+
+fn nonblocking() -> io::Result<OwnedFd> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    Ok(net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?)
+}
+
+/// Whether somebody listens there, if only a process that was stopped and takes no more clients.
+fn is_served(path: &Path) -> bool {
+    let connect = || -> io::Result<()> { Ok(net::connect(&nonblocking()?, &SocketAddrUnix::new(path)?)?) };
+    connect().map_or_else(|error| error.kind() == io::ErrorKind::WouldBlock, |()| true)
 }
 
 fn identity(path: &Path) -> Option<(u64, u64)> {
@@ -101,6 +117,9 @@ fn group(name: &str) -> Option<u32> {
     })
 }
 
+/// Clients that wait to be taken in.
+const BACKLOG: i32 = 128;
+
 /// Whose members may turn the gate.
 pub const GROUP: &str = "sipknock";
 
@@ -115,6 +134,9 @@ mod tests {
         let socket = Socket::make(&path).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, 0o660);
         assert!(matches!(Socket::make(&path), Err(SocketError::Taken(_))));
+        // One whose daemon takes in nobody any more.
+        let waiting: Vec<_> = (0..2 * BACKLOG).map(|_| is_served(&path)).collect();
+        assert!(waiting.iter().all(|served| *served));
         drop(socket);
         assert!(!path.exists());
         // One whose daemon is dead.
