@@ -2,6 +2,8 @@
 //!
 //! Man pages and shell completions are made from these definitions.
 
+mod control;
+
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -10,8 +12,14 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use ipnet::IpNet;
 
+pub use control::{
+    CloseArgs, ControlArgs, DoorsAction, DoorsArgs, FlushArgs, ListArgs, OpenArgs, ReloadArgs, SortBy,
+    StatsArgs, WatchArgs,
+};
+
 use crate::bench::{Engine, Style};
-use crate::config::{Config, ConfigError, DEFAULT_PATH, Flags, values};
+use crate::config::{Config, ConfigError, DEFAULT_PATH, Flags, Place, values};
+use crate::control::DEFAULT_SOCKET;
 use crate::knock::{Life, Secret};
 use crate::learn::Format as LearnFormat;
 use crate::log::Format;
@@ -43,6 +51,33 @@ impl Cli {
     /// A word in the wrong place may be a secret whose `--knock` was forgotten, and errors go to logs.
     pub fn from_args() -> Self {
         Self::try_parse().unwrap_or_else(|error| without_secrets(error).exit())
+    }
+
+    /// Reads the configuration again each time, with the same flags.
+    pub fn again(&self, flags: Flags) -> impl Fn() -> Result<Config, ConfigError> + Send + Sync + use<> {
+        let (path, named) = (self.config.clone(), self.config.is_some());
+        move || Config::load(path.as_deref().unwrap_or(Path::new(DEFAULT_PATH)), named, &flags)
+    }
+
+    /// Where the control socket is: as said here, else as configured, else where it usually is. A configuration that
+    /// only root may read is no reason to give up.
+    ///
+    /// # Errors
+    /// Where a configuration was named that can't be used, or there is to be no socket.
+    pub fn socket(&self, args: &ControlArgs) -> Result<PathBuf, ConfigError> {
+        if let Some(path) = &args.control {
+            return Ok(path.clone());
+        }
+        let configured = match self.configuration_of(&Flags::default()) {
+            Err(_) if self.config.is_none() => Some(DEFAULT_SOCKET.into()),
+            config => config?.control.socket,
+        };
+        configured.ok_or_else(|| {
+            let place = Place { key: "control.socket".to_owned(), ..Place::default() };
+            let text =
+                "it is off, so the gate can't be reached: say where it is with --control PATH".to_owned();
+            ConfigError::Value { place, text }
+        })
     }
 
     /// The whole definition, for man pages and completions.
@@ -116,6 +151,24 @@ pub enum Command {
         Exit status: 0 the gate is sound, 1 faults were found, 2 wrong words or configuration.\n\
         It changes nothing.")]
     Doctor(DoctorArgs),
+    /// Show the doors of the running gate, open and close them
+    #[command(args_conflicts_with_subcommands = true)]
+    #[command(after_help = "Examples:\n  \
+        sipknock doors\n  \
+        sipknock doors --sort expires --knock alice-desk --source 198.51.100.0/24\n  \
+        sipknock doors open 198.51.100.7 --for 1h\n  \
+        sipknock doors close 198.51.100.7")]
+    Doors(DoorsArgs),
+    /// Show the counters of the running gate
+    #[command(after_help = "Example:\n  sipknock stats --json | jq .doors.open")]
+    Stats(StatsArgs),
+    /// Show what happens at the running gate, as it happens
+    #[command(after_help = "Example:\n  sipknock watch --json | jq 'select(.event == \"opened\")'")]
+    Watch(WatchArgs),
+    /// Have the running gate read its configuration again, as SIGHUP does
+    #[command(after_help = "Example:\n  sipknock check && sipknock reload\n\n\
+        Doors stay open, but for those of knocks that are gone. A configuration that is not valid changes nothing.")]
+    Reload(ReloadArgs),
     /// Make a strong knock that a phone's keypad can type
     #[command(
         after_help = "Example:\n  sipknock keygen --name alice-desk --toml >> /etc/sipknock/sipknock.toml"
@@ -169,6 +222,7 @@ impl GateArgs {
             queues: self.queue.clone(),
             backend: self.backend,
             monitor: self.monitor,
+            ..Flags::default()
         }
     }
 }
@@ -186,6 +240,20 @@ pub struct RunArgs {
     /// whose name ends in .toml, as JSON for .json, else as text; - or nothing for standard output
     #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true, default_missing_value = "-")]
     pub learn: Option<PathBuf>,
+    /// Where 'sipknock doors' and others reach this gate; off: nowhere
+    #[arg(long, value_name = "PATH")]
+    control: Option<String>,
+    /// The file that keeps doors over a restart; off: none
+    #[arg(long, value_name = "PATH")]
+    state: Option<String>,
+}
+
+impl RunArgs {
+    /// What flags say.
+    pub fn flags(&self) -> Flags {
+        let place = |flag: &Option<String>| flag.as_deref().map(values::place);
+        Flags { control: place(&self.control), state: place(&self.state), ..self.gate.flags() }
+    }
 }
 
 /// `replay`

@@ -36,7 +36,8 @@ pub fn cpu_time() -> Duration {
     read(ClockId::ThreadCPUTime)
 }
 
-fn since_boot() -> Duration {
+/// How long the machine has been up, suspended or not.
+pub(crate) fn since_boot() -> Duration {
     read(ClockId::Boottime)
 }
 

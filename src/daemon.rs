@@ -4,9 +4,12 @@
 //! tell. The main thread waits for signals, sweeps the doors, writes the summaries of drops, and watches the
 //! kernel's counters. A third kind writes the log, so that a slow log never holds up a packet.
 
+mod desk;
 mod events;
 mod housekeeping;
+mod keeper;
 mod learner;
+mod reload;
 mod worker;
 
 use std::io::{self, IsTerminal, Read, Write};
@@ -18,19 +21,25 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError, Fallback};
+use crate::control::server::Server;
+use crate::control::socket::Socket;
 use crate::event::{Event, Started};
 use crate::firewall::{self, Firewall, Plan, State};
 use crate::inspect::Mode;
 use crate::queue::{Binding, Options, Queue, QueueError, kernel};
 use crate::verdict::ReasonCounts;
+use desk::Desk;
 use events::EventSink;
 use housekeeping::Housekeeping;
+use keeper::Keeper;
 use learner::Learner;
+pub use reload::Load;
 use worker::Worker;
 
 /// Why the gate could not run, or stopped by itself.
@@ -77,22 +86,24 @@ pub struct Extras {
     pub warnings: Vec<String>,
 }
 
-/// Runs the gate until a signal ends it.
+/// Runs the gate until a signal ends it. `load` reads the configuration again, for a reload.
 ///
 /// # Errors
 /// Where it can't start, or can't go on. Then rules that it had put in stay, so that a fault opens nothing.
-pub fn run(config: &Config, extras: Extras) -> Result<(), DaemonError> {
+pub fn run(config: &Config, extras: Extras, load: Load) -> Result<(), DaemonError> {
     let Extras { rules, learn, warnings } = extras;
-    let gate = Arc::new(config.inspector()?);
+    let gate = Arc::new(ArcSwap::from_pointee(config.inspector()?));
     let clock = Clock::start();
     let queues = bind(config)?;
     let shutters = queues.iter().map(|queue| queue.shutter()).collect::<Result<Vec<_>, _>>()?;
     let bindings: Vec<_> = queues.iter().map(|queue| queue.binding()).collect();
     let mut signals = Signals::listen()?;
     let alarms = queues.iter().map(|_| signals.alarm()).collect::<Result<Vec<_>, _>>()?;
-    let (sink, writer) = EventSink::start().map_err(system("start the log thread"))?;
+    let (sink, writer) = EventSink::start(clock).map_err(system("start the log thread"))?;
     let start = |file| Learner::start(config.inspect.scope.clone(), file, sink.clone());
     let learner = learn.map(start).transpose().map_err(system("start the learning thread"))?;
+    let keep = |path: &PathBuf| Keeper::start(path, &gate, clock, &sink);
+    let keeper = config.state.file.as_ref().and_then(keep);
     let mut house = Housekeeping::new(Arc::clone(&gate), clock, sink.clone(), &bindings);
 
     let mut workers = Vec::new();
@@ -116,6 +127,21 @@ pub fn run(config: &Config, extras: Extras) -> Result<(), DaemonError> {
             None => None,
         };
     let mut clean = outcome.is_ok();
+    let desk =
+        Desk::new(Arc::clone(&gate), clock, sink.clone(), house.workers(), bindings.clone(), config, load);
+    let desk = Arc::new(desk.keeping(config.state.file.clone(), keeper.as_ref().map(Keeper::counts)));
+    let control = config.control.socket.as_deref().filter(|_| clean).and_then(|path| {
+        let made = Socket::make(path).map_err(|error| error.to_string());
+        let started = made.and_then(|socket| {
+            Server::start(socket, clock, Arc::clone(&desk)).map_err(|error| error.to_string())
+        });
+        let warn = |error| {
+            sink.send(Event::Warning(format!(
+                "no control socket, so 'sipknock doors' and others can't reach this gate: {error}"
+            )))
+        };
+        started.map_err(warn).ok()
+    });
     if clean {
         announce(config, &bindings, warnings, &sink);
     }
@@ -123,9 +149,8 @@ pub fn run(config: &Config, extras: Extras) -> Result<(), DaemonError> {
         match signals.wait(HOUSEKEEPING) {
             Ok(Wake::Tick) => house.keep(),
             Ok(Wake::Signal) => break,
-            Ok(Wake::Hangup) => {
-                sink.send(Event::Warning("SIGHUP: this version can't reload; restart it".to_owned()))
-            }
+            // How it went is in the log.
+            Ok(Wake::Hangup) => _ = desk.reload(),
             Ok(Wake::User) => match &learner {
                 Some(learner) => learner.write(),
                 None => sink.send(Event::Warning("SIGUSR1 is for 'run --learn' only".to_owned())),
@@ -157,7 +182,14 @@ pub fn run(config: &Config, extras: Extras) -> Result<(), DaemonError> {
         learner.finish();
     }
     house.finish();
+    if let Some(keeper) = keeper {
+        keeper.finish();
+    }
     farewell(&house.totals(), &left, &sink);
+    desk.close();
+    if let Some(control) = control {
+        control.finish();
+    }
     // With the last sink gone the log ends.
     drop((house, sink));
     writer.finish();

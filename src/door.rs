@@ -14,8 +14,11 @@
 //! - registrations of a door: [`MAX_REGISTRATIONS`]. One beyond them *holds the door like any other knock*.
 
 mod claims;
+mod entry;
+mod listing;
+mod places;
 
-use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -24,6 +27,9 @@ use dashmap::mapref::entry::Entry::{Occupied, Vacant};
 
 use claims::Claims;
 pub use claims::{End, MAX_REGISTRATIONS, Registration};
+use entry::{Entry, LAST_KNOCK};
+pub use listing::Listed;
+use places::Places;
 
 use crate::knock::KnockId;
 use crate::net::Source;
@@ -33,35 +39,20 @@ use crate::time::{Span, Time};
 #[derive(Debug)]
 pub struct DoorTable {
     doors: DashMap<Source, Entry, ahash::RandomState>,
-    max_doors: usize,
-    /// Doors that hold a place: open ones, and ones that ran out unnoticed since the last sweep.
-    held: AtomicUsize,
-    by_knock: Vec<KnockDoors>,
+    /// Held by open doors, and by ones that ran out unnoticed since the last sweep.
+    places: Places,
     /// No door that holds a place runs out before this. A full table needs no sweep until then.
     next_expiry: AtomicU64,
+    /// Something is not as it was when this was last asked for.
+    changed: AtomicBool,
     /// Doors whose end was noticed outside [`DoorTable::sweep`], for it to report. Its lock lets one thread sweep.
     unreported: Mutex<Vec<(Source, Door)>>,
-}
-
-/// What the table has about a source.
-#[derive(Debug)]
-struct Entry {
-    door: Door,
-    /// Whose it is; `None` where nothing but knocks with a life of their own has held it.
-    claims: Option<Box<Claims>>,
-}
-
-/// The doors that one knock holds.
-#[derive(Debug)]
-struct KnockDoors {
-    held: AtomicU32,
-    max: u32,
 }
 
 /// One source's permission.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Door {
-    /// When it was opened.
+    /// When it was opened; the table keeps it to the second.
     pub opened: Time,
     /// The first moment at which it is no longer open.
     pub expires: Time,
@@ -97,6 +88,16 @@ pub struct Grant {
     pub registration: Option<Registration>,
 }
 
+/// Knocks of one packet.
+#[derive(Clone, Copy)]
+struct Knocking<'a> {
+    source: Source,
+    now: Time,
+    grants: &'a [Grant],
+    /// Of the packet; 0 where it is not to be counted.
+    bytes: u32,
+}
+
 /// What a knock did to a door.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
@@ -125,22 +126,43 @@ pub enum Limit {
 impl DoorTable {
     /// A table for `max_doors` open doors. `per_knock` holds each knock's own `max_doors`, by its id.
     pub fn new(max_doors: usize, per_knock: impl IntoIterator<Item = Option<u32>>) -> Self {
-        let by_knock = per_knock.into_iter();
         Self {
             doors: DashMap::with_hasher_and_shard_amount(ahash::RandomState::new(), SHARDS),
-            max_doors,
-            held: AtomicUsize::new(0),
-            by_knock: by_knock
-                .map(|max| KnockDoors { held: AtomicU32::new(0), max: max.unwrap_or(u32::MAX) })
-                .collect(),
+            places: Places::new(max_doors, per_knock),
             next_expiry: AtomicU64::new(u64::MAX),
+            changed: AtomicBool::new(false),
             unreported: Mutex::new(Vec::new()),
         }
     }
 
     /// What the source's door is at `now`.
     pub fn state(&self, source: Source, now: Time) -> State {
-        self.doors.get(&source).map_or(State::None, |entry| entry.door.state(now))
+        self.look(source, now, 0)
+    }
+
+    /// What the source's door is to a packet of so many bytes, which is counted where it passes.
+    pub fn pass(&self, source: Source, now: Time, bytes: u32) -> State {
+        self.look(source, now, bytes)
+    }
+
+    /// Both in one, so that the table's own search is compiled into it: as a function to call it costs 15 instructions.
+    #[inline(never)]
+    fn look(&self, source: Source, now: Time, bytes: u32) -> State {
+        let Some(entry) = self.doors.get(&source) else { return State::None };
+        let state = entry.state(now);
+        let spills = bytes > 0 && state == State::Open && entry.count(bytes);
+        drop(entry);
+        if spills {
+            self.spill(source);
+        }
+        state
+    }
+
+    #[cold]
+    fn spill(&self, source: Source) {
+        if let Some(mut entry) = self.doors.get_mut(&source) {
+            entry.spill();
+        }
     }
 
     /// Opens or renews a door for the knocks that matched, in the order of the config.
@@ -149,41 +171,59 @@ impl DoorTable {
     /// the last registration that holds it does. Of several knocks the one with the longest life (the first of
     /// equals) that has room gets the door.
     pub fn knock(&self, source: Source, now: Time, grants: &[Grant]) -> Change {
-        let mut renewed = self.try_renew(source, now, grants);
-        if matches!(renewed, Some(Err(_))) && self.make_room(now) {
-            renewed = self.try_renew(source, now, grants);
+        self.knock_and_pass(source, now, grants, 0)
+    }
+
+    /// The same by a packet of so many bytes, which is counted where it passes.
+    pub fn knock_and_pass(&self, source: Source, now: Time, grants: &[Grant], bytes: u32) -> Change {
+        let change = self.open_or_renew(&Knocking { source, now, grants, bytes });
+        if !matches!(change, Change::Refused(_)) {
+            self.set_changed();
+        }
+        change
+    }
+
+    fn open_or_renew(&self, knocking: &Knocking<'_>) -> Change {
+        let mut renewed = self.try_renew(knocking);
+        if matches!(renewed, Some(Err(_))) && self.make_room(knocking.now) {
+            renewed = self.try_renew(knocking);
         }
         match renewed {
             Some(Ok(door)) => return Change::Renewed(door),
             Some(Err(limit)) => return Change::Refused(limit),
             None => {}
         }
-        match self.reserve(now, grants) {
-            Ok(grant) => self.open(source, now, grant, grants),
+        match self.reserve(knocking.now, knocking.grants) {
+            Ok(grant) => self.open(knocking, grant),
             Err(limit) => Change::Refused(limit),
         }
     }
 
     /// Renews a door that is open; `None` where none is.
-    fn try_renew(&self, source: Source, now: Time, grants: &[Grant]) -> Option<Result<Door, Limit>> {
-        let mut entry = self.doors.get_mut(&source).filter(|entry| entry.door.is_held(now))?;
-        Some(self.renew(&mut entry, now, grants).map(|()| entry.door))
+    fn try_renew(&self, knocking: &Knocking<'_>) -> Option<Result<Door, Limit>> {
+        let mut entry = self.doors.get_mut(&knocking.source).filter(|entry| entry.is_held(knocking.now))?;
+        Some(self.renew(&mut entry, knocking))
     }
 
     /// Lets an accepted packet renew its door by the door's own life (`renew = "packet"`).
     pub fn extend(&self, source: Source, now: Time) {
         if let Some(mut entry) = self.doors.get_mut(&source)
-            && entry.door.is_held(now)
-            && !entry.door.closing
+            && entry.is_held(now)
         {
-            let expires = now.after(entry.door.life());
-            entry.door.expires = entry.door.expires.max(expires);
+            let mut door = entry.door();
+            if !door.closing {
+                door.expires = door.expires.max(now.after(door.life()));
+                entry.set(&door);
+                self.set_changed();
+            }
         }
     }
 
     /// Shuts a door and forgets it; what it was, if it still held its place.
     pub fn close(&self, source: Source) -> Option<Door> {
-        let (_, Entry { door, .. }) = self.doors.remove(&source)?;
+        let (_, entry) = self.doors.remove(&source)?;
+        self.set_changed();
+        let door = entry.door();
         door.holds_place.then(|| {
             self.release(door.knock);
             door
@@ -192,7 +232,7 @@ impl DoorTable {
 
     /// How many doors are open, counting those that ran out since the last sweep.
     pub fn open_count(&self) -> usize {
-        self.held.load(Ordering::Relaxed)
+        self.places.held()
     }
 
     /// How many entries there are, open and remembered.
@@ -214,39 +254,42 @@ impl DoorTable {
     }
 
     fn sweep_into(&self, ran_out: &mut Vec<(Source, Door)>, now: Time) {
-        let forget_all = self.doors.len() > self.max_doors.saturating_mul(2);
+        let forget_all = self.doors.len() > self.places.max().saturating_mul(2);
         self.next_expiry.store(u64::MAX, Ordering::Relaxed);
-        self.doors.retain(|source, Entry { door, .. }| {
-            let state = door.state(now);
+        self.doors.retain(|source, entry| {
+            let state = entry.state(now);
             if state == State::Open {
-                self.next_expiry.fetch_min(door.expires.as_nanos(), Ordering::Relaxed);
+                self.next_expiry.fetch_min(entry.expires().as_nanos(), Ordering::Relaxed);
                 return true;
             }
+            let mut door = entry.door();
             if door.holds_place {
                 door.holds_place = false;
+                entry.set(&door);
                 self.release(door.knock);
-                ran_out.push((*source, *door));
+                ran_out.push((*source, door));
             }
             state == State::RunOut && !forget_all
         });
     }
 
     /// Renews an open door by those knocks that may hold it, or says what was full where none may.
-    fn renew(&self, entry: &mut Entry, now: Time, grants: &[Grant]) -> Result<(), Limit> {
+    fn renew(&self, entry: &mut Entry, knocking: &Knocking<'_>) -> Result<Door, Limit> {
+        let Knocking { now, grants, bytes, .. } = *knocking;
+        let mut door = entry.door();
         // The holder first: while it still knocks, the door stays its own.
-        let holder = entry.door.knock;
+        let holder = door.knock;
         let own = grants.iter().filter(|grant| grant.knock == holder);
         let others = grants.iter().filter(|grant| grant.knock != holder);
         let mut outcome = Err(grants.first().map_or(Limit::Table, |grant| Limit::Knock(grant.knock)));
         for grant in own.chain(others) {
-            let Entry { door, claims } = entry;
-            if grant.registration.is_some() && claims.is_none() {
-                *claims = Some(Box::new(Claims::of_knock(door)));
+            if grant.registration.is_some() && entry.claims().is_none() {
+                entry.claim(Claims::of_knock(&door));
             }
             if grant.ends() {
-                if let Some(claims) = claims {
+                if let Some(claims) = entry.claims() {
                     claims.end(grant);
-                    self.shorten(door, claims, now, grant.life);
+                    self.shorten(&mut door, claims, now, grant.life);
                 }
                 outcome = Ok(());
                 continue;
@@ -254,13 +297,13 @@ impl DoorTable {
             let expires = now.after(grant.life);
             let longer = expires > door.expires;
             if longer && grant.knock != door.knock {
-                if !self.take_knock(grant.knock) {
+                if !self.places.take_knock(grant.knock) {
                     continue;
                 }
-                self.give_back_knock(door.knock);
+                self.places.give_back_knock(door.knock);
                 door.knock = grant.knock;
             }
-            if let Some(claims) = claims {
+            if let Some(claims) = entry.claims() {
                 claims.add(grant, now);
             }
             if longer || door.closing {
@@ -270,7 +313,10 @@ impl DoorTable {
             }
             outcome = Ok(());
         }
-        outcome
+        outcome?;
+        entry.set(&door);
+        entry.knocked(now, bytes);
+        Ok(door)
     }
 
     /// Leaves a door to those who still hold it, and open for `grace` where nobody does.
@@ -278,9 +324,9 @@ impl DoorTable {
         let last = claims.last(now);
         if let Some((knock, _)) = last
             && knock != door.knock
-            && self.take_knock(knock)
+            && self.places.take_knock(knock)
         {
-            self.give_back_knock(door.knock);
+            self.places.give_back_knock(door.knock);
             door.knock = knock;
         }
         let held_until = last.map_or(Time::default(), |(_, expires)| expires);
@@ -293,7 +339,7 @@ impl DoorTable {
 
     /// Takes a place in the table and one of a knock's.
     fn reserve(&self, now: Time, grants: &[Grant]) -> Result<Grant, Limit> {
-        let has_place = self.take_place() || (self.make_room(now) && self.take_place());
+        let has_place = self.places.take() || (self.make_room(now) && self.places.take());
         if !has_place {
             return Err(Limit::Table);
         }
@@ -301,7 +347,7 @@ impl DoorTable {
             .reserve_knock(grants)
             .or_else(|| self.make_room(now).then(|| self.reserve_knock(grants)).flatten());
         granted.ok_or_else(|| {
-            self.held.fetch_sub(1, Ordering::Relaxed);
+            self.places.give_back();
             grants.first().map_or(Limit::Table, |grant| Limit::Knock(grant.knock))
         })
     }
@@ -310,41 +356,36 @@ impl DoorTable {
         let mut best: Option<Grant> = None;
         for &grant in grants {
             if best.is_none_or(|best| grant.life > best.life)
-                && self.take_knock(grant.knock)
+                && self.places.take_knock(grant.knock)
                 && let Some(worse) = best.replace(grant)
             {
-                self.give_back_knock(worse.knock);
+                self.places.give_back_knock(worse.knock);
             }
         }
         best
     }
 
     /// Puts a reserved door into the table.
-    fn open(&self, source: Source, now: Time, grant: Grant, grants: &[Grant]) -> Change {
-        let expires = now.after(grant.life);
-        let door = Door {
-            opened: now,
-            expires,
-            life: grant.life.into(),
-            knock: grant.knock,
-            holds_place: true,
-            closing: grant.ends(),
-        };
+    fn open(&self, knocking: &Knocking<'_>, grant: Grant) -> Change {
+        let Knocking { source, now, grants, bytes } = *knocking;
+        let door = Door::new(grant.knock, now, grant.life, grant.ends());
+        let mut entry = Entry::new(door, now, grants);
+        entry.knocked(now, bytes);
         let ran_out = match self.doors.entry(source) {
             Vacant(vacant) => {
-                vacant.insert(Entry::new(door, now, grants));
+                vacant.insert(entry);
                 None
             }
-            Occupied(mut occupied) if occupied.get().door.is_held(now) => {
+            Occupied(mut occupied) if occupied.get().is_held(now) => {
                 // Another queue opened it between our look and now: that place serves, ours goes back.
                 self.release(grant.knock);
-                return match self.renew(occupied.get_mut(), now, &[grant]) {
-                    Ok(()) => Change::Renewed(occupied.get().door),
+                return match self.renew(occupied.get_mut(), &Knocking { grants: &[grant], ..*knocking }) {
+                    Ok(door) => Change::Renewed(door),
                     Err(limit) => Change::Refused(limit),
                 };
             }
             Occupied(mut occupied) => {
-                let Entry { door: earlier, .. } = occupied.insert(Entry::new(door, now, grants));
+                let earlier = occupied.insert(entry).door();
                 earlier.holds_place.then(|| {
                     self.release(earlier.knock);
                     earlier
@@ -352,7 +393,7 @@ impl DoorTable {
             }
         };
         // After the insertion: a sweep that started before it and did not see the door has set its bound by now.
-        self.next_expiry.fetch_min(expires.as_nanos(), Ordering::Relaxed);
+        self.next_expiry.fetch_min(door.expires.as_nanos(), Ordering::Relaxed);
         Change::Opened { door, ran_out }
     }
 
@@ -367,38 +408,9 @@ impl DoorTable {
         ran_out.len() > before
     }
 
-    fn take_place(&self) -> bool {
-        let more = |held| (held < self.max_doors).then_some(held + 1);
-        self.held.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
-    }
-
-    fn take_knock(&self, knock: KnockId) -> bool {
-        self.by_knock.get(knock.index()).is_none_or(|doors| {
-            let more = |held| (held < doors.max).then_some(held + 1);
-            doors.held.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
-        })
-    }
-
-    fn give_back_knock(&self, knock: KnockId) {
-        if let Some(doors) = self.by_knock.get(knock.index()) {
-            doors.held.fetch_sub(1, Ordering::Relaxed);
-        }
-    }
-
     fn release(&self, knock: KnockId) {
-        self.held.fetch_sub(1, Ordering::Relaxed);
-        self.give_back_knock(knock);
-    }
-}
-
-impl Entry {
-    fn new(door: Door, now: Time, grants: &[Grant]) -> Self {
-        let claims = grants.iter().any(|grant| grant.registration.is_some() && !grant.ends()).then(|| {
-            let mut claims = Claims::default();
-            grants.iter().filter(|grant| !grant.ends()).for_each(|grant| claims.add(grant, now));
-            Box::new(claims)
-        });
-        Self { door, claims }
+        self.places.give_back();
+        self.places.give_back_knock(knock);
     }
 }
 
@@ -410,9 +422,30 @@ impl Grant {
 }
 
 impl Door {
+    /// A door that holds a place.
+    fn new(knock: KnockId, now: Time, life: Duration, closing: bool) -> Self {
+        let expires = now.after(life);
+        Self { opened: now, expires, life: life.into(), knock, holds_place: true, closing }
+    }
+
+    /// The knock of doors that somebody opened by hand. It is none of any set, and has no limit of its own.
+    pub fn by_hand() -> KnockId {
+        KnockId::from(LAST_KNOCK)
+    }
+
     /// How long the knock that set `expires` opens for; also how long the door is remembered once it has run out.
     pub fn life(&self) -> Duration {
         self.life.into()
+    }
+
+    /// One that was open before a restart.
+    pub fn again(knock: KnockId, opened: Time, expires: Time, life: Duration, closing: bool) -> Self {
+        Self { opened, expires, life: life.into(), knock, holds_place: true, closing }
+    }
+
+    /// Whether the last registration that held it has ended, so that it stays open only for the answers.
+    pub fn is_closing(&self) -> bool {
+        self.closing
     }
 
     /// What the door is at `now`.
@@ -424,11 +457,6 @@ impl Door {
         } else {
             State::None
         }
-    }
-
-    /// Open, and not yet taken for run out by a sweep whose clock was ahead of this one.
-    fn is_held(&self, now: Time) -> bool {
-        self.holds_place && self.state(now) == State::Open
     }
 }
 

@@ -4,6 +4,8 @@
 //! decides. No secret gets into one: text from a packet has every secret cut out before it is cut to length, also
 //! one that stands half in the next header field. What is not printable is escaped.
 
+mod json;
+
 use std::fmt::Write;
 use std::net::IpAddr;
 use std::ops::Range;
@@ -25,6 +27,17 @@ use crate::verdict::ReasonCounts;
 pub enum Event {
     /// A knock matched: `opened`, `renewed` or `refused`.
     Knock(Box<KnockEvent>),
+    /// Somebody opened or renewed a door by hand.
+    ByHand {
+        /// `opened` or `renewed`.
+        event: &'static str,
+        /// Whose.
+        source: String,
+        /// The knock that it counts against.
+        knock: String,
+        /// The door.
+        door: Door,
+    },
     /// A door is shut.
     Closed {
         /// Whose.
@@ -60,6 +73,8 @@ pub enum Event {
     EventsLost(u64),
     /// The gate is up.
     Started(Box<Started>),
+    /// Another configuration is in force.
+    Reloaded(Reloaded),
     /// The gate is down.
     Stopped {
         /// The queues that it had.
@@ -94,6 +109,19 @@ pub struct Started {
     pub trusted: usize,
     /// The smallest receive buffer that a queue was granted, in bytes.
     pub receive_buffer: usize,
+}
+
+/// What a gate goes on with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reloaded {
+    /// It accepts everything.
+    pub monitor: bool,
+    /// How many knocks there are.
+    pub knocks: usize,
+    /// How many trusted networks there are.
+    pub trusted: usize,
+    /// How many doors were shut because their knocks are gone.
+    pub closed: u64,
 }
 
 /// One knock of one packet.
@@ -134,7 +162,7 @@ impl Event {
         };
         let mut events = Vec::new();
         if let Change::Opened { ran_out: Some(door), .. } = change {
-            events.push(Self::expired(gate, Source::new(packet.source, gate.prefixes()), door));
+            events.push(Self::closed(gate, Source::new(packet.source, gate.prefixes()), door, EXPIRED));
         }
         let Body::Segment(segment) = packet.body else { return events };
         // Of a knock in several segments, all of them tell who knocked.
@@ -147,12 +175,22 @@ impl Event {
         events
     }
 
-    /// A door that has run out.
-    pub fn expired(gate: &Inspector, source: Source, door: Door) -> Self {
+    /// A door that is shut, and why: [`EXPIRED`], [`REVOKED`] or [`FLUSHED`].
+    pub fn closed(gate: &Inspector, source: Source, door: Door, why: &'static str) -> Self {
         Self::Closed {
             source: source.display(gate.prefixes()).to_string(),
-            knock: gate.knocks().name(door.knock).to_owned(),
-            why: "expired",
+            knock: gate.name(door.knock).to_owned(),
+            why,
+            door,
+        }
+    }
+
+    /// A door that somebody opened or renewed by hand.
+    pub fn by_hand(gate: &Inspector, source: Source, door: Door, event: &'static str) -> Self {
+        Self::ByHand {
+            event,
+            source: source.display(gate.prefixes()).to_string(),
+            knock: gate.name(door.knock).to_owned(),
             door,
         }
     }
@@ -168,6 +206,16 @@ impl Event {
     pub fn write(&self) {
         match self {
             Self::Knock(event) => event.write(),
+            Self::ByHand { event, source, knock, door } => info!(
+                target: "sipknock::door",
+                event,
+                by = "control",
+                knock,
+                src = %source,
+                door_s = door.life().as_secs(),
+                expires_at = %door.expires,
+                "door opened by hand"
+            ),
             Self::Closed { source, knock, why, door } => info!(
                 target: "sipknock::door",
                 event = "closed",
@@ -211,6 +259,15 @@ impl Event {
                 trusted = started.trusted,
                 receive_buffer = started.receive_buffer,
                 "the gate is up"
+            ),
+            Self::Reloaded(Reloaded { monitor, knocks, trusted, closed }) => info!(
+                target: "sipknock::daemon",
+                event = "reloaded",
+                mode = if *monitor { "monitor" } else { "enforce" },
+                knocks,
+                trusted,
+                closed,
+                "another configuration is in force"
             ),
             Self::Stopped { queues, totals, waiting, stale, unreadable } => info!(
                 target: "sipknock::daemon",
@@ -288,7 +345,7 @@ fn knock_event(
     let header = |name| message.and_then(|message| message.header(name)).map(printable);
     KnockEvent {
         event,
-        knock: gate.knocks().name(knock).to_owned(),
+        knock: gate.name(knock).to_owned(),
         source,
         source_port: flow.source_port,
         destination_port: flow.destination_port,
@@ -385,6 +442,15 @@ fn escape(out: &mut String, bytes: &[u8]) {
         }
     }
 }
+
+/// Why a door is shut: its time was up.
+pub const EXPIRED: &str = "expired";
+
+/// Somebody shut it, or took its knock out of the configuration.
+pub const REVOKED: &str = "revoked";
+
+/// Somebody shut all of them.
+pub const FLUSHED: &str = "flushed";
 
 /// Stands in logs where a secret stood in the packet.
 const HIDDEN: &str = "[secret]";

@@ -6,12 +6,17 @@
 //! A datagram is decided by itself. A TCP segment of a source without an open door is decided by all that its flow has
 //! sent so far, see [`crate::stream`]; with the door open it passes, and only its knocks are looked for there.
 
+mod ids;
+
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::door::{Change, DoorTable, Grant, State};
-use crate::knock::{KnockId, KnockSet, Life, Match, Payload};
+use ids::Ids;
+
+use crate::door::{Change, Door, DoorTable, Grant, State};
+use crate::knock::{Knock, KnockId, KnockSet, Life, Match, Payload};
 use crate::net::{NetSet, Prefixes, Source};
 use crate::packet::{Body, Flow, Packet, Segment, Sequence, Transport};
 use crate::registrar::Registrar;
@@ -97,7 +102,7 @@ pub struct Decision {
     pub reason: Reason,
     /// The sender, where it could be read.
     pub source: Option<IpAddr>,
-    /// Every knock that matched, each once, in the order of the config.
+    /// Every knock that matched, each once, in the order of the config: ids that the inspector has names for.
     pub knocks: Vec<KnockId>,
     /// What they did to the source's door.
     pub change: Option<Change>,
@@ -117,23 +122,73 @@ impl Decision {
 pub struct Inspector {
     policy: Policy,
     knocks: KnockSet,
-    doors: DoorTable,
-    streams: StreamTable,
+    ids: Ids,
+    doors: Arc<DoorTable>,
+    streams: Arc<StreamTable>,
     registrar: Registrar,
 }
 
 impl Inspector {
     /// An inspector without any door open. `max_doors` bounds how many can be.
     pub fn new(policy: Policy, knocks: KnockSet, max_doors: usize) -> Self {
-        let doors = DoorTable::new(max_doors, knocks.iter().map(|knock| knock.max_doors));
-        let streams = StreamTable::new(policy.streams);
+        let ids = Ids::default().next(&knocks);
+        let doors = DoorTable::new(max_doors, knocks.iter().map(|knock| knock.max_doors)).into();
+        let streams = StreamTable::new(policy.streams).into();
         let registrar = Registrar::new(policy.registrations);
-        Self { policy, knocks, doors, streams, registrar }
+        Self { policy, knocks, ids, doors, streams, registrar }
+    }
+
+    /// One with another policy and other knocks that shares this one's doors and TCP flows. Knocks are told by their
+    /// names. What makes a source stays as it is, and so do the limits of flows, since doors and flows go by them.
+    pub fn successor(&self, policy: Policy, knocks: KnockSet) -> Self {
+        Self {
+            ids: self.ids.next(&knocks),
+            registrar: self.registrar.with(policy.registrations),
+            policy: Policy { prefixes: self.policy.prefixes, streams: self.policy.streams, ..policy },
+            doors: Arc::clone(&self.doors),
+            streams: Arc::clone(&self.streams),
+            knocks,
+        }
+    }
+
+    /// Has the doors go by this one's limits, and shuts those whose knock is gone, once it has taken its predecessor's
+    /// place. `each` gets to see those that are shut. How many they were.
+    pub fn take_over(&self, max_doors: usize, now: Time, each: impl FnMut(Source, Door)) -> u64 {
+        let limit = |place: &Option<KnockId>| place.and_then(|place| self.knocks.get(place)?.max_doors);
+        self.doors.limit(max_doors, self.ids.places().iter().map(limit));
+        self.doors.retire(|id| id != Door::by_hand() && self.ids.place(id).is_none(), now, each)
     }
 
     /// The knocks it looks for.
     pub fn knocks(&self) -> &KnockSet {
         &self.knocks
+    }
+
+    /// A knock's name, as logs and lists have it; [`MANUAL`] for that of doors opened by hand.
+    pub fn name(&self, knock: KnockId) -> &str {
+        if knock == Door::by_hand() { MANUAL } else { self.ids.name(knock) }
+    }
+
+    /// The names of all knocks that there ever were, by their ids.
+    pub fn names(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.ids.names()
+    }
+
+    /// The knock of a name.
+    pub fn knock_named(&self, name: &str) -> Option<KnockId> {
+        self.knocks_by_id().find(|(_, knock)| knock.name == name).map(|(id, _)| id)
+    }
+
+    /// A knock that it looks for, by its id.
+    pub fn knock_of(&self, id: KnockId) -> Option<&Knock> {
+        self.knocks.get(self.ids.place(id)?)
+    }
+
+    /// The knocks with their ids, in the order of the config.
+    pub fn knocks_by_id(&self) -> impl Iterator<Item = (KnockId, &Knock)> {
+        (0u32..)
+            .zip(self.knocks.iter())
+            .map(|(place, knock)| (self.ids.of_place(KnockId::from(place)), knock))
     }
 
     /// The doors.
@@ -174,6 +229,7 @@ impl Inspector {
                 address: packet.source,
                 source: Source::new(packet.source, self.policy.prefixes),
                 now,
+                bytes: packet.length,
             };
             match packet.body {
                 Body::Segment(segment) => match segment.sequence {
@@ -275,22 +331,23 @@ impl Inspector {
 
     #[cold]
     fn knocked(&self, client: Client, found: &[Match<'_>], knocking: &mut Knocking) {
-        knocking.knocks = found.iter().map(|found| found.knock).collect();
+        knocking.knocks = found.iter().map(|found| self.ids.of_place(found.knock)).collect();
         let grants: Vec<_> = found.iter().filter_map(|found| self.grant(found)).collect();
-        knocking.change = Some(self.doors.knock(client.source, client.now, &grants));
+        knocking.change = Some(self.doors.knock_and_pass(client.source, client.now, &grants, client.bytes));
     }
 
     fn grant(&self, found: &Match<'_>) -> Option<Grant> {
+        let knock = self.ids.of_place(found.knock);
         Some(match self.knocks.get(found.knock)?.door {
-            Life::Span(life) => Grant { knock: found.knock, life, registration: None },
-            Life::Registration => self.registrar.grant(found.knock, found.message.as_ref()),
+            Life::Span(life) => Grant { knock, life, registration: None },
+            Life::Registration => self.registrar.grant(knock, found.message.as_ref()),
         })
     }
 
     /// What neither opens nor renews a door: it passes where one is open, and is dropped for `reason` where there never
     /// was one.
     fn without_knock(&self, client: Client, reason: Reason) -> Reason {
-        match self.doors.state(client.source, client.now) {
+        match self.doors.pass(client.source, client.now, client.bytes) {
             State::Open => {
                 if self.policy.renew == Renew::Packet {
                     self.doors.extend(client.source, client.now);
@@ -318,6 +375,8 @@ struct Client {
     address: IpAddr,
     source: Source,
     now: Time,
+    /// Of the packet, for the door's count.
+    bytes: u32,
 }
 
 /// What knocks there were, and what they did.
@@ -327,6 +386,9 @@ struct Knocking {
     change: Option<Change>,
     gathered: Option<Box<[u8]>>,
 }
+
+/// What stands for a knock where a door was opened by hand.
+pub const MANUAL: &str = "manual";
 
 #[cfg(test)]
 mod tests;

@@ -16,15 +16,16 @@
 //! measures how fast knocks are found, and [`plot`] draws that.
 //!
 //! Around it: [`config`] turns what was typed into what is ready to use, [`firewall`] keeps the rules that fill the
-//! queue, [`daemon`] wires a running gate together, with its [`clock`], and [`doctor`] finds out whether
-//! all of it works on this machine. On top, [`cli`] defines the words and
-//! [`commands`] carries them out.
+//! queue, [`control`] lets the running gate be seen and turned, [`state`] keeps doors on disk, [`daemon`] wires it together,
+//! with its [`clock`], and [`doctor`] finds out whether all of it works on this machine. On top, [`cli`] defines the words
+//! and [`commands`] carries them out.
 
 pub mod bench;
 pub mod cli;
 pub mod clock;
 pub mod commands;
 pub mod config;
+pub mod control;
 pub mod daemon;
 pub mod doctor;
 pub mod door;
@@ -42,6 +43,7 @@ pub mod queue;
 mod registrar;
 pub mod replay;
 pub mod sip;
+pub mod state;
 pub mod stream;
 #[cfg(test)]
 mod testing;

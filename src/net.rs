@@ -102,6 +102,16 @@ impl Source {
         Self([(number >> 64) as u64, number as u64])
     }
 
+    /// The address as two numbers, the high half first, IPv4 at its IPv4-mapped place.
+    pub const fn to_bits(self) -> [u64; 2] {
+        self.0
+    }
+
+    /// The source that had these bits.
+    pub const fn from_bits(bits: [u64; 2]) -> Self {
+        Self(bits)
+    }
+
     /// The network, as people write it.
     pub fn network(self, prefixes: Prefixes) -> IpNet {
         let [high, low] = self.0;

@@ -39,6 +39,8 @@ pub struct Packet<'a> {
     pub source: IpAddr,
     /// The receiver, with the same treatment.
     pub destination: IpAddr,
+    /// Bytes on the wire, from the first of the IP header on.
+    pub length: u32,
     /// What follows the IP header and its extension headers.
     pub body: Body<'a>,
 }
@@ -183,6 +185,7 @@ impl<'a> Packet<'a> {
         Ok(Self {
             source: IpAddr::V4(Ipv4Addr::from(header.source())),
             destination: IpAddr::V4(Ipv4Addr::from(header.destination())),
+            length: header.total_len().into(),
             body,
         })
     }
@@ -197,6 +200,7 @@ impl<'a> Packet<'a> {
         Ok(Self {
             source: IpAddr::V6(Ipv6Addr::from(header.source())).to_canonical(),
             destination: IpAddr::V6(Ipv6Addr::from(header.destination())).to_canonical(),
+            length: IPV6_HEADER + u32::from(header.payload_length()),
             body: payload.after_extensions(header.next_header()),
         })
     }
@@ -330,6 +334,9 @@ impl<'a> IpPayload<'a> {
 fn truncate(bytes: &[u8], length: usize) -> &[u8] {
     bytes.get(..length).unwrap_or(bytes)
 }
+
+/// RFC 8200, 3.
+const IPV6_HEADER: u32 = 40;
 
 #[cfg(test)]
 mod tests;

@@ -22,6 +22,11 @@ impl Registrar {
         Self { bounds, hasher: ahash::RandomState::new() }
     }
 
+    /// One with other bounds that knows the same registrations again.
+    pub(crate) fn with(&self, bounds: Bounds) -> Self {
+        Self { bounds, hasher: self.hasher.clone() }
+    }
+
     /// What a knock with this message around it grants.
     pub(crate) fn grant(&self, knock: KnockId, message: Option<&Message<'_>>) -> Grant {
         let Some(asked) = message.and_then(Message::registration) else {

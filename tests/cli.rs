@@ -289,3 +289,24 @@ fn a_reader_that_has_seen_enough_is_no_error() {
     assert!(output.status.success());
     assert_eq!(String::from_utf8_lossy(&output.stderr), "");
 }
+
+#[test]
+fn commands_for_a_running_gate_say_when_there_is_none() {
+    let folder = TempDir::new().unwrap();
+    let socket = folder.path().join("control.sock");
+    let knock = "[[knock]]\nname = \"a\"\nsecret = \"gjdmtwapgjdtmwagptjd\"\n";
+    let named = config(&folder, &format!("[control]\nsocket = {socket:?}\n{knock}"));
+    for command in [&["doors"][..], &["doors", "flush"], &["stats"], &["watch"], &["reload"]] {
+        for place in [["--control", socket.to_str().unwrap()], ["--config", named.as_str()]] {
+            let (status, _, err) = run(&[command, &place].concat());
+            assert_eq!(status, 1, "{command:?} {place:?}: {err}");
+            assert!(
+                err.contains(socket.to_str().unwrap()) && err.contains("is 'sipknock run' running?"),
+                "{err}"
+            );
+        }
+    }
+    let off = config(&folder, &format!("[control]\nsocket = \"off\"\n{knock}"));
+    let (status, _, err) = run(&["doors", "--config", &off]);
+    assert!(status == 2 && err.contains("say where it is with --control PATH"), "{err}");
+}

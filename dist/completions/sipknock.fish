@@ -37,6 +37,10 @@ complete -c sipknock -n "__fish_sipknock_needs_command" -f -a "learn" -d 'List w
 complete -c sipknock -n "__fish_sipknock_needs_command" -f -a "check" -d 'Validate the configuration, and warn about weak knocks'
 complete -c sipknock -n "__fish_sipknock_needs_command" -f -a "firewall" -d 'Show, put in or take out the iptables rules that queue SIP packets'
 complete -c sipknock -n "__fish_sipknock_needs_command" -f -a "doctor" -d 'Prove that the gate is shut to strangers and open to phones on this machine, or say what is wrong'
+complete -c sipknock -n "__fish_sipknock_needs_command" -f -a "doors" -d 'Show the doors of the running gate, open and close them'
+complete -c sipknock -n "__fish_sipknock_needs_command" -f -a "stats" -d 'Show the counters of the running gate'
+complete -c sipknock -n "__fish_sipknock_needs_command" -f -a "watch" -d 'Show what happens at the running gate, as it happens'
+complete -c sipknock -n "__fish_sipknock_needs_command" -f -a "reload" -d 'Have the running gate read its configuration again, as SIGHUP does'
 complete -c sipknock -n "__fish_sipknock_needs_command" -f -a "keygen" -d 'Make a strong knock that a phone\'s keypad can type'
 complete -c sipknock -n "__fish_sipknock_needs_command" -f -a "bench" -d 'Measure how fast knocks are found on this machine, by sipknock and by others'
 complete -c sipknock -n "__fish_sipknock_needs_command" -f -a "generate" -d 'Write man pages and shell completions to a folder'
@@ -48,6 +52,8 @@ complete -c sipknock -n "__fish_sipknock_using_subcommand run" -l trust -d 'A ne
 complete -c sipknock -n "__fish_sipknock_using_subcommand run" -l queue -d 'NFQUEUE numbers, as in 0 or 0-3' -r
 complete -c sipknock -n "__fish_sipknock_using_subcommand run" -l backend -d 'How packets are read from the kernel: batched or nfq' -r
 complete -c sipknock -n "__fish_sipknock_using_subcommand run" -l learn -d 'Write down what phones send that would serve as a knock, at the end and on SIGUSR1: as configuration to a file whose name ends in .toml, as JSON for .json, else as text; - or nothing for standard output' -r -F
+complete -c sipknock -n "__fish_sipknock_using_subcommand run" -l control -d 'Where \'sipknock doors\' and others reach this gate; off: nowhere' -r
+complete -c sipknock -n "__fish_sipknock_using_subcommand run" -l state -d 'The file that keeps doors over a restart; off: none' -r
 complete -c sipknock -n "__fish_sipknock_using_subcommand run" -l config -d 'The configuration file; the default one need not exist' -r -F
 complete -c sipknock -n "__fish_sipknock_using_subcommand run" -l log-format -d 'The form of the log' -r -f -a "text\t'Lines for people, on stderr'
 json\t'An object per line, on stderr, with the event\'s fields at its top level'
@@ -195,6 +201,100 @@ complete -c sipknock -n "__fish_sipknock_using_subcommand doctor" -l json -d 'Pr
 complete -c sipknock -n "__fish_sipknock_using_subcommand doctor" -l probe -d 'Send real packets, too: a gate of its own must drop a stranger\'s and pass a knock'
 complete -c sipknock -n "__fish_sipknock_using_subcommand doctor" -s v -l verbose -d 'Log more; twice for everything'
 complete -c sipknock -n "__fish_sipknock_using_subcommand doctor" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c sipknock -n "__fish_sipknock_using_subcommand doors; and not __fish_seen_subcommand_from list open close flush help" -l knock -d 'Only those that this knock holds; manual: those opened by hand' -r
+complete -c sipknock -n "__fish_sipknock_using_subcommand doors; and not __fish_seen_subcommand_from list open close flush help" -l source -d 'Only those of sources in this network' -r
+complete -c sipknock -n "__fish_sipknock_using_subcommand doors; and not __fish_seen_subcommand_from list open close flush help" -l sort -d 'What to sort them by' -r -f -a "source\t'By address'
+knock\t'By the name of the knock'
+opened\t'Oldest first'
+last-knock\t'The one that has not knocked for longest first'
+expires\t'The one that closes next first'
+packets\t'The busiest first'
+bytes\t'The busiest first'"
+complete -c sipknock -n "__fish_sipknock_using_subcommand doors; and not __fish_seen_subcommand_from list open close flush help" -l control -d 'The control socket of the running gate, where it is not the one that the configuration names' -r -F
+complete -c sipknock -n "__fish_sipknock_using_subcommand doors; and not __fish_seen_subcommand_from list open close flush help" -l config -d 'The configuration file; the default one need not exist' -r -F
+complete -c sipknock -n "__fish_sipknock_using_subcommand doors; and not __fish_seen_subcommand_from list open close flush help" -l log-format -d 'The form of the log' -r -f -a "text\t'Lines for people, on stderr'
+json\t'An object per line, on stderr, with the event\'s fields at its top level'
+journald\t'Structured, to systemd\'s journal'"
+complete -c sipknock -n "__fish_sipknock_using_subcommand doors; and not __fish_seen_subcommand_from list open close flush help" -l json -d 'Print a JSON object per door'
+complete -c sipknock -n "__fish_sipknock_using_subcommand doors; and not __fish_seen_subcommand_from list open close flush help" -s v -l verbose -d 'Log more; twice for everything'
+complete -c sipknock -n "__fish_sipknock_using_subcommand doors; and not __fish_seen_subcommand_from list open close flush help" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c sipknock -n "__fish_sipknock_using_subcommand doors; and not __fish_seen_subcommand_from list open close flush help" -f -a "list" -d 'List the open ones'
+complete -c sipknock -n "__fish_sipknock_using_subcommand doors; and not __fish_seen_subcommand_from list open close flush help" -f -a "open" -d 'Open one for an address, or keep it open for longer'
+complete -c sipknock -n "__fish_sipknock_using_subcommand doors; and not __fish_seen_subcommand_from list open close flush help" -f -a "close" -d 'Close one; the next packet is dropped already'
+complete -c sipknock -n "__fish_sipknock_using_subcommand doors; and not __fish_seen_subcommand_from list open close flush help" -f -a "flush" -d 'Close all'
+complete -c sipknock -n "__fish_sipknock_using_subcommand doors; and not __fish_seen_subcommand_from list open close flush help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c sipknock -n "__fish_sipknock_using_subcommand doors; and __fish_seen_subcommand_from list" -l knock -d 'Only those that this knock holds; manual: those opened by hand' -r
+complete -c sipknock -n "__fish_sipknock_using_subcommand doors; and __fish_seen_subcommand_from list" -l source -d 'Only those of sources in this network' -r
+complete -c sipknock -n "__fish_sipknock_using_subcommand doors; and __fish_seen_subcommand_from list" -l sort -d 'What to sort them by' -r -f -a "source\t'By address'
+knock\t'By the name of the knock'
+opened\t'Oldest first'
+last-knock\t'The one that has not knocked for longest first'
+expires\t'The one that closes next first'
+packets\t'The busiest first'
+bytes\t'The busiest first'"
+complete -c sipknock -n "__fish_sipknock_using_subcommand doors; and __fish_seen_subcommand_from list" -l control -d 'The control socket of the running gate, where it is not the one that the configuration names' -r -F
+complete -c sipknock -n "__fish_sipknock_using_subcommand doors; and __fish_seen_subcommand_from list" -l config -d 'The configuration file; the default one need not exist' -r -F
+complete -c sipknock -n "__fish_sipknock_using_subcommand doors; and __fish_seen_subcommand_from list" -l log-format -d 'The form of the log' -r -f -a "text\t'Lines for people, on stderr'
+json\t'An object per line, on stderr, with the event\'s fields at its top level'
+journald\t'Structured, to systemd\'s journal'"
+complete -c sipknock -n "__fish_sipknock_using_subcommand doors; and __fish_seen_subcommand_from list" -l json -d 'Print a JSON object per door'
+complete -c sipknock -n "__fish_sipknock_using_subcommand doors; and __fish_seen_subcommand_from list" -s v -l verbose -d 'Log more; twice for everything'
+complete -c sipknock -n "__fish_sipknock_using_subcommand doors; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c sipknock -n "__fish_sipknock_using_subcommand doors; and __fish_seen_subcommand_from open" -l for -d 'For how long, as in 1h or 90m; else as long as the configuration says' -r
+complete -c sipknock -n "__fish_sipknock_using_subcommand doors; and __fish_seen_subcommand_from open" -l knock -d 'As if this knock had come' -r
+complete -c sipknock -n "__fish_sipknock_using_subcommand doors; and __fish_seen_subcommand_from open" -l control -d 'The control socket of the running gate, where it is not the one that the configuration names' -r -F
+complete -c sipknock -n "__fish_sipknock_using_subcommand doors; and __fish_seen_subcommand_from open" -l config -d 'The configuration file; the default one need not exist' -r -F
+complete -c sipknock -n "__fish_sipknock_using_subcommand doors; and __fish_seen_subcommand_from open" -l log-format -d 'The form of the log' -r -f -a "text\t'Lines for people, on stderr'
+json\t'An object per line, on stderr, with the event\'s fields at its top level'
+journald\t'Structured, to systemd\'s journal'"
+complete -c sipknock -n "__fish_sipknock_using_subcommand doors; and __fish_seen_subcommand_from open" -l json -d 'Print a JSON object'
+complete -c sipknock -n "__fish_sipknock_using_subcommand doors; and __fish_seen_subcommand_from open" -s v -l verbose -d 'Log more; twice for everything'
+complete -c sipknock -n "__fish_sipknock_using_subcommand doors; and __fish_seen_subcommand_from open" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c sipknock -n "__fish_sipknock_using_subcommand doors; and __fish_seen_subcommand_from close" -l control -d 'The control socket of the running gate, where it is not the one that the configuration names' -r -F
+complete -c sipknock -n "__fish_sipknock_using_subcommand doors; and __fish_seen_subcommand_from close" -l config -d 'The configuration file; the default one need not exist' -r -F
+complete -c sipknock -n "__fish_sipknock_using_subcommand doors; and __fish_seen_subcommand_from close" -l log-format -d 'The form of the log' -r -f -a "text\t'Lines for people, on stderr'
+json\t'An object per line, on stderr, with the event\'s fields at its top level'
+journald\t'Structured, to systemd\'s journal'"
+complete -c sipknock -n "__fish_sipknock_using_subcommand doors; and __fish_seen_subcommand_from close" -l json -d 'Print a JSON object'
+complete -c sipknock -n "__fish_sipknock_using_subcommand doors; and __fish_seen_subcommand_from close" -s v -l verbose -d 'Log more; twice for everything'
+complete -c sipknock -n "__fish_sipknock_using_subcommand doors; and __fish_seen_subcommand_from close" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c sipknock -n "__fish_sipknock_using_subcommand doors; and __fish_seen_subcommand_from flush" -l control -d 'The control socket of the running gate, where it is not the one that the configuration names' -r -F
+complete -c sipknock -n "__fish_sipknock_using_subcommand doors; and __fish_seen_subcommand_from flush" -l config -d 'The configuration file; the default one need not exist' -r -F
+complete -c sipknock -n "__fish_sipknock_using_subcommand doors; and __fish_seen_subcommand_from flush" -l log-format -d 'The form of the log' -r -f -a "text\t'Lines for people, on stderr'
+json\t'An object per line, on stderr, with the event\'s fields at its top level'
+journald\t'Structured, to systemd\'s journal'"
+complete -c sipknock -n "__fish_sipknock_using_subcommand doors; and __fish_seen_subcommand_from flush" -l json -d 'Print a JSON object'
+complete -c sipknock -n "__fish_sipknock_using_subcommand doors; and __fish_seen_subcommand_from flush" -s v -l verbose -d 'Log more; twice for everything'
+complete -c sipknock -n "__fish_sipknock_using_subcommand doors; and __fish_seen_subcommand_from flush" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c sipknock -n "__fish_sipknock_using_subcommand doors; and __fish_seen_subcommand_from help" -f -a "list" -d 'List the open ones'
+complete -c sipknock -n "__fish_sipknock_using_subcommand doors; and __fish_seen_subcommand_from help" -f -a "open" -d 'Open one for an address, or keep it open for longer'
+complete -c sipknock -n "__fish_sipknock_using_subcommand doors; and __fish_seen_subcommand_from help" -f -a "close" -d 'Close one; the next packet is dropped already'
+complete -c sipknock -n "__fish_sipknock_using_subcommand doors; and __fish_seen_subcommand_from help" -f -a "flush" -d 'Close all'
+complete -c sipknock -n "__fish_sipknock_using_subcommand doors; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c sipknock -n "__fish_sipknock_using_subcommand stats" -l control -d 'The control socket of the running gate, where it is not the one that the configuration names' -r -F
+complete -c sipknock -n "__fish_sipknock_using_subcommand stats" -l config -d 'The configuration file; the default one need not exist' -r -F
+complete -c sipknock -n "__fish_sipknock_using_subcommand stats" -l log-format -d 'The form of the log' -r -f -a "text\t'Lines for people, on stderr'
+json\t'An object per line, on stderr, with the event\'s fields at its top level'
+journald\t'Structured, to systemd\'s journal'"
+complete -c sipknock -n "__fish_sipknock_using_subcommand stats" -l json -d 'Print a JSON object'
+complete -c sipknock -n "__fish_sipknock_using_subcommand stats" -s v -l verbose -d 'Log more; twice for everything'
+complete -c sipknock -n "__fish_sipknock_using_subcommand stats" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c sipknock -n "__fish_sipknock_using_subcommand watch" -l control -d 'The control socket of the running gate, where it is not the one that the configuration names' -r -F
+complete -c sipknock -n "__fish_sipknock_using_subcommand watch" -l config -d 'The configuration file; the default one need not exist' -r -F
+complete -c sipknock -n "__fish_sipknock_using_subcommand watch" -l log-format -d 'The form of the log' -r -f -a "text\t'Lines for people, on stderr'
+json\t'An object per line, on stderr, with the event\'s fields at its top level'
+journald\t'Structured, to systemd\'s journal'"
+complete -c sipknock -n "__fish_sipknock_using_subcommand watch" -l json -d 'Print a JSON object per event, with the fields of the log'
+complete -c sipknock -n "__fish_sipknock_using_subcommand watch" -s v -l verbose -d 'Log more; twice for everything'
+complete -c sipknock -n "__fish_sipknock_using_subcommand watch" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c sipknock -n "__fish_sipknock_using_subcommand reload" -l control -d 'The control socket of the running gate, where it is not the one that the configuration names' -r -F
+complete -c sipknock -n "__fish_sipknock_using_subcommand reload" -l config -d 'The configuration file; the default one need not exist' -r -F
+complete -c sipknock -n "__fish_sipknock_using_subcommand reload" -l log-format -d 'The form of the log' -r -f -a "text\t'Lines for people, on stderr'
+json\t'An object per line, on stderr, with the event\'s fields at its top level'
+journald\t'Structured, to systemd\'s journal'"
+complete -c sipknock -n "__fish_sipknock_using_subcommand reload" -l json -d 'Print a JSON object'
+complete -c sipknock -n "__fish_sipknock_using_subcommand reload" -s v -l verbose -d 'Log more; twice for everything'
+complete -c sipknock -n "__fish_sipknock_using_subcommand reload" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c sipknock -n "__fish_sipknock_using_subcommand keygen" -l alphabet -d 'Which characters to use' -r -f -a "keypad\t'Letters that need one press each on a keypad, and never the same key twice in a row'
 digits\t'Digits'
 alnum\t'Small letters and digits, without those that look alike'
@@ -250,18 +350,26 @@ json\t'An object per line, on stderr, with the event\'s fields at its top level'
 journald\t'Structured, to systemd\'s journal'"
 complete -c sipknock -n "__fish_sipknock_using_subcommand generate" -s v -l verbose -d 'Log more; twice for everything'
 complete -c sipknock -n "__fish_sipknock_using_subcommand generate" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c sipknock -n "__fish_sipknock_using_subcommand help; and not __fish_seen_subcommand_from run replay learn check firewall doctor keygen bench generate help" -f -a "run" -d 'Inspect queued packets, and let those pass that may'
-complete -c sipknock -n "__fish_sipknock_using_subcommand help; and not __fish_seen_subcommand_from run replay learn check firewall doctor keygen bench generate help" -f -a "replay" -d 'Decide every packet of a capture as \'run\' would'
-complete -c sipknock -n "__fish_sipknock_using_subcommand help; and not __fish_seen_subcommand_from run replay learn check firewall doctor keygen bench generate help" -f -a "learn" -d 'List what each phone already sends that would serve as a knock'
-complete -c sipknock -n "__fish_sipknock_using_subcommand help; and not __fish_seen_subcommand_from run replay learn check firewall doctor keygen bench generate help" -f -a "check" -d 'Validate the configuration, and warn about weak knocks'
-complete -c sipknock -n "__fish_sipknock_using_subcommand help; and not __fish_seen_subcommand_from run replay learn check firewall doctor keygen bench generate help" -f -a "firewall" -d 'Show, put in or take out the iptables rules that queue SIP packets'
-complete -c sipknock -n "__fish_sipknock_using_subcommand help; and not __fish_seen_subcommand_from run replay learn check firewall doctor keygen bench generate help" -f -a "doctor" -d 'Prove that the gate is shut to strangers and open to phones on this machine, or say what is wrong'
-complete -c sipknock -n "__fish_sipknock_using_subcommand help; and not __fish_seen_subcommand_from run replay learn check firewall doctor keygen bench generate help" -f -a "keygen" -d 'Make a strong knock that a phone\'s keypad can type'
-complete -c sipknock -n "__fish_sipknock_using_subcommand help; and not __fish_seen_subcommand_from run replay learn check firewall doctor keygen bench generate help" -f -a "bench" -d 'Measure how fast knocks are found on this machine, by sipknock and by others'
-complete -c sipknock -n "__fish_sipknock_using_subcommand help; and not __fish_seen_subcommand_from run replay learn check firewall doctor keygen bench generate help" -f -a "generate" -d 'Write man pages and shell completions to a folder'
-complete -c sipknock -n "__fish_sipknock_using_subcommand help; and not __fish_seen_subcommand_from run replay learn check firewall doctor keygen bench generate help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c sipknock -n "__fish_sipknock_using_subcommand help; and not __fish_seen_subcommand_from run replay learn check firewall doctor doors stats watch reload keygen bench generate help" -f -a "run" -d 'Inspect queued packets, and let those pass that may'
+complete -c sipknock -n "__fish_sipknock_using_subcommand help; and not __fish_seen_subcommand_from run replay learn check firewall doctor doors stats watch reload keygen bench generate help" -f -a "replay" -d 'Decide every packet of a capture as \'run\' would'
+complete -c sipknock -n "__fish_sipknock_using_subcommand help; and not __fish_seen_subcommand_from run replay learn check firewall doctor doors stats watch reload keygen bench generate help" -f -a "learn" -d 'List what each phone already sends that would serve as a knock'
+complete -c sipknock -n "__fish_sipknock_using_subcommand help; and not __fish_seen_subcommand_from run replay learn check firewall doctor doors stats watch reload keygen bench generate help" -f -a "check" -d 'Validate the configuration, and warn about weak knocks'
+complete -c sipknock -n "__fish_sipknock_using_subcommand help; and not __fish_seen_subcommand_from run replay learn check firewall doctor doors stats watch reload keygen bench generate help" -f -a "firewall" -d 'Show, put in or take out the iptables rules that queue SIP packets'
+complete -c sipknock -n "__fish_sipknock_using_subcommand help; and not __fish_seen_subcommand_from run replay learn check firewall doctor doors stats watch reload keygen bench generate help" -f -a "doctor" -d 'Prove that the gate is shut to strangers and open to phones on this machine, or say what is wrong'
+complete -c sipknock -n "__fish_sipknock_using_subcommand help; and not __fish_seen_subcommand_from run replay learn check firewall doctor doors stats watch reload keygen bench generate help" -f -a "doors" -d 'Show the doors of the running gate, open and close them'
+complete -c sipknock -n "__fish_sipknock_using_subcommand help; and not __fish_seen_subcommand_from run replay learn check firewall doctor doors stats watch reload keygen bench generate help" -f -a "stats" -d 'Show the counters of the running gate'
+complete -c sipknock -n "__fish_sipknock_using_subcommand help; and not __fish_seen_subcommand_from run replay learn check firewall doctor doors stats watch reload keygen bench generate help" -f -a "watch" -d 'Show what happens at the running gate, as it happens'
+complete -c sipknock -n "__fish_sipknock_using_subcommand help; and not __fish_seen_subcommand_from run replay learn check firewall doctor doors stats watch reload keygen bench generate help" -f -a "reload" -d 'Have the running gate read its configuration again, as SIGHUP does'
+complete -c sipknock -n "__fish_sipknock_using_subcommand help; and not __fish_seen_subcommand_from run replay learn check firewall doctor doors stats watch reload keygen bench generate help" -f -a "keygen" -d 'Make a strong knock that a phone\'s keypad can type'
+complete -c sipknock -n "__fish_sipknock_using_subcommand help; and not __fish_seen_subcommand_from run replay learn check firewall doctor doors stats watch reload keygen bench generate help" -f -a "bench" -d 'Measure how fast knocks are found on this machine, by sipknock and by others'
+complete -c sipknock -n "__fish_sipknock_using_subcommand help; and not __fish_seen_subcommand_from run replay learn check firewall doctor doors stats watch reload keygen bench generate help" -f -a "generate" -d 'Write man pages and shell completions to a folder'
+complete -c sipknock -n "__fish_sipknock_using_subcommand help; and not __fish_seen_subcommand_from run replay learn check firewall doctor doors stats watch reload keygen bench generate help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c sipknock -n "__fish_sipknock_using_subcommand help; and __fish_seen_subcommand_from firewall" -f -a "print" -d 'Print the rules as commands, without running them'
 complete -c sipknock -n "__fish_sipknock_using_subcommand help; and __fish_seen_subcommand_from firewall" -f -a "apply" -d 'Put the rules in; what is there already is brought up to date'
 complete -c sipknock -n "__fish_sipknock_using_subcommand help; and __fish_seen_subcommand_from firewall" -f -a "confirm" -d 'Keep what \'firewall apply --confirm\' has put in, from another shell'
 complete -c sipknock -n "__fish_sipknock_using_subcommand help; and __fish_seen_subcommand_from firewall" -f -a "remove" -d 'Take the rules out, and leave no trace'
 complete -c sipknock -n "__fish_sipknock_using_subcommand help; and __fish_seen_subcommand_from firewall" -f -a "status" -d 'Say whether the rules are in place, with their counters; exit status 1 where they are not'
+complete -c sipknock -n "__fish_sipknock_using_subcommand help; and __fish_seen_subcommand_from doors" -f -a "list" -d 'List the open ones'
+complete -c sipknock -n "__fish_sipknock_using_subcommand help; and __fish_seen_subcommand_from doors" -f -a "open" -d 'Open one for an address, or keep it open for longer'
+complete -c sipknock -n "__fish_sipknock_using_subcommand help; and __fish_seen_subcommand_from doors" -f -a "close" -d 'Close one; the next packet is dropped already'
+complete -c sipknock -n "__fish_sipknock_using_subcommand help; and __fish_seen_subcommand_from doors" -f -a "flush" -d 'Close all'

@@ -4,12 +4,17 @@ mod bench;
 mod captures;
 mod check;
 mod doctor;
+mod doors;
 mod firewall;
 mod generate;
 mod keygen;
 mod learn;
+mod reload;
+mod remote;
 mod replay;
 mod run;
+mod stats;
+mod watch;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -17,6 +22,7 @@ use std::process::ExitCode;
 use crate::bench::Error as BenchError;
 use crate::cli::{Cli, Command};
 use crate::config::ConfigError;
+use crate::control::client::ClientError;
 use crate::daemon::DaemonError;
 use crate::firewall::{ConfirmError, Error as FirewallError, PlanError};
 
@@ -32,6 +38,10 @@ pub fn run(cli: &Cli) -> Result<ExitCode, Failure> {
         Command::Check(args) => check::run(cli, args),
         Command::Firewall(args) => firewall::run(cli, args),
         Command::Doctor(args) => doctor::run(cli, args),
+        Command::Doors(args) => doors::run(cli, args),
+        Command::Stats(args) => stats::run(cli, args),
+        Command::Watch(args) => watch::run(cli, args),
+        Command::Reload(args) => reload::run(cli, args),
         Command::Keygen(args) => keygen::run(args),
         Command::Bench(args) => bench::run(cli, args),
         Command::Generate(args) => generate::run(args),
@@ -73,6 +83,9 @@ pub enum Work {
     /// Waiting for a yes, or giving it.
     #[error(transparent)]
     Confirm(ConfirmError),
+    /// The running gate.
+    #[error(transparent)]
+    Control(ClientError),
     /// Writing the result.
     #[error("write the output: {0}")]
     Output(io::Error),
@@ -119,6 +132,15 @@ impl From<DaemonError> for Failure {
         match error {
             DaemonError::Config(error) => Self::Config(error),
             error => Self::Work(Work::Daemon(error)),
+        }
+    }
+}
+
+impl From<ClientError> for Failure {
+    fn from(error: ClientError) -> Self {
+        match error {
+            ClientError::Output(error) => error.into(),
+            error => Self::Work(Work::Control(error)),
         }
     }
 }

@@ -4,15 +4,31 @@ use std::process::ExitCode;
 
 use super::{Failure, Work, firewall};
 use crate::cli::{Cli, RunArgs};
+use crate::config::Config;
 use crate::daemon::{self, Extras};
 use crate::knock::weakness;
 use crate::log;
 
 pub(super) fn run(cli: &Cli, args: &RunArgs) -> Result<ExitCode, Failure> {
-    let config = cli.configuration(&args.gate)?;
+    let config = cli.configuration_of(&args.flags())?;
     log::start(cli.log_format, cli.verbose).map_err(|error| {
         Failure::Work(Work::Other(format!("the journal can't be reached, try --log-format text: {error}")))
     })?;
+    let first = warnings(&config);
+    let rules = args.firewall.then(|| firewall::default_plan(&config));
+    let read = cli.again(args.flags());
+    let load = move || {
+        let config = read()?;
+        let warnings = warnings(&config);
+        Ok((config, warnings))
+    };
+    let extras = Extras { rules, learn: args.learn.clone(), warnings: first };
+    daemon::run(&config, extras, Box::new(load))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What is valid and yet worth a line in the log.
+fn warnings(config: &Config) -> Vec<String> {
     let notes = config.notes.iter().map(|note| format!("{}: {}", note.place, note.text));
     let weak = weakness::of(&config.knocks).into_iter().filter_map(|weak| {
         let name = &config.knocks.get(weak.knock)?.name;
@@ -24,9 +40,7 @@ pub(super) fn run(cli: &Cli, args: &RunArgs) -> Result<ExitCode, Failure> {
         warnings.truncate(MAX_WARNINGS);
         warnings.push(format!("{more} more warnings: 'sipknock check' shows them all"));
     }
-    let rules = args.firewall.then(|| firewall::default_plan(&config));
-    daemon::run(&config, Extras { rules, learn: args.learn.clone(), warnings })?;
-    Ok(ExitCode::SUCCESS)
+    warnings
 }
 
 /// As many as somebody reads in a log.

@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use serde::Deserialize;
 use toml::{Spanned, Value};
 
-use super::{ConfigError, Draft, DraftKnock, Fallback, Inspect, Note, Place, Queue, values};
+use super::{ConfigError, Control, Draft, DraftKnock, Fallback, Inspect, Note, Place, Queue, State, values};
 use crate::inspect::{Bounds, Mode, Renew};
 use crate::knock::{Part, Secret};
 use crate::packet::Transport;
@@ -19,9 +19,11 @@ pub(super) fn read(text: &str, path: &Path) -> Result<Draft, ConfigError> {
     let file: File = toml::from_str(text).map_err(|error| reader.syntax(&error))?;
     let inspect = reader.inspect(file.inspect)?;
     let queue = reader.queue(file.queue)?;
+    let control = reader.control(file.control)?;
+    let state = reader.state(file.state)?;
     let numbered = file.knock.into_iter().enumerate();
     let knocks = numbered.map(|(index, table)| reader.knock(index + 1, table)).collect::<Result<_, _>>()?;
-    Ok(Draft { inspect, queue, knocks, notes: reader.notes })
+    Ok(Draft { inspect, queue, control, state, knocks, notes: reader.notes })
 }
 
 #[derive(Deserialize)]
@@ -31,6 +33,10 @@ struct File {
     inspect: InspectTable,
     #[serde(default)]
     queue: QueueTable,
+    #[serde(default)]
+    control: ControlTable,
+    #[serde(default)]
+    state: StateTable,
     #[serde(default)]
     knock: Vec<Spanned<KnockTable>>,
 }
@@ -66,6 +72,18 @@ struct QueueTable {
     receive_buffer: Field,
     on_overload: Field,
     on_exit: Field,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct ControlTable {
+    socket: Field,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct StateTable {
+    file: Field,
 }
 
 #[derive(Deserialize)]
@@ -192,6 +210,20 @@ impl Reader<'_> {
         self.set(&mut queue.on_overload, "queue.on_overload", table.on_overload, fallback)?;
         self.set(&mut queue.on_exit, "queue.on_exit", table.on_exit, fallback)?;
         Ok(queue)
+    }
+
+    fn control(&self, table: ControlTable) -> Result<Control, ConfigError> {
+        let mut control = Control::default();
+        self.set(&mut control.socket, "control.socket", table.socket, |value| {
+            text_of(value).map(values::place)
+        })?;
+        Ok(control)
+    }
+
+    fn state(&self, table: StateTable) -> Result<State, ConfigError> {
+        let mut state = State::default();
+        self.set(&mut state.file, "state.file", table.file, |value| text_of(value).map(values::place))?;
+        Ok(state)
     }
 
     /// `number` counts from 1, as people do.

@@ -14,11 +14,13 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use crate::control::DEFAULT_SOCKET;
 use crate::inspect::{Bounds, Inspector, Mode, Policy, Renew, Scope};
 use crate::knock::{BuildError, Knock, KnockSet, Life, Part, Secret};
 use crate::net::{NetSet, Prefixes};
 use crate::packet::Transport;
 use crate::queue::Backend;
+use crate::state::DEFAULT_FILE;
 use crate::stream::Limits;
 
 /// Everything the gate is told, checked and ready to use.
@@ -30,6 +32,10 @@ pub struct Config {
     pub inspect: Inspect,
     /// `[queue]`
     pub queue: Queue,
+    /// `[control]`
+    pub control: Control,
+    /// `[state]`
+    pub state: State,
     /// `[[knock]]`, in their order.
     pub knocks: Vec<Knock>,
     /// What is valid and yet perhaps not what was meant.
@@ -78,6 +84,20 @@ pub struct Queue {
     pub on_exit: Fallback,
 }
 
+/// `[control]`: how a running gate is seen and turned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Control {
+    /// The unix socket; `None`: there is none.
+    pub socket: Option<PathBuf>,
+}
+
+/// `[state]`: what outlives the gate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct State {
+    /// The file that keeps the doors; `None`: they are gone with the gate.
+    pub file: Option<PathBuf>,
+}
+
 /// What becomes of packets that can't be inspected.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Fallback {
@@ -105,6 +125,10 @@ pub struct Flags {
     pub backend: Option<Backend>,
     /// `--monitor`
     pub monitor: bool,
+    /// `--control`; `Some(None)` is `off`.
+    pub control: Option<Option<PathBuf>>,
+    /// `--state`; `Some(None)` is `off`.
+    pub state: Option<Option<PathBuf>>,
 }
 
 /// Something valid that its writer should see.
@@ -186,11 +210,20 @@ impl Config {
         draft.finish(path)
     }
 
-    /// What the packets are held against.
+    /// What the packets are held against, with no door open.
     ///
     /// # Errors
     /// Where there is no knock, or the secrets are too many or too long to compile.
     pub fn inspector(&self) -> Result<Inspector, ConfigError> {
+        let (policy, knocks) = self.compile()?;
+        Ok(Inspector::new(policy, knocks, self.inspect.max_doors))
+    }
+
+    /// The same in its parts.
+    ///
+    /// # Errors
+    /// As [`Config::inspector`].
+    pub fn compile(&self) -> Result<(Policy, KnockSet), ConfigError> {
         if self.knocks.is_empty() {
             return Err(ConfigError::NoKnock { file: self.path.clone() });
         }
@@ -202,7 +235,7 @@ impl Config {
             registrations: self.inspect.registrations,
             streams: self.inspect.streams,
         };
-        Ok(Inspector::new(policy, KnockSet::new(self.knocks.clone())?, self.inspect.max_doors))
+        Ok((policy, KnockSet::new(self.knocks.clone())?))
     }
 }
 
@@ -210,6 +243,8 @@ impl Config {
 struct Draft {
     inspect: Inspect,
     queue: Queue,
+    control: Control,
+    state: State,
     knocks: Vec<DraftKnock>,
     notes: Vec<Note>,
 }
@@ -244,6 +279,12 @@ impl Draft {
         if let Some(backend) = flags.backend {
             self.queue.backend = backend;
         }
+        if let Some(socket) = &flags.control {
+            self.control.socket.clone_from(socket);
+        }
+        if let Some(file) = &flags.state {
+            self.state.file.clone_from(file);
+        }
         self.inspect.trusted.extend(&flags.trusted);
         self.knocks.extend(flags.knocks.iter().map(|(name, secret)| DraftKnock {
             place: Place { key: format!("--knock {name}"), ..Place::default() },
@@ -276,6 +317,8 @@ impl Draft {
         Ok(Config {
             inspect: self.inspect,
             queue: self.queue,
+            control: self.control,
+            state: self.state,
             knocks,
             notes: self.notes,
             path: path.to_owned(),
@@ -340,6 +383,18 @@ impl Default for Queue {
     }
 }
 
+impl Default for Control {
+    fn default() -> Self {
+        Self { socket: Some(DEFAULT_SOCKET.into()) }
+    }
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self { file: Some(DEFAULT_FILE.into()) }
+    }
+}
+
 impl Place {
     /// A key below this one.
     fn with(&self, key: &str) -> Self {
@@ -368,7 +423,7 @@ pub const DEFAULT_PATH: &str = "/etc/sipknock/sipknock.toml";
 const DEFAULT_PORT: u16 = 5060;
 
 /// A little more than the hour for which most phones register, so that the next REGISTER renews in time.
-const DEFAULT_DOOR: Duration = Duration::from_secs(4000);
+pub const DEFAULT_DOOR: Duration = Duration::from_secs(4000);
 
 /// Far more phones than a PBX has, and a few megabytes.
 const DEFAULT_MAX_DOORS: usize = 65_536;

@@ -66,9 +66,21 @@ fn defaults() {
     assert_eq!(config.inspect.prefixes, Prefixes { v4: 32, v6: 64 });
     assert_eq!(config.inspect.max_doors, 65536);
     assert_eq!(config.queue.numbers, 0..=0);
+    assert_eq!(config.control.socket.as_deref(), Some(Path::new("/run/sipknock/control.sock")));
+    assert_eq!(config.state.file.as_deref(), Some(Path::new("/var/lib/sipknock/doors")));
     assert_eq!((config.queue.max_len, config.queue.receive_buffer), (16384, 32 << 20));
     assert_eq!((config.queue.on_overload, config.queue.on_exit), (Fallback::Closed, Fallback::Closed));
     assert_eq!(config.knocks[0].door, Life::Span(Duration::from_secs(4000)));
+}
+
+#[test]
+fn the_socket_and_the_state_may_be_off() {
+    for (text, socket) in [("off", None), ("", None), ("/tmp/x.sock", Some("/tmp/x.sock"))] {
+        let config = parse(&format!("[control]\nsocket = \"{text}\"\n{KNOCK}")).unwrap();
+        assert_eq!(config.control.socket.as_deref(), socket.map(Path::new), "{text:?}");
+        let config = parse(&format!("[state]\nfile = \"{text}\"\n{KNOCK}")).unwrap();
+        assert_eq!(config.state.file.as_deref(), socket.map(Path::new), "{text:?}");
+    }
 }
 
 #[test]
@@ -241,6 +253,8 @@ fn flags_win_and_add() {
         queues: Some(values::queues("4-5").unwrap()),
         backend: Some(Backend::Batched),
         monitor: true,
+        control: Some(None),
+        state: Some(None),
     };
     let config = Config::parse(WHOLE, Path::new("x.toml"), &flags).unwrap();
     assert_eq!(config.inspect.scope.ports, [5080..=5080, 5090..=5099]);

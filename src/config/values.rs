@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -109,6 +110,14 @@ pub fn network(text: &str) -> Result<IpNet, String> {
             "{text:?} is not a network: write it as in \"10.10.1.0/24\", \"2001:db8::/32\" or \"192.0.2.7\""
         )
     })
+}
+
+/// A path, or `off` or nothing for none.
+pub fn place(text: &str) -> Option<PathBuf> {
+    match text {
+        "" | "off" => None,
+        path => Some(path.into()),
+    }
 }
 
 /// A knock's name: up to 64 characters, none of them `=` or unprintable.

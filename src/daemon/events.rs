@@ -7,14 +7,28 @@ use std::sync::mpsc::{self, Receiver, SyncSender, TrySendError};
 use std::thread;
 use std::time::Duration;
 
+use crate::clock::Clock;
+use crate::control::watch::Watchers;
+use crate::door::Door;
 use crate::event::Event;
+use crate::inspect::Inspector;
+use crate::net::Source;
 use crate::time::Time;
 
 /// Takes events from the queue threads without ever making them wait.
 #[derive(Clone, Debug)]
 pub(super) struct EventSink {
-    events: SyncSender<Event>,
-    lost: Arc<AtomicU64>,
+    events: SyncSender<Arc<Event>>,
+    lost: Arc<Lost>,
+    watchers: Watchers,
+    clock: Clock,
+}
+
+/// Events that no log has.
+#[derive(Debug, Default)]
+struct Lost {
+    since_last_told: AtomicU64,
+    ever: AtomicU64,
 }
 
 /// The thread that writes them. It ends when all sinks are gone.
@@ -24,8 +38,8 @@ pub(super) struct EventWriter {
 }
 
 impl EventSink {
-    pub(super) fn start() -> io::Result<(Self, EventWriter)> {
-        let (sender, receiver) = mpsc::sync_channel::<Event>(CAPACITY);
+    pub(super) fn start(clock: Clock) -> io::Result<(Self, EventWriter)> {
+        let (sender, receiver) = mpsc::sync_channel::<Arc<Event>>(CAPACITY);
         let (tell, finished) = mpsc::sync_channel(1);
         let write_all = move || {
             receiver.into_iter().for_each(|event| event.write());
@@ -33,11 +47,14 @@ impl EventSink {
             let _ = tell.send(());
         };
         thread::Builder::new().name("log".to_owned()).spawn(write_all)?;
-        Ok((Self { events: sender, lost: Arc::default() }, EventWriter { finished }))
+        let sink = Self { events: sender, lost: Arc::default(), watchers: Watchers::default(), clock };
+        Ok((sink, EventWriter { finished }))
     }
 
     /// Hands an event over; where the log is so far behind that there is no room, it is counted as lost.
     pub(super) fn send(&self, event: Event) {
+        let event = Arc::new(event);
+        self.watchers.tell(|| self.clock.now(), &event);
         if let Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) = self.events.try_send(event) {
             self.skip(1);
         }
@@ -45,12 +62,50 @@ impl EventSink {
 
     /// Counts events as lost without having made them.
     pub(super) fn skip(&self, events: usize) {
-        self.lost.fetch_add(events as u64, Ordering::Relaxed);
+        self.lost.since_last_told.fetch_add(events as u64, Ordering::Relaxed);
+        self.lost.ever.fetch_add(events as u64, Ordering::Relaxed);
     }
 
     /// How many events were lost since the last call.
     pub(super) fn take_lost(&self) -> u64 {
-        self.lost.swap(0, Ordering::Relaxed)
+        self.lost.since_last_told.swap(0, Ordering::Relaxed)
+    }
+
+    /// How many events were ever lost.
+    pub(super) fn lost(&self) -> u64 {
+        self.lost.ever.load(Ordering::Relaxed)
+    }
+
+    /// Those who get to see each event as well.
+    pub(super) fn watchers(&self) -> Watchers {
+        self.watchers.clone()
+    }
+}
+
+/// Doors that were shut together, to be told of once no lock is held: as many as the log has room for, and how many
+/// more there were.
+#[derive(Debug, Default)]
+pub(super) struct Shut {
+    doors: Vec<(Source, Door)>,
+    more: u64,
+}
+
+impl Shut {
+    pub(super) fn add(&mut self, source: Source, door: Door) {
+        if self.doors.len() < CAPACITY {
+            self.doors.push((source, door));
+        } else {
+            self.more += 1;
+        }
+    }
+
+    pub(super) fn tell(self, gate: &Inspector, why: &'static str, tell: &dyn Fn(Event)) {
+        for (source, door) in self.doors {
+            tell(Event::closed(gate, source, door, why));
+        }
+        if self.more > 0 {
+            tell(Event::EventsLost(self.more));
+        }
     }
 }
 
@@ -105,6 +160,19 @@ const CAPACITY: usize = 8192;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn doors_shut_together_are_told_of_within_bounds() {
+        let knocks = crate::knock::KnockSet::new(Vec::new()).unwrap();
+        let gate = Inspector::new(crate::inspect::Policy::default(), knocks, 10);
+        let door = Door::again(Door::by_hand(), Time::default(), Time::MAX, Duration::from_secs(1), false);
+        let mut shut = Shut::default();
+        (0..CAPACITY + 7).for_each(|n| shut.add(Source::from_bits([0, n as u64]), door));
+        let told = std::cell::RefCell::new(Vec::new());
+        shut.tell(&gate, "flushed", &|event| told.borrow_mut().push(event));
+        let told = told.into_inner();
+        assert_eq!((told.len(), told.last()), (CAPACITY + 1, Some(&Event::EventsLost(7))));
+    }
 
     #[test]
     fn a_budget_is_spent_and_earned_again() {

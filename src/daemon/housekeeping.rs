@@ -4,11 +4,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::events::EventSink;
+use super::reload::Live;
 use super::worker::Shared;
 use crate::clock::Clock;
 use crate::drops::Drops;
-use crate::event::Event;
-use crate::inspect::Inspector;
+use crate::event::{EXPIRED, Event};
 use crate::queue::Binding;
 use crate::queue::kernel::{self, QueueRow};
 use crate::time::Time;
@@ -16,7 +16,7 @@ use crate::verdict::ReasonCounts;
 
 /// Sweeps doors, sums up drops, watches what the kernel drops.
 pub(super) struct Housekeeping {
-    gate: Arc<Inspector>,
+    gate: Live,
     clock: Clock,
     sink: EventSink,
     workers: Vec<Arc<Shared>>,
@@ -27,7 +27,7 @@ pub(super) struct Housekeeping {
 }
 
 impl Housekeeping {
-    pub(super) fn new(gate: Arc<Inspector>, clock: Clock, sink: EventSink, bindings: &[Binding]) -> Self {
+    pub(super) fn new(gate: Live, clock: Clock, sink: EventSink, bindings: &[Binding]) -> Self {
         let row = |binding: &Binding| QueueRow {
             queue: binding.queue,
             port_id: binding.port_id,
@@ -42,6 +42,11 @@ impl Housekeeping {
         let shared = Arc::new(Shared::new(Arc::clone(&self.drops)));
         self.workers.push(Arc::clone(&shared));
         shared
+    }
+
+    /// What all queue threads count in.
+    pub(super) fn workers(&self) -> Vec<Arc<Shared>> {
+        self.workers.clone()
     }
 
     /// A round of all that is due.
@@ -72,18 +77,20 @@ impl Housekeeping {
     }
 
     fn sweep(&self, now: Time) {
-        for (source, door) in self.gate.doors().sweep(now) {
-            self.sink.send(Event::expired(&self.gate, source, door));
+        let gate = self.gate.load();
+        for (source, door) in gate.doors().sweep(now) {
+            self.sink.send(Event::closed(&gate, source, door, EXPIRED));
         }
-        self.gate.streams().sweep(now);
+        gate.streams().sweep(now);
     }
 
     fn sum_up(&mut self, now: Time) {
         let interval = now.since(self.summed_up);
         self.summed_up = now;
         let lines = self.drops.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let gate = self.gate.load();
         for line in lines {
-            self.sink.send(Event::dropped(&self.gate, &line, interval));
+            self.sink.send(Event::dropped(&gate, &line, interval));
         }
         match self.sink.take_lost() {
             0 => {}

@@ -7,6 +7,7 @@ use std::thread;
 
 use super::events::{Budget, EventSink};
 use super::learner::Copies;
+use super::reload::Live;
 use super::{Alarm, Handle};
 use crate::clock::Clock;
 use crate::door::Change;
@@ -42,7 +43,7 @@ impl Shared {
 /// Receives, decides, answers, tells.
 pub(super) struct Worker {
     queue: Box<dyn Queue>,
-    gate: Arc<Inspector>,
+    gate: Live,
     clock: Clock,
     sink: EventSink,
     shared: Arc<Shared>,
@@ -56,7 +57,7 @@ pub(super) struct Worker {
 impl Worker {
     pub(super) fn new(
         queue: Box<dyn Queue>,
-        gate: Arc<Inspector>,
+        gate: Live,
         clock: Clock,
         sink: EventSink,
         shared: Arc<Shared>,
@@ -96,19 +97,21 @@ impl Worker {
         let packets = self.queue.receive()?;
         let now = self.clock.now();
         self.decisions.clear();
-        self.decisions.extend((0..packets).map(|index| self.gate.inspect(now, self.queue.packet(index))));
+        // One gate for the whole batch, and for what there is to tell of it.
+        let gate = self.gate.load();
+        self.decisions.extend((0..packets).map(|index| gate.inspect(now, self.queue.packet(index))));
         self.verdicts.clear();
         self.verdicts.extend(self.decisions.iter().map(|decision| decision.verdict));
         self.queue.answer(&self.verdicts)?;
         if let Some(copies) = &self.copies {
             (0..packets).for_each(|index| copies.add(self.queue.packet(index)));
         }
-        self.tell(now);
+        self.tell(now, &gate);
         Ok(packets)
     }
 
     /// Counts and reports the batch, whose verdicts have left.
-    fn tell(&mut self, now: Time) {
+    fn tell(&mut self, now: Time, gate: &Inspector) {
         let mut counts = ReasonCounts::default();
         let mut drops = None;
         let number = self.queue.binding().queue;
@@ -117,14 +120,14 @@ impl Worker {
             if decision.reason.verdict() == Verdict::Drop {
                 let drops = drops
                     .get_or_insert_with(|| self.shared.drops.lock().unwrap_or_else(PoisonError::into_inner));
-                let source = decision.source.map(|address| Source::new(address, self.gate.prefixes()));
+                let source = decision.source.map(|address| Source::new(address, gate.prefixes()));
                 drops.add(source, decision.reason);
             }
             let Some(change) = decision.change else { continue };
             // Doors opened are bounded by the table; what one source can repeat at will is not.
             let opened = matches!(change, Change::Opened { .. });
             if opened || self.budget.take(now, decision.knocks.len()) {
-                for event in Event::of_knocks(&self.gate, number, decision, self.queue.packet(index)) {
+                for event in Event::of_knocks(gate, number, decision, self.queue.packet(index)) {
                     self.sink.send(event);
                 }
             } else {

@@ -65,6 +65,12 @@ impl Claims {
         });
     }
 
+    /// Forgets what knocks hold that are gone.
+    pub(super) fn retire(&mut self, gone: impl Fn(KnockId) -> bool) {
+        self.registrations.retain(|&(knock, _, _)| !gone(knock));
+        self.other = self.other.filter(|&(knock, _)| !gone(knock));
+    }
+
     /// Who of those that hold the door holds it longest.
     pub(super) fn last(&self, now: Time) -> Option<(KnockId, Time)> {
         let registrations = self.registrations.iter().map(|&(knock, _, until)| (knock, until));

@@ -190,7 +190,7 @@ fn many_threads_never_exceed_the_limits() {
     });
     doors.sweep(at(10_000));
     assert_eq!(doors.open_count(), 0);
-    assert!(doors.by_knock.iter().all(|doors| doors.held.load(Ordering::Relaxed) == 0));
+    assert!((0..2).all(|knock| doors.held_by(KnockId::from(knock)) == 0));
     assert!(doors.is_empty());
 }
 
@@ -403,4 +403,152 @@ fn more_registrations_than_are_told_apart_hold_the_door_still() {
     let many = (0..200).map(|user| (user, registers(0, user, 1, 4000)));
     let ends = (0..MAX_REGISTRATIONS as u64).map(|user| (300, leaves(0, user, 1, End::One)));
     assert_eq!(shuts(&many.chain(ends).collect::<Vec<_>>()).0, at(4199));
+}
+
+#[test]
+fn what_passes_is_counted_and_listed() {
+    let doors = DoorTable::new(100_000, [None]);
+    opened(doors.knock(source(1), at(1000), &[grant(0, 100)]));
+    for (secs, state) in
+        [(1001, State::Open), (1099, State::Open), (1100, State::RunOut), (1200, State::None)]
+    {
+        assert_eq!(doors.pass(source(1), at(secs), 700), state, "at {secs}");
+    }
+    assert_eq!(doors.pass(source(2), at(1000), 700), State::None);
+    opened(doors.knock(source(3), at(1000), &[Grant { knock: Door::by_hand(), ..grant(0, 50) }]));
+    doors.knock(source(1), at(1010), &[grant(0, 20)]);
+    let mut listed = doors.listed(0, 1, at(1020));
+    listed.sort_by_key(|listed| listed.source);
+    let shown: Vec<_> = listed
+        .iter()
+        .map(|listed| (listed.source, listed.door.knock, listed.last_knock, listed.packets, listed.bytes))
+        .collect();
+    assert_eq!(
+        shown,
+        [(source(1), KnockId::FIRST, at(1010), 2, 1400), (source(3), Door::by_hand(), at(1000), 0, 0),]
+    );
+    assert_eq!(doors.listed(0, 1, at(1060)).len(), 1, "what has run out is not open");
+    assert_eq!(doors.held_by(KnockId::FIRST), 1);
+}
+
+#[test]
+fn parts_make_the_whole() {
+    let doors = DoorTable::new(1000, [None]);
+    (0..=255).for_each(|n| _ = doors.knock(source(n), at(0), &[grant(0, 100)]));
+    assert_eq!([1000, 256, 255, 100, 0].map(|most| doors.parts(most)), [1, 1, 2, 3, 256]);
+    assert_eq!(DoorTable::new(10, [None]).parts(100), 1);
+    let mut seen: Vec<_> =
+        (0..7).flat_map(|part| doors.listed(part, 7, at(1))).map(|listed| listed.source).collect();
+    seen.sort();
+    assert_eq!(seen, (0..=255).map(source).collect::<Vec<_>>());
+}
+
+#[test]
+fn flushing_gives_all_places_back() {
+    let doors = DoorTable::new(3, [Some(2), None]);
+    opened(doors.knock(source(1), at(0), &[grant(0, 100)]));
+    opened(doors.knock(source(2), at(0), &[grant(0, 10)]));
+    opened(doors.knock(source(3), at(0), &[Grant { knock: Door::by_hand(), ..grant(0, 50) }]));
+    doors.sweep(at(20));
+    let mut seen = Vec::new();
+    assert_eq!(doors.flush(|source, _| seen.push(source)), 2);
+    seen.sort();
+    assert_eq!(seen, [source(1), source(3)]);
+    assert_eq!((doors.open_count(), doors.len(), doors.held_by(KnockId::FIRST)), (0, 0, 0));
+    (1..=2).for_each(|n| _ = opened(doors.knock(source(n), at(20), &[grant(0, 100)])));
+}
+
+#[test]
+fn limits_change_under_open_doors() {
+    let doors = DoorTable::new(2, [Some(1)]);
+    opened(doors.knock(source(1), at(0), &[grant(0, 100)]));
+    opened(doors.knock(source(2), at(0), &[grant(1, 100)]));
+    doors.limit(3, [Some(2), None]);
+    opened(doors.knock(source(3), at(1), &[grant(0, 100)]));
+    // One that was not known when it opened a door is not counted for it.
+    doors.limit(1, [Some(1), Some(1)]);
+    assert_eq!(doors.open_count(), 3, "nobody loses a door");
+    assert_eq!(doors.knock(source(4), at(2), &[grant(0, 100)]), Change::Refused(Limit::Table));
+    assert!(matches!(doors.knock(source(1), at(2), &[grant(0, 100)]), Change::Renewed(_)));
+}
+
+#[test]
+fn retiring_a_knock_closes_its_doors_and_leaves_others_theirs() {
+    let doors = DoorTable::new(10, [None, Some(5), None]);
+    doors.knock(source(1), at(0), &[grant(0, 100)]);
+    doors.knock(source(2), at(0), &[grant(1, 100)]);
+    // Two registrations hold this one, by different knocks; the one that goes holds it for longer.
+    doors.knock(source(3), at(0), &[registers(0, 1, 1, 500)]);
+    doors.knock(source(3), at(0), &[registers(1, 2, 1, 80)]);
+    // And this one ran out before.
+    doors.knock(source(4), at(0), &[grant(0, 5)]);
+    doors.sweep(at(6));
+    doors.knock(source(5), at(0), &[Grant { knock: Door::by_hand(), ..grant(0, 50) }]);
+    let mut closed = Vec::new();
+    let gone = |knock: KnockId| knock == KnockId::FIRST;
+    assert_eq!(doors.retire(gone, at(10), |source, _| closed.push(source)), 1);
+    assert_eq!(closed, [source(1)]);
+    let state = |n, secs| doors.state(source(n), at(secs));
+    assert_eq!(
+        [1, 2, 3, 4, 5].map(|n| state(n, 10)),
+        [State::None, State::Open, State::Open, State::None, State::Open]
+    );
+    assert_eq!(
+        (state(3, 79), state(3, 80)),
+        (State::Open, State::RunOut),
+        "for as long as the other one holds it"
+    );
+    assert_eq!(
+        (doors.open_count(), doors.held_by(KnockId::FIRST), doors.held_by(KnockId::from(1))),
+        (3, 0, 2)
+    );
+}
+
+#[test]
+fn a_door_of_before_a_restart() {
+    let before = DoorTable::new(10, [None]);
+    doors_of_before(&before);
+    let listed = before.listed(0, 1, at(20));
+    let after = DoorTable::new(2, [Some(1)]);
+    assert!(after.restore(&listed[0]));
+    assert!(!after.restore(&listed[0]), "it is there already");
+    assert_eq!(after.listed(0, 1, at(20)), listed);
+    let other = |n, knock| Listed { source: source(n), door: Door { knock, ..listed[0].door }, ..listed[0] };
+    assert!(!after.restore(&other(2, KnockId::FIRST)), "the knock has no more room");
+    assert!(after.restore(&other(3, Door::by_hand())));
+    assert!(!after.restore(&other(4, Door::by_hand())), "the table has no more room");
+    assert_eq!((after.open_count(), after.held_by(KnockId::FIRST)), (2, 1));
+    // It runs out as it would have.
+    assert_eq!(after.sweep(at(100)).len(), 2);
+    opened(after.knock(source(1), at(101), &[grant(0, 100)]));
+}
+
+fn doors_of_before(doors: &DoorTable) {
+    opened(doors.knock(source(1), at(0), &[grant(0, 100)]));
+    doors.pass(source(1), at(10), 500);
+}
+
+#[test]
+fn changes_are_noticed_once() {
+    let doors = DoorTable::new(10, [Some(1)]);
+    assert!(!doors.take_changed());
+    let done: [(&str, &dyn Fn()); 6] = [
+        ("opened", &|| _ = doors.knock(source(1), at(0), &[grant(0, 100)])),
+        ("renewed", &|| _ = doors.knock(source(1), at(5), &[grant(0, 100)])),
+        ("extended", &|| doors.extend(source(1), at(10))),
+        ("closed", &|| _ = doors.close(source(1))),
+        ("flushed", &|| _ = doors.flush(|_, _| {})),
+        ("told so", &|| doors.set_changed()),
+    ];
+    for (what, change) in done {
+        change();
+        assert!(doors.take_changed(), "{what}");
+        assert!(!doors.take_changed(), "{what}");
+    }
+    doors.knock(source(1), at(20), &[grant(0, 100)]);
+    doors.take_changed();
+    doors.knock(source(2), at(20), &[grant(0, 100)]);
+    doors.close(source(3));
+    doors.pass(source(1), at(21), 100);
+    assert!(!doors.take_changed(), "refused, not there, and not kept");
 }

@@ -372,3 +372,97 @@ fn a_registrations_life_is_known_when_its_header_block_is() {
     assert_eq!(reasons, [Reason::Partial, Reason::Knock]);
     assert_eq!(flow(&gate, &[(659, 900, 0, b"x"), (660, 901, 0, b"x")]), [Reason::Door, Reason::Partial]);
 }
+
+#[test]
+fn a_successor_keeps_doors_by_the_names_of_their_knocks() {
+    let first = inspector(Mode::Enforce, Renew::Knock, 10);
+    let (alice, other, gone) = ("203.0.113.7", "203.0.113.8", "203.0.113.9");
+    let reason = |gate: &Inspector, secs, from: &str, payload: &[u8]| {
+        gate.inspect(at(secs), &ipv4(from, &udp(payload))).reason
+    };
+    assert_eq!(reason(&first, 0, alice, KNOCK), Reason::Knock);
+    assert_eq!(reason(&first, 0, gone, LONELY), Reason::Knock);
+
+    // Another order, another secret for alice, the lonely one gone, and one more.
+    let knocks = vec![
+        knock("new", "the-new-secret"),
+        Knock { max_doors: Some(1), ..knock("inside", "kn0ckstr") },
+        knock("alice", "another-secret"),
+    ];
+    let second = first.successor(Policy::default(), KnockSet::new(knocks).unwrap());
+    let mut shut = Vec::new();
+    // In a batch that began before.
+    assert_eq!(reason(&first, 1, other, LONELY), Reason::DoorLimit);
+    assert_eq!(second.take_over(3, at(1), |source, door| shut.push((source, door.knock))), 1);
+    let source = |from: &str| Source::new(from.parse().unwrap(), Prefixes::default());
+    assert_eq!(shut, [(source(gone), KnockId::from(2))]);
+    assert_eq!(second.name(KnockId::from(2)), "lonely", "for the log");
+    assert_eq!(reason(&second, 2, alice, PLAIN), Reason::Door);
+    assert_eq!(reason(&second, 2, gone, PLAIN), Reason::NoKnock);
+    assert_eq!(reason(&second, 2, gone, LONELY), Reason::NoKnock);
+
+    // Ids stay, whatever the place.
+    let id = |name| second.knock_named(name).unwrap();
+    assert_eq!([id("alice"), id("inside"), id("new")], [0, 1, 3].map(KnockId::from));
+    assert_eq!(second.knock_named("lonely"), None);
+    let decision = second.inspect(at(3), &ipv4(other, &udp(b"the-new-secret mykn0ckstr1ng")));
+    assert_eq!(decision.knocks, [id("new"), id("inside")], "in the order of the config");
+    let Some(Change::Opened { door, .. }) = decision.change else { panic!("{decision:?}") };
+    assert_eq!(second.name(door.knock), "new");
+    assert_eq!(second.doors().held_by(id("alice")), 1);
+    // The limit of the knock that has got one, and of the table.
+    assert_eq!(reason(&second, 4, gone, b"mykn0ckstr1ng"), Reason::Knock);
+    assert_eq!(reason(&second, 4, "203.0.113.10", b"the-new-secret"), Reason::DoorLimit);
+
+    // A name that comes back is the same knock.
+    let third =
+        second.successor(Policy::default(), KnockSet::new(vec![knock("lonely", "only-one-of-me")]).unwrap());
+    assert_eq!(third.take_over(3, at(5), |_, _| {}), 3);
+    assert_eq!(third.knock_named("lonely"), Some(KnockId::from(2)));
+}
+
+#[test]
+fn a_successor_tells_the_same_registrations() {
+    let registers = |policy| {
+        let knock = Knock { door: Life::Registration, ..knock("alice", "mykn0ckstr1ng") };
+        (policy, KnockSet::new(vec![knock]).unwrap())
+    };
+    let (policy, knocks) = registers(Policy::default());
+    let first = Inspector::new(policy, knocks, 10);
+    let message = |expires| {
+        format!(
+            "REGISTER sip:pbx SIP/2.0\r\nFrom: \"mykn0ckstr1ng\" <sip:100@pbx>\r\nTo: <sip:100@pbx>\r\n\
+             Contact: <sip:100@203.0.113.7>\r\nExpires: {expires}\r\n\r\n"
+        )
+    };
+    let phone = |payload: String| ipv4("203.0.113.7", &udp(payload.as_bytes()));
+    assert_eq!(first.inspect(at(0), &phone(message(3600))).reason, Reason::Knock);
+    let (policy, knocks) = registers(Policy::default());
+    let second = first.successor(policy, knocks);
+    second.take_over(10, at(1), |_, _| panic!("nobody's knock is gone"));
+    assert_eq!(second.inspect(at(10), &phone(message(0))).reason, Reason::Knock);
+    assert_eq!(second.inspect(at(50), &phone("nothing".into())).reason, Reason::Expired);
+}
+
+#[test]
+fn a_revoked_door_is_shut_to_its_connections() {
+    let gate = inspector(Mode::Enforce, Renew::Knock, 10);
+    let phone = "203.0.113.7";
+    let segment = |secs, sequence: u32, payload: &[u8]| {
+        gate.inspect(at(secs), &ipv4(phone, &tcp_at(sequence, 0, payload))).reason
+    };
+    let next = |sequence: u32, payload: &[u8]| sequence + u32::try_from(payload.len()).unwrap();
+    assert_eq!(gate.inspect(at(0), &ipv4(phone, &tcp_at(99, 2, b""))).reason, Reason::Handshake);
+    assert_eq!(segment(0, 100, KNOCK), Reason::Knock);
+    let second = next(100, KNOCK);
+    assert_eq!(segment(1, second, PLAIN), Reason::Door);
+    let half = &PLAIN[..40];
+    let third = next(second, PLAIN);
+    assert_eq!(segment(2, third, half), Reason::Door);
+    assert!(gate.doors().close(Source::new(phone.parse().unwrap(), gate.prefixes())).is_some());
+    // Neither the rest of a request nor another one.
+    assert_eq!(segment(3, next(third, half), &PLAIN[40..]), Reason::NoKnock);
+    assert_eq!(segment(3, next(third, PLAIN), PLAIN), Reason::NoKnock);
+    assert_eq!(gate.inspect(at(3), &ipv4(phone, &udp(PLAIN))).reason, Reason::NoKnock);
+    assert_eq!(segment(4, next(third, PLAIN), KNOCK), Reason::Knock);
+}

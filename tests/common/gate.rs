@@ -149,8 +149,15 @@ impl World {
     /// Writes a configuration, and returns its path.
     pub(crate) fn config_with_knocks(&self, inspect: &str, queue: &str, knocks: &str) -> String {
         let path = self.folder.path().join(format!("{}.toml", self.configs.fetch_add(1, Ordering::Relaxed)));
-        fs::write(&path, format!("[inspect]\n{inspect}\n[queue]\n{queue}\n{knocks}")).unwrap();
+        let control = path.with_extension("sock");
+        let control = format!("[control]\nsocket = {:?}\n[state]\nfile = \"off\"", control.to_str().unwrap());
+        fs::write(&path, format!("[inspect]\n{inspect}\n[queue]\n{queue}\n{control}\n{knocks}")).unwrap();
         path.to_str().unwrap().to_owned()
+    }
+
+    /// A path in a folder of this world's own.
+    pub(crate) fn path(&self, name: &str) -> String {
+        self.folder.path().join(name).to_str().unwrap().to_owned()
     }
 
     /// Puts in the rules that follow from a configuration.
@@ -281,6 +288,13 @@ impl Gate {
     /// All events of a kind so far.
     pub(crate) fn events(&self, kind: &str) -> Vec<Value> {
         self.log.lock().unwrap().iter().filter(|line| line["event"] == kind).cloned().collect()
+    }
+
+    /// The texts of all warnings so far.
+    pub(crate) fn warnings(&self) -> Vec<String> {
+        let log = self.log.lock().unwrap();
+        let warnings = log.iter().filter(|line| line["level"] == "WARN");
+        warnings.filter_map(|line| line["message"].as_str().map(str::to_owned)).collect()
     }
 
     /// Waits for an event.

@@ -1,0 +1,57 @@
+//! `sipknock stats`
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use super::remote::{ask, moment, span};
+use super::{Failure, write_json};
+use crate::cli::{Cli, StatsArgs};
+use crate::control::protocol::{Answer, Request, Stats};
+
+pub(super) fn run(cli: &Cli, args: &StatsArgs) -> Result<ExitCode, Failure> {
+    let mut seen = None;
+    ask(cli, &args.gate, &Request::Stats {}, |answer| {
+        if let Answer::Stats(stats) = answer {
+            seen = Some(stats);
+        }
+        Ok(())
+    })?;
+    match seen {
+        Some(stats) if args.json => write_json(&stats)?,
+        Some(stats) => write_text(&stats, io::stdout().lock())?,
+        None => {}
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn write_text(stats: &Stats, mut out: impl Write) -> io::Result<()> {
+    let Stats { version, pid, mode, backend, doors, .. } = stats;
+    writeln!(out, "sipknock {version}, process {pid}, mode {mode}, backend {backend}")?;
+    writeln!(out, "running for {} since {}", span(stats.uptime_s), moment(&stats.started))?;
+    writeln!(out, "doors: {} open of at most {}, {} known", doors.open, doors.max, doors.known)?;
+    for (knock, held) in &doors.by_knock {
+        writeln!(out, "  {knock}: {held}")?;
+    }
+    writeln!(out, "packets: {}", stats.packets)?;
+    for (reason, count) in &stats.reasons {
+        writeln!(out, "  {reason}: {count}")?;
+    }
+    for queue in &stats.queues {
+        writeln!(
+            out,
+            "queue {}: {} waiting, lost {} to a full queue and {} to a full socket",
+            queue.queue, queue.waiting, queue.kernel_dropped, queue.socket_dropped
+        )?;
+    }
+    if let Some(state) = &stats.state {
+        writeln!(
+            out,
+            "doors are kept in {}: written {} times, failed {}",
+            state.file, state.writes, state.failures
+        )?;
+    }
+    match stats.events_lost {
+        0 => Ok(()),
+        lost => writeln!(out, "{lost} events were counted and not logged"),
+    }
+}

@@ -1,0 +1,315 @@
+//! What client and daemon say to each other: one JSON object a line.
+//!
+//! A client sends a [`Request`] with `"v":1` in it. The daemon answers with any number of lines and a last one, which is
+//! [`Answer::Done`] or [`Answer::Error`]. Fields may be added to answers within a version; clients skip what they do not know.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::verdict::ReasonCounts;
+
+/// The version that this program speaks.
+pub const VERSION: u64 = 1;
+
+/// What a client wants.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "do", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Request {
+    /// The open doors.
+    Doors {
+        /// Only those of this knock.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        knock: Option<String>,
+        /// Only those of sources that lie in this network.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        source: Option<String>,
+    },
+    /// Open a door, or renew it, as a knock does.
+    Open {
+        /// For this address.
+        address: String,
+        /// For so many seconds; as long as `inspect.door` says where it is missing.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        for_s: Option<u64>,
+        /// As if this knock had come; else by hand.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        knock: Option<String>,
+    },
+    /// Shut a door.
+    Close {
+        /// Of this address.
+        address: String,
+    },
+    /// Shut all doors.
+    Flush {},
+    /// Counters.
+    Stats {},
+    /// Events from now on, for as long as the client listens.
+    Watch {},
+    /// Read the configuration again.
+    Reload {},
+}
+
+/// A line of an answer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Answer {
+    /// An open door.
+    Door(DoorLine),
+    /// The counters.
+    Stats(Box<Stats>),
+    /// Something happened. The fields are those of the log.
+    Event(Value),
+    /// So many events happened that this client was too slow for.
+    Lost(u64),
+    /// All is said and done.
+    Done(Done),
+    /// It was not done.
+    Error(Refusal),
+}
+
+/// An open door.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DoorLine {
+    /// An address, or a network where sources are wider.
+    pub source: String,
+    /// The knock that holds it; `manual` where it was opened by hand.
+    pub knock: String,
+    /// RFC 3339.
+    pub opened: String,
+    /// When it was last renewed, or opened.
+    pub last_knock: String,
+    /// When it will shut.
+    pub expires: String,
+    /// Until then.
+    pub expires_in_s: u64,
+    /// Packets that it let pass.
+    pub packets: u64,
+    /// Their bytes, IP headers included.
+    pub bytes: u64,
+}
+
+/// How a request ended well.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Done {
+    /// How many doors were listed, opened or shut.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub doors: Option<u64>,
+    /// `opened` or `renewed`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub event: Option<String>,
+    /// What else is good to know.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
+}
+
+/// Why a request was not carried out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refusal {
+    /// For programs.
+    pub kind: Kind,
+    /// For people.
+    pub text: String,
+}
+
+/// Kinds of refusals.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// Not a request of this version.
+    BadRequest,
+    /// Another version of the protocol.
+    Version,
+    /// There is no such door or knock.
+    NotFound,
+    /// There is no room for another door, or another client.
+    Full,
+    /// It was tried and failed.
+    Failed,
+}
+
+/// The counters of a gate.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stats {
+    /// Of the program.
+    pub version: String,
+    /// The daemon's process.
+    pub pid: u32,
+    /// `enforce` or `monitor`.
+    pub mode: String,
+    /// How packets are read.
+    pub backend: String,
+    /// When it was started.
+    pub started: String,
+    /// Since then.
+    pub uptime_s: u64,
+    /// All packets.
+    pub packets: u64,
+    /// By reason.
+    pub reasons: serde_json::Map<String, Value>,
+    /// Doors.
+    pub doors: DoorStats,
+    /// The queues, as the kernel counts them.
+    pub queues: Vec<QueueStats>,
+    /// What is kept on disk; `None` where nothing is.
+    #[serde(default)]
+    pub state: Option<StateStats>,
+    /// Events that were counted and not logged.
+    pub events_lost: u64,
+}
+
+/// How the doors on disk are.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StateStats {
+    /// The file.
+    pub file: String,
+    /// How often it was written since the start.
+    pub writes: u64,
+    /// How often it could not be.
+    pub failures: u64,
+}
+
+/// How many doors there are.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DoorStats {
+    /// Open, counting those that ran out within the last second.
+    pub open: u64,
+    /// The most there may be.
+    pub max: u64,
+    /// Known: open ones, and such as have run out and are remembered.
+    pub known: u64,
+    /// Open ones by knock, for knocks that hold any.
+    pub by_knock: serde_json::Map<String, Value>,
+}
+
+/// What the kernel says of a queue.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueueStats {
+    /// Its number.
+    pub queue: u16,
+    /// Packets that wait for a verdict.
+    pub waiting: u64,
+    /// Packets that found it full.
+    pub kernel_dropped: u64,
+    /// Packets that found the socket's buffer full.
+    pub socket_dropped: u64,
+}
+
+impl Request {
+    /// Reads a line.
+    ///
+    /// # Errors
+    /// On what is no request of this version.
+    pub fn parse(line: &[u8]) -> Result<Self, Refusal> {
+        let mut object: serde_json::Map<String, Value> = serde_json::from_slice(line)
+            .map_err(|error| Refusal::bad(format!("not a JSON object in a line: {error}")))?;
+        match object.remove("v") {
+            Some(Value::Number(version)) if version.as_u64() == Some(VERSION) => {}
+            Some(_) => {
+                let text =
+                    format!("this daemon speaks version {VERSION} only: use the sipknock it came with");
+                return Err(Refusal { kind: Kind::Version, text });
+            }
+            None => return Err(Refusal::bad(format!("\"v\" is missing: send \"v\":{VERSION}"))),
+        }
+        serde_json::from_value(Value::Object(object)).map_err(|error| Refusal::bad(error.to_string()))
+    }
+
+    /// The line to send.
+    ///
+    /// # Errors
+    /// On none that is known of.
+    pub fn line(&self) -> serde_json::Result<Vec<u8>> {
+        let mut value = serde_json::to_value(self)?;
+        if let Value::Object(object) = &mut value {
+            object.insert("v".to_owned(), VERSION.into());
+        }
+        let mut line = serde_json::to_vec(&value)?;
+        line.push(b'\n');
+        Ok(line)
+    }
+}
+
+impl Refusal {
+    /// What was said is no request.
+    pub fn bad(text: impl Into<String>) -> Self {
+        Self { kind: Kind::BadRequest, text: text.into() }
+    }
+
+    /// It is not there.
+    pub fn not_found(text: impl Into<String>) -> Self {
+        Self { kind: Kind::NotFound, text: text.into() }
+    }
+
+    /// It went wrong.
+    pub fn failed(text: impl Into<String>) -> Self {
+        Self { kind: Kind::Failed, text: text.into() }
+    }
+}
+
+impl Answer {
+    /// Whether nothing comes after it.
+    pub fn is_last(&self) -> bool {
+        matches!(self, Self::Done(_) | Self::Error(_))
+    }
+}
+
+/// Reasons that occurred, as JSON has them.
+pub fn reasons(counts: &ReasonCounts) -> serde_json::Map<String, Value> {
+    counts.occurred().map(|(reason, count)| (reason.name().to_owned(), count.into())).collect()
+}
+
+/// The longest line that a client may send.
+pub const MAX_REQUEST: usize = 4096;
+
+/// How long a client may take to say what it wants, and to read the answer's next piece.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_survive_their_line() {
+        for request in [
+            Request::Doors { knock: Some("alice".into()), source: None },
+            Request::Open { address: "203.0.113.7".into(), for_s: Some(60), knock: None },
+            Request::Close { address: "::1".into() },
+            Request::Flush {},
+            Request::Watch {},
+        ] {
+            let line = request.line().unwrap();
+            assert_eq!(line.iter().filter(|byte| **byte == b'\n').count(), 1);
+            assert_eq!(Request::parse(&line), Ok(request));
+        }
+    }
+
+    #[test]
+    fn what_is_no_request_is_told_so() {
+        for (line, kind, part) in [
+            ("", Kind::BadRequest, "JSON"),
+            ("[1]", Kind::BadRequest, "JSON"),
+            (r#"{"do":"stats"}"#, Kind::BadRequest, "\"v\" is missing"),
+            (r#"{"v":2,"do":"stats"}"#, Kind::Version, "version 1"),
+            (r#"{"v":"1","do":"stats"}"#, Kind::Version, "version 1"),
+            (r#"{"v":1,"do":"dance"}"#, Kind::BadRequest, "dance"),
+            (r#"{"v":1,"do":"close"}"#, Kind::BadRequest, "address"),
+            (r#"{"v":1,"do":"close","address":"x","now":1}"#, Kind::BadRequest, "now"),
+            (r#"{"v":1,"do":"flush","hard":true}"#, Kind::BadRequest, "hard"),
+        ] {
+            let refusal = Request::parse(line.as_bytes()).unwrap_err();
+            assert!(refusal.kind == kind && refusal.text.contains(part), "{line}: {refusal:?}");
+        }
+    }
+
+    #[test]
+    fn answers_are_as_documented() {
+        let done = Answer::Done(Done { doors: Some(3), ..Done::default() });
+        assert_eq!(serde_json::to_string(&done).unwrap(), r#"{"done":{"doors":3}}"#);
+        let error = Answer::Error(Refusal::not_found("no"));
+        assert_eq!(serde_json::to_string(&error).unwrap(), r#"{"error":{"kind":"not-found","text":"no"}}"#);
+        assert_eq!(serde_json::to_string(&Answer::Lost(7)).unwrap(), r#"{"lost":7}"#);
+    }
+}

@@ -1,0 +1,409 @@
+//! Clients of the socket, each with a thread, kept within bounds.
+//!
+//! None of them is ever waited for by whoever decides packets: they are read from and written to here, within
+//! [`PATIENCE`], and what a request looks at is locked for moments only.
+
+use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec};
+
+use super::protocol::{Answer, Done, Kind, MAX_REQUEST, PATIENCE, Refusal, Request};
+use super::socket::Socket;
+use super::watch::{Seen, Watch};
+use crate::clock::Clock;
+use crate::time::Time;
+
+/// What carries requests out.
+pub trait Service: Send + Sync + 'static {
+    /// Carries a request out, any but [`Request::Watch`]. Lines before the last one go through `say`.
+    ///
+    /// # Errors
+    /// Those of `say`, for then nobody is there to listen.
+    fn carry_out(&self, request: Request, say: Say<'_>) -> io::Result<Result<Done, Refusal>>;
+
+    /// Events from now on, where not too many watch already.
+    fn watch(&self) -> Option<Watch>;
+}
+
+/// Takes a line of an answer.
+pub type Say<'a> = &'a mut dyn FnMut(Answer) -> io::Result<()>;
+
+/// A listening socket and its clients.
+#[derive(Debug)]
+pub struct Server {
+    accepting: JoinHandle<()>,
+    /// Ends it when it is closed.
+    stop: UnixStream,
+    counts: Counts,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Counts {
+    /// Clients that are there.
+    seated: Arc<AtomicUsize>,
+    /// Those of them that are being answered.
+    answered: Arc<AtomicUsize>,
+}
+
+impl Server {
+    /// Starts to take clients.
+    ///
+    /// # Errors
+    /// Where the system gives no thread.
+    pub fn start(socket: Socket, clock: Clock, service: Arc<impl Service>) -> io::Result<Self> {
+        let (stop, stopped) = UnixStream::pair()?;
+        let counts = Counts::default();
+        let theirs = counts.clone();
+        let accept = move || accept(&socket, &stopped, clock, &service, &theirs);
+        let accepting = thread::Builder::new().name("control".to_owned()).spawn(accept)?;
+        Ok(Self { accepting, stop, counts })
+    }
+
+    /// Takes no more clients, and lets those that are being answered hear the end of it, if they listen.
+    pub fn finish(self) {
+        drop(self.stop);
+        // It can't panic where panics end the process.
+        let _ = self.accepting.join();
+        for _ in 0..LAST_WORDS.as_millis() / PAUSE.as_millis() {
+            if self.counts.answered.load(Ordering::Relaxed) == 0 {
+                break;
+            }
+            thread::sleep(PAUSE);
+        }
+    }
+}
+
+fn accept(socket: &Socket, stopped: &UnixStream, clock: Clock, service: &Arc<impl Service>, counts: &Counts) {
+    loop {
+        let mut descriptors =
+            [socket.listener.as_fd(), stopped.as_fd()].map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
+        let polled = rustix::event::poll(&mut descriptors, None);
+        if !descriptors[1].revents().is_empty() {
+            return;
+        }
+        match (polled, socket.listener.accept()) {
+            (Ok(_), Ok((stream, _))) => seat(stream, clock, service, counts),
+            (Ok(_), Err(error)) if error.kind() == io::ErrorKind::WouldBlock => {}
+            // Too many open files, most likely: whoever waits can wait a little longer.
+            _ => thread::sleep(PAUSE),
+        }
+    }
+}
+
+/// Gives a client a thread, or tells him that there are enough.
+fn seat(mut stream: UnixStream, clock: Clock, service: &Arc<impl Service>, counts: &Counts) {
+    let seat = Seat::take(&counts.seated);
+    if seat.number > MAX_CLIENTS {
+        let text = format!("{MAX_CLIENTS} clients are connected already: try again in a moment");
+        if let Ok(mut line) = serde_json::to_vec(&Answer::Error(Refusal { kind: Kind::Full, text })) {
+            line.push(b'\n');
+            // A new socket has room for a line.
+            let _ = stream.set_nonblocking(true).and_then(|()| stream.write_all(&line));
+        }
+        return;
+    }
+    let (service, counts) = (Arc::clone(service), counts.clone());
+    let serve = move || {
+        let _seat = seat;
+        // An error means that he is gone, or might as well be.
+        let _ = Client { stream, clock, unread: Vec::new() }.serve(&*service, &counts);
+    };
+    // Without a thread for him he sees the end at once.
+    let _ = thread::Builder::new().name("control client".to_owned()).stack_size(STACK).spawn(serve);
+}
+
+struct Seat {
+    taken: Arc<AtomicUsize>,
+    number: usize,
+}
+
+impl Seat {
+    fn take(taken: &Arc<AtomicUsize>) -> Self {
+        Self { number: taken.fetch_add(1, Ordering::Relaxed) + 1, taken: Arc::clone(taken) }
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.taken.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+struct Client {
+    stream: UnixStream,
+    clock: Clock,
+    unread: Vec<u8>,
+}
+
+impl Client {
+    fn serve(&mut self, service: &impl Service, counts: &Counts) -> io::Result<()> {
+        self.stream.set_nonblocking(false)?;
+        while let Some(line) = self.line()? {
+            let _answering = Seat::take(&counts.answered);
+            let mut out =
+                Out { stream: &self.stream, clock: self.clock, until: Time::MAX, unsent: Vec::new() };
+            let last = match Request::parse(&line) {
+                Ok(Request::Watch {}) => match service.watch() {
+                    Some(watch) => show(&watch, &mut out)?,
+                    None => {
+                        let text = "too many are watching already: end one of them".to_owned();
+                        Answer::Error(Refusal { kind: Kind::Full, text })
+                    }
+                },
+                Ok(request) => {
+                    out.until = self.clock.now().after(LONGEST_ANSWER);
+                    match service.carry_out(request, &mut |answer| out.add(&answer))? {
+                        Ok(done) => Answer::Done(done),
+                        Err(refusal) => Answer::Error(refusal),
+                    }
+                }
+                Err(refusal) => Answer::Error(refusal),
+            };
+            out.add(&last)?;
+            out.send()?;
+        }
+        Ok(())
+    }
+
+    /// The next line; `None` at the end.
+    fn line(&mut self) -> io::Result<Option<Vec<u8>>> {
+        let until = self.clock.now().after(PATIENCE);
+        loop {
+            if let Some(end) = memchr::memchr(b'\n', &self.unread) {
+                let rest = self.unread.split_off(end + 1);
+                return Ok(Some(std::mem::replace(&mut self.unread, rest)));
+            }
+            if self.unread.len() > MAX_REQUEST {
+                return Err(io::ErrorKind::InvalidData.into());
+            }
+            self.stream.set_read_timeout(Some(left(self.clock, until)?))?;
+            let mut buffer = [0; MAX_REQUEST];
+            match self.stream.read(&mut buffer)? {
+                0 => return Ok(None),
+                length => self.unread.extend_from_slice(buffer.get(..length).unwrap_or_default()),
+            }
+        }
+    }
+}
+
+/// Shows events until the daemon ends or nobody is there to see them.
+fn show(watch: &Watch, out: &mut Out<'_>) -> io::Result<Answer> {
+    loop {
+        // What waits goes out together.
+        let patience = if out.unsent.is_empty() { LOOK_UP } else { Duration::ZERO };
+        match watch.next(patience) {
+            Seen::Event(time, event) => out.add(&Answer::Event(event.to_json(time)))?,
+            Seen::Lost(count) => out.add(&Answer::Lost(count))?,
+            Seen::Nothing if out.unsent.is_empty() => out.look_for_the_client()?,
+            Seen::Nothing => out.send()?,
+            Seen::End => return Ok(Answer::Done(Done::default())),
+        }
+    }
+}
+
+/// Lines on their way to a client.
+struct Out<'a> {
+    stream: &'a UnixStream,
+    clock: Clock,
+    /// When it is enough.
+    until: Time,
+    unsent: Vec<u8>,
+}
+
+impl Out<'_> {
+    fn add(&mut self, answer: &Answer) -> io::Result<()> {
+        serde_json::to_writer(&mut self.unsent, answer)?;
+        self.unsent.push(b'\n');
+        if self.unsent.len() < CHUNK { Ok(()) } else { self.send() }
+    }
+
+    /// Sends all, within [`PATIENCE`].
+    fn send(&mut self) -> io::Result<()> {
+        let until = self.clock.now().after(PATIENCE).min(self.until);
+        let mut rest = self.unsent.as_slice();
+        while !rest.is_empty() {
+            self.stream.set_write_timeout(Some(left(self.clock, until)?))?;
+            match (&mut &*self.stream).write(rest) {
+                Ok(sent) => rest = rest.get(sent..).unwrap_or_default(),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.unsent.clear();
+        Ok(())
+    }
+
+    /// An error where the client has left.
+    fn look_for_the_client(&self) -> io::Result<()> {
+        let mut descriptors = [PollFd::from_borrowed_fd(self.stream.as_fd(), PollFlags::RDHUP)];
+        rustix::event::poll(&mut descriptors, Some(&Timespec::default()))?;
+        let gone = descriptors[0].revents().intersects(PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR);
+        if gone { Err(io::ErrorKind::BrokenPipe.into()) } else { Ok(()) }
+    }
+}
+
+/// The time that is left, and an error where none is.
+fn left(clock: Clock, until: Time) -> io::Result<Duration> {
+    let left = until.since(clock.now());
+    if left < Duration::from_millis(1) { Err(io::ErrorKind::TimedOut.into()) } else { Ok(left) }
+}
+
+/// Clients at a time: more than people and programs have need of, and a few threads.
+pub const MAX_CLIENTS: usize = 32;
+
+/// A client's thread walks no deep calls.
+const STACK: usize = 256 * 1024;
+
+/// As much of an answer as leaves at once.
+const CHUNK: usize = 16 * 1024;
+
+/// A million doors are read in a tenth of it.
+const LONGEST_ANSWER: Duration = Duration::from_secs(60);
+
+/// How often one who watches a quiet gate is looked after.
+const LOOK_UP: Duration = Duration::from_millis(500);
+
+/// How long the daemon's end waits for answers to be heard.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
+const PAUSE: Duration = Duration::from_millis(10);
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead, BufReader};
+    use std::path::Path;
+    use std::sync::Mutex;
+
+    use serde_json::Value;
+
+    use super::*;
+    use crate::control::client::{Client, ClientError};
+    use crate::control::watch::Watchers;
+    use crate::event::Event;
+
+    #[derive(Default)]
+    struct Echo {
+        watchers: Watchers,
+        asked: Mutex<Vec<Request>>,
+    }
+
+    impl Service for Echo {
+        fn carry_out(&self, request: Request, say: Say<'_>) -> io::Result<Result<Done, Refusal>> {
+            self.asked.lock().unwrap().push(request.clone());
+            Ok(match request {
+                Request::Doors { .. } => {
+                    // Far more than any socket buffer takes.
+                    (0..100_000).try_for_each(|count| say(Answer::Lost(count)))?;
+                    Ok(Done { doors: Some(100_000), ..Done::default() })
+                }
+                Request::Close { address } => Err(Refusal::not_found(address)),
+                _ => Ok(Done::default()),
+            })
+        }
+
+        fn watch(&self) -> Option<Watch> {
+            self.watchers.add()
+        }
+    }
+
+    fn start(folder: &Path) -> (Server, Arc<Echo>, std::path::PathBuf) {
+        let path = folder.join("control.sock");
+        let service = Arc::<Echo>::default();
+        let socket = Socket::make(&path).unwrap();
+        (Server::start(socket, Clock::start(), Arc::clone(&service)).unwrap(), service, path)
+    }
+
+    #[test]
+    fn one_client_asks_several_times() {
+        let folder = tempfile::tempdir().unwrap();
+        let (server, service, path) = start(folder.path());
+        let mut client = Client::connect(&path).unwrap();
+        let mut lines = 0;
+        let all = Request::Doors { knock: None, source: None };
+        let done = client.ask(&all, |_| {
+            lines += 1;
+            Ok(())
+        });
+        assert_eq!((done.unwrap().doors, lines), (Some(100_000), 100_000));
+        let close = Request::Close { address: "nobody".into() };
+        match client.ask(&close, |_| Ok(())) {
+            Err(ClientError::Refused(text)) => assert_eq!(text, "nobody"),
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(*service.asked.lock().unwrap(), [all, close]);
+        server.finish();
+        assert!(!path.exists());
+        assert!(matches!(Client::connect(&path), Err(ClientError::Unreachable { .. })));
+    }
+
+    #[test]
+    fn nonsense_is_answered_and_what_never_ends_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let (_server, _, path) = start(folder.path());
+        let mut stream = UnixStream::connect(&path).unwrap();
+        stream.write_all(b"\xff\xfe\n{}\n").unwrap();
+        let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
+        for _ in 0..2 {
+            let line: Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
+            assert_eq!(line["error"]["kind"], "bad-request");
+        }
+        let _ = stream.write_all(&[b'x'; 3 * MAX_REQUEST]);
+        assert!(lines.next().is_none_or(|line| line.is_err()), "he is shown the door");
+    }
+
+    #[test]
+    fn a_thousand_clients_are_bounded() {
+        let folder = tempfile::tempdir().unwrap();
+        let (_server, _, path) = start(folder.path());
+        let clients: Vec<_> = (0..1000).filter_map(|_| UnixStream::connect(&path).ok()).collect();
+        let mut refused = 0;
+        for client in clients.iter().skip(MAX_CLIENTS) {
+            let mut line = String::new();
+            client.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+            if BufReader::new(client).read_line(&mut line).is_ok_and(|length| length > 0) {
+                assert!(line.contains("\"full\""), "{line}");
+                refused += 1;
+            }
+        }
+        assert_eq!(refused, clients.len() - MAX_CLIENTS);
+        drop(clients);
+        // Seats are free again.
+        let answered = (0..100).any(|_| {
+            thread::sleep(Duration::from_millis(20));
+            Client::connect(&path).unwrap().ask(&Request::Flush {}, |_| Ok(())).is_ok()
+        });
+        assert!(answered);
+    }
+
+    #[test]
+    fn who_watches_sees_events_and_the_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let (server, service, path) = start(folder.path());
+        let watching = thread::spawn(move || {
+            let mut seen = Vec::new();
+            let done = Client::connect(&path).unwrap().ask(&Request::Watch {}, |answer| {
+                seen.push(answer);
+                Ok(())
+            });
+            (done.unwrap(), seen)
+        });
+        let event = Arc::new(Event::Note("hello".into()));
+        // Until he is there.
+        while Arc::strong_count(&event) == 1 {
+            service.watchers.tell(Time::default, &event);
+            thread::sleep(Duration::from_millis(1));
+        }
+        service.watchers.end();
+        let (done, seen) = watching.join().unwrap();
+        assert_eq!(done, Done::default());
+        let Some(Answer::Event(shown)) = seen.first() else { panic!("{seen:?}") };
+        assert_eq!((&shown["message"], &shown["level"]), (&"hello".into(), &"INFO".into()));
+        server.finish();
+    }
+}

@@ -1,0 +1,155 @@
+//! The socket's place in the file system.
+
+use std::fs::{self, Permissions};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _, chown};
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+
+use rustix::net::{self, AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+
+/// A listening socket that is taken out of the file system when dropped.
+#[derive(Debug)]
+pub struct Socket {
+    /// What accepts clients.
+    pub listener: UnixListener,
+    path: PathBuf,
+    /// Device and inode, to take out our own only.
+    identity: Option<(u64, u64)>,
+}
+
+/// Why there is no socket.
+#[derive(Debug, thiserror::Error)]
+pub enum SocketError {
+    /// Another daemon serves it.
+    #[error("{} serves another sipknock: give this one its own with --control PATH or [control] socket", .0.display())]
+    Taken(PathBuf),
+    /// What is there is not ours to remove.
+    #[error("{} is there and no socket: remove it, or name another place with --control PATH", .0.display())]
+    NoSocket(PathBuf),
+    /// The system refused.
+    #[error("{}: {error}: run as root, or name another place with --control PATH", path.display())]
+    System {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+}
+
+impl Socket {
+    /// Makes it, with mode 0660 and the group [`GROUP`] where there is one. One that a dead daemon has left is replaced.
+    ///
+    /// # Errors
+    /// Where it can't be made, or is another's.
+    pub fn make(path: &Path) -> Result<Self, SocketError> {
+        let system = |error| SocketError::System { path: path.to_owned(), error };
+        match fs::symlink_metadata(path) {
+            Ok(found) if !found.file_type().is_socket() => {
+                return Err(SocketError::NoSocket(path.to_owned()));
+            }
+            Ok(_) if is_served(path) => return Err(SocketError::Taken(path.to_owned())),
+            Ok(_) => {}
+            Err(_) => {
+                if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty())
+                    && !folder.exists()
+                {
+                    fs::create_dir(folder).map_err(system)?;
+                    fs::set_permissions(folder, Permissions::from_mode(0o755)).map_err(system)?;
+                }
+            }
+        }
+        // It gets its name once it is as it shall be, and listens only where nobody else can reach it.
+        let mut unfinished = path.as_os_str().to_owned();
+        unfinished.push(".new");
+        let unfinished = PathBuf::from(unfinished);
+        let _ = fs::remove_file(&unfinished);
+        let finish = || -> io::Result<UnixListener> {
+            let socket = nonblocking()?;
+            net::bind(&socket, &SocketAddrUnix::new(&unfinished)?)?;
+            fs::set_permissions(&unfinished, Permissions::from_mode(0o660))?;
+            if let Some(group) = group(GROUP) {
+                // Who may not give files away keeps it for himself.
+                let _ = chown(&unfinished, None, Some(group));
+            }
+            net::listen(&socket, BACKLOG)?;
+            fs::rename(&unfinished, path)?;
+            Ok(socket.into())
+        };
+        let listener = finish().map_err(|error| {
+            let _ = fs::remove_file(&unfinished);
+            system(error)
+        })?;
+        Ok(Self { listener, identity: identity(path), path: path.to_owned() })
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        if self.identity.is_some() && identity(&self.path) == self.identity {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+fn nonblocking() -> io::Result<OwnedFd> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    Ok(net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?)
+}
+
+/// Whether somebody listens there, if only a process that was stopped and takes no more clients.
+fn is_served(path: &Path) -> bool {
+    let connect = || -> io::Result<()> { Ok(net::connect(&nonblocking()?, &SocketAddrUnix::new(path)?)?) };
+    connect().map_or_else(|error| error.kind() == io::ErrorKind::WouldBlock, |()| true)
+}
+
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    fs::symlink_metadata(path).ok().map(|found| (found.dev(), found.ino()))
+}
+
+/// A group's number, as /etc/group has it.
+fn group(name: &str) -> Option<u32> {
+    let groups = fs::read_to_string("/etc/group").ok()?;
+    groups.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        (fields.next() == Some(name)).then(|| fields.nth(1)?.parse().ok()).flatten()
+    })
+}
+
+/// Clients that wait to be taken in.
+const BACKLOG: i32 = 128;
+
+/// Whose members may turn the gate.
+pub const GROUP: &str = "sipknock";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn made_replaced_and_taken_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("new/control.sock");
+        let socket = Socket::make(&path).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, 0o660);
+        assert!(matches!(Socket::make(&path), Err(SocketError::Taken(_))));
+        // One whose daemon takes in nobody any more.
+        let waiting: Vec<_> = (0..2 * BACKLOG).map(|_| is_served(&path)).collect();
+        assert!(waiting.iter().all(|served| *served));
+        drop(socket);
+        assert!(!path.exists());
+        // One whose daemon is dead.
+        drop(UnixListener::bind(&path).unwrap());
+        let socket = Socket::make(&path).unwrap();
+        // Replaced by another: that one stays.
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, "mine").unwrap();
+        drop(socket);
+        assert!(path.exists());
+        assert!(matches!(Socket::make(&path), Err(SocketError::NoSocket(_))));
+        assert_eq!(fs::read(&path).unwrap(), b"mine");
+        let nowhere = folder.path().join("no/such/folder.sock");
+        assert!(matches!(Socket::make(&nowhere), Err(SocketError::System { .. })));
+    }
+}

@@ -1,0 +1,335 @@
+//! What the running gate does for those who come through the control socket.
+
+use std::io;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use ipnet::IpNet;
+use serde_json::Map;
+
+use super::events::{EventSink, Shut};
+use super::keeper::Counts;
+use super::reload::{Live, Load, Outcome, Reloader};
+use super::worker::Shared;
+use crate::clock::Clock;
+use crate::config::{Config, DEFAULT_DOOR, values};
+use crate::control::protocol::{
+    Answer, Done, DoorLine, DoorStats, Kind, QueueStats, Refusal, Request, StateStats, Stats, reasons,
+};
+use crate::control::server::{Say, Service};
+use crate::control::watch::{Watch, Watchers};
+use crate::door::{Change, Door, Grant, Limit, Listed};
+use crate::event::{EXPIRED, Event, FLUSHED, REVOKED};
+use crate::inspect::{Inspector, MANUAL};
+use crate::knock::{KnockId, Life};
+use crate::net::Source;
+use crate::queue::{Binding, kernel};
+use crate::time::Time;
+use crate::verdict::ReasonCounts;
+
+/// Answers requests about a running gate.
+pub(super) struct Desk {
+    gate: Live,
+    reloader: Reloader,
+    clock: Clock,
+    watchers: Watchers,
+    /// Gone once the gate ends, so that the log can end.
+    sink: Mutex<Option<EventSink>>,
+    workers: Vec<Arc<Shared>>,
+    bindings: Vec<Binding>,
+    backend: &'static str,
+    started: Time,
+    /// The file of doors, and what became of it.
+    kept: Option<(PathBuf, Arc<Counts>)>,
+}
+
+impl Desk {
+    pub(super) fn new(
+        gate: Live,
+        clock: Clock,
+        sink: EventSink,
+        workers: Vec<Arc<Shared>>,
+        bindings: Vec<Binding>,
+        config: &Config,
+        load: Load,
+    ) -> Self {
+        Self {
+            reloader: Reloader::new(Arc::clone(&gate), clock, load, config.clone()),
+            gate,
+            clock,
+            watchers: sink.watchers(),
+            sink: Mutex::new(Some(sink)),
+            workers,
+            bindings,
+            backend: config.queue.backend.name(),
+            started: clock.now(),
+            kept: None,
+        }
+    }
+
+    /// The same with a memory.
+    pub(super) fn keeping(self, file: Option<PathBuf>, counts: Option<Arc<Counts>>) -> Self {
+        Self { kept: file.zip(counts), ..self }
+    }
+
+    /// Lets go of the log, and tells those who watch that there is no more to see.
+    pub(super) fn close(&self) {
+        self.sink.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.watchers.end();
+    }
+
+    /// Puts what the configuration says now in force, and tells how it went.
+    pub(super) fn reload(&self) -> Result<Done, Refusal> {
+        match self.reloader.reload(&|event| self.send(event)) {
+            Ok(Outcome { closed, notes }) => Ok(Done { doors: Some(closed), event: None, notes }),
+            Err(error) => Err(Refusal::failed(format!("not reloaded, all is as it was: {error}"))),
+        }
+    }
+
+    fn send(&self, event: Event) {
+        if let Some(sink) = &*self.sink.lock().unwrap_or_else(PoisonError::into_inner) {
+            sink.send(event);
+        }
+    }
+
+    fn list(&self, wanted: &Wanted, say: Say<'_>) -> io::Result<Done> {
+        let (parts, mut count) = (self.gate.load().doors().parts(PART), 0);
+        for part in 0..parts {
+            for door in self.lines(wanted, part, parts) {
+                count += 1;
+                say(Answer::Door(door))?;
+            }
+        }
+        Ok(Done { doors: Some(count), ..Done::default() })
+    }
+
+    /// A part of the list. The gate is let go of before anything is said, so that a reload does not wait for a listener.
+    fn lines(&self, wanted: &Wanted, part: u64, parts: u64) -> Vec<DoorLine> {
+        let (gate, now) = (self.gate.load(), self.clock.now());
+        let listed = gate.doors().listed(part, parts, now);
+        listed
+            .iter()
+            .filter(|listed| wanted.includes(&gate, listed))
+            .map(|door| line(&gate, door, now))
+            .collect()
+    }
+
+    fn open(
+        &self,
+        address: &str,
+        for_s: Option<u64>,
+        knock: Option<&str>,
+    ) -> Result<(DoorLine, Done), Refusal> {
+        let gate = self.gate.load();
+        let source = source(&gate, address)?;
+        let knock = knock.map_or(Ok(Door::by_hand()), |name| knock_named(&gate, name))?;
+        let life = match for_s {
+            Some(0) => return Err(Refusal::bad("a door of no time would never be open")),
+            Some(seconds) => Duration::from_secs(seconds),
+            None => self.usual_life(&gate, knock),
+        };
+        let now = self.clock.now();
+        let (door, event) =
+            match gate.doors().knock(source, now, &[Grant { knock, life, registration: None }]) {
+                Change::Opened { door, ran_out } => {
+                    if let Some(earlier) = ran_out {
+                        self.send(Event::closed(&gate, source, earlier, EXPIRED));
+                    }
+                    (door, "opened")
+                }
+                Change::Renewed(door) => (door, "renewed"),
+                Change::Refused(limit) => {
+                    let what = match limit {
+                        Limit::Table => "inspect.max_doors doors are open: close one, or raise it",
+                        Limit::Knock(_) => "the knock's max_doors are open: close one, or raise it",
+                    };
+                    return Err(Refusal { kind: Kind::Full, text: format!("no room: {what}") });
+                }
+            };
+        self.send(Event::by_hand(&gate, source, door, event));
+        let mut notes = Vec::new();
+        if door.expires > now.after(life) {
+            notes.push("it was open for longer already, and stays so".to_owned());
+        }
+        let listed = Listed { source, door, last_knock: now, packets: 0, bytes: 0 };
+        Ok((line(&gate, &listed, now), Done { doors: Some(1), event: Some(event.to_owned()), notes }))
+    }
+
+    fn close_door(&self, address: &str) -> Result<Done, Refusal> {
+        let gate = self.gate.load();
+        let source = source(&gate, address)?;
+        let Some(door) = gate.doors().close(source) else {
+            let shown = source.display(gate.prefixes());
+            return Err(Refusal::not_found(format!(
+                "no door is open for {shown}: 'sipknock doors' lists those that are"
+            )));
+        };
+        self.send(Event::closed(&gate, source, door, REVOKED));
+        Ok(Done { doors: Some(1), ..Done::default() })
+    }
+
+    fn flush(&self) -> Done {
+        let gate = self.gate.load();
+        let mut shut = Shut::default();
+        let doors = gate.doors().flush(|source, door| shut.add(source, door));
+        shut.tell(&gate, FLUSHED, &|event| self.send(event));
+        Done { doors: Some(doors), ..Done::default() }
+    }
+
+    fn stats(&self) -> Stats {
+        let mut totals = ReasonCounts::default();
+        self.workers.iter().for_each(|worker| totals.merge(&worker.reasons()));
+        let gate = self.gate.load();
+        let sink = self.sink.lock().unwrap_or_else(PoisonError::into_inner);
+        Stats {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            mode: if gate.monitors() { "monitor" } else { "enforce" }.to_owned(),
+            backend: self.backend.to_owned(),
+            started: self.started.to_string(),
+            uptime_s: self.clock.now().since(self.started).as_secs(),
+            packets: totals.total(),
+            reasons: reasons(&totals),
+            doors: door_stats(&gate),
+            queues: queue_stats(&self.bindings),
+            state: self.kept.as_ref().map(|(file, counts)| StateStats {
+                file: file.display().to_string(),
+                writes: counts.writes.load(Ordering::Relaxed),
+                failures: counts.failures.load(Ordering::Relaxed),
+            }),
+            events_lost: sink.as_ref().map_or(0, EventSink::lost),
+        }
+    }
+
+    fn usual_life(&self, gate: &Inspector, knock: KnockId) -> Duration {
+        match gate.knock_of(knock).map_or_else(|| self.reloader.usual_door(), |knock| knock.door) {
+            Life::Span(life) => life,
+            Life::Registration => DEFAULT_DOOR,
+        }
+    }
+}
+
+impl Service for Desk {
+    fn carry_out(&self, request: Request, say: Say<'_>) -> io::Result<Result<Done, Refusal>> {
+        Ok(match request {
+            Request::Doors { knock, source } => {
+                let wanted = Wanted::new(&self.gate.load(), knock.as_deref(), source.as_deref());
+                match wanted {
+                    Ok(wanted) => Ok(self.list(&wanted, say)?),
+                    Err(refusal) => Err(refusal),
+                }
+            }
+            Request::Open { address, for_s, knock } => match self.open(&address, for_s, knock.as_deref()) {
+                Ok((door, done)) => {
+                    say(Answer::Door(door))?;
+                    Ok(done)
+                }
+                Err(refusal) => Err(refusal),
+            },
+            Request::Close { address } => self.close_door(&address),
+            Request::Flush {} => Ok(self.flush()),
+            Request::Stats {} => {
+                say(Answer::Stats(Box::new(self.stats())))?;
+                Ok(Done::default())
+            }
+            Request::Reload {} => self.reload(),
+            // The server's own.
+            Request::Watch {} => Ok(Done::default()),
+        })
+    }
+
+    fn watch(&self) -> Option<Watch> {
+        self.watchers.add()
+    }
+}
+
+/// Which doors to list.
+struct Wanted {
+    knock: Option<KnockId>,
+    net: Option<IpNet>,
+}
+
+impl Wanted {
+    fn new(gate: &Inspector, knock: Option<&str>, source: Option<&str>) -> Result<Self, Refusal> {
+        let knock = knock.map(|name| knock_named(gate, name)).transpose()?;
+        Ok(Self { knock, net: source.map(network).transpose()? })
+    }
+
+    fn includes(&self, gate: &Inspector, listed: &Listed) -> bool {
+        self.knock.is_none_or(|knock| listed.door.knock == knock)
+            && self.net.is_none_or(|net| net.contains(&listed.source.network(gate.prefixes())))
+    }
+}
+
+fn line(gate: &Inspector, listed: &Listed, now: Time) -> DoorLine {
+    let Listed { source, door, last_knock, packets, bytes } = *listed;
+    DoorLine {
+        source: source.display(gate.prefixes()).to_string(),
+        knock: gate.name(door.knock).to_owned(),
+        opened: door.opened.to_string(),
+        last_knock: last_knock.to_string(),
+        expires: door.expires.to_string(),
+        expires_in_s: door.expires.since(now).as_secs(),
+        packets,
+        bytes,
+    }
+}
+
+fn door_stats(gate: &Inspector) -> DoorStats {
+    let doors = gate.doors();
+    let open = doors.open_count() as u64;
+    let held = gate.knocks_by_id().map(|(id, knock)| (&knock.name, u64::from(doors.held_by(id))));
+    let mut by_knock: Map<_, _> =
+        held.filter(|(_, held)| *held > 0).map(|(name, held)| (name.clone(), held.into())).collect();
+    // Nobody counts those opened by hand.
+    let counted = by_knock.values().filter_map(serde_json::Value::as_u64).sum();
+    let by_hand = open.saturating_sub(counted);
+    if by_hand > 0 {
+        by_knock.insert(MANUAL.to_owned(), by_hand.into());
+    }
+    DoorStats { open, max: doors.max_doors() as u64, known: doors.len() as u64, by_knock }
+}
+
+fn queue_stats(bindings: &[Binding]) -> Vec<QueueStats> {
+    let mut rows = kernel::queues();
+    rows.retain(|row| bindings.iter().any(|ours| (ours.queue, ours.port_id) == (row.queue, row.port_id)));
+    let stats = rows.iter().map(|row| QueueStats {
+        queue: row.queue,
+        waiting: row.waiting,
+        kernel_dropped: row.queue_dropped,
+        socket_dropped: row.user_dropped,
+    });
+    stats.collect()
+}
+
+fn knock_named(gate: &Inspector, name: &str) -> Result<KnockId, Refusal> {
+    let by_hand = || (name == MANUAL).then(Door::by_hand);
+    let knock = gate.knock_named(name).or_else(by_hand);
+    knock.ok_or_else(|| Refusal::not_found(format!("no knock is named {name:?}")))
+}
+
+/// An address, or a network that is a source.
+fn source(gate: &Inspector, address: &str) -> Result<Source, Refusal> {
+    let prefixes = gate.prefixes();
+    if let Ok(address) = address.parse::<IpAddr>() {
+        return Ok(Source::new(address, prefixes));
+    }
+    let net = network(address)?;
+    let source = Source::new(net.addr(), prefixes);
+    let whole = source.network(prefixes);
+    if whole.prefix_len() != net.prefix_len() {
+        let text = format!("{net} is not what a door is for, which is a /{} as {whole}", whole.prefix_len());
+        return Err(Refusal::bad(text));
+    }
+    Ok(source)
+}
+
+fn network(text: &str) -> Result<IpNet, Refusal> {
+    values::network(text).map_err(Refusal::bad)
+}
+
+/// Doors that are made lines of at once: a few megabytes for each client.
+const PART: usize = 16_384;

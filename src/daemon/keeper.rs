@@ -1,0 +1,236 @@
+//! The thread that keeps the doors on disk.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
+use std::thread;
+use std::time::Duration;
+
+use super::events::EventSink;
+use super::reload::Live;
+use crate::clock::Clock;
+use crate::door::{Door, Listed};
+use crate::event::Event;
+use crate::inspect::Inspector;
+use crate::knock::KnockId;
+use crate::state::file::{Found, StateFile};
+use crate::state::format::{BY_HAND, Record, Saved, Writer};
+use crate::state::stamp::Stamp;
+use crate::time::Time;
+
+/// Writes the doors down after they have changed, and at the end.
+pub(super) struct Keeper {
+    /// Closed to have it write for the last time.
+    going_on: SyncSender<()>,
+    finished: Receiver<()>,
+    counts: Arc<Counts>,
+}
+
+/// What was written so far.
+#[derive(Debug, Default)]
+pub(super) struct Counts {
+    pub(super) writes: AtomicU64,
+    pub(super) failures: AtomicU64,
+}
+
+impl Keeper {
+    /// Opens the doors that are kept in the file, and starts to keep them there. Warnings go to the log; a gate without
+    /// a memory is better than none.
+    pub(super) fn start(path: &Path, gate: &Live, clock: Clock, sink: &EventSink) -> Option<Self> {
+        let warn = |text| sink.send(Event::Warning(format!("doors will not survive a restart: {text}")));
+        let file = StateFile::take(path).map_err(|error| warn(error.to_string())).ok()?;
+        let found = file.read().map_err(|error| warn(error.to_string())).ok()?;
+        match found {
+            Found::Nothing => {}
+            Found::Doors(saved) => restore(&gate.load(), clock.now(), &saved, sink),
+            Found::SetAside(damage, aside) => sink.send(Event::Warning(format!(
+                "the doors of before are lost: {} can't be used, since {damage}; it is {} now",
+                path.display(),
+                aside.display()
+            ))),
+        }
+        let (going_on, ended) = mpsc::sync_channel(0);
+        let (tell, finished) = mpsc::sync_channel(1);
+        let counts = Arc::<Counts>::default();
+        let mut work = Work {
+            file,
+            gate: Arc::clone(gate),
+            clock,
+            sink: sink.clone(),
+            counts: Arc::clone(&counts),
+            failing: None,
+        };
+        let keep = move || {
+            work.keep(&ended);
+            // The log waits for all who could still write to it.
+            drop(work);
+            // Who does not wait any more need not know.
+            let _ = tell.send(());
+        };
+        match thread::Builder::new().name("state".to_owned()).spawn(keep) {
+            Ok(_) => Some(Self { going_on, finished, counts }),
+            Err(error) => {
+                warn(error.to_string());
+                None
+            }
+        }
+    }
+
+    pub(super) fn counts(&self) -> Arc<Counts> {
+        Arc::clone(&self.counts)
+    }
+
+    /// Has it write for the last time, and waits for that, but not for a disk that has come to a halt.
+    pub(super) fn finish(self) {
+        drop(self.going_on);
+        let _ = self.finished.recv_timeout(LAST_WORDS);
+    }
+}
+
+struct Work {
+    file: StateFile,
+    gate: Live,
+    clock: Clock,
+    sink: EventSink,
+    counts: Arc<Counts>,
+    /// When it last said that writing fails; `None` while it does not.
+    failing: Option<Time>,
+}
+
+impl Work {
+    fn keep(&mut self, ended: &Receiver<()>) {
+        let mut next = Time::default();
+        loop {
+            let end = ended.recv_timeout(LOOK_UP) != Err(RecvTimeoutError::Timeout);
+            let began = self.clock.now();
+            if end || (began >= next && self.gate.load().doors().take_changed()) {
+                let outcome = self.write();
+                let took = self.clock.now().since(began);
+                next = began.after(INTERVAL.max(took * MOST_OF_THE_TIME));
+                self.report(outcome, began);
+            }
+            if end {
+                return;
+            }
+        }
+    }
+
+    fn write(&self) -> io::Result<()> {
+        let gate = self.gate.load_full();
+        self.file.replace(|out| {
+            let (stamp, names) = (Stamp::now(), gate.names());
+            let known = names.len() as u64;
+            let mut out = Writer::new(out, &stamp, gate.prefixes(), names)?;
+            // Whatever changes from here on is of after the stamp, and has the next one written.
+            let (now, parts) = (self.clock.now(), gate.doors().parts(PART));
+            for part in 0..parts {
+                for listed in gate.doors().listed(part, parts, now) {
+                    let knock = listed.door.knock;
+                    // One that came with a reload a moment ago is for the next time.
+                    if knock == Door::by_hand() || (knock.index() as u64) < known {
+                        out.door(&record(&listed, now))?;
+                    }
+                }
+            }
+            out.finish()
+        })
+    }
+
+    /// Says once in a while that it fails, and that it does no more.
+    fn report(&mut self, outcome: io::Result<()>, now: Time) {
+        let shown = self.file.path().display();
+        match outcome {
+            Ok(()) => {
+                self.counts.writes.fetch_add(1, Ordering::Relaxed);
+                if self.failing.take().is_some() {
+                    self.sink.send(Event::Note(format!("doors are kept in {shown} again")));
+                }
+            }
+            Err(error) => {
+                self.counts.failures.fetch_add(1, Ordering::Relaxed);
+                self.gate.load().doors().set_changed();
+                if self.failing.is_none_or(|last| now.since(last) >= SAY_AGAIN) {
+                    self.failing = Some(now);
+                    self.sink.send(Event::Warning(format!(
+                        "doors can't be kept in {shown}, and would not survive a restart: {error}; the gate goes on, \
+                         and tries again: make room or give it another place with --state PATH"
+                    )));
+                }
+            }
+        }
+    }
+}
+
+fn record(listed: &Listed, now: Time) -> Record {
+    let Listed { source, door, last_knock, packets, bytes } = *listed;
+    Record {
+        source,
+        knock: if door.knock == Door::by_hand() {
+            BY_HAND
+        } else {
+            u32::try_from(door.knock.index()).unwrap_or(BY_HAND)
+        },
+        opened: door.opened,
+        last_knock,
+        left: door.expires.since(now),
+        life: door.life(),
+        closing: door.is_closing(),
+        packets,
+        bytes,
+    }
+}
+
+/// Opens the doors again for as long as they would still be open.
+fn restore(gate: &Inspector, now: Time, saved: &Saved, sink: &EventSink) {
+    if saved.prefixes != gate.prefixes() {
+        let text = "the doors of before are lost: they were for sources of other prefixes, see ipv4_prefix and ipv6_prefix";
+        sink.send(Event::Warning(text.to_owned()));
+        return;
+    }
+    let passed = Stamp::now().since(&saved.stamp);
+    let ids: Vec<Option<KnockId>> = saved.names.iter().map(|name| gate.knock_named(name)).collect();
+    let (mut open, mut ran_out, mut gone, mut no_room) = (0u64, 0u64, 0u64, 0u64);
+    for record in &saved.doors {
+        let left = record.left.saturating_sub(passed);
+        let knock = match record.knock {
+            BY_HAND => Some(Door::by_hand()),
+            index => ids.get(index as usize).copied().flatten(),
+        };
+        let count = match knock {
+            _ if left.is_zero() => &mut ran_out,
+            None => &mut gone,
+            Some(knock) => {
+                let door = Door::again(knock, record.opened, now.after(left), record.life, record.closing);
+                let Record { source, last_knock, packets, bytes, .. } = *record;
+                match gate.doors().restore(&Listed { source, door, last_knock, packets, bytes }) {
+                    true => &mut open,
+                    false => &mut no_room,
+                }
+            }
+        };
+        *count += 1;
+    }
+    sink.send(Event::Note(format!(
+        "doors of before: {open} open again, {ran_out} have run out, {gone} are of knocks that are gone, {no_room} find no room"
+    )));
+}
+
+/// Doors that are copied at once: ten megabytes, and a million doors are written in half a second.
+const PART: usize = 131_072;
+
+/// How often doors that change all the time are written: what is older than a second is on disk.
+const INTERVAL: Duration = Duration::from_millis(700);
+
+/// With very many doors: one part of the time for writing, and so many without.
+const MOST_OF_THE_TIME: u32 = 8;
+
+/// How soon a change is seen.
+const LOOK_UP: Duration = Duration::from_millis(100);
+
+/// How often the log says that the disk is full.
+const SAY_AGAIN: Duration = Duration::from_secs(60);
+
+/// How long the gate's end waits for the disk.
+const LAST_WORDS: Duration = Duration::from_secs(10);

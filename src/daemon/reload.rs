@@ -1,0 +1,136 @@
+//! Another configuration for a gate that goes on deciding packets.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+
+use super::events::Shut;
+use crate::clock::Clock;
+use crate::config::{Config, ConfigError};
+use crate::event::{Event, REVOKED, Reloaded};
+use crate::inspect::{Inspector, Mode};
+use crate::knock::Life;
+
+/// The gate that decides. Each batch of packets takes the one that is there when it begins.
+pub(super) type Live = Arc<ArcSwap<Inspector>>;
+
+/// Reads the configuration again, as it was read at the start, with warnings about it.
+pub type Load = Box<dyn Fn() -> Result<(Config, Vec<String>), ConfigError> + Send + Sync>;
+
+/// Puts a new gate in the place of the old one.
+pub(super) struct Reloader {
+    live: Live,
+    clock: Clock,
+    load: Load,
+    /// What is in force. Its lock lets one reload at a time.
+    running: Mutex<Config>,
+}
+
+/// What a reload did.
+pub(super) struct Outcome {
+    /// Doors that it shut.
+    pub(super) closed: u64,
+    /// What does not change by a reload, and other warnings.
+    pub(super) notes: Vec<String>,
+}
+
+impl Reloader {
+    pub(super) fn new(live: Live, clock: Clock, load: Load, running: Config) -> Self {
+        Self { live, clock, load, running: Mutex::new(running) }
+    }
+
+    /// How long a door is open that no knock says more about.
+    pub(super) fn usual_door(&self) -> Life {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner).inspect.door
+    }
+
+    /// Compiles what the configuration says now, puts it in force and tells. Where it is not valid, nothing changes.
+    /// Packets are decided meanwhile, by the old one and then by the new one.
+    pub(super) fn reload(&self, tell: &dyn Fn(Event)) -> Result<Outcome, ConfigError> {
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let outcome = self.replace(&mut running, tell);
+        if let Err(error) = &outcome {
+            tell(Event::Warning(format!("not reloaded, all is as it was: {error}")));
+        }
+        outcome
+    }
+
+    fn replace(&self, running: &mut Config, tell: &dyn Fn(Event)) -> Result<Outcome, ConfigError> {
+        let (config, warnings) = (self.load)()?;
+        let (policy, knocks) = config.compile()?;
+        let next = Arc::new(self.live.load().successor(policy, knocks));
+        let old = self.live.swap(Arc::clone(&next));
+        // Whoever is half-way through a batch may still open a door for a knock that is gone.
+        for _ in 0..LONGEST_BATCH.as_millis() {
+            if Arc::strong_count(&old) == 1 {
+                break;
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+        let mut shut = Shut::default();
+        let limit = config.inspect.max_doors;
+        let closed = next.take_over(limit, self.clock.now(), |source, door| shut.add(source, door));
+        shut.tell(&next, REVOKED, tell);
+        let mut notes = unchanged(running, &config);
+        notes.extend(warnings);
+        tell(Event::Reloaded(Reloaded {
+            monitor: config.inspect.mode == Mode::Monitor,
+            knocks: config.knocks.len(),
+            trusted: config.inspect.trusted.len(),
+            closed,
+        }));
+        notes.iter().cloned().map(Event::Warning).for_each(tell);
+        // What did not change is compared with what it still is the next time.
+        let Config { queue, control, state, mut inspect, .. } = running.clone();
+        inspect = crate::config::Inspect {
+            prefixes: inspect.prefixes,
+            streams: inspect.streams,
+            ..config.inspect.clone()
+        };
+        *running = Config { queue, control, state, inspect, ..config };
+        Ok(Outcome { closed, notes })
+    }
+}
+
+/// What a reload does not change, or not alone.
+fn unchanged(running: &Config, wanted: &Config) -> Vec<String> {
+    let (was, is) = (&running.inspect, &wanted.inspect);
+    let mut notes = Vec::new();
+    let restart = [
+        ("queue.numbers", running.queue.numbers != wanted.queue.numbers),
+        ("queue.backend", running.queue.backend != wanted.queue.backend),
+        ("queue.max_len", running.queue.max_len != wanted.queue.max_len),
+        ("queue.receive_buffer", running.queue.receive_buffer != wanted.queue.receive_buffer),
+        ("queue.on_overload", running.queue.on_overload != wanted.queue.on_overload),
+        ("queue.on_exit", running.queue.on_exit != wanted.queue.on_exit),
+        ("inspect.ipv4_prefix", was.prefixes.v4 != is.prefixes.v4),
+        ("inspect.ipv6_prefix", was.prefixes.v6 != is.prefixes.v6),
+        ("inspect.partial_bytes", was.streams.bytes != is.streams.bytes),
+        ("inspect.partial_segments", was.streams.segments != is.streams.segments),
+        ("inspect.max_flows", was.streams.flows != is.streams.flows),
+        ("control.socket", running.control != wanted.control),
+        ("state.file", running.state != wanted.state),
+    ];
+    let restart: Vec<_> = restart.iter().filter(|(_, differs)| *differs).map(|(key, _)| *key).collect();
+    if !restart.is_empty() {
+        notes.push(format!("{} can't change while the gate runs: restart it for that", restart.join(", ")));
+    }
+    let rules = [
+        ("inspect.ports", was.scope.ports != is.scope.ports),
+        ("inspect.transports", was.scope.transports != is.scope.transports),
+        ("inspect.trusted", was.trusted != is.trusted),
+    ];
+    let rules: Vec<_> = rules.iter().filter(|(_, differs)| *differs).map(|(key, _)| *key).collect();
+    if !rules.is_empty() {
+        notes.push(format!(
+            "{} changed, and the firewall's rules go by it, too: run 'sipknock firewall apply'",
+            rules.join(", ")
+        ));
+    }
+    notes
+}
+
+/// Longer than a queue thread takes for a batch, unless it is not let run.
+const LONGEST_BATCH: Duration = Duration::from_secs(2);

@@ -1,0 +1,161 @@
+//! Looking at doors, and shutting them, while packets pass.
+
+use std::sync::atomic::Ordering;
+
+use dashmap::mapref::entry::Entry::Vacant;
+
+use super::entry::Entry;
+use super::{Door, DoorTable};
+use crate::knock::KnockId;
+use crate::net::Source;
+use crate::time::Time;
+
+/// An open door with what it has been used for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// Whose it is.
+    pub source: Source,
+    /// The door.
+    pub door: Door,
+    /// When it was last opened or renewed by a knock; to the second.
+    pub last_knock: Time,
+    /// Packets that it let pass, those with knocks included.
+    pub packets: u64,
+    /// Their bytes, IP headers included.
+    pub bytes: u64,
+}
+
+impl DoorTable {
+    /// Into how many parts a look at all doors is to be divided, so that each has some `most` doors. Each part costs a
+    /// walk through the whole table, which for a million doors takes 20 ms.
+    pub fn parts(&self, most: usize) -> u64 {
+        self.len().div_ceil(most.max(1)).max(1) as u64
+    }
+
+    /// The open doors of one part of so many, in no order. A source is in the same part each time.
+    ///
+    /// A shard is locked for reading while it is walked through, which takes less than a tenth of a millisecond; packets
+    /// pass meanwhile, and knocks wait for so long.
+    pub fn listed(&self, part: u64, parts: u64, now: Time) -> Vec<Listed> {
+        let seed = self.doors.hasher();
+        let wanted = |source: &Source| parts <= 1 || seed.hash_one(source) % parts == part;
+        let open = self.doors.iter().filter(|entry| wanted(entry.key()) && entry.is_held(now));
+        open.map(|entry| {
+            let (packets, bytes) = entry.counts();
+            Listed {
+                source: *entry.key(),
+                door: entry.door(),
+                last_knock: entry.last_knock(),
+                packets,
+                bytes,
+            }
+        })
+        .collect()
+    }
+
+    /// Shuts and forgets all doors; `each` gets to see those that held a place. How many these were.
+    ///
+    /// One shard is locked at a time: a door that is opened meanwhile may stay.
+    pub fn flush(&self, mut each: impl FnMut(Source, Door)) -> u64 {
+        let mut shut = 0;
+        self.doors.retain(|source, entry| {
+            let door = entry.door();
+            if door.holds_place {
+                self.release(door.knock);
+                shut += 1;
+                each(*source, door);
+            }
+            false
+        });
+        self.set_changed();
+        shut
+    }
+
+    /// Shuts and forgets the doors of knocks that are gone, but not those that another knock's registration holds as
+    /// well: these stay for as long as it does. `each` gets to see those that are shut. How many they were.
+    pub fn retire(
+        &self,
+        gone: impl Fn(KnockId) -> bool,
+        now: Time,
+        mut each: impl FnMut(Source, Door),
+    ) -> u64 {
+        let mut shut = 0;
+        self.doors.retain(|source, entry| {
+            let mut door = entry.door();
+            let heir = entry.claims().and_then(|claims| {
+                claims.retire(&gone);
+                claims.last(now)
+            });
+            if !gone(door.knock) {
+                return true;
+            }
+            if !door.holds_place {
+                return false;
+            }
+            if let Some((knock, until)) = heir
+                && self.places.take_knock(knock)
+            {
+                self.places.give_back_knock(door.knock);
+                door.knock = knock;
+                door.expires = door.expires.min(until);
+                entry.set(&door);
+                return true;
+            }
+            self.release(door.knock);
+            shut += 1;
+            each(*source, door);
+            false
+        });
+        self.set_changed();
+        shut
+    }
+
+    /// Changes how many doors there may be, in all and for each knock. Nobody loses a door by that.
+    pub fn limit(&self, max_doors: usize, per_knock: impl IntoIterator<Item = Option<u32>>) {
+        self.places.limit(max_doors, per_knock);
+    }
+
+    /// Opens a door that was open before, with what it had been used for, where there is room and none is there. Whether
+    /// it did.
+    pub fn restore(&self, listed: &Listed) -> bool {
+        let Listed { source, door, last_knock, packets, bytes } = *listed;
+        if !self.places.take() {
+            return false;
+        }
+        if !self.places.take_knock(door.knock) {
+            self.places.give_back();
+            return false;
+        }
+        let Vacant(vacant) = self.doors.entry(source) else {
+            self.release(door.knock);
+            return false;
+        };
+        vacant.insert(Entry::restored(door, last_knock, (packets, bytes)));
+        self.next_expiry.fetch_min(door.expires.as_nanos(), Ordering::Relaxed);
+        self.set_changed();
+        true
+    }
+
+    /// Whether doors were opened, renewed or shut since this was last asked. Those that ran out are not meant.
+    pub fn take_changed(&self) -> bool {
+        self.changed.swap(false, Ordering::AcqRel)
+    }
+
+    /// Has the next [`DoorTable::take_changed`] say so.
+    pub fn set_changed(&self) {
+        // Most often it is set already, and then no other queue's cache is disturbed.
+        if !self.changed.load(Ordering::Relaxed) {
+            self.changed.store(true, Ordering::Release);
+        }
+    }
+
+    /// How many doors a knock holds, counting those that ran out since the last sweep.
+    pub fn held_by(&self, knock: KnockId) -> u32 {
+        self.places.held_by(knock)
+    }
+
+    /// How many doors may be open at a time.
+    pub fn max_doors(&self) -> usize {
+        self.places.max()
+    }
+}

@@ -1,0 +1,12 @@
+//! Doors on disk, so that they survive a restart and a reboot.
+//!
+//! [`mod@format`] says what stands in the file, [`mod@file`] where it stands and how it gets there whole, and [`stamp`]
+//! how much time has passed since it was written. Nobody's registrations are kept: a door that several phones hold stays
+//! open for as long as the last of them would have held it.
+
+pub mod file;
+pub mod format;
+pub mod stamp;
+
+/// Where the file is, unless the configuration says otherwise.
+pub const DEFAULT_FILE: &str = "/var/lib/sipknock/doors";

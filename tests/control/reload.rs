@@ -1,0 +1,171 @@
+//! Another configuration for a running gate.
+
+use std::time::Duration;
+use std::{fs, thread};
+
+use crate::common::gate::{SECRET, World, register, wait_until};
+use crate::{objects, says, sipknock, socket, start, trusting, two_knocks};
+
+/// Gives a running gate another configuration, in the same file.
+fn rewrite(world: &World, config: &str, inspect: &str, queue: &str, knocks: &str) {
+    let other = world.config_with_knocks(&trusting(inspect), queue, knocks);
+    let text = fs::read_to_string(&other).unwrap();
+    fs::write(config, text.replace(&other.replace(".toml", ""), &config.replace(".toml", ""))).unwrap();
+}
+
+pub(crate) fn a_reload_closes_doors_whose_knock_is_gone(world: &World) {
+    let (mut gate, config) = start(world, "", &two_knocks());
+    let [alice, bob, guest] = [7, 8, 9].map(|n| world.client(&format!("198.51.100.{n}")));
+    alice.send(&register(SECRET));
+    bob.send(&register("another-long-one"));
+    says(world, &config, &["doors", "open", "198.51.100.9"]);
+    assert_eq!(world.delivered().len(), 2);
+
+    // Alice's secret is another one and she comes second; bob is gone.
+    let knocks = "[[knock]]\nname = \"carol\"\nsecret = \"carols-own-secret\"\n\
+        [[knock]]\nname = \"alice\"\nsecret = \"alices-new-secret\"\n";
+    rewrite(world, &config, "", "", knocks);
+    assert_eq!(says(world, &config, &["reload"]), "the configuration is in force, 1 door closed\n");
+    for (phone, text) in [(&alice, "alice"), (&bob, "bob"), (&guest, "guest")] {
+        phone.send(text);
+    }
+    assert_eq!(world.delivered(), ["alice", "guest"]);
+    let closed = gate.wait_for("closed", |_| true);
+    assert_eq!(
+        (&closed["why"], &closed["knock"], &closed["src"]),
+        (&"revoked".into(), &"bob".into(), &"198.51.100.8".into())
+    );
+    let reloaded = gate.wait_for("reloaded", |_| true);
+    assert_eq!((&reloaded["knocks"], &reloaded["closed"]), (&2.into(), &1.into()));
+
+    // The new secrets count, the old ones don't, and names are the right ones.
+    let [old, new, third] = [17, 18, 19].map(|n| world.client(&format!("198.51.100.{n}")));
+    old.send(&register(SECRET));
+    new.send(&register("alices-new-secret"));
+    third.send(&register("carols-own-secret"));
+    assert_eq!(world.delivered(), [register("alices-new-secret"), register("carols-own-secret")]);
+    let doors = objects(world, &config, &["doors", "--json"]);
+    let knocks: Vec<_> = doors.iter().map(|door| door["knock"].as_str().unwrap()).collect();
+    assert_eq!(knocks, ["alice", "manual", "alice", "carol"]);
+    let stats = &objects(world, &config, &["stats", "--json"])[0];
+    assert_eq!(stats["doors"]["by_knock"], serde_json::json!({"alice": 2, "carol": 1, "manual": 1}));
+    assert!(gate.stop().0.success());
+}
+
+pub(crate) fn sighup_with_a_broken_config_changes_nothing(world: &World) {
+    let (mut gate, config) = start(world, "", &two_knocks());
+    let phone = world.client("198.51.100.7");
+    phone.send(&register(SECRET));
+    world.delivered();
+    let good = fs::read_to_string(&config).unwrap();
+    for (broken, part) in [
+        (good.replace("[inspect]", "[inspect]\nprots = [5060]"), "prots"),
+        (good.replace("[inspect]", "[inspect"), "unclosed table"),
+        (good.split("[[knock]]").next().unwrap().to_owned(), "no knock is configured"),
+    ] {
+        fs::write(&config, broken).unwrap();
+        let (status, _, err) = sipknock(world, &config, &["reload", "--control", &socket(&config)]);
+        assert!(status == 1 && err.contains("all is as it was") && err.contains(part), "{err}");
+        assert!(!err.contains(SECRET));
+        gate.signal(rustix::process::Signal::HUP);
+        wait_until(|| {
+            // One warning for the command, and one for the signal.
+            let seen = gate.warnings().iter().filter(|text| text.contains(part)).count();
+            (seen == 2).then_some(())
+        })
+        .unwrap_or_else(|| panic!("{part:?} twice in {:#?}", gate.warnings()));
+        phone.send("open");
+        assert_eq!(world.delivered(), ["open"]);
+    }
+    fs::write(&config, good.replace(SECRET, "a-new-secret-of-hers")).unwrap();
+    gate.signal(rustix::process::Signal::HUP);
+    gate.wait_for("reloaded", |_| true);
+    world.client("198.51.100.8").send(&register("a-new-secret-of-hers"));
+    phone.send("open");
+    assert_eq!(world.delivered().len(), 2);
+}
+
+pub(crate) fn a_reload_says_what_it_does_not_change(world: &World) {
+    let (gate, config) = start(world, "", &two_knocks());
+    rewrite(
+        world,
+        &config,
+        "ipv6_prefix = 48\nports = [5070]",
+        "numbers = \"3\"\nmax_len = 100",
+        &two_knocks(),
+    );
+    let said = says(world, &config, &["reload"]);
+    assert!(said.contains("note: queue.numbers, queue.max_len, inspect.ipv6_prefix can't change"), "{said}");
+    assert!(said.contains("inspect.ports changed") && said.contains("sipknock firewall apply"), "{said}");
+    // What did not change still differs; what was told about the rules is told.
+    let said = says(world, &config, &["reload"]);
+    assert!(said.contains("queue.numbers") && !said.contains("inspect.ports"), "{said}");
+    // Monitor mode and the number of doors change at once.
+    rewrite(world, &config, "mode = \"monitor\"\nmax_doors = 5", "", &two_knocks());
+    let done = &objects(world, &config, &["reload", "--json"])[0];
+    assert_eq!(
+        done["notes"].as_array().map(|notes| notes.len()),
+        Some(2),
+        "the ports are back, and a knock is weak: {done}"
+    );
+    world.client("198.51.100.8").send("stranger");
+    assert_eq!(world.delivered(), ["stranger"]);
+    let stats = &objects(world, &config, &["stats", "--json"])[0];
+    assert_eq!((&stats["mode"], &stats["doors"]["max"]), (&"monitor".into(), &5.into()));
+    assert!(gate.stop().0.success());
+}
+
+pub(crate) fn reloads_under_load_lose_nothing(world: &World) {
+    let (gate, config) = start(world, "", &two_knocks());
+    let phones: Vec<_> = (1..=4).map(|n| world.client(&format!("198.51.100.{n}"))).collect();
+    phones.iter().for_each(|phone| phone.send(&register(SECRET)));
+    assert_eq!(world.delivered().len(), 4);
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    let stopped = || stop.load(std::sync::atomic::Ordering::Relaxed);
+    let (sent, arrived) = thread::scope(|scope| {
+        let sending = scope.spawn(|| {
+            let stranger = world.client("198.51.100.99");
+            let mut sent = 0u64;
+            while !stopped() {
+                for phone in &phones {
+                    phone.send("open");
+                    sent += 1;
+                }
+                stranger.send("stranger");
+                thread::sleep(Duration::from_micros(200));
+            }
+            sent
+        });
+        let receiving = scope.spawn(|| {
+            let mut arrived = 0u64;
+            loop {
+                match world.receive() {
+                    Some(text) => {
+                        assert_eq!(text, "open");
+                        arrived += 1;
+                    }
+                    None if stopped() => return arrived,
+                    None => {}
+                }
+            }
+        });
+        // A thousand knocks come and go; alice stays, now first and now last.
+        let many: String = (0..1000)
+            .map(|n| format!("[[knock]]\nname = \"{n}\"\nsecret = \"secret-number-{n}\"\n"))
+            .collect();
+        for round in 0..30 {
+            let knocks = if round % 2 == 0 { format!("{many}{}", two_knocks()) } else { two_knocks() };
+            rewrite(world, &config, "", "", &knocks);
+            says(world, &config, &["reload"]);
+            assert_eq!(objects(world, &config, &["doors", "--json"]).len(), 4);
+        }
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        (sending.join().unwrap(), receiving.join().unwrap())
+    });
+    assert!(sent > 1000, "{sent}");
+    assert_eq!(arrived, sent);
+    let (status, stopped, log) = gate.stop();
+    assert!(status.success());
+    assert_eq!((&stopped["waiting"], &stopped["stale"]), (&0.into(), &0.into()));
+    assert_eq!(log.iter().filter(|line| line["event"] == "reloaded").count(), 30);
+}
