@@ -48,11 +48,14 @@ need() {
         tail -n 5 <<<"$output" | quote >&2
         fail "apt-get failed: $advice"
     fi
-    # It was not there before, so nobody wants it to listen on this machine's own port.
-    if [[ " ${missing[*]} " == *' kamailio '* && -d /run/systemd/system ]]; then
-        say "Switching the installed kamailio service off: it is wanted in network namespaces only"
-        systemctl disable --now kamailio >/dev/null 2>&1 || warn "systemctl disable --now kamailio failed"
-    fi
+    # They were not there before, so nobody wants them to listen on this machine's own port, or to ban anybody.
+    local service
+    for service in kamailio fail2ban; do
+        if [[ " ${missing[*]} " == *" $service "* && -d /run/systemd/system ]]; then
+            say "Switching the installed $service service off: only the program is wanted"
+            systemctl disable --now "$service" >/dev/null 2>&1 || warn "systemctl disable --now $service failed"
+        fi
+    done
 }
 
 # Cargo, for whoever called sudo where it was sudo: root of its own has no cargo then, and would leave files in
