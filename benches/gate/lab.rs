@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::io::Write as _;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use super::SENDER_CPU;
@@ -55,8 +55,6 @@ impl Lab {
     /// share of the CPU.
     pub(crate) fn new(keeper: Keeper, knocks: usize, count: bool) -> Self {
         let world = World::new("bench");
-        let route = ["-n", world.server.name(), "route", "add", "198.18.0.0/15", "via", "192.0.2.2"];
-        assert!(Command::new("ip").args(route).status().unwrap().success());
         if count {
             for source in COUNTED {
                 iptables(&world, &["-t", "security", "-A", "INPUT", "-s", source, "-j", "DROP"]);
