@@ -147,8 +147,8 @@ impl Report {
     /// Losses and cost where the sender does not hurry.
     pub(crate) fn rates(&mut self, measured: &Measured) {
         self.section("At fixed rates", &format!(
-            "{RATE_KNOCKS} knocks; {RATE_SOURCES} sources, of which every second one knocks: no more than `xt_recent` remembers by default. Microseconds of the \
-             whole machine's CPU time per packet, what the sender takes included; the kernel's rules have no process."
+            "{RATE_KNOCKS} knocks; {RATE_SOURCES} sources, of which every second one knocks: no more than `xt_recent` remembers by default. Microseconds of \
+             the process's CPU time per packet; the kernel's rules have no process."
         ));
         self.row(&[
             "packets per second",
@@ -156,10 +156,9 @@ impl Report {
             "lost, at most",
             "accepted of phones",
             "of strangers",
-            "CPU of the machine",
-            "of the process",
+            "CPU",
         ]);
-        self.rule(7);
+        self.rule(6);
         for rate in RATES {
             for keeper in [Keeper::SeedRules, Keeper::Nfq, Keeper::Batched] {
                 let traffic = Traffic::Mixed { knocks: RATE_KNOCKS };
@@ -176,7 +175,6 @@ impl Report {
                     &lost(seen),
                     &format!("{:.1} %", fewest * 100.0),
                     &most.to_string(),
-                    &format!("{:.2}", median_of(seen.iter().map(|seen| seen.machine_micros))),
                     &format!("{:.2}", median_of(seen.iter().map(|seen| seen.process_micros))),
                 ]);
             }
