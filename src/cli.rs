@@ -2,22 +2,26 @@
 //!
 //! Man pages and shell completions are made from these definitions.
 
+mod bench;
 mod control;
+mod firewall;
 
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use ipnet::IpNet;
 
+pub use bench::BenchArgs;
 pub use control::{
     CloseArgs, ControlArgs, DoorsAction, DoorsArgs, FlushArgs, ListArgs, OpenArgs, ReloadArgs, SortBy,
     StatsArgs, WatchArgs,
 };
+pub use firewall::{
+    ApplyArgs, ConfirmArgs, FamilyArg, FirewallAction, FirewallArgs, PrintArgs, RemoveArgs, RulesArgs,
+};
 
-use crate::bench::{Engine, Style};
 use crate::config::{Config, ConfigError, DEFAULT_PATH, Flags, Place, values};
 use crate::control::DEFAULT_SOCKET;
 use crate::knock::{Life, Secret};
@@ -320,98 +324,6 @@ pub struct CheckArgs {
     pub json: bool,
 }
 
-/// `firewall`
-#[derive(Debug, Args)]
-pub struct FirewallArgs {
-    /// What to do with the rules
-    #[command(subcommand)]
-    pub action: FirewallAction,
-}
-
-/// What to do with the rules.
-#[derive(Debug, Subcommand)]
-pub enum FirewallAction {
-    /// Print the rules as commands, without running them
-    #[command(after_help = "Example:\n  sipknock firewall print --restore ipv4 | iptables-restore --noflush")]
-    Print(PrintArgs),
-    /// Put the rules in; what is there already is brought up to date
-    #[command(after_help = "Example, where phones or your own way in are at stake:\n  \
-        sipknock firewall apply --confirm 60s")]
-    Apply(ApplyArgs),
-    /// Keep what 'firewall apply --confirm' has put in, from another shell
-    #[command(after_help = "Example:\n  sipknock firewall apply --confirm 60s   # in one shell\n  \
-        sipknock firewall confirm               # in another")]
-    Confirm(ConfirmArgs),
-    /// Take the rules out, and leave no trace
-    Remove(RemoveArgs),
-    /// Say whether the rules are in place, with their counters; exit status 1 where they are not
-    Status(RulesArgs),
-}
-
-/// What the rules follow from.
-#[derive(Debug, Args)]
-pub struct RulesArgs {
-    /// Ports, networks and queues
-    #[command(flatten)]
-    pub gate: GateArgs,
-    /// The chain that packets to the PBX pass: INPUT, or FORWARD or DOCKER-USER where it runs in a container
-    #[arg(long, value_name = "CHAIN", default_value = crate::firewall::DEFAULT_PARENT)]
-    pub chain: String,
-    /// Leave out the rule for replies to what the PBX started, which needs conntrack
-    #[arg(long)]
-    pub no_replies: bool,
-    /// Print a JSON object
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// `firewall apply`
-#[derive(Debug, Args)]
-pub struct ApplyArgs {
-    /// What the rules follow from
-    #[command(flatten)]
-    pub rules: RulesArgs,
-    /// Put everything back as it was, unless somebody types yes or runs 'sipknock firewall confirm' in that time
-    #[arg(long, value_name = "SPAN", value_parser = values::patience)]
-    pub confirm: Option<Duration>,
-}
-
-/// `firewall confirm`
-#[derive(Debug, Args)]
-pub struct ConfirmArgs {
-    /// Print a JSON object
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// `firewall print`
-#[derive(Debug, Args)]
-pub struct PrintArgs {
-    /// What the rules follow from
-    #[command(flatten)]
-    pub rules: RulesArgs,
-    /// Print a file for iptables-restore --noflush (ipv4) or ip6tables-restore --noflush (ipv6) instead
-    #[arg(long, value_name = "FAMILY")]
-    pub restore: Option<FamilyArg>,
-}
-
-/// `firewall remove`
-#[derive(Debug, Args)]
-pub struct RemoveArgs {
-    /// Print a JSON object
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// An address family.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub enum FamilyArg {
-    /// iptables
-    Ipv4,
-    /// ip6tables
-    Ipv6,
-}
-
 /// `doctor`
 #[derive(Debug, Args)]
 pub struct DoctorArgs {
@@ -457,89 +369,6 @@ pub enum Alphabet {
     Alnum,
     /// Hexadecimal digits
     Hex,
-}
-
-/// `bench`
-#[derive(Debug, Args)]
-pub struct BenchArgs {
-    /// Search the payloads that these captures have for inspected ports, instead of generated REGISTERs; - for
-    /// standard input
-    #[arg(long, value_name = "FILE", num_args = 1..)]
-    pub capture: Vec<PathBuf>,
-    /// With --capture: ports that are inspected, as in 5060,5061-5063
-    #[arg(long, value_name = "PORTS", value_parser = Ports, requires = "capture")]
-    port: Option<PortList>,
-    /// How many knocks, up to 100000; several are measured one after the other
-    #[arg(long, value_name = "N", value_delimiter = ',', default_value = "1,10,100,1000,10000",
-        value_parser = clap::value_parser!(u32).range(1..=100_000))]
-    knocks: Vec<u32>,
-    /// Their kinds
-    #[arg(long, value_name = "STYLE", value_delimiter = ',', default_value = "random,uuid,words")]
-    style: Vec<Style>,
-    /// Letters of all knocks match in either case
-    #[arg(long)]
-    pub ignore_case: bool,
-    /// Who is measured
-    #[arg(long, value_name = "ENGINE", value_delimiter = ',', default_value = EVERY_ENGINE, value_parser = engine_names())]
-    engine: Vec<String>,
-    /// Measure everything so many times; the median counts
-    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=1_000))]
-    pub rounds: u16,
-    /// One short round: shows that it works, and measures nothing worth telling
-    #[arg(long, conflicts_with = "rounds")]
-    pub quick: bool,
-    /// The core to run on; without it the last one that there is
-    #[arg(long, value_name = "N")]
-    pub cpu: Option<usize>,
-    /// Print a Markdown table for each style
-    #[arg(long, conflicts_with = "json")]
-    pub markdown: bool,
-    /// Print a JSON object
-    #[arg(long)]
-    pub json: bool,
-    /// Draw nanoseconds per packet over the number of knocks; several styles have a file each, as in FILE-random.svg
-    #[arg(long, value_name = "FILE.svg", value_parser = svg_file)]
-    pub plot: Option<PathBuf>,
-}
-
-impl BenchArgs {
-    /// The flags of a gate with these ports.
-    pub fn flags(&self) -> Flags {
-        Flags { ports: self.port.as_ref().map(|list| list.0.clone()), ..Flags::default() }
-    }
-
-    /// Numbers of knocks, ascending, each once.
-    pub fn counts(&self) -> Vec<usize> {
-        let counts: std::collections::BTreeSet<_> = self.knocks.iter().map(|&count| count as usize).collect();
-        counts.into_iter().collect()
-    }
-
-    /// Their styles, each once.
-    pub fn styles(&self) -> Vec<Style> {
-        let chosen = |style: &Style| self.style.contains(style);
-        Style::value_variants().iter().copied().filter(chosen).collect()
-    }
-
-    /// Who is measured, each once. One that this build has not is there only if asked for by its name.
-    pub fn engines(&self) -> Vec<Engine> {
-        let named = |name: &str| self.engine.iter().any(|engine| engine == name);
-        let chosen = |engine: &Engine| named(engine.name()) || named(EVERY_ENGINE) && engine.is_built_in();
-        Engine::ALL.into_iter().filter(chosen).collect()
-    }
-}
-
-/// Stands for every engine that this build has.
-const EVERY_ENGINE: &str = "all";
-
-fn engine_names() -> clap::builder::PossibleValuesParser {
-    let names = std::iter::once(EVERY_ENGINE).chain(Engine::ALL.map(Engine::name));
-    names.collect::<Vec<_>>().into()
-}
-
-fn svg_file(text: &str) -> Result<PathBuf, String> {
-    let path = PathBuf::from(text);
-    let svg = path.extension().is_some_and(|extension| extension == "svg");
-    if svg { Ok(path) } else { Err("a plot is an SVG document: let its name end in .svg".to_owned()) }
 }
 
 /// `generate`

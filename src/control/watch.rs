@@ -39,7 +39,7 @@ pub enum Seen {
     Event(Time, Arc<Event>),
     /// So many more there were, but he was too slow.
     Lost(u64),
-    /// Nothing for now.
+    /// Nothing yet.
     Nothing,
     /// There will be no more.
     End,
