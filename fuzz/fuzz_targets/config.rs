@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
 use sipknock::config::{Config, ConfigError, Flags, values};
-use sipknock::knock::{Secret, weakness};
+use sipknock::knock::{Life, Secret, weakness};
 
 fuzz_target!(|bytes: &[u8]| {
     let text = &*String::from_utf8_lossy(bytes);
@@ -65,14 +65,14 @@ fn whole(config: &Config) {
         !scope.ports.is_empty() && scope.ports.iter().all(|ports| *ports.start() > 0 && !ports.is_empty())
     );
     assert!(!scope.transports.is_empty() && scope.transports.len() <= 2);
-    assert!(config.inspect.door > Duration::ZERO && config.inspect.max_doors > 0);
+    assert!(config.inspect.door != NEVER && config.inspect.max_doors > 0);
     assert!(config.inspect.prefixes.v4 <= 32 && config.inspect.prefixes.v6 <= 128);
     assert!(config.queue.max_len > 0 && !config.queue.numbers.is_empty());
     let names: HashSet<_> = config.knocks.iter().map(|knock| &knock.name).collect();
     let secrets: HashSet<_> = config.knocks.iter().map(|knock| knock.secret.expose()).collect();
     assert_eq!((names.len(), secrets.len()), (config.knocks.len(), config.knocks.len()));
     for knock in &config.knocks {
-        assert!(knock.door > Duration::ZERO && knock.max_doors != Some(0));
+        assert!(knock.door != NEVER && knock.max_doors != Some(0));
         assert!(values::knock_name(&knock.name).is_ok());
         assert!(knock.methods.iter().all(|method| values::method(method).is_ok()));
     }
@@ -183,3 +183,6 @@ const KNOWN: &str = "H5x-kn0ck-9vQ";
 
 /// A secret of a flag.
 const FLAGGED: &str = "flagged-Zq7-kn0ck";
+
+/// A door that is never open.
+const NEVER: Life = Life::Span(Duration::ZERO);

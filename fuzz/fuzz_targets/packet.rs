@@ -174,15 +174,15 @@ fn in_net(address: IpAddr, net: &str, bits: u32) -> bool {
 fn door(gate: &Inspector, decision: &Decision, packet: Packet<'_>) {
     let Some(Change::Opened { door, .. }) = decision.change else { unreachable!() };
     // The longest of those that matched; "folded" opens for a minute, all others for 4000 s.
-    let only_folded = decision.knocks.iter().all(|&id| gate.knocks().name(id) == "folded");
-    assert_eq!(door.life, Duration::from_secs(if only_folded { 60 } else { 4000 }));
-    assert_eq!((door.opened, door.expires), (START, START.after(door.life)));
+    let only_folded = decision.knocks.iter().all(|&id| gate.name(id) == "folded");
+    assert_eq!(door.life(), Duration::from_secs(if only_folded { 60 } else { 4000 }));
+    assert_eq!((door.opened, door.expires), (START, START.after(door.life())));
 
     let other =
         |source| Packet { source, body: Body::LaterFragment(Fragment { id: 1, protocol: 17 }), ..packet };
     let at = |source, now| gate.decide(now, &other(source)).reason;
     let before = |time: Time| Time::from_nanos(time.as_nanos() - 1);
-    let forgotten = door.expires.after(door.life);
+    let forgotten = door.expires.after(door.life());
     for (now, reason) in [
         (START, Reason::Door),
         (before(door.expires), Reason::Door),
@@ -203,7 +203,7 @@ fn door(gate: &Inspector, decision: &Decision, packet: Packet<'_>) {
     let later = START.after(Duration::from_secs(1));
     let again = gate.decide(later, &packet);
     assert!(
-        matches!(again.change, Some(Change::Renewed(renewed)) if renewed.expires == later.after(door.life))
+        matches!(again.change, Some(Change::Renewed(renewed)) if renewed.expires == later.after(door.life()))
     );
 }
 
