@@ -205,6 +205,7 @@ fn bind(config: &Config) -> Result<Vec<Box<dyn Queue>>, QueueError> {
             receive_buffer: config.queue.receive_buffer,
             overload_open: config.queue.on_overload == Fallback::Open,
             exit_open: config.queue.on_exit == Fallback::Open,
+            busy_poll: config.queue.busy_poll,
         })
     });
     bound.collect()

@@ -39,7 +39,7 @@ fn main() -> ExitCode {
 
 type Case = fn(&World, &str);
 
-const CASES: [(&str, Case); 23] = [
+const CASES: [(&str, Case); 24] = [
     ("knock_opens_and_its_own_packet_arrives", knock_opens_and_its_own_packet_arrives),
     ("door_expires", door_expires),
     ("renewal_while_open_moves_the_expiry", renewal_while_open_moves_the_expiry),
@@ -49,6 +49,7 @@ const CASES: [(&str, Case); 23] = [
     ("several_queues_share_the_doors", several_queues_share_the_doors),
     ("second_binder_is_told_who_has_the_queue", second_binder_is_told_who_has_the_queue),
     ("sigterm_under_load_leaves_no_packet_undecided", sigterm_under_load_leaves_no_packet_undecided),
+    ("sigterm_under_load_ends_busy_polling", sigterm_under_load_ends_busy_polling),
     ("on_exit_closed", on_exit_closed),
     ("on_exit_open", on_exit_open),
     ("on_overload_closed", on_overload_closed),
@@ -235,8 +236,16 @@ fn second_binder_is_told_who_has_the_queue(world: &World, backend: &str) {
 }
 
 fn sigterm_under_load_leaves_no_packet_undecided(world: &World, backend: &str) {
-    world.apply_rules(&world.config("", ""));
-    let config = world.config("trusted = [\"198.51.100.0/28\"]", "");
+    sigterm_under_load(world, backend, "");
+}
+
+fn sigterm_under_load_ends_busy_polling(world: &World, backend: &str) {
+    sigterm_under_load(world, backend, "busy_poll = \"1s\"");
+}
+
+fn sigterm_under_load(world: &World, backend: &str, queue: &str) {
+    world.apply_rules(&world.config("", queue));
+    let config = world.config("trusted = [\"198.51.100.0/28\"]", queue);
     let gate = Gate::start(world, &["--config", &config, "--backend", backend]);
     let (stop, sent) = (AtomicBool::new(false), AtomicU64::new(0));
     thread::scope(|scope| {

@@ -23,6 +23,10 @@ pub(crate) enum Keeper {
     Nfq,
     /// sipknock as it is used.
     Batched,
+    /// The same with rules that, like the seed rules, let no replies pass by themselves: nothing tracks connections.
+    Lean,
+    /// The same again with a queue thread that does not sleep while packets come.
+    Polling,
 }
 
 impl Keeper {
@@ -33,6 +37,8 @@ impl Keeper {
             Self::AcceptAll => "accept-all",
             Self::Nfq => "sipknock, nfq",
             Self::Batched => "sipknock",
+            Self::Lean => "sipknock, no replies",
+            Self::Polling => "sipknock, no replies, busy_poll",
         }
     }
 }
@@ -60,7 +66,8 @@ impl Lab {
                 iptables(&world, &["-t", "security", "-A", "INPUT", "-s", source, "-j", "DROP"]);
             }
         }
-        let config = world.config_with_knocks("max_doors = 200000", "", &configured(knocks));
+        let queue = if keeper == Keeper::Polling { "busy_poll = \"1ms\"" } else { "" };
+        let config = world.config_with_knocks("max_doors = 200000", queue, &configured(knocks));
         pin(KEEPER_CPU);
         let process = match keeper {
             Keeper::Nobody => Process::None,
@@ -76,8 +83,9 @@ impl Lab {
                 assert!(wait_until(|| world.queue_row(0)).is_some(), "it binds the queue");
                 Process::AcceptAll(child)
             }
-            Keeper::Nfq | Keeper::Batched => {
-                world.apply_rules(&config);
+            Keeper::Nfq | Keeper::Batched | Keeper::Lean | Keeper::Polling => {
+                let lean = matches!(keeper, Keeper::Lean | Keeper::Polling);
+                world.apply_rules_with(&config, if lean { &["--no-replies"] } else { &[] });
                 let backend = if keeper == Keeper::Nfq { "nfq" } else { "batched" };
                 Process::Gate(Gate::start(&world, &["--config", &config, "--backend", backend]))
             }

@@ -26,6 +26,7 @@ mod start;
 mod traffic;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use common::netns::Netns;
 use lab::{ACCEPT_ALL, Keeper};
@@ -86,6 +87,8 @@ fn cases() -> Vec<Case> {
             case(Keeper::SeedRules, Traffic::Strangers, SOURCES, None),
             case(Keeper::Nfq, Traffic::Strangers, SOURCES, None),
             case(Keeper::Batched, Traffic::Strangers, SOURCES, None),
+            case(Keeper::Lean, Traffic::Strangers, SOURCES, None),
+            case(Keeper::Polling, Traffic::Strangers, SOURCES, None),
             case(Keeper::Batched, mixed, SOURCES, None),
             case(Keeper::Batched, mixed, MANY_SOURCES, None),
             case(Keeper::AcceptAll, Traffic::Phones, SOURCES, None),
@@ -111,6 +114,7 @@ fn accept_all() -> ! {
         receive_buffer: 32 << 20,
         overload_open: false,
         exit_open: false,
+        busy_poll: Duration::ZERO,
     };
     let mut queue = Backend::Batched.open(&options).unwrap();
     let mut verdicts = Vec::new();
@@ -129,12 +133,13 @@ const MANY_SOURCES: usize = 100_000;
 const RATE_SOURCES: usize = 200;
 const RATE_KNOCKS: usize = 10;
 const RATES: [u32; 3] = [20_000, 50_000, 100_000];
-const LATENCIES: [(Keeper, usize); 5] = [
+const LATENCIES: [(Keeper, usize); 6] = [
     (Keeper::Nobody, 10),
     (Keeper::SeedRules, 10),
     (Keeper::AcceptAll, 10),
     (Keeper::Batched, 10),
     (Keeper::Batched, 10_000),
+    (Keeper::Polling, 10),
 ];
 const LATENCY_PACKETS: usize = 20_000;
 

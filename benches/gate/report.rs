@@ -35,29 +35,39 @@ impl Report {
     pub(crate) fn strangers(&mut self, measured: &Measured) {
         let of = |keeper, knocks| find(measured, keeper, knocks, Traffic::Strangers, SOURCES, None);
         self.section("Strangers at full speed", &format!(
-            "{SOURCES} sources that do not know a knock, as fast as one core sends. All packets are dropped; none should be lost before that."
+            "{SOURCES} sources that do not know a knock, as fast as one core sends. All packets are dropped; none should be lost before that. \
+             Packets per second, and how many times those of the seed rules. *no replies* is sipknock with `firewall apply --no-replies`, \
+             whose rules then do what the seed rules do: replies to what the PBX has started pass from trusted addresses only, and the \
+             kernel tracks no connections. *busy_poll* is the same with a queue thread that does not sleep while packets come."
         ));
         self.row(&[
             "knocks",
             "seed rules",
-            "sipknock, nfq",
+            "nfq backend",
             "sipknock",
-            "sipknock / seed rules",
-            "lost by sipknock, at most",
+            "no replies",
+            "no replies, busy_poll",
+            "lost by nfq",
+            "lost by sipknock",
         ]);
-        self.rule(6);
+        self.rule(8);
         for knocks in KNOCKS {
-            let [seed, nfq, batched] =
-                [Keeper::SeedRules, Keeper::Nfq, Keeper::Batched].map(|keeper| of(keeper, knocks));
-            let ratio =
-                median_of(batched.iter().zip(seed).map(|(ours, theirs)| ours.per_second / theirs.per_second));
+            let seed = of(Keeper::SeedRules, knocks);
+            let nfq = of(Keeper::Nfq, knocks);
+            let ours = [Keeper::Batched, Keeper::Lean, Keeper::Polling].map(|keeper| of(keeper, knocks));
+            let [batched, lean, polling] = ours.map(|ours| {
+                let ratios = ours.iter().zip(seed).map(|(ours, theirs)| ours.per_second / theirs.per_second);
+                format!("{} ({:.1} ×)", per_second(ours), median_of(ratios))
+            });
             self.row(&[
                 &thousands(knocks as f64),
                 &per_second(seed),
                 &per_second(nfq),
-                &per_second(batched),
-                &format!("{ratio:.1} ×"),
-                &lost(batched),
+                &batched,
+                &lean,
+                &polling,
+                &lost(nfq),
+                &lost(&ours.concat()),
             ]);
         }
         let line = |keeper: Keeper| Line {
@@ -75,7 +85,7 @@ impl Report {
                 title: "Packets per second at full speed, strangers",
                 x: "knocks",
                 y: "packets per second",
-                lines: [Keeper::Batched, Keeper::Nfq, Keeper::SeedRules].map(line).to_vec(),
+                lines: [Keeper::Polling, Keeper::Lean, Keeper::Batched, Keeper::SeedRules].map(line).to_vec(),
             },
         );
     }

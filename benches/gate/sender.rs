@@ -27,6 +27,7 @@ impl Sender {
             let socket = rustix::net::socket(AddressFamily::PACKET, SocketType::RAW, None).unwrap();
             let index = rustix::net::netdevice::name_to_index(&socket, "down0").unwrap();
             bind(&socket, index).unwrap();
+            bypass_queue_discipline(&socket).unwrap();
             socket
         });
         let text = message();
@@ -101,6 +102,23 @@ fn bind(socket: &OwnedFd, index: u32) -> io::Result<()> {
             socket.as_raw_fd(),
             (&raw const address).cast(),
             size_of::<libc::sockaddr_ll>() as libc::socklen_t,
+        )
+    };
+    if status == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Frames go to the driver at once (packet(7), `PACKET_QDISC_BYPASS`): what is measured is the keeper, and not the
+/// sender.
+fn bypass_queue_discipline(socket: &OwnedFd) -> io::Result<()> {
+    let on: libc::c_int = 1;
+    // SAFETY: the option value is an int that lives longer than the call, given with its size.
+    let status = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_PACKET,
+            libc::PACKET_QDISC_BYPASS,
+            (&raw const on).cast(),
+            size_of_val(&on) as libc::socklen_t,
         )
     };
     if status == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }

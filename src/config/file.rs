@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 use std::path::Path;
+use std::time::Duration;
 
 use ipnet::IpNet;
 use serde::Deserialize;
@@ -11,6 +12,7 @@ use super::{ConfigError, Control, Draft, DraftKnock, Fallback, Inspect, Note, Pl
 use crate::inspect::{Bounds, Mode, Renew};
 use crate::knock::{Part, Secret};
 use crate::packet::Transport;
+use crate::queue::Backend;
 
 /// Reads a file's text into a draft with the defaults filled in.
 pub(super) fn read(text: &str, path: &Path) -> Result<Draft, ConfigError> {
@@ -72,6 +74,7 @@ struct QueueTable {
     receive_buffer: Field,
     on_overload: Field,
     on_exit: Field,
+    busy_poll: Field,
 }
 
 #[derive(Deserialize, Default)]
@@ -209,6 +212,14 @@ impl Reader<'_> {
         )?;
         self.set(&mut queue.on_overload, "queue.on_overload", table.on_overload, fallback)?;
         self.set(&mut queue.on_exit, "queue.on_exit", table.on_exit, fallback)?;
+        let span = table.busy_poll.as_ref().map_or(0..0, Spanned::span);
+        self.set(&mut queue.busy_poll, "queue.busy_poll", table.busy_poll, |value| {
+            text_of(value).and_then(values::busy_poll)
+        })?;
+        if queue.backend == Backend::Nfq && queue.busy_poll > Duration::ZERO {
+            let text = "the nfq backend sleeps all the same: it is for \"batched\"".to_owned();
+            self.notes.push(Note { place: self.place(span, "queue.busy_poll"), text });
+        }
         Ok(queue)
     }
 

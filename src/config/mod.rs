@@ -82,6 +82,8 @@ pub struct Queue {
     pub on_overload: Fallback,
     /// What happens to packets while no daemon listens.
     pub on_exit: Fallback,
+    /// How long to look for the next packet without sleeping.
+    pub busy_poll: Duration,
 }
 
 /// `[control]`: how a running gate is seen and turned.
@@ -379,6 +381,7 @@ impl Default for Queue {
             receive_buffer: DEFAULT_RECEIVE_BUFFER,
             on_overload: Fallback::default(),
             on_exit: Fallback::default(),
+            busy_poll: Duration::ZERO,
         }
     }
 }

@@ -129,6 +129,10 @@ fn errors_name_file_line_and_key() {
         ),
         (format!("[queue]\nbackend = \"pcap\"\n{KNOCK}"), ":2: queue.backend: \"pcap\" is not a backend"),
         (format!("[queue]\non_exit = true\n{KNOCK}"), ":2: queue.on_exit: write it in quotes"),
+        (
+            format!("[queue]\nbusy_poll = \"2s\"\n{KNOCK}"),
+            ":2: queue.busy_poll: \"2s\" is not a time to look for packets",
+        ),
         (second("secret = \"x\"\n"), ":4: knock 2.name: a knock needs a name"),
         (second("name = \"\"\nsecret = \"x\"\n"), ":5: knock 2.name: a knock needs a name"),
         (second("name = \"a=b\"\nsecret = \"x\"\n"), ":5: knock 2.name: a knock's name has"),

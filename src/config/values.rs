@@ -73,6 +73,19 @@ pub fn life(text: &str) -> Result<Life, String> {
     }
 }
 
+/// How long a queue thread may look for packets without sleeping: `0s` for not at all, up to a second.
+///
+/// # Errors
+/// On anything else.
+pub fn busy_poll(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text.trim()).ok().filter(|span| *span <= MAX_BUSY_POLL).ok_or_else(|| {
+        format!(
+            "{text:?} is not a time to look for packets: write a number with its unit, from \"0s\" to \"1s\", as in \
+             \"50us\""
+        )
+    })
+}
+
 /// A size in bytes: `32MiB`, `512KiB`, `1048576`.
 ///
 /// # Errors
@@ -200,6 +213,9 @@ fn range(text: &str, what: &str, least: u16) -> Result<RangeInclusive<u16>, Stri
 
 /// No shorter than a yes takes to type, no longer than anybody remembers what he is to say yes to.
 const PATIENCE: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(24 * 3600);
+
+/// Beyond that the thread never sleeps anyway, where packets come at all.
+const MAX_BUSY_POLL: Duration = Duration::from_secs(1);
 
 /// A thread each; more than any machine has use for.
 const MAX_QUEUES: usize = 256;

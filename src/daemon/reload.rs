@@ -105,6 +105,7 @@ fn unchanged(running: &Config, wanted: &Config) -> Vec<String> {
         ("queue.receive_buffer", running.queue.receive_buffer != wanted.queue.receive_buffer),
         ("queue.on_overload", running.queue.on_overload != wanted.queue.on_overload),
         ("queue.on_exit", running.queue.on_exit != wanted.queue.on_exit),
+        ("queue.busy_poll", running.queue.busy_poll != wanted.queue.busy_poll),
         ("inspect.ipv4_prefix", was.prefixes.v4 != is.prefixes.v4),
         ("inspect.ipv6_prefix", was.prefixes.v6 != is.prefixes.v6),
         ("inspect.partial_bytes", was.streams.bytes != is.streams.bytes),

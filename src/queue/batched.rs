@@ -18,7 +18,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
 use super::message::{self, Message, Messages};
 use super::pace::Pace;
-use super::sys::{self, MAX_BATCH};
+use super::sys::{self, MAX_BATCH, Wait};
 use super::{
     BIND_SEQUENCE, Binding, Counters, Options, Queue, QueueError, SHUT_SEQUENCE, ShutProgress, Shutter,
     kernel, send, size_receive_buffer,
@@ -43,6 +43,8 @@ pub struct BatchedQueue {
     /// The batch has its verdicts, and is kept only to be looked at.
     answered: bool,
     pace: Pace,
+    /// How long to look for packets without sleeping.
+    busy_poll: Duration,
     clock: Clock,
     /// The verdict messages of a batch.
     answers: Vec<u8>,
@@ -80,6 +82,7 @@ impl BatchedQueue {
             batch: Vec::with_capacity(SLOTS),
             answered: false,
             pace: Pace::default(),
+            busy_poll: options.busy_poll,
             clock: Clock::start(),
             answers: Vec::new(),
             counters: Counters::default(),
@@ -95,7 +98,7 @@ impl BatchedQueue {
     /// comes from a queue that is not bound. The kernel's table is one too, since a full socket loses answers.
     fn confirm(&mut self) -> Result<(), QueueError> {
         while self.bound.is_none() && self.batch.is_empty() {
-            self.fill()?;
+            self.fill(Wait::ForOne)?;
             let listed =
                 || kernel::queue(self.binding.queue).is_some_and(|row| row.port_id == self.binding.port_id);
             if self.bound.is_none() && listed() {
@@ -111,11 +114,21 @@ impl BatchedQueue {
         }
     }
 
-    /// Waits for something to come, and appends the packets in it to the batch.
-    fn fill(&mut self) -> Result<(), QueueError> {
+    /// Looks for packets over and over until one comes, for as long as `busy_poll`.
+    fn poll(&mut self) -> Result<(), QueueError> {
+        let start = self.clock.now();
+        while self.batch.is_empty() && !self.drained && self.clock.now().since(start) < self.busy_poll {
+            self.fill(Wait::Never)?;
+        }
+        Ok(())
+    }
+
+    /// Takes what is there, or comes while it may wait, and appends the packets in it to the batch.
+    fn fill(&mut self, wait: Wait) -> Result<(), QueueError> {
         let mut lengths = [0; MAX_BATCH];
         let shut = self.shut.done.load(Ordering::SeqCst);
-        let received = match sys::receive_batch(self.socket.as_fd(), &mut self.slots, STRIDE, &mut lengths) {
+        let slots = &mut self.slots;
+        let received = match sys::receive_batch(self.socket.as_fd(), slots, STRIDE, &mut lengths, wait) {
             Ok(received) => received,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => 0,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -154,14 +167,17 @@ impl BatchedQueue {
 impl Queue for BatchedQueue {
     fn receive(&mut self) -> Result<usize, QueueError> {
         if std::mem::take(&mut self.answered) {
-            if let Some(pause) = self.pace.after(self.clock.now(), self.batch.len(), SLOTS) {
+            let batch = self.batch.len();
+            self.batch.clear();
+            if self.busy_poll > Duration::ZERO {
+                self.poll()?;
+            } else if let Some(pause) = self.pace.after(self.clock.now(), batch, SLOTS) {
                 thread::sleep(pause);
             }
-            self.batch.clear();
         }
         // What came along with the set-up's answer is a batch already.
         while self.batch.is_empty() && !self.drained {
-            self.fill()?;
+            self.fill(Wait::ForOne)?;
         }
         Ok(self.batch.len())
     }

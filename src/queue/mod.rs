@@ -17,6 +17,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use rustix::io::Errno;
 use rustix::net::SendFlags;
@@ -90,6 +91,9 @@ pub struct Options {
     pub overload_open: bool,
     /// Whether packets are accepted unchecked while the queue is being left.
     pub exit_open: bool,
+    /// How long to look for the next packet, after a batch, without sleeping; zero: not at all. For the batched
+    /// backend only.
+    pub busy_poll: Duration,
 }
 
 impl Options {

@@ -6,11 +6,20 @@
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
+/// Whether a call may wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wait {
+    /// For one datagram, as long as the socket's receive timeout.
+    ForOne,
+    /// Not at all.
+    Never,
+}
+
 /// How many datagrams one call takes at most.
 pub(super) const MAX_BATCH: usize = 32;
 
-/// Waits for a datagram, and takes all that are there by then: the first into the first `stride` bytes of `slots`
-/// and so on. Writes how long each is, and returns how many.
+/// Takes all datagrams that are there, after waiting for one if it may: the first into the first `stride` bytes of
+/// `slots` and so on. Writes how long each is, and returns how many.
 ///
 /// # Errors
 /// As recvmmsg(2).
@@ -19,6 +28,7 @@ pub(super) fn receive_batch(
     slots: &mut [u8],
     stride: usize,
     lengths: &mut [usize; MAX_BATCH],
+    wait: Wait,
 ) -> io::Result<usize> {
     // SAFETY: both are plain C structures of numbers and pointers, for which all bits zero is a valid value.
     let (mut vectors, mut headers): ([libc::iovec; MAX_BATCH], [libc::mmsghdr; MAX_BATCH]) =
@@ -35,8 +45,11 @@ pub(super) fn receive_batch(
     // slots live longer than the call and nothing else touches them during it. The name and control pointers are
     // null with length 0, and so is the timeout. The kernel writes within the lengths given.
     let received = unsafe {
-        let flags = libc::MSG_WAITFORONE as _;
-        libc::recvmmsg(socket.as_raw_fd(), headers.as_mut_ptr(), count, flags, std::ptr::null_mut())
+        let flags = match wait {
+            Wait::ForOne => libc::MSG_WAITFORONE,
+            Wait::Never => libc::MSG_DONTWAIT,
+        };
+        libc::recvmmsg(socket.as_raw_fd(), headers.as_mut_ptr(), count, flags as _, std::ptr::null_mut())
     };
     let received = usize::try_from(received).map_err(|_| io::Error::last_os_error())?;
     for (length, header) in lengths.iter_mut().zip(&headers).take(received) {

@@ -162,7 +162,13 @@ impl World {
 
     /// Puts in the rules that follow from a configuration.
     pub(crate) fn apply_rules(&self, config: &str) {
-        let output = self.sipknock(&["--config", config, "firewall", "apply"]).output().unwrap();
+        self.apply_rules_with(config, &[]);
+    }
+
+    /// The same with arguments of `firewall apply`.
+    pub(crate) fn apply_rules_with(&self, config: &str, args: &[&str]) {
+        let all = [&["--config", config, "firewall", "apply"], args].concat();
+        let output = self.sipknock(&all).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
 

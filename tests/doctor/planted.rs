@@ -1,5 +1,7 @@
 //! Faults to be found, one at a time.
 
+use std::time::Duration;
+
 use rustix::process::Signal;
 use sipknock::queue::{Backend, Options};
 
@@ -208,7 +210,14 @@ pub(super) static FAULTS: [Fault; 32] = [
             let mut patient = Patient::sound();
             patient.gate.take().unwrap().stop();
             let options =
-                Options { queue: 0, max_len: 9, receive_buffer: 4096, overload_open: false, exit_open: false };
+                Options {
+                    queue: 0,
+                    max_len: 9,
+                    receive_buffer: 4096,
+                    overload_open: false,
+                    exit_open: false,
+                    busy_poll: Duration::ZERO,
+                };
             patient.queue = Some(patient.world.server.run(|| Backend::Batched.open(&options).unwrap()));
             patient
         },
