@@ -36,6 +36,11 @@ pub fn cpu_time() -> Duration {
     read(ClockId::ThreadCPUTime)
 }
 
+/// The CPU time that all threads of this process have had.
+pub fn process_cpu_time() -> Duration {
+    read(ClockId::ProcessCPUTime)
+}
+
 /// How long the machine has been up, suspended or not.
 pub(crate) fn since_boot() -> Duration {
     read(ClockId::Boottime)

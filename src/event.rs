@@ -94,6 +94,41 @@ pub enum Event {
     Warning(String),
 }
 
+/// What a knock did to a door.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It opened one.
+    Opened,
+    /// It found one open.
+    Renewed,
+    /// There was no room.
+    Refused,
+}
+
+impl Outcome {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Opened, Self::Renewed, Self::Refused];
+
+    /// What a knock did of a packet that made this change.
+    pub fn of(knock: KnockId, change: Change) -> Self {
+        match change {
+            // The knock that the door counts against opened it; others in the same packet found it open.
+            Change::Opened { door, .. } if door.knock == knock => Self::Opened,
+            Change::Opened { .. } | Change::Renewed(_) => Self::Renewed,
+            Change::Refused(_) => Self::Refused,
+        }
+    }
+
+    /// `opened`, `renewed` or `refused`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Opened => "opened",
+            Self::Renewed => "renewed",
+            Self::Refused => "refused",
+        }
+    }
+}
+
 /// What a gate starts with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Started {
@@ -333,12 +368,11 @@ fn knock_event(
     flow: Flow,
     text: &Text<'_>,
 ) -> KnockEvent {
-    let (event, door) = match change {
-        // The knock that the door counts against opened it; others in the same packet found it open.
-        Change::Opened { door, .. } if door.knock == knock => ("opened", Ok(door)),
-        Change::Opened { door, .. } | Change::Renewed(door) => ("renewed", Ok(door)),
-        Change::Refused(Limit::Table) => ("refused", Err("inspect.max_doors")),
-        Change::Refused(Limit::Knock(_)) => ("refused", Err("the knock's max_doors")),
+    let event = Outcome::of(knock, change).name();
+    let door = match change {
+        Change::Opened { door, .. } | Change::Renewed(door) => Ok(door),
+        Change::Refused(Limit::Table) => Err("inspect.max_doors"),
+        Change::Refused(Limit::Knock(_)) => Err("the knock's max_doors"),
     };
     let message = sip::Message::parse(text.payload);
     let printable = |part: &[u8]| text.printable(part);

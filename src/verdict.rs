@@ -123,6 +123,11 @@ impl ReasonCounts {
         Reason::ALL.into_iter().zip(self.0).filter(|&(_, count)| count > 0)
     }
 
+    /// All reasons, in the order of the checks, with their counts.
+    pub fn all(&self) -> impl Iterator<Item = (Reason, u64)> + '_ {
+        Reason::ALL.into_iter().zip(self.0)
+    }
+
     /// All of them together.
     pub fn total(&self) -> u64 {
         self.0.iter().sum()

@@ -7,7 +7,7 @@ use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -43,12 +43,27 @@ pub struct Server {
     counts: Counts,
 }
 
+/// How many clients there are and were. Copies share it.
 #[derive(Clone, Debug, Default)]
-struct Counts {
+pub struct Counts {
     /// Clients that are there.
     seated: Arc<AtomicUsize>,
     /// Those of them that are being answered.
     answered: Arc<AtomicUsize>,
+    /// Those who found no place.
+    refused: Arc<AtomicU64>,
+}
+
+impl Counts {
+    /// How many clients are there.
+    pub fn seated(&self) -> usize {
+        self.seated.load(Ordering::Relaxed).min(MAX_CLIENTS)
+    }
+
+    /// How many found no place, ever.
+    pub fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
+    }
 }
 
 impl Server {
@@ -63,6 +78,11 @@ impl Server {
         let accept = move || accept(&socket, &stopped, clock, &service, &theirs);
         let accepting = thread::Builder::new().name("control".to_owned()).spawn(accept)?;
         Ok(Self { accepting, stop, counts })
+    }
+
+    /// How many clients there are and were.
+    pub fn counts(&self) -> Counts {
+        self.counts.clone()
     }
 
     /// Takes no more clients, and lets those that are being answered hear the end of it, if they listen.
@@ -100,6 +120,7 @@ fn accept(socket: &Socket, stopped: &UnixStream, clock: Clock, service: &Arc<imp
 fn seat(mut stream: UnixStream, clock: Clock, service: &Arc<impl Service>, counts: &Counts) {
     let seat = Seat::take(&counts.seated);
     if seat.number > MAX_CLIENTS {
+        counts.refused.fetch_add(1, Ordering::Relaxed);
         let text = format!("{MAX_CLIENTS} clients are connected already: try again in a moment");
         if let Ok(mut line) = serde_json::to_vec(&Answer::Error(Refusal { kind: Kind::Full, text })) {
             line.push(b'\n');

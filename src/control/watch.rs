@@ -23,6 +23,7 @@ struct Shared {
 struct Watcher {
     events: SyncSender<(Time, Arc<Event>)>,
     lost: Arc<AtomicU64>,
+    ours: bool,
 }
 
 /// One who watches. He is forgotten when this is dropped.
@@ -49,14 +50,21 @@ impl Watchers {
     /// Another one, where there are not too many.
     pub fn add(&self) -> Option<Watch> {
         let mut all = self.0.all.lock().unwrap_or_else(PoisonError::into_inner);
-        if all.len() >= MAX_WATCHERS {
-            return None;
-        }
+        let guests = all.iter().filter(|watcher| !watcher.ours).count();
+        (guests < MAX_WATCHERS).then(|| self.seat(&mut all, false))
+    }
+
+    /// One of the gate's own, who is not counted among those who may come.
+    pub fn add_ours(&self) -> Watch {
+        self.seat(&mut self.0.all.lock().unwrap_or_else(PoisonError::into_inner), true)
+    }
+
+    fn seat(&self, all: &mut Vec<Watcher>, ours: bool) -> Watch {
         let (events, receiver) = mpsc::sync_channel(CAPACITY);
         let lost = Arc::<AtomicU64>::default();
-        all.push(Watcher { events, lost: Arc::clone(&lost) });
+        all.push(Watcher { events, lost: Arc::clone(&lost), ours });
         self.0.count.store(all.len(), Ordering::Relaxed);
-        Some(Watch { events: receiver, lost })
+        Watch { events: receiver, lost }
     }
 
     /// Gives an event to all. Who has no room for it loses it; who is gone is forgotten.
@@ -133,12 +141,14 @@ mod tests {
         let watchers = Watchers::default();
         let mut all: Vec<_> = (0..MAX_WATCHERS).map(|_| watchers.add().unwrap()).collect();
         assert!(watchers.add().is_none());
+        let ours = watchers.add_ours();
         all.pop();
         watchers.tell(Time::default, &note(1));
         assert!(watchers.add().is_some(), "one is gone");
         watchers.end();
         assert_eq!(all[0].next(PATIENCE), Seen::Event(Time::default(), note(1)));
         assert_eq!(all[0].next(PATIENCE), Seen::End);
+        assert_eq!(ours.next(PATIENCE), Seen::Event(Time::default(), note(1)));
     }
 
     const PATIENCE: Duration = Duration::from_secs(1);

@@ -1,5 +1,6 @@
 //! Looking at doors, and shutting them, while packets pass.
 
+use std::cmp::Reverse;
 use std::sync::atomic::Ordering;
 
 use dashmap::mapref::entry::Entry::Vacant;
@@ -51,6 +52,42 @@ impl DoorTable {
             }
         })
         .collect()
+    }
+
+    /// Of the open doors that are wanted, at most so `many` that rank highest, in that order, and how many are wanted
+    /// in all. One walk through the table, with shards locked as by [`DoorTable::listed`]: what is asked of each door
+    /// has to be quick.
+    pub fn top(
+        &self,
+        many: usize,
+        now: Time,
+        wanted: impl Fn(Source, KnockId) -> bool,
+        rank: impl Fn(&Listed) -> u64,
+    ) -> (u64, Vec<Listed>) {
+        let (mut count, mut best, mut least) = (0, Vec::with_capacity(2 * many), 0);
+        let order = |(rank, listed): &(u64, Listed)| (Reverse(*rank), listed.source);
+        for entry in self.doors.iter().filter(|entry| entry.is_held(now)) {
+            let (source, door) = (*entry.key(), entry.door());
+            if !wanted(source, door.knock) {
+                continue;
+            }
+            count += 1;
+            let (packets, bytes) = entry.counts();
+            let listed = Listed { source, door, last_knock: entry.last_knock(), packets, bytes };
+            let rank = rank(&listed);
+            if rank < least || many == 0 {
+                continue;
+            }
+            best.push((rank, listed));
+            if best.len() >= 2 * many {
+                best.select_nth_unstable_by_key(many - 1, order);
+                best.truncate(many);
+                least = best.last().map_or(0, |(rank, _)| *rank);
+            }
+        }
+        best.sort_unstable_by_key(order);
+        best.truncate(many);
+        (count, best.into_iter().map(|(_, listed)| listed).collect())
     }
 
     /// Shuts and forgets all doors; `each` gets to see those that held a place. How many these were.

@@ -406,6 +406,28 @@ fn more_registrations_than_are_told_apart_hold_the_door_still() {
 }
 
 #[test]
+fn the_top_of_many_is_that_of_all() {
+    let doors = DoorTable::new(100_000, [None, None]);
+    for n in 0..5000u32 {
+        // Neither in the order of the addresses nor of the time.
+        let address = IpAddr::from(n.wrapping_mul(2_654_435_761).to_be_bytes());
+        let now = at(u64::from(n * 7919 % 5000));
+        opened(doors.knock(Source::new(address, Prefixes::default()), now, &[grant(n % 2, 10_000)]));
+    }
+    for (many, wanted) in [(0, 2500), (1, 2500), (10, 2500), (2500, 2500), (9999, 2500)] {
+        let odd = |_, knock: KnockId| knock.index() == 1;
+        let (count, top) = doors.top(many, at(6000), odd, |door| door.last_knock.as_nanos());
+        let mut all = doors.listed(0, 1, at(6000));
+        all.retain(|listed| listed.door.knock.index() == 1);
+        all.sort_by_key(|listed| (std::cmp::Reverse(listed.last_knock), listed.source));
+        all.truncate(many);
+        assert_eq!((count, top), (wanted, all), "the first {many}");
+    }
+    let (count, top) = doors.top(10, at(20_000), |_, _| true, |_| 0);
+    assert_eq!((count, top.len()), (0, 0), "what has run out is not open");
+}
+
+#[test]
 fn what_passes_is_counted_and_listed() {
     let doors = DoorTable::new(100_000, [None]);
     opened(doors.knock(source(1), at(1000), &[grant(0, 100)]));

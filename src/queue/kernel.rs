@@ -24,7 +24,15 @@ pub struct QueueRow {
 
 /// The queues of this thread's network namespace. Empty where the kernel has no such file.
 pub fn queues() -> Vec<QueueRow> {
-    fs::read_to_string(QUEUES).map(|text| text.lines().filter_map(parse_row).collect()).unwrap_or_default()
+    readable_queues().unwrap_or_default()
+}
+
+/// The same, where having no such file is to be told from having no queue.
+///
+/// # Errors
+/// Where the file can't be read.
+pub fn readable_queues() -> io::Result<Vec<QueueRow>> {
+    Ok(fs::read_to_string(QUEUES)?.lines().filter_map(parse_row).collect())
 }
 
 /// One queue of this thread's network namespace.
