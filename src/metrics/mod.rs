@@ -1,0 +1,267 @@
+//! The gate's numbers for Prometheus.
+//!
+//! Queue threads count in [`counts`], each in its own; a scrape adds them up into a [`Snapshot`], and [`Snapshot::to_text`]
+//! writes that down. No label holds an address, a secret, or anything else that came from the network.
+
+pub mod counts;
+mod process;
+
+use prometheus::TextEncoder;
+use prometheus::proto::{Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType};
+
+use crate::control::protocol::Stats;
+use crate::event::Outcome;
+use crate::verdict::{ReasonCounts, Verdict};
+use counts::{BOUNDS, HistogramTotal};
+pub use process::Process;
+
+/// All that there is to tell at one time.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// What `sipknock stats` shows, of the same moment.
+    pub stats: Stats,
+    /// When the gate was started, in seconds since 1970.
+    pub started_s: f64,
+    /// Packets that were decided as their reason says.
+    pub decided: ReasonCounts,
+    /// Packets that were accepted in monitor mode, and would have been dropped.
+    pub spared: ReasonCounts,
+    /// Knocks by name with what they did, by [`Outcome`].
+    pub knocks: Vec<(String, [u64; Outcome::ALL.len()])>,
+    /// How long decisions took.
+    pub inspected: HistogramTotal,
+    /// Each queue, and whether it is bound to this process.
+    pub bound: Vec<(u16, bool)>,
+    /// Nothing is known to be wrong.
+    pub healthy: bool,
+    /// Clients of the control socket: those that are there, and those that found no place.
+    pub control: Option<(u64, u64)>,
+    /// Reloads that took effect, and that did not.
+    pub reloads: (u64, u64),
+    /// HTTP connections that had to make room for others.
+    pub evicted: u64,
+    /// The process itself.
+    pub process: Process,
+}
+
+impl Snapshot {
+    /// In Prometheus's text format, [`CONTENT_TYPE`].
+    pub fn to_text(&self) -> String {
+        // It fails on families without a name or a metric, and there is none.
+        TextEncoder::new().encode_to_string(&self.families()).unwrap_or_default()
+    }
+
+    fn families(&self) -> Vec<MetricFamily> {
+        let mut all = Families::default();
+        self.packets(&mut all);
+        self.doors(&mut all);
+        self.queues(&mut all);
+        self.gate(&mut all);
+        self.process.add_to(&mut all, self.started_s);
+        all.0
+    }
+
+    fn packets(&self, all: &mut Families) {
+        let row = |verdict: Verdict, reason: &'static str, count| {
+            ([("verdict", verdict.name()), ("reason", reason)], count)
+        };
+        let decided = self.decided.all().map(|(reason, count)| row(reason.verdict(), reason.name(), count));
+        let spared = self.spared.occurred().map(|(reason, count)| row(Verdict::Accept, reason.name(), count));
+        all.counters(
+            "sipknock_packets_total",
+            "Packets decided. In monitor mode all are accepted, and the reason is that of enforce mode.",
+            decided.chain(spared),
+        );
+        let knocks = self.knocks.iter().flat_map(|(name, counts)| {
+            let events = Outcome::ALL.into_iter().zip(counts);
+            events
+                .map(move |(outcome, count)| ([("knock", name.as_str()), ("event", outcome.name())], *count))
+        });
+        all.counters("sipknock_knocks_total", "Knocks by name and what they did to a door.", knocks);
+        all.histogram(
+            "sipknock_inspect_seconds",
+            "Time to decide a packet; each packet of a batch counts with the batch's mean.",
+            &self.inspected,
+        );
+    }
+
+    fn doors(&self, all: &mut Families) {
+        let doors = &self.stats.doors;
+        all.gauge("sipknock_doors_open", "Open doors.", doors.open);
+        all.gauge("sipknock_doors_max", "Doors that may be open at a time.", doors.max);
+        all.gauge(
+            "sipknock_doors_known",
+            "Doors that are open, or have run out and are remembered.",
+            doors.known,
+        );
+        let held = |name: &str| doors.by_knock.get(name).and_then(serde_json::Value::as_u64).unwrap_or(0);
+        let names = self.knocks.iter().map(|(name, _)| name.as_str()).chain([crate::inspect::MANUAL]);
+        let by_knock = names.map(|name| ([("knock", name)], held(name)));
+        all.gauges("sipknock_doors_held", "Open doors by the knock that holds them.", by_knock);
+    }
+
+    fn queues(&self, all: &mut Families) {
+        let numbers: Vec<_> = self.stats.queues.iter().map(|queue| queue.queue.to_string()).collect();
+        let lost = self.stats.queues.iter().zip(&numbers).flat_map(|(queue, number)| {
+            let places = [("kernel", queue.kernel_dropped), ("socket", queue.socket_dropped)];
+            places.map(|(place, count)| ([("queue", number.as_str()), ("where", place)], count))
+        });
+        all.counters(
+            "sipknock_queue_dropped_total",
+            "Packets lost before anybody looked: the queue was full (kernel), or its socket's buffer was (socket).",
+            lost,
+        );
+        let waiting = self.stats.queues.iter().zip(&numbers);
+        let waiting = waiting.map(|(queue, number)| ([("queue", number.as_str())], queue.waiting));
+        all.gauges("sipknock_queue_waiting", "Packets that wait for a verdict.", waiting);
+        let bound: Vec<_> = self.bound.iter().map(|(number, bound)| (number.to_string(), *bound)).collect();
+        let bound = bound.iter().map(|(number, bound)| ([("queue", number.as_str())], u64::from(*bound)));
+        all.gauges("sipknock_queue_bound", "Whether the queue is bound to this process.", bound);
+    }
+
+    fn gate(&self, all: &mut Families) {
+        all.gauges("sipknock_build_info", "The program.", [([("version", self.stats.version.as_str())], 1)]);
+        all.gauge(
+            "sipknock_healthy",
+            "Whether nothing is known to be wrong; /healthz says what is.",
+            self.healthy.into(),
+        );
+        let monitors = self.stats.mode == "monitor";
+        all.gauge("sipknock_monitor_mode", "Whether the gate accepts everything.", monitors.into());
+        let (done, failed) = self.reloads;
+        let reloads = [([("result", "done")], done), ([("result", "failed")], failed)];
+        all.counters("sipknock_reloads_total", "Times that the configuration was read again.", reloads);
+        all.counter(
+            "sipknock_events_lost_total",
+            "Events that were counted and not logged: too many, or the log too slow.",
+            self.stats.events_lost,
+        );
+        if let Some(state) = &self.stats.state {
+            all.counter(
+                "sipknock_state_writes_total",
+                "Times that the doors were written to disk.",
+                state.writes,
+            );
+            all.counter(
+                "sipknock_state_failures_total",
+                "Times that the doors could not be written to disk.",
+                state.failures,
+            );
+        }
+        if let Some((seated, refused)) = self.control {
+            all.gauge("sipknock_control_clients", "Clients of the control socket.", seated);
+            all.counter(
+                "sipknock_control_refused_total",
+                "Clients of the control socket that found no place.",
+                refused,
+            );
+        }
+        all.counter(
+            "sipknock_http_evicted_total",
+            "HTTP connections that were closed to make room for others.",
+            self.evicted,
+        );
+    }
+}
+
+/// Families, as they are put together. One without a row is left out.
+#[derive(Default)]
+struct Families(Vec<MetricFamily>);
+
+impl Families {
+    fn counter(&mut self, name: &str, help: &str, count: u64) {
+        self.counters::<0>(name, help, [([], count)]);
+    }
+
+    fn gauge(&mut self, name: &str, help: &str, value: u64) {
+        self.gauges::<0>(name, help, [([], value)]);
+    }
+
+    fn counters<'a, const N: usize>(
+        &mut self,
+        name: &str,
+        help: &str,
+        rows: impl IntoIterator<Item = ([(&'static str, &'a str); N], u64)>,
+    ) {
+        let rows = rows.into_iter().map(|(labels, count)| counted(labels, count as f64));
+        self.add(name, help, MetricType::COUNTER, rows.collect());
+    }
+
+    fn gauges<'a, const N: usize>(
+        &mut self,
+        name: &str,
+        help: &str,
+        rows: impl IntoIterator<Item = ([(&'static str, &'a str); N], u64)>,
+    ) {
+        let rows = rows.into_iter().map(|(labels, value)| measured(labels, value as f64));
+        self.add(name, help, MetricType::GAUGE, rows.collect());
+    }
+
+    fn histogram(&mut self, name: &str, help: &str, total: &HistogramTotal) {
+        let mut below = 0;
+        let buckets = BOUNDS.iter().zip(&total.buckets).map(|(bound, count)| {
+            below += count;
+            let mut bucket = Bucket::default();
+            bucket.set_upper_bound(nanos_to_seconds(*bound));
+            bucket.set_cumulative_count(below);
+            bucket
+        });
+        let mut histogram = Histogram::default();
+        histogram.set_bucket(buckets.collect());
+        // What is beyond the last bound; the encoder writes the bucket without one from this.
+        histogram.set_sample_count(total.buckets.iter().sum());
+        histogram.set_sample_sum(nanos_to_seconds(total.nanos));
+        let mut metric = Metric::default();
+        metric.set_histogram(histogram);
+        self.add(name, help, MetricType::HISTOGRAM, vec![metric]);
+    }
+
+    fn add(&mut self, name: &str, help: &str, kind: MetricType, rows: Vec<Metric>) {
+        if rows.is_empty() {
+            return;
+        }
+        let mut family = MetricFamily::default();
+        family.set_name(name.to_owned());
+        family.set_help(help.to_owned());
+        family.set_field_type(kind);
+        family.set_metric(rows);
+        self.0.push(family);
+    }
+}
+
+fn counted<const N: usize>(labels: [(&'static str, &str); N], count: f64) -> Metric {
+    let mut counter = Counter::default();
+    counter.set_value(count);
+    let mut metric = labelled(labels);
+    metric.set_counter(counter);
+    metric
+}
+
+fn measured<const N: usize>(labels: [(&'static str, &str); N], value: f64) -> Metric {
+    let mut gauge = Gauge::default();
+    gauge.set_value(value);
+    let mut metric = labelled(labels);
+    metric.set_gauge(gauge);
+    metric
+}
+
+fn labelled<const N: usize>(labels: [(&'static str, &str); N]) -> Metric {
+    let pairs = labels.map(|(name, value)| {
+        let mut pair = LabelPair::default();
+        pair.set_name(name.to_owned());
+        pair.set_value(value.to_owned());
+        pair
+    });
+    Metric::from_label(pairs.into())
+}
+
+/// Written so that 100 ns come out as 0.0000001, and not as the nearest neighbour that a product gives.
+fn nanos_to_seconds(nanos: u64) -> f64 {
+    nanos as f64 / 1e9
+}
+
+/// Of [`Snapshot::to_text`].
+pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+#[cfg(test)]
+mod tests;
