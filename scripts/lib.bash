@@ -50,7 +50,7 @@ need() {
     fi
     # They were not there before, so nobody wants them to listen on this machine's own port, or to ban anybody.
     local service
-    for service in kamailio fail2ban; do
+    for service in kamailio fail2ban prometheus; do
         if [[ " ${missing[*]} " == *" $service "* && -d /run/systemd/system ]]; then
             say "Switching the installed $service service off: only the program is wanted"
             systemctl disable --now "$service" >/dev/null 2>&1 || warn "systemctl disable --now $service failed"

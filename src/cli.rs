@@ -6,6 +6,7 @@ mod bench;
 mod control;
 mod firewall;
 
+use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
@@ -250,13 +251,21 @@ pub struct RunArgs {
     /// The file that keeps doors over a restart; off: none
     #[arg(long, value_name = "PATH")]
     state: Option<String>,
+    /// Serve metrics and a status page there, as in 127.0.0.1:9470; off: nowhere
+    #[arg(long, value_name = "ADDR:PORT", value_parser = listen)]
+    http: Option<ListenAddress>,
 }
 
 impl RunArgs {
     /// What flags say.
     pub fn flags(&self) -> Flags {
         let place = |flag: &Option<String>| flag.as_deref().map(values::place);
-        Flags { control: place(&self.control), state: place(&self.state), ..self.gate.flags() }
+        Flags {
+            control: place(&self.control),
+            state: place(&self.state),
+            http: self.http.map(|listen| listen.0),
+            ..self.gate.flags()
+        }
     }
 }
 
@@ -398,6 +407,14 @@ impl clap::builder::TypedValueParser for Ports {
         let read = |text: &str| values::ports(text).map(PortList);
         clap::builder::TypedValueParser::parse_ref(&read, command, argument, value)
     }
+}
+
+/// Where to listen, if anywhere. A type of its own, since clap takes a bare `Option` for a flag that may be missing.
+#[derive(Clone, Copy, Debug)]
+struct ListenAddress(Option<SocketAddr>);
+
+fn listen(text: &str) -> Result<ListenAddress, String> {
+    values::listen(text).map(ListenAddress)
 }
 
 /// Reads `NAME=SECRET` without ever repeating it in an error, as clap's own parsers do.

@@ -6,13 +6,17 @@
 
 mod desk;
 mod events;
+mod health;
+mod history;
 mod housekeeping;
 mod keeper;
 mod learner;
+mod overview;
 mod reload;
 mod worker;
 
 use std::io::{self, IsTerminal, Read, Write};
+use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -31,14 +35,17 @@ use crate::control::server::Server;
 use crate::control::socket::Socket;
 use crate::event::{Event, Started};
 use crate::firewall::{self, Firewall, Plan, State};
+use crate::http;
 use crate::inspect::Mode;
 use crate::queue::{Binding, Options, Queue, QueueError, kernel};
 use crate::verdict::ReasonCounts;
 use desk::Desk;
 use events::EventSink;
+use health::Health;
 use housekeeping::Housekeeping;
 use keeper::Keeper;
 use learner::Learner;
+use overview::Overview;
 pub use reload::Load;
 use worker::Worker;
 
@@ -109,7 +116,7 @@ pub fn run(config: &Config, extras: Extras, load: Load) -> Result<(), DaemonErro
     let mut workers = Vec::new();
     let mut outcome = Ok(());
     for (queue, alarm) in queues.into_iter().zip(alarms) {
-        let shared = house.watch();
+        let shared = house.watch(config.http.listen.is_some());
         let copies = learner.as_ref().map(Learner::copies);
         let worker = Worker::new(queue, Arc::clone(&gate), clock, sink.clone(), shared, copies);
         match worker.spawn(alarm) {
@@ -142,6 +149,11 @@ pub fn run(config: &Config, extras: Extras, load: Load) -> Result<(), DaemonErro
         };
         started.map_err(warn).ok()
     });
+    let health = Health::default();
+    let http = config.http.listen.filter(|_| clean).and_then(|address| {
+        let overview = Overview::new(Arc::clone(&desk), health.clone(), control.as_ref().map(Server::counts));
+        serve(address, config.http.hosts.clone(), clock, overview, &sink)
+    });
     if clean {
         announce(config, &bindings, warnings, &sink);
     }
@@ -163,6 +175,7 @@ pub fn run(config: &Config, extras: Extras, load: Load) -> Result<(), DaemonErro
         }
     }
     signals.end_at_once_from_now_on();
+    health.say("the gate", Some("it is ending".to_owned()));
 
     // New packets stop coming before anything else stops: first the rules go, then each queue is shut and drained.
     let rules_out = in_place.map_or(Ok(()), |rules| rules.take_out(clean, &sink));
@@ -189,6 +202,9 @@ pub fn run(config: &Config, extras: Extras, load: Load) -> Result<(), DaemonErro
     desk.close();
     if let Some(control) = control {
         control.finish();
+    }
+    if let Some(http) = http {
+        http.finish();
     }
     // With the last sink gone the log ends.
     drop((house, sink));
@@ -245,6 +261,35 @@ fn farewell(totals: &ReasonCounts, queues: &[Box<dyn Queue>], sink: &EventSink) 
     let (stale, unreadable) =
         counters.fold((0, 0), |sum, next| (sum.0 + next.stale, sum.1 + next.unreadable));
     sink.send(Event::Stopped { queues: queue_names(&bindings), totals: *totals, waiting, stale, unreadable });
+}
+
+/// Starts to serve the page and the metrics. A gate without them is better than none.
+fn serve(
+    address: SocketAddr,
+    hosts: Vec<String>,
+    clock: Clock,
+    overview: Overview,
+    sink: &EventSink,
+) -> Option<http::server::Server> {
+    match http::server::Server::start(address, hosts, clock, overview) {
+        Ok(server) => {
+            sink.send(Event::Note(format!("metrics and status page are at http://{address}/")));
+            if !address.ip().to_canonical().is_loopback() {
+                sink.send(Event::Warning(format!(
+                    "the status page at {address} has no login: whoever reaches it sees who may call, with addresses and \
+                     knocks' names; let the firewall or a proxy keep others out, or listen on 127.0.0.1"
+                )));
+            }
+            Some(server)
+        }
+        Err(error) => {
+            sink.send(Event::Warning(format!(
+                "no metrics and no status page: {address} can't be had: {error}: give --http or http.listen another \
+                 address or port"
+            )));
+            None
+        }
+    }
 }
 
 fn queue_names(bindings: &[Binding]) -> String {

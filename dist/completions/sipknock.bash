@@ -1442,7 +1442,7 @@ _sipknock() {
             return 0
             ;;
         sipknock__subcmd__run)
-            opts="-v -h --knock --port --door --trust --queue --backend --monitor --firewall --learn --control --state --config --log-format --verbose --help"
+            opts="-v -h --knock --port --door --trust --queue --backend --monitor --firewall --learn --control --state --http --config --log-format --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1481,6 +1481,10 @@ _sipknock() {
                     return 0
                     ;;
                 --state)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --http)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

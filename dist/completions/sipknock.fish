@@ -54,6 +54,7 @@ complete -c sipknock -n "__fish_sipknock_using_subcommand run" -l backend -d 'Ho
 complete -c sipknock -n "__fish_sipknock_using_subcommand run" -l learn -d 'Write down what phones send that would serve as a knock, at the end and on SIGUSR1: as configuration to a file whose name ends in .toml, as JSON for .json, else as text; - or nothing for standard output' -r -F
 complete -c sipknock -n "__fish_sipknock_using_subcommand run" -l control -d 'Where \'sipknock doors\' and others reach this gate; off: nowhere' -r
 complete -c sipknock -n "__fish_sipknock_using_subcommand run" -l state -d 'The file that keeps doors over a restart; off: none' -r
+complete -c sipknock -n "__fish_sipknock_using_subcommand run" -l http -d 'Serve metrics and a status page there, as in 127.0.0.1:9470; off: nowhere' -r
 complete -c sipknock -n "__fish_sipknock_using_subcommand run" -l config -d 'The configuration file; the default one need not exist' -r -F
 complete -c sipknock -n "__fish_sipknock_using_subcommand run" -l log-format -d 'The form of the log' -r -f -a "text\t'Lines for people, on stderr'
 json\t'An object per line, on stderr, with the event\'s fields at its top level'

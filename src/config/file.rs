@@ -8,7 +8,9 @@ use ipnet::IpNet;
 use serde::Deserialize;
 use toml::{Spanned, Value};
 
-use super::{ConfigError, Control, Draft, DraftKnock, Fallback, Inspect, Note, Place, Queue, State, values};
+use super::{
+    ConfigError, Control, Draft, DraftKnock, Fallback, Http, Inspect, Note, Place, Queue, State, values,
+};
 use crate::inspect::{Bounds, Mode, Renew};
 use crate::knock::{Part, Secret};
 use crate::packet::Transport;
@@ -23,9 +25,10 @@ pub(super) fn read(text: &str, path: &Path) -> Result<Draft, ConfigError> {
     let queue = reader.queue(file.queue)?;
     let control = reader.control(file.control)?;
     let state = reader.state(file.state)?;
+    let http = reader.http(file.http)?;
     let numbered = file.knock.into_iter().enumerate();
     let knocks = numbered.map(|(index, table)| reader.knock(index + 1, table)).collect::<Result<_, _>>()?;
-    Ok(Draft { inspect, queue, control, state, knocks, notes: reader.notes })
+    Ok(Draft { inspect, queue, control, state, http, knocks, notes: reader.notes })
 }
 
 #[derive(Deserialize)]
@@ -39,6 +42,8 @@ struct File {
     control: ControlTable,
     #[serde(default)]
     state: StateTable,
+    #[serde(default)]
+    http: HttpTable,
     #[serde(default)]
     knock: Vec<Spanned<KnockTable>>,
 }
@@ -87,6 +92,13 @@ struct ControlTable {
 #[serde(deny_unknown_fields)]
 struct StateTable {
     file: Field,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct HttpTable {
+    listen: Field,
+    hosts: Field,
 }
 
 #[derive(Deserialize)]
@@ -235,6 +247,17 @@ impl Reader<'_> {
         let mut state = State::default();
         self.set(&mut state.file, "state.file", table.file, |value| text_of(value).map(values::place))?;
         Ok(state)
+    }
+
+    fn http(&self, table: HttpTable) -> Result<Http, ConfigError> {
+        let mut http = Http::default();
+        self.set(&mut http.listen, "http.listen", table.listen, |value| {
+            text_of(value).and_then(values::listen)
+        })?;
+        self.set(&mut http.hosts, "http.hosts", table.hosts, |value| {
+            list(value)?.iter().map(|item| text_of(item).and_then(values::host)).collect()
+        })?;
+        Ok(http)
     }
 
     /// `number` counts from 1, as people do.

@@ -8,6 +8,7 @@ pub mod values;
 
 use std::collections::HashMap;
 use std::fmt;
+use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -36,6 +37,8 @@ pub struct Config {
     pub control: Control,
     /// `[state]`
     pub state: State,
+    /// `[http]`
+    pub http: Http,
     /// `[[knock]]`, in their order.
     pub knocks: Vec<Knock>,
     /// What is valid and yet perhaps not what was meant.
@@ -100,6 +103,15 @@ pub struct State {
     pub file: Option<PathBuf>,
 }
 
+/// `[http]`: how a running gate is watched.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Http {
+    /// Where metrics and the status page are served; `None`: nowhere.
+    pub listen: Option<SocketAddr>,
+    /// Names of hosts that it answers to, beside addresses and `localhost`.
+    pub hosts: Vec<String>,
+}
+
 /// What becomes of packets that can't be inspected.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Fallback {
@@ -131,6 +143,8 @@ pub struct Flags {
     pub control: Option<Option<PathBuf>>,
     /// `--state`; `Some(None)` is `off`.
     pub state: Option<Option<PathBuf>>,
+    /// `--http`; `Some(None)` is `off`.
+    pub http: Option<Option<SocketAddr>>,
 }
 
 /// Something valid that its writer should see.
@@ -247,6 +261,7 @@ struct Draft {
     queue: Queue,
     control: Control,
     state: State,
+    http: Http,
     knocks: Vec<DraftKnock>,
     notes: Vec<Note>,
 }
@@ -287,6 +302,9 @@ impl Draft {
         if let Some(file) = &flags.state {
             self.state.file.clone_from(file);
         }
+        if let Some(listen) = flags.http {
+            self.http.listen = listen;
+        }
         self.inspect.trusted.extend(&flags.trusted);
         self.knocks.extend(flags.knocks.iter().map(|(name, secret)| DraftKnock {
             place: Place { key: format!("--knock {name}"), ..Place::default() },
@@ -321,6 +339,7 @@ impl Draft {
             queue: self.queue,
             control: self.control,
             state: self.state,
+            http: self.http,
             knocks,
             notes: self.notes,
             path: path.to_owned(),

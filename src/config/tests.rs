@@ -84,6 +84,16 @@ fn the_socket_and_the_state_may_be_off() {
 }
 
 #[test]
+fn the_page_is_off_unless_said() {
+    assert_eq!(parse(KNOCK).unwrap().http, Http::default());
+    assert_eq!(parse(&format!("[http]\nlisten = \"off\"\n{KNOCK}")).unwrap().http.listen, None);
+    let text = format!("[http]\nlisten = \"127.0.0.1:9470\"\nhosts = [\"pbx.example.org\"]\n{KNOCK}");
+    let http = parse(&text).unwrap().http;
+    assert_eq!(http.listen, Some("127.0.0.1:9470".parse().unwrap()));
+    assert_eq!(http.hosts, ["pbx.example.org"]);
+}
+
+#[test]
 fn errors_name_file_line_and_key() {
     let second = |rest: &str| format!("{KNOCK}[[knock]]\n{rest}");
     for (text, expected) in [
@@ -127,6 +137,16 @@ fn errors_name_file_line_and_key() {
             format!("[queue]\nreceive_buffer = \"32MB\"\n{KNOCK}"),
             ":2: queue.receive_buffer: \"MB\" is not a unit",
         ),
+        (
+            format!("[http]\nlisten = \"9470\"\n{KNOCK}"),
+            ":2: http.listen: \"9470\" is not an address and port",
+        ),
+        (
+            format!("[http]\nlisten = \"pbx:9470\"\n{KNOCK}"),
+            ":2: http.listen: \"pbx:9470\" is not an address",
+        ),
+        (format!("[http]\nlisten = \"127.0.0.1:0\"\n{KNOCK}"), ":2: http.listen: \"127.0.0.1:0\" is not"),
+        (format!("[http]\nhosts = [\"a/b\"]\n{KNOCK}"), ":2: http.hosts: \"a/b\" is not the name of a host"),
         (format!("[queue]\nbackend = \"pcap\"\n{KNOCK}"), ":2: queue.backend: \"pcap\" is not a backend"),
         (format!("[queue]\non_exit = true\n{KNOCK}"), ":2: queue.on_exit: write it in quotes"),
         (
@@ -259,11 +279,13 @@ fn flags_win_and_add() {
         monitor: true,
         control: Some(None),
         state: Some(None),
+        http: Some(values::listen("[::1]:80").unwrap()),
     };
     let config = Config::parse(WHOLE, Path::new("x.toml"), &flags).unwrap();
     assert_eq!(config.inspect.scope.ports, [5080..=5080, 5090..=5099]);
     assert_eq!(config.inspect.trusted.len(), 2);
     assert_eq!(config.inspect.mode, Mode::Monitor);
+    assert_eq!(config.http.listen, Some("[::1]:80".parse().unwrap()));
     assert_eq!((config.queue.numbers, config.queue.backend), (4..=5, Backend::Batched));
     assert_eq!(config.knocks[1].secret.expose(), b"0therkn0ck=x");
     assert_eq!(config.knocks[0].door, Life::Span(Duration::from_secs(86400)), "its own");

@@ -1,6 +1,6 @@
 //! Single values, as files and flags both write them. An error says what would be right.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -131,6 +131,35 @@ pub fn place(text: &str) -> Option<PathBuf> {
         "" | "off" => None,
         path => Some(path.into()),
     }
+}
+
+/// An address with a port to listen on, as in `127.0.0.1:9470` or `[::1]:9470`; `off` or nothing for none.
+///
+/// # Errors
+/// On anything else, a name among it, since what a name means can change while nobody looks.
+pub fn listen(text: &str) -> Result<Option<SocketAddr>, String> {
+    match text.trim() {
+        "" | "off" => Ok(None),
+        text => match text.parse::<SocketAddr>() {
+            Ok(address) if address.port() != 0 => Ok(Some(address)),
+            _ => Err(format!(
+                "{text:?} is not an address and port to listen on: write them as in \"127.0.0.1:9470\", \
+                 \"[::1]:9470\", or \"off\""
+            )),
+        },
+    }
+}
+
+/// The name of a host, as a browser's address line has it, without a port.
+///
+/// # Errors
+/// On anything else.
+pub fn host(text: &str) -> Result<String, String> {
+    let known = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+    if text.is_empty() || !text.bytes().all(known) {
+        return Err(format!("{text:?} is not the name of a host: write it as in \"pbx.example.org\""));
+    }
+    Ok(text.to_owned())
 }
 
 /// A knock's name: up to 64 characters, none of them `=` or unprintable.

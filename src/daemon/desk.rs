@@ -3,7 +3,7 @@
 use std::io;
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -42,6 +42,8 @@ pub(super) struct Desk {
     bindings: Vec<Binding>,
     backend: &'static str,
     started: Time,
+    /// Reloads that took effect, and that did not.
+    reloads: [AtomicU64; 2],
     /// The file of doors, and what became of it.
     kept: Option<(PathBuf, Arc<Counts>)>,
 }
@@ -66,6 +68,7 @@ impl Desk {
             bindings,
             backend: config.queue.backend.name(),
             started: clock.now(),
+            reloads: Default::default(),
             kept: None,
         }
     }
@@ -83,10 +86,50 @@ impl Desk {
 
     /// Puts what the configuration says now in force, and tells how it went.
     pub(super) fn reload(&self) -> Result<Done, Refusal> {
-        match self.reloader.reload(&|event| self.send(event)) {
+        let outcome = self.reloader.reload(&|event| self.send(event));
+        self.reloads[usize::from(outcome.is_err())].fetch_add(1, Ordering::Relaxed);
+        match outcome {
             Ok(Outcome { closed, notes }) => Ok(Done { doors: Some(closed), event: None, notes }),
             Err(error) => Err(Refusal::failed(format!("not reloaded, all is as it was: {error}"))),
         }
+    }
+
+    /// Reloads that took effect, and that did not.
+    pub(super) fn reloads(&self) -> (u64, u64) {
+        let [done, failed] = self.reloads.each_ref().map(|count| count.load(Ordering::Relaxed));
+        (done, failed)
+    }
+
+    /// The gate as it is now.
+    pub(super) fn gate(&self) -> Arc<Inspector> {
+        self.gate.load_full()
+    }
+
+    pub(super) fn now(&self) -> Time {
+        self.clock.now()
+    }
+
+    pub(super) fn started(&self) -> Time {
+        self.started
+    }
+
+    pub(super) fn workers(&self) -> &[Arc<Shared>] {
+        &self.workers
+    }
+
+    /// What the queues are bound as, in the order of the workers.
+    pub(super) fn bindings(&self) -> &[Binding] {
+        &self.bindings
+    }
+
+    /// The queues as the kernel counts them, those of them that are ours.
+    pub(super) fn queues(&self) -> Vec<QueueStats> {
+        queue_stats(&self.bindings)
+    }
+
+    /// Those who get to see each event.
+    pub(super) fn watchers(&self) -> &Watchers {
+        &self.watchers
     }
 
     fn send(&self, event: Event) {
@@ -179,7 +222,7 @@ impl Desk {
         Done { doors: Some(doors), ..Done::default() }
     }
 
-    fn stats(&self) -> Stats {
+    pub(super) fn stats(&self) -> Stats {
         let mut totals = ReasonCounts::default();
         self.workers.iter().for_each(|worker| totals.merge(&worker.reasons()));
         let gate = self.gate.load();
@@ -264,7 +307,8 @@ impl Wanted {
     }
 }
 
-fn line(gate: &Inspector, listed: &Listed, now: Time) -> DoorLine {
+/// A door as people and programs get to see it.
+pub(super) fn line(gate: &Inspector, listed: &Listed, now: Time) -> DoorLine {
     let Listed { source, door, last_knock, packets, bytes } = *listed;
     DoorLine {
         source: source.display(gate.prefixes()).to_string(),

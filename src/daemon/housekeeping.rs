@@ -37,9 +37,9 @@ impl Housekeeping {
         Self { gate, clock, sink, workers: Vec::new(), drops: Arc::default(), rows, summed_up: clock.now() }
     }
 
-    /// What another queue thread counts in, which from here on is watched.
-    pub(super) fn watch(&mut self) -> Arc<Shared> {
-        let shared = Arc::new(Shared::new(Arc::clone(&self.drops)));
+    /// What another queue thread counts in, which from here on is watched. `timed`: also how long decisions take.
+    pub(super) fn watch(&mut self, timed: bool) -> Arc<Shared> {
+        let shared = Arc::new(Shared::new(Arc::clone(&self.drops), timed));
         self.workers.push(Arc::clone(&shared));
         shared
     }

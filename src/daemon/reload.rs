@@ -83,13 +83,13 @@ impl Reloader {
         }));
         notes.iter().cloned().map(Event::Warning).for_each(tell);
         // What did not change is compared with what it still is the next time.
-        let Config { queue, control, state, mut inspect, .. } = running.clone();
+        let Config { queue, control, state, http, mut inspect, .. } = running.clone();
         inspect = crate::config::Inspect {
             prefixes: inspect.prefixes,
             streams: inspect.streams,
             ..config.inspect.clone()
         };
-        *running = Config { queue, control, state, inspect, ..config };
+        *running = Config { queue, control, state, http, inspect, ..config };
         Ok(Outcome { closed, notes })
     }
 }
@@ -113,6 +113,8 @@ fn unchanged(running: &Config, wanted: &Config) -> Vec<String> {
         ("inspect.max_flows", was.streams.flows != is.streams.flows),
         ("control.socket", running.control != wanted.control),
         ("state.file", running.state != wanted.state),
+        ("http.listen", running.http.listen != wanted.http.listen),
+        ("http.hosts", running.http.hosts != wanted.http.hosts),
     ];
     let restart: Vec<_> = restart.iter().filter(|(_, differs)| *differs).map(|(key, _)| *key).collect();
     if !restart.is_empty() {

@@ -1,7 +1,7 @@
 //! A queue's thread.
 
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
@@ -12,8 +12,9 @@ use super::{Alarm, Handle};
 use crate::clock::Clock;
 use crate::door::Change;
 use crate::drops::Drops;
-use crate::event::Event;
+use crate::event::{Event, Outcome};
 use crate::inspect::{Decision, Inspector};
+use crate::metrics::counts::{Histogram, HistogramTotal, KnockCounts};
 use crate::net::Source;
 use crate::queue::{Queue, QueueError};
 use crate::time::Time;
@@ -24,20 +25,75 @@ use crate::verdict::{Reason, ReasonCounts, Verdict};
 pub(super) struct Shared {
     /// Packets by reason. Only the queue thread writes.
     reasons: [AtomicU64; Reason::ALL.len()],
+    /// Those that were accepted, and that enforce mode would have dropped. They are not among the others.
+    spared: [AtomicU64; Reason::ALL.len()],
+    /// Knocks, and what they did.
+    knocks: KnockCounts,
+    /// How long decisions took; `None` where nobody asks.
+    inspected: Option<Histogram>,
+    /// The queue thread is gone.
+    ended: AtomicBool,
     /// Drops since the last summary, of all queues together.
     drops: Arc<Mutex<Drops>>,
 }
 
 impl Shared {
-    pub(super) fn new(drops: Arc<Mutex<Drops>>) -> Self {
-        Self { reasons: Default::default(), drops }
+    /// `timed`: it is to count how long decisions take.
+    pub(super) fn new(drops: Arc<Mutex<Drops>>, timed: bool) -> Self {
+        Self {
+            reasons: Default::default(),
+            spared: Default::default(),
+            knocks: KnockCounts::default(),
+            inspected: timed.then(Histogram::default),
+            ended: AtomicBool::new(false),
+            drops,
+        }
     }
 
+    /// All packets.
     pub(super) fn reasons(&self) -> ReasonCounts {
-        ReasonCounts::from_array(std::array::from_fn(|index| {
-            self.reasons.get(index).map_or(0, |count| count.load(Ordering::Relaxed))
-        }))
+        let mut all = self.decided();
+        all.merge(&self.spared());
+        all
     }
+
+    /// Packets whose verdict was that of their reason.
+    pub(super) fn decided(&self) -> ReasonCounts {
+        counted(&self.reasons)
+    }
+
+    /// Packets that were accepted in monitor mode, and would have been dropped.
+    pub(super) fn spared(&self) -> ReasonCounts {
+        counted(&self.spared)
+    }
+
+    pub(super) fn knocks(&self) -> &KnockCounts {
+        &self.knocks
+    }
+
+    /// Adds how long decisions took.
+    pub(super) fn add_inspected(&self, total: &mut HistogramTotal) {
+        if let Some(inspected) = &self.inspected {
+            inspected.add_to(total);
+        }
+    }
+
+    /// Whether the queue thread is gone.
+    pub(super) fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Relaxed)
+    }
+
+    fn count(&self, counts: &ReasonCounts, of: &[AtomicU64]) {
+        for (reason, count) in counts.occurred() {
+            if let Some(total) = of.get(reason as usize) {
+                total.fetch_add(count, Ordering::Relaxed);
+            }
+        }
+    }
+}
+
+fn counted(counts: &[AtomicU64; Reason::ALL.len()]) -> ReasonCounts {
+    ReasonCounts::from_array(counts.each_ref().map(|count| count.load(Ordering::Relaxed)))
 }
 
 /// Receives, decides, answers, tells.
@@ -80,7 +136,9 @@ impl Worker {
     pub(super) fn spawn(self, alarm: Alarm) -> io::Result<Handle> {
         let name = format!("queue {}", self.queue.binding().queue);
         thread::Builder::new().name(name).spawn(move || {
+            let shared = Arc::clone(&self.shared);
             let outcome = self.run();
+            shared.ended.store(true, Ordering::Relaxed);
             alarm.ring();
             outcome
         })
@@ -100,9 +158,14 @@ impl Worker {
         // One gate for the whole batch, and for what there is to tell of it.
         let gate = self.gate.load();
         self.decisions.extend((0..packets).map(|index| gate.inspect(now, self.queue.packet(index))));
+        // The one more look at the clock that a batch costs where metrics are asked for.
+        let took = self.shared.inspected.as_ref().map(|inspected| (inspected, self.clock.now().since(now)));
         self.verdicts.clear();
         self.verdicts.extend(self.decisions.iter().map(|decision| decision.verdict));
         self.queue.answer(&self.verdicts)?;
+        if let Some((inspected, took)) = took {
+            inspected.observe(took, packets);
+        }
         if let Some(copies) = &self.copies {
             (0..packets).for_each(|index| copies.add(self.queue.packet(index)));
         }
@@ -112,11 +175,15 @@ impl Worker {
 
     /// Counts and reports the batch, whose verdicts have left.
     fn tell(&mut self, now: Time, gate: &Inspector) {
-        let mut counts = ReasonCounts::default();
+        let (mut counts, mut spared) = (ReasonCounts::default(), ReasonCounts::default());
         let mut drops = None;
         let number = self.queue.binding().queue;
         for (index, decision) in self.decisions.iter().enumerate() {
-            counts.add(decision.reason);
+            if decision.would_drop() {
+                spared.add(decision.reason);
+            } else {
+                counts.add(decision.reason);
+            }
             if decision.reason.verdict() == Verdict::Drop {
                 let drops = drops
                     .get_or_insert_with(|| self.shared.drops.lock().unwrap_or_else(PoisonError::into_inner));
@@ -124,6 +191,9 @@ impl Worker {
                 drops.add(source, decision.reason);
             }
             let Some(change) = decision.change else { continue };
+            for &knock in &decision.knocks {
+                self.shared.knocks.add(knock, Outcome::of(knock, change));
+            }
             // Doors opened are bounded by the table; what one source can repeat at will is not.
             let opened = matches!(change, Change::Opened { .. });
             if opened || self.budget.take(now, decision.knocks.len()) {
@@ -134,10 +204,7 @@ impl Worker {
                 self.sink.skip(decision.knocks.len());
             }
         }
-        for (reason, count) in counts.occurred() {
-            if let Some(total) = self.shared.reasons.get(reason as usize) {
-                total.fetch_add(count, Ordering::Relaxed);
-            }
-        }
+        self.shared.count(&counts, &self.shared.reasons);
+        self.shared.count(&spared, &self.shared.spared);
     }
 }

@@ -1,0 +1,339 @@
+//! What the running gate shows over HTTP.
+
+use std::cmp::Reverse;
+use std::collections::VecDeque;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use serde_json::{Value, json};
+
+use super::desk::{self, Desk};
+use super::health::Health;
+use super::history::{Flow, KnockFlow, SPAN, Totals};
+use crate::control::server::Counts;
+use crate::control::watch::{Seen, Watch};
+use crate::event::Outcome;
+use crate::http::server::TICK;
+use crate::http::{Service, Sort, Wanted};
+use crate::inspect::Inspector;
+use crate::knock::KnockId;
+use crate::metrics::counts::HistogramTotal;
+use crate::metrics::{Process, Snapshot};
+use crate::queue::kernel;
+use crate::verdict::{ReasonCounts, Verdict};
+
+/// Looks at the gate for the server, on the server's thread.
+pub(super) struct Overview {
+    desk: Arc<Desk>,
+    health: Health,
+    /// Of the control socket, where there is one.
+    control: Option<Counts>,
+    watch: Watch,
+    /// Newest first, as JSON.
+    events: VecDeque<Value>,
+    flow: Flow,
+    knocks: KnockFlow,
+}
+
+impl Overview {
+    pub(super) fn new(desk: Arc<Desk>, health: Health, control: Option<Counts>) -> Self {
+        let watch = desk.watchers().add_ours();
+        let (flow, knocks) = (Flow::default(), KnockFlow::default());
+        Self { desk, health, control, watch, events: VecDeque::new(), flow, knocks }
+    }
+
+    /// Takes in the events that there were. Not more than may wait, so that a flood of them ends.
+    fn take_events(&mut self) {
+        for _ in 0..MOST_AT_ONCE {
+            match self.watch.next(Duration::ZERO) {
+                Seen::Event(time, event) => {
+                    self.events.truncate(EVENTS - 1);
+                    self.events.push_front(event.to_json(time));
+                }
+                // The page shows the last ones, and lists no others.
+                Seen::Lost(_) => {}
+                Seen::Nothing | Seen::End => return,
+            }
+        }
+    }
+
+    fn counts(&self) -> (ReasonCounts, ReasonCounts) {
+        let mut sums = (ReasonCounts::default(), ReasonCounts::default());
+        for worker in self.desk.workers() {
+            sums.0.merge(&worker.decided());
+            sums.1.merge(&worker.spared());
+        }
+        sums
+    }
+
+    /// What a knock did so far.
+    fn knock(&self, id: KnockId) -> [u64; Outcome::ALL.len()] {
+        let mut sums = [0; Outcome::ALL.len()];
+        for worker in self.desk.workers() {
+            sums.iter_mut().zip(worker.knocks().of(id)).for_each(|(sum, count)| *sum += count);
+        }
+        sums
+    }
+
+    /// How often each knock came, by id.
+    fn knocked(&self, gate: &Inspector) -> Vec<u64> {
+        let ids = (0u32..).zip(gate.names()).map(|(id, _)| KnockId::from(id));
+        ids.map(|id| self.knock(id).iter().sum()).collect()
+    }
+
+    /// Whether each queue is bound to this process; nothing where the kernel does not tell.
+    fn bound(&self) -> Vec<(u16, bool)> {
+        let Ok(rows) = kernel::readable_queues() else { return Vec::new() };
+        let bindings = self.desk.bindings().iter();
+        let bound = bindings.map(|ours| {
+            let is_ours = |row: &kernel::QueueRow| (row.queue, row.port_id) == (ours.queue, ours.port_id);
+            (ours.queue, rows.iter().any(is_ours))
+        });
+        bound.collect()
+    }
+
+    fn faults_with(&self, bound: &[(u16, bool)]) -> Vec<String> {
+        let mut faults = self.health.faults();
+        for (number, _) in bound.iter().filter(|(_, bound)| !bound) {
+            faults.push(format!(
+                "queue {number}: it is not bound to this process any more, so nothing of it is decided: restart sipknock"
+            ));
+        }
+        for (binding, worker) in self.desk.bindings().iter().zip(self.desk.workers()) {
+            if worker.has_ended() {
+                faults.push(format!("queue {}: its thread has ended", binding.queue));
+            }
+        }
+        faults
+    }
+
+    fn doors(&self, gate: &Inspector, wanted: &Wanted) -> Value {
+        let now = self.desk.now();
+        let filter = Filter::new(gate, &wanted.filter);
+        let (matching, rows) = gate.doors().top(
+            DOORS,
+            now,
+            |source, knock| filter.passes(knock, || source.network(gate.prefixes())),
+            |door| match wanted.sort {
+                Sort::Recent => door.last_knock.as_nanos(),
+                Sort::Expires => u64::MAX - door.door.expires.as_nanos(),
+                Sort::Packets => door.packets,
+            },
+        );
+        let rows: Vec<_> = rows.iter().map(|door| desk::line(gate, door, now)).collect();
+        json!({"matching": matching, "rows": rows})
+    }
+
+    /// The knocks that came most within the last hour, then those that came most ever, then in the configuration's order.
+    fn knock_rows(&self, gate: &Inspector) -> Value {
+        let totals = self.knocked(gate);
+        let sums = self.knocks.sums(&totals);
+        let of = |all: &[u64], id: KnockId| all.get(id.index()).copied().unwrap_or(0);
+        let mut ids: Vec<_> = gate.knocks_by_id().map(|(id, _)| id).collect();
+        let all = ids.len();
+        ids.sort_by_key(|id| Reverse((of(&sums, *id), of(&totals, *id))));
+        ids.truncate(KNOCKS);
+        let spans = self.knocks.of(&ids, &totals);
+        let rows = ids.iter().zip(spans).map(|(&id, spans)| {
+            let [opened, renewed, refused] = self.knock(id);
+            json!({
+                "knock": gate.name(id), "doors": gate.doors().held_by(id), "opened": opened, "renewed": renewed,
+                "refused": refused, "recent": spans,
+            })
+        });
+        json!({"every_s": SPAN.as_secs(), "all": all, "rows": rows.collect::<Vec<_>>()})
+    }
+}
+
+impl Service for Overview {
+    fn tick(&mut self) {
+        self.take_events();
+        let now = self.desk.now();
+        let (decided, spared) = self.counts();
+        let mut totals = Totals { spared: spared.total(), ..Totals::default() };
+        for (reason, count) in decided.occurred() {
+            match reason.verdict() {
+                Verdict::Accept => totals.accepted += count,
+                Verdict::Drop => totals.dropped += count,
+            }
+        }
+        let queues = self.desk.queues();
+        totals.lost = queues.iter().map(|queue| queue.kernel_dropped + queue.socket_dropped).sum();
+        self.flow.look(now, totals);
+        let knocked = self.knocked(&self.desk.gate());
+        self.knocks.look(now, &knocked);
+    }
+
+    fn faults(&mut self) -> Vec<String> {
+        self.faults_with(&self.bound())
+    }
+
+    fn metrics(&mut self, evicted: u64) -> String {
+        let (decided, spared) = self.counts();
+        let mut inspected = HistogramTotal::default();
+        self.desk.workers().iter().for_each(|worker| worker.add_inspected(&mut inspected));
+        let gate = self.desk.gate();
+        let knocks = gate.knocks_by_id().map(|(id, knock)| (knock.name.clone(), self.knock(id)));
+        let bound = self.bound();
+        let snapshot = Snapshot {
+            stats: self.desk.stats(),
+            started_s: self.desk.started().as_nanos() as f64 / 1e9,
+            decided,
+            spared,
+            knocks: knocks.collect(),
+            inspected,
+            healthy: self.faults_with(&bound).is_empty(),
+            bound,
+            control: self.control.as_ref().map(|counts| (counts.seated() as u64, counts.refused())),
+            reloads: self.desk.reloads(),
+            evicted,
+            process: Process::now(),
+        };
+        snapshot.to_text()
+    }
+
+    fn status(&mut self, wanted: &Wanted) -> Value {
+        self.take_events();
+        let gate = self.desk.gate();
+        let (done, failed) = self.desk.reloads();
+        json!({
+            "now": self.desk.now().to_string(),
+            "stats": self.desk.stats(),
+            "faults": self.faults(),
+            "reloads": {"done": done, "failed": failed},
+            "flow": self.flow.to_json(TICK),
+            "doors": self.doors(&gate, wanted),
+            "knocks": self.knock_rows(&gate),
+            "events": self.events,
+        })
+    }
+}
+
+/// Which doors are wanted: those of a network, where the text is one or the beginning of an address, and those of knocks
+/// that have it in their names.
+struct Filter {
+    net: Option<IpNet>,
+    /// By id; `None`: all are.
+    knocks: Option<Vec<bool>>,
+    manual: bool,
+}
+
+impl Filter {
+    fn new(gate: &Inspector, text: &str) -> Self {
+        if text.is_empty() {
+            return Self { net: None, knocks: None, manual: true };
+        }
+        let text = text.to_lowercase();
+        let has = |name: &str| name.to_lowercase().contains(&text);
+        Self {
+            net: network(&text),
+            knocks: Some(gate.names().map(has).collect()),
+            manual: has(crate::inspect::MANUAL),
+        }
+    }
+
+    /// This runs where a part of the table is locked: nothing is written down, and nothing searched.
+    fn passes(&self, knock: KnockId, source: impl FnOnce() -> IpNet) -> bool {
+        let Some(knocks) = &self.knocks else { return true };
+        knocks.get(knock.index()).copied().unwrap_or(self.manual)
+            || self.net.is_some_and(|net| {
+                let source = source();
+                net.contains(&source) || source.contains(&net)
+            })
+    }
+}
+
+/// A network, an address, or the beginning of one as people type it: `198.51.`, `2001:db8:`.
+fn network(text: &str) -> Option<IpNet> {
+    if let Ok(net) = text.parse::<IpNet>() {
+        return Some(net.trunc());
+    }
+    if let Ok(address) = text.parse::<IpAddr>() {
+        return Some(address.into());
+    }
+    if let Some(groups) = text.strip_suffix(':').filter(|groups| !groups.is_empty() && !groups.contains("::"))
+    {
+        let count = groups.split(':').count();
+        let address: Ipv6Addr = format!("{groups}::").parse().ok()?;
+        return Ipv6Net::new(address, u8::try_from(16 * count).ok()?).ok().map(IpNet::V6);
+    }
+    let octets: Vec<u8> = text
+        .strip_suffix('.')
+        .unwrap_or(text)
+        .split('.')
+        .map(|octet| octet.parse().ok())
+        .collect::<Option<_>>()?;
+    // One number alone may as well be a part of a name.
+    let whole = matches!(octets.len(), 2 | 3) || (octets.len() == 1 && text.ends_with('.'));
+    let length = u8::try_from(8 * octets.len()).ok().filter(|_| whole)?;
+    let mut address = [0; 4];
+    address.iter_mut().zip(octets).for_each(|(place, octet)| *place = octet);
+    Ipv4Net::new(Ipv4Addr::from(address), length).ok().map(IpNet::V4)
+}
+
+/// Rows that somebody reads on one page.
+const DOORS: usize = 100;
+const KNOCKS: usize = 50;
+const EVENTS: usize = 50;
+
+/// As many as may wait to be taken in, and some.
+const MOST_AT_ONCE: usize = 2048;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::door::Door;
+    use crate::inspect::Policy;
+    use crate::knock::{Knock, KnockSet, Secret};
+
+    #[test]
+    fn filters_by_network_and_by_name() {
+        let knock =
+            |name, secret: &[u8]| Knock::new(name, Secret::new(secret).unwrap(), Duration::from_secs(60));
+        let knocks =
+            KnockSet::new(vec![knock("Front-Desk", b"secret-one"), knock("10.0.0.0", b"secret-two")]);
+        let gate = Inspector::new(Policy::default(), knocks.unwrap(), 10);
+        for (text, knock, source, passes) in [
+            ("", Door::by_hand(), "192.0.2.7/32", true),
+            ("desk", KnockId::from(0), "192.0.2.7/32", true),
+            ("desk", KnockId::from(1), "192.0.2.7/32", false),
+            ("MANU", Door::by_hand(), "192.0.2.7/32", true),
+            ("desk", Door::by_hand(), "192.0.2.7/32", false),
+            ("192.0.2.", KnockId::from(1), "192.0.2.7/32", true),
+            ("192.0.3.", KnockId::from(1), "192.0.2.7/32", false),
+            // A source that is a network has the address in it.
+            ("2001:db8:0:2::7", KnockId::from(0), "2001:db8:0:2::/64", true),
+            // A name that looks like an address is no less a name.
+            ("10.0.", KnockId::from(1), "192.0.2.7/32", true),
+        ] {
+            let filter = Filter::new(&gate, text);
+            assert_eq!(filter.passes(knock, || source.parse().unwrap()), passes, "{text:?} {source}");
+        }
+    }
+
+    #[test]
+    fn networks_as_people_begin_to_type_them() {
+        for (text, expected) in [
+            ("198.51.100.7", Some("198.51.100.7/32")),
+            ("198.51.100.7/24", Some("198.51.100.0/24")),
+            ("198.51.100.", Some("198.51.100.0/24")),
+            ("198.51.100", Some("198.51.100.0/24")),
+            ("198.51", Some("198.51.0.0/16")),
+            ("198.", Some("198.0.0.0/8")),
+            ("2001:db8:0:1::/64", Some("2001:db8:0:1::/64")),
+            ("2001:db8:", Some("2001:db8::/32")),
+            ("2001:db8::", Some("2001:db8::/128")),
+            ("198", None),
+            ("300.1.", None),
+            ("alice", None),
+            ("a.b.c", None),
+            (".", None),
+            (":", None),
+            ("1:2:3:4:5:6:7:8:", None),
+        ] {
+            assert_eq!(network(text).map(|net| net.to_string()).as_deref(), expected, "{text:?}");
+        }
+    }
+}

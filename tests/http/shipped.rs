@@ -1,0 +1,111 @@
+//! The dashboard, the alert rules and the guide, against what a gate really exports.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
+
+use super::common::gate::World;
+use super::{get, knocks, start};
+
+const RULES: &str = "dist/prometheus/sipknock.rules.yml";
+const DASHBOARD: &str = "dist/grafana/sipknock.json";
+
+pub(super) fn what_is_shipped_asks_for_what_there_is(world: &World) {
+    let (_gate, _) = start(world, "", &knocks());
+    let mut exported = BTreeSet::new();
+    for line in get(world, "/metrics").lines() {
+        let words: Vec<_> = line.split(' ').collect();
+        let &["#", "TYPE", name, kind] = words.as_slice() else { continue };
+        exported.insert(name.to_owned());
+        if kind == "histogram" {
+            exported.extend(["_bucket", "_sum", "_count"].map(|part| format!("{name}{part}")));
+        }
+    }
+    let dashboard: Value = serde_json::from_str(&read(DASHBOARD)).unwrap();
+    let mut queries = Vec::new();
+    collect(&dashboard, &mut queries);
+    assert!(queries.len() > 10, "{queries:?}");
+    for query in &queries {
+        let names = metrics_in(query);
+        assert!(!names.is_empty(), "{query} asks for nothing of ours");
+        let unknown: Vec<_> = names.difference(&exported).collect();
+        assert!(unknown.is_empty(), "{DASHBOARD}: there is no {unknown:?}");
+    }
+    let unknown: Vec<_> =
+        metrics_in(&read(RULES)).into_iter().filter(|name| !exported.contains(name)).collect();
+    assert!(unknown.is_empty(), "{RULES}: there is no {unknown:?}");
+
+    // The guide has them all, and no others.
+    let guide = metrics_in(&read("docs/guide.md"));
+    let unknown: Vec<_> = guide.difference(&exported).collect();
+    assert!(unknown.is_empty(), "the guide: there is no {unknown:?}");
+    let parts = ["_bucket", "_sum", "_count"].map(|part| format!("sipknock_inspect_seconds{part}"));
+    let untold: Vec<_> = exported
+        .iter()
+        .filter(|name| name.starts_with("sipknock_") && !parts.contains(name) && !guide.contains(*name))
+        .collect();
+    assert!(untold.is_empty(), "the guide does not tell of {untold:?}");
+}
+
+pub(super) fn rules_and_queries_pass_promtool(world: &World) {
+    check_rules(&root().join(RULES));
+    // Queries as rules, so that it reads them.
+    let mut queries = Vec::new();
+    collect(&serde_json::from_str(&read(DASHBOARD)).unwrap(), &mut queries);
+    queries.retain(|query| !query.starts_with("label_values("));
+    let rules = queries.iter().enumerate().map(|(n, query)| {
+        let query = ["$__rate_interval", "$__range"]
+            .iter()
+            .fold(query.clone(), |query, span| query.replace(span, "5m"));
+        format!(
+            "  - record: query_{n}\n    expr: {}\n",
+            Value::from(query.replace("$job", ".*").replace("$instance", ".*"))
+        )
+    });
+    let file = format!("groups:\n- name: dashboard\n  rules:\n{}", rules.collect::<String>());
+    let path = world.folder().join("dashboard.yml");
+    std::fs::write(&path, file).unwrap();
+    check_rules(&path);
+}
+
+fn check_rules(path: &Path) {
+    let output = Command::new("promtool").args(["check", "rules"]).arg(path).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&[output.stdout, output.stderr].concat()));
+}
+
+/// What panels and variables ask for.
+fn collect(value: &Value, queries: &mut Vec<String>) {
+    match value {
+        Value::Object(fields) => {
+            for (name, field) in fields {
+                match field.as_str() {
+                    Some(query) if name == "expr" || (name == "query" && query.contains("sipknock_")) => {
+                        queries.push(query.to_owned());
+                    }
+                    _ => collect(field, queries),
+                }
+            }
+        }
+        Value::Array(items) => items.iter().for_each(|item| collect(item, queries)),
+        _ => {}
+    }
+}
+
+/// Names of metrics in a query, or in any text.
+fn metrics_in(text: &str) -> BTreeSet<String> {
+    let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    words
+        .filter(|word| word.starts_with("sipknock_") || word.starts_with("process_"))
+        .map(str::to_owned)
+        .collect()
+}
+
+fn read(path: &str) -> String {
+    std::fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
