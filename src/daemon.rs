@@ -16,7 +16,6 @@ mod reload;
 mod worker;
 
 use std::io::{self, IsTerminal, Read, Write};
-use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -152,7 +151,8 @@ pub fn run(config: &Config, extras: Extras, load: Load) -> Result<(), DaemonErro
     let health = Health::default();
     let http = config.http.listen.filter(|_| clean).and_then(|address| {
         let overview = Overview::new(Arc::clone(&desk), health.clone(), control.as_ref().map(Server::counts));
-        serve(address, config.http.hosts.clone(), clock, overview, &sink)
+        let warn = |error| sink.send(Event::Warning(format!("no metrics and no status page: {error}")));
+        http::server::Server::start(address, config.http.hosts.clone(), clock, overview).map_err(warn).ok()
     });
     if clean {
         announce(config, &bindings, warnings, &sink);
@@ -261,35 +261,6 @@ fn farewell(totals: &ReasonCounts, queues: &[Box<dyn Queue>], sink: &EventSink) 
     let (stale, unreadable) =
         counters.fold((0, 0), |sum, next| (sum.0 + next.stale, sum.1 + next.unreadable));
     sink.send(Event::Stopped { queues: queue_names(&bindings), totals: *totals, waiting, stale, unreadable });
-}
-
-/// Starts to serve the page and the metrics. A gate without them is better than none.
-fn serve(
-    address: SocketAddr,
-    hosts: Vec<String>,
-    clock: Clock,
-    overview: Overview,
-    sink: &EventSink,
-) -> Option<http::server::Server> {
-    match http::server::Server::start(address, hosts, clock, overview) {
-        Ok(server) => {
-            sink.send(Event::Note(format!("metrics and status page are at http://{address}/")));
-            if !address.ip().to_canonical().is_loopback() {
-                sink.send(Event::Warning(format!(
-                    "the status page at {address} has no login: whoever reaches it sees who may call, with addresses and \
-                     knocks' names; let the firewall or a proxy keep others out, or listen on 127.0.0.1"
-                )));
-            }
-            Some(server)
-        }
-        Err(error) => {
-            sink.send(Event::Warning(format!(
-                "no metrics and no status page: {address} can't be had: {error}: give --http or http.listen another \
-                 address or port"
-            )));
-            None
-        }
-    }
 }
 
 fn queue_names(bindings: &[Binding]) -> String {

@@ -406,7 +406,7 @@ fn is_closed(stream: &TcpStream) -> bool {
 }
 
 fn a_port_in_use_is_a_warning(world: &World) {
-    let _other = world.server.run(|| std::net::TcpListener::bind(LISTEN).unwrap());
+    let other = world.server.run(|| std::net::TcpListener::bind(LISTEN).unwrap());
     let (gate, _) = start(world, "", &knocks());
     let phone = world.client("198.51.100.7");
     phone.send(&register(SECRET));
@@ -414,5 +414,10 @@ fn a_port_in_use_is_a_warning(world: &World) {
     let warned =
         |warning: &String| warning.contains("127.0.0.1:9470 can't be had") && warning.contains("--http");
     wait_until(|| gate.warnings().iter().any(warned).then_some(())).expect("it says so");
+    // It is had as soon as it is free.
+    drop(other);
+    wait_until(|| world.server.run(|| TcpStream::connect(LISTEN).ok())).expect("it is tried again");
+    assert_eq!(get(world, "/healthz"), "ok\n");
+    assert_eq!(gate.warnings().iter().filter(|warning| warned(warning)).count(), 1);
     assert!(gate.stop().0.success());
 }

@@ -132,7 +132,7 @@ impl Desk {
         &self.watchers
     }
 
-    fn send(&self, event: Event) {
+    pub(super) fn send(&self, event: Event) {
         if let Some(sink) = &*self.sink.lock().unwrap_or_else(PoisonError::into_inner) {
             sink.send(event);
         }

@@ -2,7 +2,8 @@
 
 use std::cmp::Reverse;
 use std::collections::VecDeque;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use super::health::Health;
 use super::history::{Flow, KnockFlow, SPAN, Totals};
 use crate::control::server::Counts;
 use crate::control::watch::{Seen, Watch};
-use crate::event::Outcome;
+use crate::event::{Event, Outcome};
 use crate::http::server::TICK;
 use crate::http::{Service, Sort, Wanted};
 use crate::inspect::Inspector;
@@ -148,6 +149,25 @@ impl Overview {
 }
 
 impl Service for Overview {
+    fn listening(&mut self, address: SocketAddr, outcome: Result<(), &io::Error>) {
+        match outcome {
+            Ok(()) => {
+                self.desk.send(Event::Note(format!("metrics and status page are at http://{address}/")));
+                if !address.ip().to_canonical().is_loopback() {
+                    self.desk.send(Event::Warning(format!(
+                        "the status page at {address} has no login: whoever reaches it sees who may call, with addresses \
+                         and knocks' names; let the firewall or a proxy keep others out, or listen on 127.0.0.1"
+                    )));
+                }
+            }
+            Err(error) => self.desk.send(Event::Warning(format!(
+                "no metrics and no status page yet: {address} can't be had: {error}; it is tried again every {} s, or give \
+                 --http or http.listen another address",
+                TICK.as_secs()
+            ))),
+        }
+    }
+
     fn tick(&mut self) {
         self.take_events();
         let now = self.desk.now();

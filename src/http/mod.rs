@@ -8,10 +8,16 @@ pub mod answer;
 pub mod host;
 pub mod server;
 
+use std::io;
+use std::net::SocketAddr;
+
 use serde_json::Value;
 
 /// What a server tells. It is asked by one thread alone.
 pub trait Service: Send + 'static {
+    /// From now on the address is served, or it can't be had yet.
+    fn listening(&mut self, address: SocketAddr, outcome: Result<(), &io::Error>);
+
     /// Called every [`server::TICK`], for what has to be looked at regularly.
     fn tick(&mut self);
 

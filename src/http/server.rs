@@ -41,16 +41,18 @@ pub struct Server {
 impl Server {
     /// Starts to serve. `names` are those of hosts that are answered to, beside addresses and `localhost`.
     ///
+    /// An address that can't be had is tried for again and again: at boot its interface may not be up yet, and a port may
+    /// still be that of a process which makes room for this one. The service is told.
+    ///
     /// # Errors
-    /// Where the address can't be had, or the system gives no thread.
+    /// Where the system gives no thread.
     pub fn start(
         address: SocketAddr,
         names: Vec<String>,
         clock: Clock,
         service: impl Service,
     ) -> io::Result<Self> {
-        let listener = TcpListener::bind(address)?;
-        listener.set_nonblocking(true)?;
+        let first = bind(address);
         let runtime = Builder::new_current_thread().enable_io().enable_time().build()?;
         let (stop, stopped) = oneshot::channel();
         let serve = move || {
@@ -66,10 +68,9 @@ impl Server {
             };
             let local = LocalSet::new();
             runtime.block_on(local.run_until(async move {
-                let Ok(listener) = tokio::net::TcpListener::from_std(listener) else { return };
                 let desk = Rc::new(desk);
                 spawn_local(tick(Rc::clone(&desk)));
-                spawn_local(accept(listener, desk));
+                spawn_local(listen(first, address, desk));
                 let _ = stopped.await;
             }));
         };
@@ -103,6 +104,29 @@ async fn tick<S: Service>(desk: Rc<Desk<S>>) {
         ticks.tick().await;
         desk.service.borrow_mut().tick();
     }
+}
+
+fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let listener = TcpListener::bind(address)?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
+/// Waits until the address can be had, and serves there. The service hears of the first failure, and of success.
+async fn listen<S: Service>(first: io::Result<TcpListener>, address: SocketAddr, desk: Rc<Desk<S>>) {
+    let mut tried = first.and_then(tokio::net::TcpListener::from_std);
+    if let Err(error) = &tried {
+        desk.service.borrow_mut().listening(address, Err(error));
+    }
+    let listener = loop {
+        match tried {
+            Ok(listener) => break listener,
+            Err(_) => sleep(TICK).await,
+        }
+        tried = bind(address).and_then(tokio::net::TcpListener::from_std);
+    };
+    desk.service.borrow_mut().listening(address, Ok(()));
+    accept(listener, desk).await;
 }
 
 async fn accept<S: Service>(listener: tokio::net::TcpListener, desk: Rc<Desk<S>>) {

@@ -182,8 +182,8 @@ function showUpkeep(status) {
   const facts = [["Packets", number.format(stats.packets), false]];
   if (stats.state) {
     facts.push(["Doors kept in", stats.state.file, false]);
-    facts.push(["Written", number.format(stats.state.writes) + " times", false]);
-    facts.push(["Writing failed", number.format(stats.state.failures), stats.state.failures > 0]);
+    facts.push(["Times written", number.format(stats.state.writes), false]);
+    facts.push(["Times that failed", number.format(stats.state.failures), stats.state.failures > 0]);
   } else {
     facts.push(["Doors kept in", "nothing: they end with the gate", false]);
   }
