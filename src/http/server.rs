@@ -63,6 +63,7 @@ impl Server {
                 names,
                 clock,
                 evicted: Cell::new(0),
+                checks: Pace::default(),
                 scrapes: Pace::default(),
                 looks: Pace::default(),
             };
@@ -93,6 +94,7 @@ struct Desk<S> {
     clock: Clock,
     /// Connections that made room for others.
     evicted: Cell<u64>,
+    checks: Pace,
     scrapes: Pace,
     looks: Pace,
 }
@@ -170,7 +172,9 @@ async fn respond<S: Service>(
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     let answer = match answer::read(&request, &desk.names) {
         Ok(Asked::Fixed(kind, text)) => answer::fixed(kind, text),
-        Ok(Asked::Health) => answer::health(&desk.service.borrow_mut().faults()),
+        Ok(Asked::Health) => {
+            desk.checks.turn(desk.clock, || answer::health(&desk.service.borrow_mut().faults())).await
+        }
         Ok(Asked::Metrics) => {
             let evicted = desk.evicted.get();
             desk.scrapes
