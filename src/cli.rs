@@ -9,6 +9,7 @@ mod firewall;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
@@ -16,8 +17,8 @@ use ipnet::IpNet;
 
 pub use bench::BenchArgs;
 pub use control::{
-    CloseArgs, ControlArgs, DoorsAction, DoorsArgs, FlushArgs, ListArgs, OpenArgs, ReloadArgs, SortBy,
-    StatsArgs, WatchArgs,
+    CloseArgs, ControlArgs, DoorsAction, DoorsArgs, EnforceArgs, FlushArgs, ListArgs, OpenArgs, ReloadArgs,
+    SortBy, StatsArgs, WatchArgs,
 };
 pub use firewall::{
     ApplyArgs, ConfirmArgs, FamilyArg, FirewallAction, FirewallArgs, PrintArgs, RemoveArgs, RulesArgs,
@@ -174,6 +175,10 @@ pub enum Command {
     #[command(after_help = "Example:\n  sipknock check && sipknock reload\n\n\
         Doors stay open, but for those of knocks that are gone. A configuration that is not valid changes nothing.")]
     Reload(ReloadArgs),
+    /// Have the running gate drop strangers before the time of 'run --grace' is up, or after it
+    #[command(after_help = "Example:\n  sipknock stats && sipknock enforce\n\n\
+        It says which phones have registered and not knocked: those are shut out until they do.")]
+    Enforce(EnforceArgs),
     /// Make a strong knock that a phone's keypad can type
     #[command(
         after_help = "Example:\n  sipknock keygen --name alice-desk --toml >> /etc/sipknock/sipknock.toml"
@@ -245,6 +250,10 @@ pub struct RunArgs {
     /// whose name ends in .toml, as JSON for .json, else as text; - or nothing for standard output
     #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true, default_missing_value = "-")]
     pub learn: Option<PathBuf>,
+    /// Let everything pass for that long at first, as in 1h. Then drop strangers, if all phones that have registered have
+    /// knocked; else list those that have not, and go on letting everything pass until 'sipknock enforce'
+    #[arg(long, value_name = "SPAN", value_parser = values::grace, conflicts_with = "monitor")]
+    pub grace: Option<Duration>,
     /// Where 'sipknock doors' and others reach this gate; off: nowhere
     #[arg(long, value_name = "PATH")]
     control: Option<String>,

@@ -6,6 +6,7 @@
 
 mod desk;
 mod events;
+mod grace;
 mod health;
 mod history;
 mod housekeeping;
@@ -32,14 +33,15 @@ use crate::clock::Clock;
 use crate::config::{Config, ConfigError, Fallback};
 use crate::control::server::Server;
 use crate::control::socket::Socket;
-use crate::event::{Event, Started};
+use crate::event::{self, Event, Started};
 use crate::firewall::{self, Firewall, Plan, State};
 use crate::http;
-use crate::inspect::Mode;
+use crate::inspect::{Inspector, Mode};
 use crate::queue::{Binding, Options, Queue, QueueError, kernel};
 use crate::verdict::ReasonCounts;
 use desk::Desk;
 use events::EventSink;
+use grace::Grace;
 use health::Health;
 use housekeeping::Housekeeping;
 use keeper::Keeper;
@@ -88,6 +90,8 @@ pub struct Extras {
     pub rules: Option<Plan>,
     /// Where to write what phones send that would serve as a knock, at the end and on SIGUSR1.
     pub learn: Option<PathBuf>,
+    /// For how long everything passes at first.
+    pub grace: Option<Duration>,
     /// For the log, which nothing here waits for.
     pub warnings: Vec<String>,
 }
@@ -97,8 +101,8 @@ pub struct Extras {
 /// # Errors
 /// Where it can't start, or can't go on. Then rules that it had put in stay, so that a fault opens nothing.
 pub fn run(config: &Config, extras: Extras, load: Load) -> Result<(), DaemonError> {
-    let Extras { rules, learn, warnings } = extras;
-    let gate = Arc::new(ArcSwap::from_pointee(config.inspector()?));
+    let Extras { rules, learn, grace: span, warnings } = extras;
+    let gate = Arc::new(ArcSwap::from_pointee(first_gate(config, span)?));
     let clock = Clock::start();
     let queues = bind(config)?;
     let shutters = queues.iter().map(|queue| queue.shutter()).collect::<Result<Vec<_>, _>>()?;
@@ -108,6 +112,8 @@ pub fn run(config: &Config, extras: Extras, load: Load) -> Result<(), DaemonErro
     let (sink, writer) = EventSink::start(clock).map_err(system("start the log thread"))?;
     let start = |file| Learner::start(config.inspect.scope.clone(), file, sink.clone());
     let learner = learn.map(start).transpose().map_err(system("start the learning thread"))?;
+    let grace = span.map(|span| Grace::begin(span, &gate, clock)).transpose();
+    let (grace, looks) = grace.map_err(system("start the thread for --grace"))?.unzip();
     let keep = |path: &PathBuf| Keeper::start(path, &gate, clock, &sink);
     let keeper = config.state.file.as_ref().and_then(keep);
     let mut house = Housekeeping::new(Arc::clone(&gate), clock, sink.clone(), &bindings);
@@ -118,6 +124,7 @@ pub fn run(config: &Config, extras: Extras, load: Load) -> Result<(), DaemonErro
         let shared = house.watch(config.http.listen.is_some());
         let copies = learner.as_ref().map(Learner::copies);
         let worker = Worker::new(queue, Arc::clone(&gate), clock, sink.clone(), shared, copies);
+        let worker = worker.shown_to(looks.clone());
         match worker.spawn(alarm) {
             Ok(handle) => workers.push(handle),
             Err(error) => outcome = Err(system("start a queue thread")(error)),
@@ -132,9 +139,11 @@ pub fn run(config: &Config, extras: Extras, load: Load) -> Result<(), DaemonErro
             }
             None => None,
         };
+    drop(looks);
     let mut clean = outcome.is_ok();
     let desk =
         Desk::new(Arc::clone(&gate), clock, sink.clone(), house.workers(), bindings.clone(), config, load);
+    let desk = desk.beginning_with(grace);
     let desk = Arc::new(desk.keeping(config.state.file.clone(), keeper.as_ref().map(Keeper::counts)));
     let control = config.control.socket.as_deref().filter(|_| clean).and_then(|path| {
         let made = Socket::make(path).map_err(|error| error.to_string());
@@ -155,11 +164,21 @@ pub fn run(config: &Config, extras: Extras, load: Load) -> Result<(), DaemonErro
         http::server::Server::start(address, config.http.hosts.clone(), clock, overview).map_err(warn).ok()
     });
     if clean {
-        announce(config, &bindings, warnings, &sink);
+        announce(config, &gate.load(), &bindings, warnings, &sink);
+        if let Some(span) = span {
+            sink.send(Event::Grace(event::Grace::Began(span)));
+        }
     }
+    let mut due = clock.now().after(HOUSEKEEPING);
     while clean {
-        match signals.wait(HOUSEKEEPING) {
-            Ok(Wake::Tick) => house.keep(),
+        // Also where signals come more often than that.
+        if clock.now() >= due {
+            house.keep();
+            desk.look_at_grace();
+            due = clock.now().after(HOUSEKEEPING);
+        }
+        match signals.wait(due.since(clock.now())) {
+            Ok(Wake::Tick) => {}
             Ok(Wake::Signal) => break,
             // How it went is in the log.
             Ok(Wake::Hangup) => _ = desk.reload(),
@@ -212,6 +231,15 @@ pub fn run(config: &Config, extras: Extras, load: Load) -> Result<(), DaemonErro
     outcome.and(rules_out)
 }
 
+/// The gate that it begins with. With a grace everything passes.
+fn first_gate(config: &Config, grace: Option<Duration>) -> Result<Inspector, ConfigError> {
+    let (mut policy, knocks) = config.compile()?;
+    if grace.is_some() {
+        policy.mode = Mode::Monitor;
+    }
+    Ok(Inspector::new(policy, knocks, config.inspect.max_doors))
+}
+
 /// Binds all queues or none.
 fn bind(config: &Config) -> Result<Vec<Box<dyn Queue>>, QueueError> {
     let bound = config.queue.numbers.clone().map(|number| {
@@ -227,10 +255,16 @@ fn bind(config: &Config) -> Result<Vec<Box<dyn Queue>>, QueueError> {
     bound.collect()
 }
 
-fn announce(config: &Config, bindings: &[Binding], warnings: Vec<String>, sink: &EventSink) {
+fn announce(
+    config: &Config,
+    gate: &Inspector,
+    bindings: &[Binding],
+    warnings: Vec<String>,
+    sink: &EventSink,
+) {
     let granted = bindings.iter().map(|binding| binding.receive_buffer).min().unwrap_or(0);
     sink.send(Event::Started(Box::new(Started {
-        monitor: config.inspect.mode == Mode::Monitor,
+        monitor: gate.monitors(),
         backend: config.queue.backend.name(),
         queues: queue_names(bindings),
         knocks: config.knocks.len(),

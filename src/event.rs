@@ -4,6 +4,7 @@
 //! decides. No secret gets into one: text from a packet has every secret cut out before it is cut to length, also
 //! one that stands half in the next header field. What is not printable is escaped.
 
+mod grace;
 mod json;
 
 use std::fmt::Write;
@@ -21,6 +22,7 @@ use crate::net::Source;
 use crate::packet::{Body, Flow, Packet};
 use crate::sip;
 use crate::verdict::ReasonCounts;
+pub use grace::Grace;
 
 /// Something worth a line in the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,6 +90,8 @@ pub enum Event {
         /// Messages that could not be read.
         unreadable: u64,
     },
+    /// The gate lets everything pass for a time, or does no more.
+    Grace(Grace),
     /// Something else that is good to know.
     Note(String),
     /// Something else that is to be changed.
@@ -315,6 +319,7 @@ impl Event {
                 unreadable,
                 "the gate is down"
             ),
+            Self::Grace(grace) => grace.write(),
             Self::Note(text) => info!(target: "sipknock::daemon", "{text}"),
             Self::Warning(text) => warn!(target: "sipknock::daemon", "{text}"),
         }
@@ -393,6 +398,21 @@ fn knock_event(
     }
 }
 
+/// Header fields of a message as a log may show them: without secrets, escaped, cut to so many characters.
+pub(crate) fn printable_parts<const N: usize>(
+    knocks: &KnockSet,
+    payload: &[u8],
+    parts: [Option<&[u8]>; N],
+    most: usize,
+) -> [Option<String>; N] {
+    let text = Text::new(knocks, payload);
+    parts.map(|part| {
+        let mut shown = text.printable(part?);
+        cut(&mut shown, most);
+        Some(shown)
+    })
+}
+
 /// The same ranges in order, with those that overlap or touch made one: a payload can be full of secrets, and each
 /// byte of it inside many.
 fn merged(mut ranges: Vec<Range<usize>>) -> Vec<Range<usize>> {
@@ -447,11 +467,16 @@ fn printable(payload: &[u8], part: &[u8], secrets: &[Range<usize>]) -> String {
         at = range.end;
     }
     escape(&mut text, plain(payload, at..end));
-    if let Some((end, _)) = text.char_indices().nth(MAX_TEXT) {
+    cut(&mut text, MAX_TEXT);
+    text
+}
+
+/// Cuts a text to so many characters, and shows that it did.
+fn cut(text: &mut String, most: usize) {
+    if let Some((end, _)) = text.char_indices().nth(most) {
         text.truncate(end);
         text.push('…');
     }
-    text
 }
 
 /// The part of a payload between two secrets, as much of it as a log may show.

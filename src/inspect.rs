@@ -206,6 +206,11 @@ impl Inspector {
         self.policy.mode == Mode::Monitor
     }
 
+    /// Whether an address passes without a knock.
+    pub fn trusts(&self, address: IpAddr) -> bool {
+        self.policy.trusted.contains(address)
+    }
+
     /// What makes a source out of an address.
     pub fn prefixes(&self) -> Prefixes {
         self.policy.prefixes

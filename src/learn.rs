@@ -2,16 +2,19 @@
 //!
 //! [`Roster`] is shown packets, or messages out of an Asterisk log, and keeps what tells phones apart: the
 //! display name, the instance, the User-Agent. [`Report`] judges them: does a phone always send it, does nobody else,
-//! and could it be guessed? [`Against`] asks the other way round for whom configured knocks would open. None of them
-//! knows files or a clock.
+//! and could it be guessed? [`Against`] asks the other way round for whom configured knocks would open, and
+//! [`Census`] whether all phones that registered have knocked. None of them knows files or a clock.
 
 mod against;
 mod assemble;
 pub mod asterisk;
+mod census;
 pub mod judge;
 mod report;
 mod roster;
 
 pub use against::{Against, At, Opens};
+pub use assemble::Assembler;
+pub use census::{Census, Register, Tally, Unready};
 pub use report::{Format, Report};
 pub use roster::{MAX_PHONES, Roster};

@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods)]
 
 mod common;
+#[path = "control/grace.rs"]
+mod grace;
 #[path = "control/reload.rs"]
 mod reload;
 #[path = "control/state.rs"]
@@ -40,7 +42,7 @@ fn main() -> ExitCode {
 
 type Case = fn(&World);
 
-const CASES: [(&str, Case); 20] = [
+const CASES: [(&str, Case); 26] = [
     ("doors_are_listed_with_what_they_were_used_for", doors_are_listed_with_what_they_were_used_for),
     ("a_door_opened_by_hand", a_door_opened_by_hand),
     ("closing_bites_at_the_next_packet", closing_bites_at_the_next_packet),
@@ -64,6 +66,12 @@ const CASES: [(&str, Case); 20] = [
     ("disk_full", state::disk_full),
     ("read_only_state", state::read_only_state),
     ("two_gates_and_one_file", state::two_gates_and_one_file),
+    ("a_grace_ends_when_all_phones_have_knocked", grace::a_grace_ends_when_all_phones_have_knocked),
+    ("a_grace_lists_phones_that_have_not_knocked", grace::a_grace_lists_phones_that_have_not_knocked),
+    ("a_grace_without_phones_stays", grace::a_grace_without_phones_stays),
+    ("a_reload_does_not_end_a_grace", grace::a_reload_does_not_end_a_grace),
+    ("a_grace_begins_again_with_the_gate", grace::a_grace_begins_again_with_the_gate),
+    ("phones_over_tcp_and_strangers_in_a_grace", grace::phones_over_tcp_and_strangers_in_a_grace),
 ];
 
 /// A gate with its rules, and the configuration that it runs with.

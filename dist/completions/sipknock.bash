@@ -28,6 +28,9 @@ _sipknock() {
             sipknock,doors)
                 cmd="sipknock__subcmd__doors"
                 ;;
+            sipknock,enforce)
+                cmd="sipknock__subcmd__enforce"
+                ;;
             sipknock,firewall)
                 cmd="sipknock__subcmd__firewall"
                 ;;
@@ -136,6 +139,9 @@ _sipknock() {
             sipknock__subcmd__help,doors)
                 cmd="sipknock__subcmd__help__subcmd__doors"
                 ;;
+            sipknock__subcmd__help,enforce)
+                cmd="sipknock__subcmd__help__subcmd__enforce"
+                ;;
             sipknock__subcmd__help,firewall)
                 cmd="sipknock__subcmd__help__subcmd__firewall"
                 ;;
@@ -200,7 +206,7 @@ _sipknock() {
 
     case "${cmd}" in
         sipknock)
-            opts="-v -h -V --config --log-format --verbose --help --version run replay learn check firewall doctor doors stats watch reload keygen bench generate help"
+            opts="-v -h -V --config --log-format --verbose --help --version run replay learn check firewall doctor doors stats watch reload enforce keygen bench generate help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -621,6 +627,32 @@ _sipknock() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        sipknock__subcmd__enforce)
+            opts="-v -h --json --control --config --log-format --verbose --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --control)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --log-format)
+                    COMPREPLY=($(compgen -W "text json journald" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         sipknock__subcmd__firewall)
             opts="-v -h --config --log-format --verbose --help print apply confirm remove status help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -966,7 +998,7 @@ _sipknock() {
             return 0
             ;;
         sipknock__subcmd__help)
-            opts="run replay learn check firewall doctor doors stats watch reload keygen bench generate help"
+            opts="run replay learn check firewall doctor doors stats watch reload enforce keygen bench generate help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1080,6 +1112,20 @@ _sipknock() {
         sipknock__subcmd__help__subcmd__doors__subcmd__open)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        sipknock__subcmd__help__subcmd__enforce)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
@@ -1442,7 +1488,7 @@ _sipknock() {
             return 0
             ;;
         sipknock__subcmd__run)
-            opts="-v -h --knock --port --door --trust --queue --backend --monitor --firewall --learn --control --state --http --config --log-format --verbose --help"
+            opts="-v -h --knock --port --door --trust --queue --backend --monitor --firewall --learn --grace --control --state --http --config --log-format --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1473,6 +1519,10 @@ _sipknock() {
                     return 0
                     ;;
                 --learn)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --grace)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

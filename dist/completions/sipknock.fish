@@ -41,6 +41,7 @@ complete -c sipknock -n "__fish_sipknock_needs_command" -f -a "doors" -d 'Show t
 complete -c sipknock -n "__fish_sipknock_needs_command" -f -a "stats" -d 'Show the counters of the running gate'
 complete -c sipknock -n "__fish_sipknock_needs_command" -f -a "watch" -d 'Show what happens at the running gate, as it happens'
 complete -c sipknock -n "__fish_sipknock_needs_command" -f -a "reload" -d 'Have the running gate read its configuration again, as SIGHUP does'
+complete -c sipknock -n "__fish_sipknock_needs_command" -f -a "enforce" -d 'Have the running gate drop strangers before the time of \'run --grace\' is up, or after it'
 complete -c sipknock -n "__fish_sipknock_needs_command" -f -a "keygen" -d 'Make a strong knock that a phone\'s keypad can type'
 complete -c sipknock -n "__fish_sipknock_needs_command" -f -a "bench" -d 'Measure how fast knocks are found on this machine, by sipknock and by others'
 complete -c sipknock -n "__fish_sipknock_needs_command" -f -a "generate" -d 'Write man pages and shell completions to a folder'
@@ -52,6 +53,7 @@ complete -c sipknock -n "__fish_sipknock_using_subcommand run" -l trust -d 'A ne
 complete -c sipknock -n "__fish_sipknock_using_subcommand run" -l queue -d 'NFQUEUE numbers, as in 0 or 0-3' -r
 complete -c sipknock -n "__fish_sipknock_using_subcommand run" -l backend -d 'How packets are read from the kernel: batched or nfq' -r
 complete -c sipknock -n "__fish_sipknock_using_subcommand run" -l learn -d 'Write down what phones send that would serve as a knock, at the end and on SIGUSR1: as configuration to a file whose name ends in .toml, as JSON for .json, else as text; - or nothing for standard output' -r -F
+complete -c sipknock -n "__fish_sipknock_using_subcommand run" -l grace -d 'Let everything pass for that long at first, as in 1h. Then drop strangers, if all phones that have registered have knocked; else list those that have not, and go on letting everything pass until \'sipknock enforce\'' -r
 complete -c sipknock -n "__fish_sipknock_using_subcommand run" -l control -d 'Where \'sipknock doors\' and others reach this gate; off: nowhere' -r
 complete -c sipknock -n "__fish_sipknock_using_subcommand run" -l state -d 'The file that keeps doors over a restart; off: none' -r
 complete -c sipknock -n "__fish_sipknock_using_subcommand run" -l http -d 'Serve metrics and a status page there, as in 127.0.0.1:9470; off: nowhere' -r
@@ -296,6 +298,14 @@ journald\t'Structured, to systemd\'s journal'"
 complete -c sipknock -n "__fish_sipknock_using_subcommand reload" -l json -d 'Print a JSON object'
 complete -c sipknock -n "__fish_sipknock_using_subcommand reload" -s v -l verbose -d 'Log more; twice for everything'
 complete -c sipknock -n "__fish_sipknock_using_subcommand reload" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c sipknock -n "__fish_sipknock_using_subcommand enforce" -l control -d 'The control socket of the running gate, where it is not the one that the configuration names' -r -F
+complete -c sipknock -n "__fish_sipknock_using_subcommand enforce" -l config -d 'The configuration file; the default one need not exist' -r -F
+complete -c sipknock -n "__fish_sipknock_using_subcommand enforce" -l log-format -d 'The form of the log' -r -f -a "text\t'Lines for people, on stderr'
+json\t'An object per line, on stderr, with the event\'s fields at its top level'
+journald\t'Structured, to systemd\'s journal'"
+complete -c sipknock -n "__fish_sipknock_using_subcommand enforce" -l json -d 'Print a JSON object'
+complete -c sipknock -n "__fish_sipknock_using_subcommand enforce" -s v -l verbose -d 'Log more; twice for everything'
+complete -c sipknock -n "__fish_sipknock_using_subcommand enforce" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c sipknock -n "__fish_sipknock_using_subcommand keygen" -l alphabet -d 'Which characters to use' -r -f -a "keypad\t'Letters that need one press each on a keypad, and never the same key twice in a row'
 digits\t'Digits'
 alnum\t'Small letters and digits, without those that look alike'
@@ -351,20 +361,21 @@ json\t'An object per line, on stderr, with the event\'s fields at its top level'
 journald\t'Structured, to systemd\'s journal'"
 complete -c sipknock -n "__fish_sipknock_using_subcommand generate" -s v -l verbose -d 'Log more; twice for everything'
 complete -c sipknock -n "__fish_sipknock_using_subcommand generate" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c sipknock -n "__fish_sipknock_using_subcommand help; and not __fish_seen_subcommand_from run replay learn check firewall doctor doors stats watch reload keygen bench generate help" -f -a "run" -d 'Inspect queued packets, and let those pass that may'
-complete -c sipknock -n "__fish_sipknock_using_subcommand help; and not __fish_seen_subcommand_from run replay learn check firewall doctor doors stats watch reload keygen bench generate help" -f -a "replay" -d 'Decide every packet of a capture as \'run\' would'
-complete -c sipknock -n "__fish_sipknock_using_subcommand help; and not __fish_seen_subcommand_from run replay learn check firewall doctor doors stats watch reload keygen bench generate help" -f -a "learn" -d 'List what each phone already sends that would serve as a knock'
-complete -c sipknock -n "__fish_sipknock_using_subcommand help; and not __fish_seen_subcommand_from run replay learn check firewall doctor doors stats watch reload keygen bench generate help" -f -a "check" -d 'Validate the configuration, and warn about weak knocks'
-complete -c sipknock -n "__fish_sipknock_using_subcommand help; and not __fish_seen_subcommand_from run replay learn check firewall doctor doors stats watch reload keygen bench generate help" -f -a "firewall" -d 'Show, put in or take out the iptables rules that queue SIP packets'
-complete -c sipknock -n "__fish_sipknock_using_subcommand help; and not __fish_seen_subcommand_from run replay learn check firewall doctor doors stats watch reload keygen bench generate help" -f -a "doctor" -d 'Prove that the gate is shut to strangers and open to phones on this machine, or say what is wrong'
-complete -c sipknock -n "__fish_sipknock_using_subcommand help; and not __fish_seen_subcommand_from run replay learn check firewall doctor doors stats watch reload keygen bench generate help" -f -a "doors" -d 'Show the doors of the running gate, open and close them'
-complete -c sipknock -n "__fish_sipknock_using_subcommand help; and not __fish_seen_subcommand_from run replay learn check firewall doctor doors stats watch reload keygen bench generate help" -f -a "stats" -d 'Show the counters of the running gate'
-complete -c sipknock -n "__fish_sipknock_using_subcommand help; and not __fish_seen_subcommand_from run replay learn check firewall doctor doors stats watch reload keygen bench generate help" -f -a "watch" -d 'Show what happens at the running gate, as it happens'
-complete -c sipknock -n "__fish_sipknock_using_subcommand help; and not __fish_seen_subcommand_from run replay learn check firewall doctor doors stats watch reload keygen bench generate help" -f -a "reload" -d 'Have the running gate read its configuration again, as SIGHUP does'
-complete -c sipknock -n "__fish_sipknock_using_subcommand help; and not __fish_seen_subcommand_from run replay learn check firewall doctor doors stats watch reload keygen bench generate help" -f -a "keygen" -d 'Make a strong knock that a phone\'s keypad can type'
-complete -c sipknock -n "__fish_sipknock_using_subcommand help; and not __fish_seen_subcommand_from run replay learn check firewall doctor doors stats watch reload keygen bench generate help" -f -a "bench" -d 'Measure how fast knocks are found on this machine, by sipknock and by others'
-complete -c sipknock -n "__fish_sipknock_using_subcommand help; and not __fish_seen_subcommand_from run replay learn check firewall doctor doors stats watch reload keygen bench generate help" -f -a "generate" -d 'Write man pages and shell completions to a folder'
-complete -c sipknock -n "__fish_sipknock_using_subcommand help; and not __fish_seen_subcommand_from run replay learn check firewall doctor doors stats watch reload keygen bench generate help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c sipknock -n "__fish_sipknock_using_subcommand help; and not __fish_seen_subcommand_from run replay learn check firewall doctor doors stats watch reload enforce keygen bench generate help" -f -a "run" -d 'Inspect queued packets, and let those pass that may'
+complete -c sipknock -n "__fish_sipknock_using_subcommand help; and not __fish_seen_subcommand_from run replay learn check firewall doctor doors stats watch reload enforce keygen bench generate help" -f -a "replay" -d 'Decide every packet of a capture as \'run\' would'
+complete -c sipknock -n "__fish_sipknock_using_subcommand help; and not __fish_seen_subcommand_from run replay learn check firewall doctor doors stats watch reload enforce keygen bench generate help" -f -a "learn" -d 'List what each phone already sends that would serve as a knock'
+complete -c sipknock -n "__fish_sipknock_using_subcommand help; and not __fish_seen_subcommand_from run replay learn check firewall doctor doors stats watch reload enforce keygen bench generate help" -f -a "check" -d 'Validate the configuration, and warn about weak knocks'
+complete -c sipknock -n "__fish_sipknock_using_subcommand help; and not __fish_seen_subcommand_from run replay learn check firewall doctor doors stats watch reload enforce keygen bench generate help" -f -a "firewall" -d 'Show, put in or take out the iptables rules that queue SIP packets'
+complete -c sipknock -n "__fish_sipknock_using_subcommand help; and not __fish_seen_subcommand_from run replay learn check firewall doctor doors stats watch reload enforce keygen bench generate help" -f -a "doctor" -d 'Prove that the gate is shut to strangers and open to phones on this machine, or say what is wrong'
+complete -c sipknock -n "__fish_sipknock_using_subcommand help; and not __fish_seen_subcommand_from run replay learn check firewall doctor doors stats watch reload enforce keygen bench generate help" -f -a "doors" -d 'Show the doors of the running gate, open and close them'
+complete -c sipknock -n "__fish_sipknock_using_subcommand help; and not __fish_seen_subcommand_from run replay learn check firewall doctor doors stats watch reload enforce keygen bench generate help" -f -a "stats" -d 'Show the counters of the running gate'
+complete -c sipknock -n "__fish_sipknock_using_subcommand help; and not __fish_seen_subcommand_from run replay learn check firewall doctor doors stats watch reload enforce keygen bench generate help" -f -a "watch" -d 'Show what happens at the running gate, as it happens'
+complete -c sipknock -n "__fish_sipknock_using_subcommand help; and not __fish_seen_subcommand_from run replay learn check firewall doctor doors stats watch reload enforce keygen bench generate help" -f -a "reload" -d 'Have the running gate read its configuration again, as SIGHUP does'
+complete -c sipknock -n "__fish_sipknock_using_subcommand help; and not __fish_seen_subcommand_from run replay learn check firewall doctor doors stats watch reload enforce keygen bench generate help" -f -a "enforce" -d 'Have the running gate drop strangers before the time of \'run --grace\' is up, or after it'
+complete -c sipknock -n "__fish_sipknock_using_subcommand help; and not __fish_seen_subcommand_from run replay learn check firewall doctor doors stats watch reload enforce keygen bench generate help" -f -a "keygen" -d 'Make a strong knock that a phone\'s keypad can type'
+complete -c sipknock -n "__fish_sipknock_using_subcommand help; and not __fish_seen_subcommand_from run replay learn check firewall doctor doors stats watch reload enforce keygen bench generate help" -f -a "bench" -d 'Measure how fast knocks are found on this machine, by sipknock and by others'
+complete -c sipknock -n "__fish_sipknock_using_subcommand help; and not __fish_seen_subcommand_from run replay learn check firewall doctor doors stats watch reload enforce keygen bench generate help" -f -a "generate" -d 'Write man pages and shell completions to a folder'
+complete -c sipknock -n "__fish_sipknock_using_subcommand help; and not __fish_seen_subcommand_from run replay learn check firewall doctor doors stats watch reload enforce keygen bench generate help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c sipknock -n "__fish_sipknock_using_subcommand help; and __fish_seen_subcommand_from firewall" -f -a "print" -d 'Print the rules as commands, without running them'
 complete -c sipknock -n "__fish_sipknock_using_subcommand help; and __fish_seen_subcommand_from firewall" -f -a "apply" -d 'Put the rules in; what is there already is brought up to date'
 complete -c sipknock -n "__fish_sipknock_using_subcommand help; and __fish_seen_subcommand_from firewall" -f -a "confirm" -d 'Keep what \'firewall apply --confirm\' has put in, from another shell'

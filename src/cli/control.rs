@@ -160,3 +160,14 @@ pub struct ReloadArgs {
     #[command(flatten)]
     pub gate: ControlArgs,
 }
+
+/// `enforce`
+#[derive(Debug, Args)]
+pub struct EnforceArgs {
+    /// Print a JSON object
+    #[arg(long)]
+    pub json: bool,
+    /// Which gate
+    #[command(flatten)]
+    pub gate: ControlArgs,
+}

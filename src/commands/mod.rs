@@ -5,6 +5,7 @@ mod captures;
 mod check;
 mod doctor;
 mod doors;
+mod enforce;
 mod firewall;
 mod generate;
 mod keygen;
@@ -42,6 +43,7 @@ pub fn run(cli: &Cli) -> Result<ExitCode, Failure> {
         Command::Stats(args) => stats::run(cli, args),
         Command::Watch(args) => watch::run(cli, args),
         Command::Reload(args) => reload::run(cli, args),
+        Command::Enforce(args) => enforce::run(cli, args),
         Command::Keygen(args) => keygen::run(args),
         Command::Bench(args) => bench::run(cli, args),
         Command::Generate(args) => generate::run(args),

@@ -6,11 +6,16 @@ use super::{Failure, Work, firewall};
 use crate::cli::{Cli, RunArgs};
 use crate::config::Config;
 use crate::daemon::{self, Extras};
+use crate::inspect::Mode;
 use crate::knock::weakness;
 use crate::log;
 
 pub(super) fn run(cli: &Cli, args: &RunArgs) -> Result<ExitCode, Failure> {
     let config = cli.configuration_of(&args.flags())?;
+    if args.grace.is_some() && config.inspect.mode == Mode::Monitor {
+        let text = "--grace ends with strangers dropped, and the configuration says mode = \"monitor\": take one of them out";
+        return Err(Failure::Words(text.to_owned()));
+    }
     log::start(cli.log_format, cli.verbose).map_err(|error| {
         Failure::Work(Work::Other(format!("the journal can't be reached, try --log-format text: {error}")))
     })?;
@@ -22,7 +27,7 @@ pub(super) fn run(cli: &Cli, args: &RunArgs) -> Result<ExitCode, Failure> {
         let warnings = warnings(&config);
         Ok((config, warnings))
     };
-    let extras = Extras { rules, learn: args.learn.clone(), warnings: first };
+    let extras = Extras { rules, learn: args.learn.clone(), grace: args.grace, warnings: first };
     daemon::run(&config, extras, Box::new(load))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use super::remote::{ask, moment, span};
+use super::remote::{ask, counted, moment, span};
 use super::{Failure, write_json};
 use crate::cli::{Cli, StatsArgs};
 use crate::control::protocol::{Answer, Request, Stats};
@@ -28,6 +28,21 @@ fn write_text(stats: &Stats, mut out: impl Write) -> io::Result<()> {
     let Stats { version, pid, mode, backend, doors, .. } = stats;
     writeln!(out, "sipknock {version}, process {pid}, mode {mode}, backend {backend}")?;
     writeln!(out, "running for {} since {}", span(stats.uptime_s), moment(&stats.started))?;
+    if let Some(grace) = &stats.grace {
+        let time = match grace.left_s {
+            0 => "the time of --grace is up, and everything still passes".to_owned(),
+            left => format!("everything passes for another {}", span(left)),
+        };
+        writeln!(
+            out,
+            "{time}: {} have registered, {} of them without a knock so far; 'sipknock enforce' ends it",
+            counted(grace.phones, "phone"),
+            grace.unready
+        )?;
+        if grace.overlooked > 0 {
+            writeln!(out, "  {} REGISTERs came too fast to be looked at", grace.overlooked)?;
+        }
+    }
     writeln!(out, "doors: {} open of at most {}, {} known", doors.open, doors.max, doors.known)?;
     for (knock, held) in &doors.by_knock {
         writeln!(out, "  {knock}: {held}")?;

@@ -62,6 +62,19 @@ pub fn patience(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// How long everything passes at first: `1h`, `2d`.
+///
+/// # Errors
+/// On anything else, and on what is less than a second or more than four weeks.
+pub fn grace(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text.trim()) {
+        Ok(span) if GRACE.contains(&span) => Ok(span),
+        _ => Err(format!(
+            "{text:?} is not a time to begin with: write a number with its unit, from \"1s\" to \"28d\", as in \"1h\""
+        )),
+    }
+}
+
 /// How long a door stays open: a span, or `expires` for as long as the registration lives.
 ///
 /// # Errors
@@ -245,6 +258,9 @@ const PATIENCE: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::fr
 
 /// Beyond that the thread never sleeps anyway, where packets come at all.
 const MAX_BUSY_POLL: Duration = Duration::from_secs(1);
+
+/// No longer than anybody waits for phones that were on holiday.
+const GRACE: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(28 * 24 * 3600);
 
 /// A thread each; more than any machine has use for.
 const MAX_QUEUES: usize = 256;

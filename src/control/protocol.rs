@@ -50,6 +50,8 @@ pub enum Request {
     Watch {},
     /// Read the configuration again.
     Reload {},
+    /// Drop strangers although the time of `run --grace` is not up, or was up and some phones had not knocked.
+    Enforce {},
 }
 
 /// A line of an answer.
@@ -156,8 +158,24 @@ pub struct Stats {
     /// What is kept on disk; `None` where nothing is.
     #[serde(default)]
     pub state: Option<StateStats>,
+    /// While everything passes because of `run --grace`; `None` otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grace: Option<GraceStats>,
     /// Events that were counted and not logged.
     pub events_lost: u64,
+}
+
+/// How a safe start is going.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GraceStats {
+    /// For how long everything passes; 0 where the time is up, and some phones had not knocked.
+    pub left_s: u64,
+    /// Phones that have registered.
+    pub phones: u64,
+    /// Those of them that have not knocked so far.
+    pub unready: u64,
+    /// REGISTERs that came too fast to be looked at.
+    pub overlooked: u64,
 }
 
 /// How the doors on disk are.
@@ -279,6 +297,7 @@ mod tests {
             Request::Close { address: "::1".into() },
             Request::Flush {},
             Request::Watch {},
+            Request::Enforce {},
         ] {
             let line = request.line().unwrap();
             assert_eq!(line.iter().filter(|byte| **byte == b'\n').count(), 1);

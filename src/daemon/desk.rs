@@ -11,6 +11,7 @@ use ipnet::IpNet;
 use serde_json::Map;
 
 use super::events::{EventSink, Shut};
+use super::grace::Grace;
 use super::keeper::Counts;
 use super::reload::{Live, Load, Outcome, Reloader};
 use super::worker::Shared;
@@ -73,6 +74,11 @@ impl Desk {
         }
     }
 
+    /// The same with a safe start.
+    pub(super) fn beginning_with(self, grace: Option<Grace>) -> Self {
+        Self { reloader: self.reloader.beginning_with(grace), ..self }
+    }
+
     /// The same with a memory.
     pub(super) fn keeping(self, file: Option<PathBuf>, counts: Option<Arc<Counts>>) -> Self {
         Self { kept: file.zip(counts), ..self }
@@ -130,6 +136,21 @@ impl Desk {
     /// Those who get to see each event.
     pub(super) fn watchers(&self) -> &Watchers {
         &self.watchers
+    }
+
+    /// Has the gate drop strangers although its grace lasts.
+    fn enforce(&self) -> Result<Done, Refusal> {
+        let notes = self.reloader.enforce(&|event| self.send(event));
+        notes
+            .map(|notes| Done { notes, ..Done::default() })
+            .map_err(|error| Refusal::failed(error.to_string()))
+    }
+
+    /// Ends the grace where its time is up and all phones have knocked.
+    pub(super) fn look_at_grace(&self) {
+        if let Some(grace) = self.reloader.grace() {
+            grace.look(|| _ = self.enforce(), &|event| self.send(event));
+        }
     }
 
     pub(super) fn send(&self, event: Event) {
@@ -243,6 +264,7 @@ impl Desk {
                 writes: counts.writes.load(Ordering::Relaxed),
                 failures: counts.failures.load(Ordering::Relaxed),
             }),
+            grace: self.reloader.grace().and_then(Grace::stats),
             events_lost: sink.as_ref().map_or(0, EventSink::lost),
         }
     }
@@ -279,6 +301,7 @@ impl Service for Desk {
                 Ok(Done::default())
             }
             Request::Reload {} => self.reload(),
+            Request::Enforce {} => self.enforce(),
             // The server's own.
             Request::Watch {} => Ok(Done::default()),
         })

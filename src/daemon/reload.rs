@@ -7,11 +7,12 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 
 use super::events::Shut;
+use super::grace::Grace;
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError};
 use crate::event::{Event, REVOKED, Reloaded};
-use crate::inspect::{Inspector, Mode};
-use crate::knock::Life;
+use crate::inspect::{Inspector, Mode, Policy};
+use crate::knock::{KnockSet, Life};
 
 /// The gate that decides. Each batch of packets takes the one that is there when it begins.
 pub(super) type Live = Arc<ArcSwap<Inspector>>;
@@ -26,6 +27,21 @@ pub(super) struct Reloader {
     load: Load,
     /// What is in force. Its lock lets one reload at a time.
     running: Mutex<Config>,
+    /// While it lasts, everything passes, whatever the configuration says.
+    grace: Option<Grace>,
+}
+
+/// Why strangers still pass.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Unenforced {
+    /// It is what the configuration says.
+    #[error(
+        "the configuration says that everything passes: take 'mode' or --monitor out, then 'sipknock reload'"
+    )]
+    Configured,
+    /// What is in force can't be compiled again.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
 }
 
 /// What a reload did.
@@ -38,7 +54,17 @@ pub(super) struct Outcome {
 
 impl Reloader {
     pub(super) fn new(live: Live, clock: Clock, load: Load, running: Config) -> Self {
-        Self { live, clock, load, running: Mutex::new(running) }
+        Self { live, clock, load, running: Mutex::new(running), grace: None }
+    }
+
+    /// The same with a safe start.
+    pub(super) fn beginning_with(self, grace: Option<Grace>) -> Self {
+        Self { grace, ..self }
+    }
+
+    /// The safe start, if there is or was one.
+    pub(super) fn grace(&self) -> Option<&Grace> {
+        self.grace.as_ref()
     }
 
     /// How long a door is open that no knock says more about.
@@ -59,24 +85,21 @@ impl Reloader {
 
     fn replace(&self, running: &mut Config, tell: &dyn Fn(Event)) -> Result<Outcome, ConfigError> {
         let (config, warnings) = (self.load)()?;
-        let (policy, knocks) = config.compile()?;
-        let next = Arc::new(self.live.load().successor(policy, knocks));
-        let old = self.live.swap(Arc::clone(&next));
-        // Whoever is half-way through a batch may still open a door for a knock that is gone.
-        for _ in 0..LONGEST_BATCH.as_millis() {
-            if Arc::strong_count(&old) == 1 {
-                break;
-            }
-            thread::sleep(Duration::from_millis(1));
-        }
-        let mut shut = Shut::default();
-        let limit = config.inspect.max_doors;
-        let closed = next.take_over(limit, self.clock.now(), |source, door| shut.add(source, door));
-        shut.tell(&next, REVOKED, tell);
+        let (closed, monitor) = self.put(&config, tell)?;
         let mut notes = unchanged(running, &config);
         notes.extend(warnings);
+        if let Some(grace) = self.lasting() {
+            if config.inspect.mode == Mode::Monitor {
+                grace.end();
+                notes.push("the configuration says monitor, so that --grace is over".to_owned());
+            } else {
+                notes.push(
+                    "--grace goes on: everything passes until it is over, or 'sipknock enforce'".to_owned(),
+                );
+            }
+        }
         tell(Event::Reloaded(Reloaded {
-            monitor: config.inspect.mode == Mode::Monitor,
+            monitor,
             knocks: config.knocks.len(),
             trusted: config.inspect.trusted.len(),
             closed,
@@ -91,6 +114,51 @@ impl Reloader {
         };
         *running = Config { queue, control, state, http, inspect, ..config };
         Ok(Outcome { closed, notes })
+    }
+
+    /// Has the gate drop strangers although its grace lasts. What the owner should know of it: phones that are shut out.
+    pub(super) fn enforce(&self, tell: &dyn Fn(Event)) -> Result<Vec<String>, Unenforced> {
+        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(grace) = self.lasting() else {
+            return match running.inspect.mode {
+                Mode::Enforce => Ok(vec!["it did so already".to_owned()]),
+                Mode::Monitor => Err(Unenforced::Configured),
+            };
+        };
+        let (policy, knocks) = running.compile()?;
+        self.swap(policy, knocks, running.inspect.max_doors, tell);
+        Ok(grace.enforced(tell))
+    }
+
+    /// The grace, for as long as it lasts.
+    fn lasting(&self) -> Option<&Grace> {
+        self.grace().filter(|grace| grace.lasts())
+    }
+
+    /// Puts a configuration in force. How many doors that shut, and whether everything passes.
+    fn put(&self, config: &Config, tell: &dyn Fn(Event)) -> Result<(u64, bool), ConfigError> {
+        let (mut policy, knocks) = config.compile()?;
+        if self.lasting().is_some() {
+            policy.mode = Mode::Monitor;
+        }
+        let monitor = policy.mode == Mode::Monitor;
+        Ok((self.swap(policy, knocks, config.inspect.max_doors, tell), monitor))
+    }
+
+    fn swap(&self, policy: Policy, knocks: KnockSet, max_doors: usize, tell: &dyn Fn(Event)) -> u64 {
+        let next = Arc::new(self.live.load().successor(policy, knocks));
+        let old = self.live.swap(Arc::clone(&next));
+        // Whoever is half-way through a batch may still open a door for a knock that is gone.
+        for _ in 0..LONGEST_BATCH.as_millis() {
+            if Arc::strong_count(&old) == 1 {
+                break;
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+        let mut shut = Shut::default();
+        let closed = next.take_over(max_doors, self.clock.now(), |source, door| shut.add(source, door));
+        shut.tell(&next, REVOKED, tell);
+        closed
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use super::events::{Budget, EventSink};
+use super::grace::Looks;
 use super::learner::Copies;
 use super::reload::Live;
 use super::{Alarm, Handle};
@@ -104,6 +105,7 @@ pub(super) struct Worker {
     sink: EventSink,
     shared: Arc<Shared>,
     copies: Option<Copies>,
+    looks: Option<Looks>,
     /// The current batch's decisions and verdicts, kept for their memory.
     decisions: Vec<Decision>,
     verdicts: Vec<Verdict>,
@@ -126,10 +128,16 @@ impl Worker {
             sink,
             shared,
             copies,
+            looks: None,
             decisions: Vec::new(),
             verdicts: Vec::new(),
             budget: Budget::default(),
         }
+    }
+
+    /// The same, with somebody who looks at phones that register.
+    pub(super) fn shown_to(self, looks: Option<Looks>) -> Self {
+        Self { looks, ..self }
     }
 
     /// Starts the thread. It rings the alarm when it ends, for whatever cause.
@@ -168,6 +176,10 @@ impl Worker {
         }
         if let Some(copies) = &self.copies {
             (0..packets).for_each(|index| copies.add(self.queue.packet(index)));
+        }
+        if let Some(looks) = &self.looks {
+            let decided = self.decisions.iter().enumerate();
+            decided.for_each(|(index, decision)| looks.add(decision, self.queue.packet(index)));
         }
         self.tell(now, &gate);
         Ok(packets)

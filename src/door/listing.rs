@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use dashmap::mapref::entry::Entry::Vacant;
 
 use super::entry::Entry;
-use super::{Door, DoorTable};
+use super::{Door, DoorTable, State};
 use crate::knock::KnockId;
 use crate::net::Source;
 use crate::time::Time;
@@ -88,6 +88,12 @@ impl DoorTable {
         best.sort_unstable_by_key(order);
         best.truncate(many);
         (count, best.into_iter().map(|(_, listed)| listed).collect())
+    }
+
+    /// The knock that holds a source's door; `None` where none is open.
+    pub fn holder(&self, source: Source, now: Time) -> Option<KnockId> {
+        let entry = self.doors.get(&source)?;
+        (entry.state(now) == State::Open).then(|| entry.door().knock)
     }
 
     /// Shuts and forgets all doors; `each` gets to see those that held a place. How many these were.

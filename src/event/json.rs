@@ -15,6 +15,7 @@ impl Event {
             Self::ByHand { .. } | Self::Closed { .. } => ("INFO", "door"),
             Self::Dropped { .. } => ("INFO", "drop"),
             Self::Overload { .. } | Self::EventsLost(_) | Self::Warning(_) => ("WARN", "daemon"),
+            Self::Grace(grace) => (grace.level(), "daemon"),
             Self::Started(_) | Self::Reloaded(_) | Self::Stopped { .. } | Self::Note(_) => ("INFO", "daemon"),
         };
         let mut object = Map::new();
@@ -59,6 +60,7 @@ impl Event {
                 "event": "stopped", "queues": queues, "packets": totals.total(), "reasons": totals.to_string(),
                 "waiting": waiting, "stale": stale, "unreadable": unreadable,
             }),
+            Self::Grace(grace) => grace.fields(),
             Self::Note(text) | Self::Warning(text) => json!({"message": text}),
         }
     }

@@ -2,18 +2,27 @@
 
 use std::collections::HashMap;
 
-use crate::packet::{Packet, Segment, Sequence};
+use crate::packet::{Body, Packet, Segment, Sequence};
 use crate::sip::{self, Message};
 use crate::stream::FlowId;
 
 /// Puts together what comes in several segments, in their order. What is lost or out of order is left out.
 #[derive(Debug, Default)]
-pub(super) struct Assembler {
+pub struct Assembler {
     /// Flows in the middle of a header block, with the sequence number that comes next.
     begun: HashMap<FlowId, (u32, Vec<u8>), ahash::RandomState>,
 }
 
 impl Assembler {
+    /// The message of a datagram, or the header blocks that a segment holds or completes.
+    pub fn visit(&mut self, packet: &Packet<'_>, visit: impl FnMut(Message<'_>)) {
+        let Body::Segment(segment) = packet.body else { return };
+        match segment.sequence {
+            None => Message::parse(segment.payload).into_iter().for_each(visit),
+            Some(sequence) => self.messages(packet, segment, sequence, visit),
+        }
+    }
+
     /// The header blocks that a segment holds or completes.
     pub(super) fn messages(
         &mut self,

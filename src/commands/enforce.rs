@@ -1,0 +1,14 @@
+//! `sipknock enforce`
+
+use std::process::ExitCode;
+
+use super::Failure;
+use super::remote::{ask, report};
+use crate::cli::{Cli, EnforceArgs};
+use crate::control::protocol::Request;
+
+pub(super) fn run(cli: &Cli, args: &EnforceArgs) -> Result<ExitCode, Failure> {
+    let done = ask(cli, &args.gate, &Request::Enforce {}, |_| Ok(()))?;
+    report(&done, args.json, "strangers are dropped from here on")?;
+    Ok(ExitCode::SUCCESS)
+}

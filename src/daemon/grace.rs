@@ -1,0 +1,313 @@
+//! A safe start: everything passes until the phones have knocked.
+//!
+//! Queue threads hand over the packets that matter once their verdicts have left: REGISTERs over UDP, what may be part of
+//! one over TCP, and knocks. A thread of its own reads them, so that nothing waits for it.
+
+use std::io;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{self, Receiver, SyncSender, TrySendError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use super::reload::Live;
+use crate::clock::Clock;
+use crate::control::protocol::GraceStats;
+use crate::door::{Change, Door};
+use crate::event::{Event, Grace as Told, printable_parts};
+use crate::inspect::{Decision, Inspector};
+use crate::learn::judge::is_scanner;
+use crate::learn::{Assembler, Census, Register, Tally};
+use crate::net::Source;
+use crate::packet::{Body, Packet};
+use crate::sip::Message;
+use crate::time::Time;
+use crate::verdict::Reason;
+
+/// The time in which a gate lets everything pass, and what it has seen in it.
+#[derive(Debug)]
+pub(super) struct Grace {
+    shared: Arc<Shared>,
+    gate: Live,
+    clock: Clock,
+    ends: Time,
+    phase: Mutex<Phase>,
+}
+
+/// How far it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Everything passes.
+    Running,
+    /// The time is up, and everything still passes.
+    Held,
+    /// Strangers are dropped, or somebody has configured that they are not.
+    Over,
+}
+
+#[derive(Debug)]
+struct Shared {
+    census: Mutex<Census>,
+    /// Somebody still wants to know.
+    wanted: AtomicBool,
+    /// REGISTERs that came too fast, without credentials and with them.
+    missed: [AtomicU64; 2],
+    hasher: ahash::RandomState,
+}
+
+/// Takes copies of packets from the queue threads without ever making them wait.
+#[derive(Clone, Debug)]
+pub(super) struct Looks {
+    packets: SyncSender<Copied>,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Copied {
+    bytes: Box<[u8]>,
+    knocked: bool,
+}
+
+impl Grace {
+    /// Begins. Its thread ends when all that [`Grace::looks`] gave are gone.
+    pub(super) fn begin(span: Duration, gate: &Live, clock: Clock) -> io::Result<(Self, Looks)> {
+        let shared = Arc::new(Shared {
+            census: Mutex::default(),
+            wanted: AtomicBool::new(true),
+            missed: Default::default(),
+            hasher: ahash::RandomState::new(),
+        });
+        let (packets, receiver) = mpsc::sync_channel(CAPACITY);
+        let looks = Looks { packets, shared: Arc::clone(&shared) };
+        let look = {
+            let (gate, shared) = (Arc::clone(gate), Arc::clone(&shared));
+            move || look(&receiver, &gate, clock, &shared)
+        };
+        thread::Builder::new().name("grace".to_owned()).spawn(look)?;
+        let ends = clock.now().after(span);
+        let phase = Mutex::new(Phase::Running);
+        Ok((Self { shared, gate: Arc::clone(gate), clock, ends, phase }, looks))
+    }
+
+    /// Whether everything passes because of it.
+    pub(super) fn lasts(&self) -> bool {
+        *self.phase() != Phase::Over
+    }
+
+    /// What is to be done now: `enforce` is called where the time is up and all phones have knocked.
+    pub(super) fn look(&self, enforce: impl FnOnce(), tell: &dyn Fn(Event)) {
+        if *self.phase() != Phase::Running || self.clock.now() < self.ends {
+            return;
+        }
+        let tally = self.tally();
+        if tally.ready() {
+            enforce();
+            return;
+        }
+        *self.phase() = Phase::Held;
+        let unready = tally.unready.len() as u64;
+        for phone in tally.unready.into_iter().take(MAX_LISTED) {
+            tell(Event::Grace(Told::Unready(phone)));
+        }
+        tell(Event::Grace(Told::Held {
+            phones: tally.phones,
+            unready,
+            unlisted: unready.saturating_sub(MAX_LISTED as u64),
+            overlooked: tally.overlooked,
+        }));
+    }
+
+    /// Strangers are dropped from here on. Says so, and returns the phones that have not knocked as text.
+    pub(super) fn enforced(&self, tell: &dyn Fn(Event)) -> Vec<String> {
+        let Tally { phones, unready, .. } = self.end();
+        let count = unready.len();
+        tell(Event::Grace(Told::Enforced { phones, unready: count as u64 }));
+        let mut notes: Vec<_> = unready
+            .into_iter()
+            .take(MAX_LISTED)
+            .map(|phone| {
+                let agent = phone.user_agent.map(|agent| format!(", {agent}")).unwrap_or_default();
+                format!("{} ({}{agent}) has registered and not knocked", phone.address, phone.user)
+            })
+            .collect();
+        if count > MAX_LISTED {
+            notes.push(format!("so have {} more", count - MAX_LISTED));
+        }
+        notes
+    }
+
+    /// Ends it without a word, and says what it came to.
+    pub(super) fn end(&self) -> Tally {
+        *self.phase() = Phase::Over;
+        let tally = self.tally();
+        self.shared.wanted.store(false, Ordering::Relaxed);
+        *self.shared.census() = Census::default();
+        tally
+    }
+
+    /// For those who ask how it is; `None` where it is over.
+    pub(super) fn stats(&self) -> Option<GraceStats> {
+        if !self.lasts() {
+            return None;
+        }
+        let tally = self.tally();
+        Some(GraceStats {
+            left_s: self.ends.since(self.clock.now()).as_secs(),
+            phones: tally.phones,
+            unready: tally.unready.len() as u64,
+            overlooked: tally.overlooked,
+        })
+    }
+
+    fn tally(&self) -> Tally {
+        let gate = self.gate.load();
+        let now = self.clock.now();
+        let excused = |address, source| {
+            // A door of before a restart says that it has knocked; one opened by hand does not.
+            gate.doors().holder(source, now).is_some_and(|knock| knock != Door::by_hand())
+                || gate.trusts(address)
+        };
+        let [plain, shown] = &self.shared.missed;
+        let mut census = self.shared.census();
+        census.missed(plain.swap(0, Ordering::Relaxed), shown.swap(0, Ordering::Relaxed));
+        census.tally(excused)
+    }
+
+    fn phase(&self) -> std::sync::MutexGuard<'_, Phase> {
+        self.phase.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Shared {
+    fn census(&self) -> std::sync::MutexGuard<'_, Census> {
+        self.census.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Looks {
+    /// Looks at a packet whose verdict has left.
+    pub(super) fn add(&self, decision: &Decision, bytes: &[u8]) {
+        if decision.reason == Reason::Trusted || !self.shared.wanted.load(Ordering::Relaxed) {
+            return;
+        }
+        let knocked = matches!(decision.change, Some(Change::Opened { .. } | Change::Renewed(_)));
+        let Ok(packet) = Packet::parse(bytes) else { return };
+        let Body::Segment(segment) = packet.body else { return };
+        let wanted = match segment.sequence {
+            None => is_register(segment.payload),
+            Some(sequence) => sequence.length > 0,
+        };
+        if !wanted && !knocked {
+            return;
+        }
+        let copy = Copied { bytes: bytes.into(), knocked };
+        if let Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) = self.packets.try_send(copy) {
+            let [plain, shown] = &self.shared.missed;
+            let kind = if has_credentials(segment.payload) { shown } else { plain };
+            kind.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+fn look(packets: &Receiver<Copied>, gate: &Live, clock: Clock, shared: &Shared) {
+    let mut messages = Assembler::default();
+    for Copied { bytes, knocked } in packets {
+        if !shared.wanted.load(Ordering::Relaxed) {
+            continue;
+        }
+        let Ok(packet) = Packet::parse(&bytes) else { continue };
+        let (gate, now) = (gate.load(), clock.now());
+        let source = Source::new(packet.source, gate.prefixes());
+        if knocked {
+            shared.census().knocked(source);
+        }
+        messages.visit(&packet, |message| register(&gate, now, packet.source, source, &message, shared));
+    }
+}
+
+fn register(
+    gate: &Inspector,
+    now: Time,
+    address: IpAddr,
+    source: Source,
+    message: &Message<'_>,
+    shared: &Shared,
+) {
+    let Some(asked) = message.registration() else { return };
+    let user_agent = message.header("User-Agent");
+    let scanner = [user_agent, message.header("From")].into_iter().flatten().any(is_scanner);
+    if asked.expires == 0 || scanner {
+        return;
+    }
+    // sip:100@pbx, without what every one of them has.
+    let user = asked.aor.iter().position(|byte| *byte == b':').and_then(|colon| asked.aor.get(colon + 1..));
+    let user = user.unwrap_or(asked.aor);
+    let [user, user_agent] =
+        printable_parts(gate.knocks(), message.bytes(), [Some(user), user_agent], MAX_TEXT);
+    let identity = (message.header("Call-ID"), message.header("CSeq"));
+    shared.census().register(
+        now,
+        &Register {
+            address,
+            source,
+            user: user.as_deref().unwrap_or_default(),
+            user_agent: user_agent.as_deref(),
+            credentials: has_credentials(message.block()),
+            request: shared.hasher.hash_one(identity),
+        },
+    );
+}
+
+/// As far as the start of a datagram tells; blank lines may come before it (RFC 3261, 7.5).
+fn is_register(payload: &[u8]) -> bool {
+    payload.trim_ascii_start().starts_with(b"REGISTER ")
+}
+
+/// Whether a header block has an Authorization or Proxy-Authorization that answers a challenge. Some phones send one
+/// without a nonce before they are asked (3GPP TS 24.229, 5.1.1.2).
+fn has_credentials(block: &[u8]) -> bool {
+    let Some(message) = Message::parse(block) else { return false };
+    let answers =
+        |value: &[u8]| !value.windows(EMPTY_NONCE.len()).any(|part| part.eq_ignore_ascii_case(EMPTY_NONCE));
+    ["Authorization", "Proxy-Authorization"].iter().any(|name| message.headers_named(name).any(answers))
+}
+
+const EMPTY_NONCE: &[u8] = b"nonce=\"\"";
+
+/// Copies that wait to be looked at: a second of a busy box's.
+const CAPACITY: usize = 4096;
+
+/// Phones that are listed one by one: as many as somebody reads.
+const MAX_LISTED: usize = 50;
+
+/// Characters of a user and of a User-Agent.
+const MAX_TEXT: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credentials_are_told_from_what_comes_before_the_challenge() {
+        for (headers, expected) in [
+            ("", false),
+            (
+                "Authorization: Digest username=\"100\", realm=\"pbx\", nonce=\"4f\", response=\"ab\"\r\n",
+                true,
+            ),
+            ("authorization:Digest nonce=\"4f\"\r\n", true),
+            ("Proxy-Authorization: Digest nonce=\"4f\"\r\n", true),
+            ("Authorization: Bearer abc\r\n", true),
+            ("Authorization: Digest username=\"1\", NONCE=\"\", response=\"\"\r\n", false),
+            ("X-Authorization: Digest nonce=\"4f\"\r\n", false),
+        ] {
+            let block = format!("REGISTER sip:pbx SIP/2.0\r\nTo: <sip:100@pbx>\r\n{headers}\r\n");
+            assert_eq!(has_credentials(block.as_bytes()), expected, "{headers}");
+            assert!(is_register(block.as_bytes()));
+        }
+        assert!(is_register(b"\r\n\r\nREGISTER sip:pbx SIP/2.0"));
+        assert!(!is_register(b"OPTIONS sip:pbx SIP/2.0"));
+        assert!(!has_credentials(b"no message at all"));
+    }
+}

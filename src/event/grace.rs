@@ -1,0 +1,117 @@
+//! A safe start, in the log.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tracing::{info, warn};
+
+use crate::learn::Unready;
+
+/// What becomes of a gate that lets everything pass at first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Grace {
+    /// It lets everything pass, for so long.
+    Began(Duration),
+    /// A phone has registered and not knocked.
+    Unready(Unready),
+    /// The time is up, or was: some phones would be shut out, so that it goes on letting everything pass.
+    Held {
+        /// Phones that registered.
+        phones: u64,
+        /// Those of them that have not knocked.
+        unready: u64,
+        /// How many of those are not listed.
+        unlisted: u64,
+        /// REGISTERs that were not looked at.
+        overlooked: u64,
+    },
+    /// From here on strangers are dropped.
+    Enforced {
+        /// Phones that registered.
+        phones: u64,
+        /// Those of them that have not knocked: none, unless somebody had it enforce.
+        unready: u64,
+    },
+}
+
+impl Grace {
+    pub(super) fn write(&self) {
+        match self {
+            Self::Began(span) => info!(
+                target: "sipknock::daemon",
+                event = "grace",
+                mode = "monitor",
+                grace_s = span.as_secs(),
+                "everything passes for now, so that phones can knock before strangers are dropped"
+            ),
+            Self::Unready(Unready { address, user, user_agent }) => warn!(
+                target: "sipknock::daemon",
+                event = "unready",
+                src = %address,
+                user,
+                user_agent = user_agent.as_deref(),
+                "a phone has registered and not knocked"
+            ),
+            Self::Held { phones, unready, unlisted, overlooked } => warn!(
+                target: "sipknock::daemon",
+                event = "grace",
+                mode = "monitor",
+                phones,
+                unready,
+                unlisted,
+                overlooked,
+                advice = self.advice(),
+                "the time is up, and everything still passes"
+            ),
+            Self::Enforced { phones, unready } => info!(
+                target: "sipknock::daemon",
+                event = "grace",
+                mode = "enforce",
+                phones,
+                unready,
+                "strangers are dropped from here on"
+            ),
+        }
+    }
+
+    /// What to do where it goes on letting everything pass.
+    pub(crate) fn advice(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::Held { unready: 1.., .. } => {
+                "give these phones a knock or trust their networks, 'sipknock reload', then 'sipknock enforce'"
+            }
+            Self::Held { overlooked: 1.., .. } => {
+                "REGISTERs came too fast to look at all of them, so a phone may be missing: see 'sipknock doors', then \
+                 'sipknock enforce'"
+            }
+            Self::Held { .. } => {
+                "no phone has registered: see that the rules lead here with 'sipknock doctor', or give it longer; \
+                 'sipknock enforce' has it drop strangers"
+            }
+            Self::Began(_) | Self::Unready(_) | Self::Enforced { .. } => return None,
+        })
+    }
+
+    pub(super) fn level(&self) -> &'static str {
+        match self {
+            Self::Unready(_) | Self::Held { .. } => "WARN",
+            Self::Began(_) | Self::Enforced { .. } => "INFO",
+        }
+    }
+
+    pub(super) fn fields(&self) -> Value {
+        match self {
+            Self::Began(span) => json!({"event": "grace", "mode": "monitor", "grace_s": span.as_secs()}),
+            Self::Unready(Unready { address, user, user_agent }) => {
+                json!({"event": "unready", "src": address.to_string(), "user": user, "user_agent": user_agent})
+            }
+            Self::Held { phones, unready, unlisted, overlooked } => json!({
+                "event": "grace", "mode": "monitor", "phones": phones, "unready": unready, "unlisted": unlisted,
+                "overlooked": overlooked, "advice": self.advice(),
+            }),
+            Self::Enforced { phones, unready } => {
+                json!({"event": "grace", "mode": "enforce", "phones": phones, "unready": unready})
+            }
+        }
+    }
+}

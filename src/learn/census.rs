@@ -1,0 +1,399 @@
+//! Which phones have registered, and which of them would be shut out.
+//!
+//! Only packets towards the PBX are seen, never its answers. So that somebody has registered is inferred:
+//!
+//! - A REGISTER with credentials is what a phone sends once the PBX has asked for them (RFC 3261, 22.1). Where nobody
+//!   sends any, the PBX seems to ask nobody, and a REGISTER without them counts.
+//! - It has to *settle*: whoever is refused asks again at once, whoever was let in is quiet for a while. Somebody most of
+//!   whose REGISTERs did not settle is guessing.
+//! - What calls itself a known scanner is none, and neither is what takes a registration back.
+//!
+//! A phone that is refused and gives up looks like one that got in, and so does somebody who guesses slowly. Both are
+//! listed where they have no knock: it errs on the side on which nobody is shut out unasked.
+
+use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use crate::net::Source;
+use crate::time::Time;
+
+/// Phones that registered, and sources that knocked.
+#[derive(Debug, Default)]
+pub struct Census {
+    phones: HashMap<(Source, Box<str>), Phone, ahash::RandomState>,
+    knocked: HashSet<Source, ahash::RandomState>,
+    /// Somebody has sent credentials, so that the PBX asks for them.
+    challenged: bool,
+    purged: Time,
+    forgotten: Forgotten,
+}
+
+/// A REGISTER that came in.
+#[derive(Clone, Debug)]
+pub struct Register<'a> {
+    /// From where.
+    pub address: IpAddr,
+    /// The source that makes.
+    pub source: Source,
+    /// Whose registration it is, as text for people.
+    pub user: &'a str,
+    /// The User-Agent, as text for people.
+    pub user_agent: Option<&'a str>,
+    /// It has credentials.
+    pub credentials: bool,
+    /// The same for each time that one and the same request is sent.
+    pub request: u64,
+}
+
+/// A phone that registered and has not knocked.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Unready {
+    /// From where.
+    pub address: IpAddr,
+    /// Its user.
+    pub user: String,
+    /// What it says it is.
+    pub user_agent: Option<String>,
+}
+
+/// What the census comes to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Phones that registered.
+    pub phones: u64,
+    /// Those of them that have not knocked, by address and user.
+    pub unready: Vec<Unready>,
+    /// REGISTERs that were not looked at, or not remembered, so that somebody may be missing.
+    pub overlooked: u64,
+}
+
+impl Tally {
+    /// Whether there are phones, and strangers can be dropped without shutting one of them out.
+    pub fn ready(&self) -> bool {
+        self.phones > 0 && self.unready.is_empty() && self.overlooked == 0
+    }
+}
+
+#[derive(Debug)]
+struct Phone {
+    address: IpAddr,
+    user_agent: Option<Box<str>>,
+    /// Its latest REGISTER.
+    request: u64,
+    credentials: bool,
+    at: Time,
+    /// REGISTERs so far, without repetitions, by whether they had credentials, and how many of those have settled.
+    tried: [u32; 2],
+    settled: [u32; 2],
+}
+
+/// For whom there was no room.
+#[derive(Clone, Copy, Debug, Default)]
+struct Forgotten {
+    /// They had knocked.
+    ready: u64,
+    /// They had shown no credentials.
+    plain: u64,
+    /// They had.
+    shown: u64,
+}
+
+impl Census {
+    /// A source has knocked.
+    pub fn knocked(&mut self, source: Source) {
+        if self.knocked.len() < MAX_KNOCKED {
+            self.knocked.insert(source);
+        }
+    }
+
+    /// Somebody wants to register.
+    pub fn register(&mut self, now: Time, register: &Register<'_>) {
+        self.challenged |= register.credentials;
+        let key = (register.source, Box::from(register.user));
+        if let Some(phone) = self.phones.get_mut(&key) {
+            phone.again(now, register);
+            return;
+        }
+        if self.phones.len() >= MAX_PHONES {
+            self.make_room(now);
+        }
+        if self.phones.len() < MAX_PHONES {
+            self.phones.insert(key, Phone::new(now, register));
+        } else if register.credentials {
+            self.forgotten.shown += 1;
+        } else {
+            self.forgotten.plain += 1;
+        }
+    }
+
+    /// REGISTERs that nobody has looked at.
+    pub fn missed(&mut self, plain: u64, with_credentials: u64) {
+        self.challenged |= with_credentials > 0;
+        self.forgotten.plain += plain;
+        self.forgotten.shown += with_credentials;
+    }
+
+    /// What it comes to. `excused` says of an address that it passes anyhow.
+    pub fn tally(&self, excused: impl Fn(IpAddr, Source) -> bool) -> Tally {
+        let overlooked = self.forgotten.shown + if self.challenged { 0 } else { self.forgotten.plain };
+        let mut result = Tally { phones: self.forgotten.ready, overlooked, ..Tally::default() };
+        for ((source, user), phone) in &self.phones {
+            if !phone.registered(self.challenged) {
+                continue;
+            }
+            result.phones += 1;
+            if !self.knocked.contains(source) && !excused(phone.address, *source) {
+                result.unready.push(Unready {
+                    address: phone.address,
+                    user: user.clone().into(),
+                    user_agent: phone.user_agent.clone().map(Into::into),
+                });
+            }
+        }
+        result.unready.sort_unstable();
+        result
+    }
+
+    /// The rule of eviction, *knocked or quiet first*: of those who have knocked only their number matters, and who
+    /// shows no credentials and waits for nothing is most likely a stranger. Where neither makes room, newcomers are
+    /// turned away and counted. It walks the table, so it does so once a second at most.
+    fn make_room(&mut self, now: Time) {
+        if now.since(self.purged) < PURGE_INTERVAL {
+            return;
+        }
+        self.purged = now;
+        let Self { phones, knocked, challenged, forgotten, .. } = self;
+        phones.retain(|(source, _), phone| {
+            if knocked.contains(source) {
+                forgotten.ready += u64::from(phone.registered(*challenged));
+                return false;
+            }
+            let stays = phone.tried[1] > 0 || now.since(phone.at) < SETTLED;
+            forgotten.plain += u64::from(!stays);
+            stays
+        });
+    }
+}
+
+impl Phone {
+    fn new(now: Time, register: &Register<'_>) -> Self {
+        let mut tried = [0, 0];
+        tried[usize::from(register.credentials)] = 1;
+        Self {
+            address: register.address,
+            user_agent: register.user_agent.map(Box::from),
+            request: register.request,
+            credentials: register.credentials,
+            at: now,
+            tried,
+            settled: [0, 0],
+        }
+    }
+
+    fn again(&mut self, now: Time, register: &Register<'_>) {
+        if register.request == self.request {
+            return;
+        }
+        if now.since(self.at) >= SETTLED {
+            self.settled[usize::from(self.credentials)] += 1;
+        }
+        self.tried[usize::from(register.credentials)] += 1;
+        self.request = register.request;
+        self.credentials = register.credentials;
+        self.at = now;
+    }
+
+    /// Whether it has registered, for all that is known. Its latest REGISTER goes for one that settles: if it is
+    /// refused right now, it is listed rather than forgotten.
+    fn registered(&self, challenged: bool) -> bool {
+        let kind = usize::from(challenged);
+        let settled = self.settled[kind] + u32::from(self.credentials == challenged);
+        settled > 0 && settled.saturating_mul(MOST_TRIES) >= self.tried[kind]
+    }
+}
+
+/// Longer than a phone takes to answer a challenge, also over a slow line, and shorter than any registration lives.
+const SETTLED: Duration = Duration::from_secs(5);
+
+/// REGISTERs for each that settles: a nonce that is stale costs one (RFC 7616, 3.3), two addresses of a PBX another.
+const MOST_TRIES: u32 = 4;
+
+/// Phones that are remembered at a time: with texts of 64 characters some megabytes.
+const MAX_PHONES: usize = 16_384;
+
+/// Sources that are remembered to have knocked, as many as there are doors by default.
+const MAX_KNOCKED: usize = 65_536;
+
+const PURGE_INTERVAL: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::Prefixes;
+
+    struct Row {
+        census: Census,
+        now: Time,
+        requests: u64,
+    }
+
+    impl Row {
+        fn new() -> Self {
+            Self { census: Census::default(), now: Time::from_parts(1_000_000, 0), requests: 0 }
+        }
+
+        fn wait(&mut self, seconds: u64) -> &mut Self {
+            self.now = self.now.after(Duration::from_secs(seconds));
+            self
+        }
+
+        fn sends(&mut self, host: u32, user: &str, credentials: bool) -> &mut Self {
+            self.requests += 1;
+            self.repeats(host, user, credentials)
+        }
+
+        fn repeats(&mut self, host: u32, user: &str, credentials: bool) -> &mut Self {
+            let address = address(host);
+            let source = Source::new(address, Prefixes::default());
+            let request = self.requests;
+            let user_agent = Some("Phone 1");
+            self.census
+                .register(self.now, &Register { address, source, user, user_agent, credentials, request });
+            self
+        }
+
+        /// A challenge and its answer.
+        fn registers(&mut self, host: u32) -> &mut Self {
+            self.sends(host, "100@pbx", false).sends(host, "100@pbx", true)
+        }
+
+        fn knocks(&mut self, host: u32) -> &mut Self {
+            self.census.knocked(Source::new(address(host), Prefixes::default()));
+            self
+        }
+
+        /// How many phones, and which of them are not ready.
+        fn finds(&self) -> (u64, Vec<IpAddr>) {
+            let result = self.census.tally(|_, _| false);
+            (result.phones, result.unready.into_iter().map(|phone| phone.address).collect())
+        }
+    }
+
+    fn address(host: u32) -> IpAddr {
+        IpAddr::from(std::net::Ipv4Addr::from(0xc633_6400 + host))
+    }
+
+    #[test]
+    fn phones_that_registered_are_told_from_strangers() {
+        type Story = fn(&mut Row) -> &mut Row;
+        let stories: [(&str, Story, u64, &[u32]); 14] = [
+            ("nobody", |row| row, 0, &[]),
+            ("one with a knock", |row| row.registers(1).knocks(1), 1, &[]),
+            ("a knock before it registers", |row| row.knocks(1).registers(1), 1, &[]),
+            ("one without", |row| row.registers(1), 1, &[1]),
+            ("one of two", |row| row.registers(1).registers(2).knocks(2), 2, &[1]),
+            ("a knock of a neighbour", |row| row.registers(1).knocks(2), 1, &[1]),
+            (
+                "who is challenged and has no answer",
+                |row| row.registers(1).knocks(1).sends(2, "100@pbx", false).wait(60),
+                1,
+                &[],
+            ),
+            (
+                "a PBX that asks nobody",
+                |row| row.sends(1, "a", false).wait(9).sends(2, "b", false),
+                2,
+                &[1, 2],
+            ),
+            (
+                "who guesses passwords",
+                |row| {
+                    (0..50).for_each(|_| _ = row.sends(2, "100@pbx", true));
+                    row.registers(1).knocks(1)
+                },
+                1,
+                &[],
+            ),
+            (
+                "a phone with stale nonces",
+                |row| {
+                    (0..50).for_each(|_| _ = row.registers(1).sends(1, "100@pbx", true).wait(30));
+                    row
+                },
+                1,
+                &[1],
+            ),
+            (
+                "what is sent again",
+                |row| {
+                    row.registers(1);
+                    (0..10).for_each(|_| _ = row.repeats(1, "100@pbx", true));
+                    row
+                },
+                1,
+                &[1],
+            ),
+            ("users behind one address", |row| row.sends(1, "a", true).sends(1, "b", true), 2, &[1, 1]),
+            ("and one knock of theirs", |row| row.sends(1, "a", true).sends(1, "b", true).knocks(1), 2, &[]),
+            ("who takes the first step only", |row| row.registers(1).sends(1, "100@pbx", false), 0, &[]),
+        ];
+        for (name, story, phones, unready) in stories {
+            let mut row = Row::new();
+            story(&mut row);
+            let unready: Vec<_> = unready.iter().map(|host| address(*host)).collect();
+            assert_eq!(row.finds(), (phones, unready), "{name}");
+        }
+    }
+
+    #[test]
+    fn those_who_pass_anyhow_are_excused() {
+        let mut row = Row::new();
+        row.registers(1).registers(2);
+        let result = row.census.tally(|excused, _| excused == address(1));
+        assert_eq!((result.phones, result.unready.len()), (2, 1));
+        assert!(!result.ready());
+        assert!(row.census.tally(|_, _| true).ready());
+        assert!(!Census::default().tally(|_, _| true).ready(), "nobody is not everybody");
+    }
+
+    #[test]
+    fn a_full_table_forgets_the_knocked_and_the_quiet_first() {
+        let mut row = Row::new();
+        let fresh = |row: &mut Row, hosts: std::ops::Range<u32>, credentials| {
+            hosts.for_each(|host| _ = row.sends(host, "u", credentials));
+        };
+        let half = MAX_PHONES as u32 / 2;
+        fresh(&mut row, 0..half, true);
+        fresh(&mut row, half..2 * half, false);
+        assert_eq!(row.census.phones.len(), MAX_PHONES);
+        row.knocks(0).wait(60);
+        // Room is made of those without credentials, and of the one who knocked.
+        row.sends(3 * half, "u", true);
+        assert_eq!(row.census.phones.len(), half as usize);
+        let result = row.census.tally(|_, _| false);
+        assert_eq!(
+            (result.phones, result.unready.len(), result.overlooked),
+            (half as u64 + 1, half as usize, 0)
+        );
+        // Where nothing makes room, newcomers are counted, and then nobody can say that all are ready.
+        fresh(&mut row, 4 * half..5 * half + 7, true);
+        row.wait(60);
+        fresh(&mut row, 6 * half..6 * half + 1, true);
+        let result = row.census.tally(|_, _| true);
+        assert_eq!((row.census.phones.len(), result.overlooked), (MAX_PHONES, 8));
+        assert!(!result.ready());
+    }
+
+    #[test]
+    fn what_was_missed_counts_where_it_matters() {
+        let mut row = Row::new();
+        row.registers(1).knocks(1).census.missed(1000, 0);
+        assert!(row.census.tally(|_, _| false).ready(), "strangers without credentials");
+        row.census.missed(0, 1);
+        assert!(!row.census.tally(|_, _| false).ready());
+        let mut row = Row::new();
+        row.sends(1, "u", false).knocks(1).census.missed(1, 0);
+        assert!(!row.census.tally(|_, _| false).ready(), "nobody is asked for credentials");
+    }
+}
