@@ -245,7 +245,13 @@ impl Gate {
     /// Starts it, and does not wait.
     pub(crate) fn spawn(world: &World, args: &[&str]) -> Self {
         let mut command = world.sipknock(&["--log-format", "json", "run"]);
-        let mut child = command.args(args).stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        command.args(args);
+        Self::follow(command)
+    }
+
+    /// Starts what becomes a gate that logs JSON, and does not wait.
+    pub(crate) fn follow(mut command: Command) -> Self {
+        let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let log = Arc::new(Mutex::new(Vec::new()));
         let (stderr, lines) = (child.stderr.take().unwrap(), Arc::clone(&log));
         let reader = thread::spawn(move || {
@@ -276,6 +282,16 @@ impl Gate {
         let mut command = world.sipknock(&["--log-format", "json", "run"]);
         let child = command.args(args).stdin(Stdio::null()).stderr(writer).spawn().unwrap();
         Self { child, log: Arc::default(), reader: Some(thread::spawn(|| {})), full_log: Some(reader) }
+    }
+
+    /// Its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// How many descriptors it has open.
+    pub(crate) fn descriptors(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap().count()
     }
 
     /// Waits until it ends.
