@@ -62,9 +62,7 @@ impl Lab {
     pub(crate) fn new(keeper: Keeper, knocks: usize, count: bool) -> Self {
         let world = World::new("bench");
         if count {
-            for source in COUNTED {
-                iptables(&world, &["-t", "security", "-A", "INPUT", "-s", source, "-j", "DROP"]);
-            }
+            count_accepted(&world);
         }
         let queue = if keeper == Keeper::Polling { "busy_poll = \"1ms\"" } else { "" };
         let config = world.config_with_knocks("max_doors = 200000", queue, &configured(knocks));
@@ -110,13 +108,7 @@ impl Lab {
 
     /// Accepted packets of phones and of strangers so far.
     pub(crate) fn accepted(&self) -> [u64; 2] {
-        let list = ["-t", "security", "-nvxL", "INPUT"];
-        let output = self.world.server.command("iptables").args(list).output().unwrap();
-        let text = String::from_utf8(output.stdout).unwrap();
-        COUNTED.map(|source| {
-            let line = text.lines().find(|line| line.contains(source)).unwrap();
-            line.split_whitespace().next().unwrap().parse().unwrap()
-        })
+        accepted(&self.world)
     }
 
     /// Packets so far that were queued, and that were lost at a full queue or a full socket.
@@ -144,6 +136,24 @@ impl Drop for Lab {
             let _ = child.wait();
         }
     }
+}
+
+/// Counts what is accepted, and drops it then.
+pub(crate) fn count_accepted(world: &World) {
+    for source in COUNTED {
+        iptables(world, &["-t", "security", "-A", "INPUT", "-s", source, "-j", "DROP"]);
+    }
+}
+
+/// Accepted packets of phones and of strangers so far.
+pub(crate) fn accepted(world: &World) -> [u64; 2] {
+    let list = ["-t", "security", "-nvxL", "INPUT"];
+    let output = world.server.command("iptables").args(list).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    COUNTED.map(|source| {
+        let line = text.lines().find(|line| line.contains(source)).unwrap();
+        line.split_whitespace().next().unwrap().parse().unwrap()
+    })
 }
 
 /// Keeps this thread, and what it starts from here on, on one core.
@@ -197,7 +207,7 @@ fn iptables(world: &World, args: &[&str]) {
 }
 
 /// The keeper's core; the sender has another.
-const KEEPER_CPU: usize = SENDER_CPU + 1;
+pub(crate) const KEEPER_CPU: usize = SENDER_CPU + 1;
 
 /// Where phones and strangers come from.
 const COUNTED: [&str; 2] = ["198.18.0.0/16", "198.19.0.0/16"];

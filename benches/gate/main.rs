@@ -6,6 +6,9 @@
 //! each. `scripts/bench` runs it and writes docs/benchmarks.md.
 //!
 //! Options: `--packets N` of a run, `--rounds N`, `--out FOLDER` for Markdown and plots.
+//!
+//! With `--endure SECONDS` or `--turn TIMES` nothing is measured: a gate is kept busy and has to stay as it should be, as
+//! `scripts/endure` says. The exit status tells.
 
 #![allow(
     missing_docs,
@@ -17,6 +20,7 @@
 
 #[path = "../../tests/common/mod.rs"]
 mod common;
+mod endure;
 mod lab;
 mod latency;
 mod load;
@@ -24,8 +28,10 @@ mod report;
 mod sender;
 mod start;
 mod traffic;
+mod turn;
 
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::time::Duration;
 
 use common::netns::Netns;
@@ -36,7 +42,7 @@ use sipknock::queue::{Backend, Options};
 use sipknock::verdict::Verdict;
 use traffic::Traffic;
 
-fn main() {
+fn main() -> ExitCode {
     // Cargo hands every bench a --bench of its own.
     let args: Vec<String> = std::env::args().skip(1).collect();
     if args.iter().any(|arg| arg == ACCEPT_ALL) {
@@ -44,12 +50,20 @@ fn main() {
     }
     if let Some(reason) = Netns::missing() {
         println!("skipped: {reason}");
-        return;
+        return ExitCode::SUCCESS;
     }
     let option = |name: &str| {
         let at = args.iter().position(|arg| arg == name)?;
         args.get(at + 1).cloned()
     };
+    let trials = [
+        option("--turn").map(|text| turn::run(text.parse().expect("a number"))),
+        option("--endure").map(|text| endure::run(text.parse().expect("seconds"))),
+    ];
+    if trials.iter().any(Option::is_some) {
+        let held = trials.into_iter().flatten().all(|held| held);
+        return if held { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    }
     let number = |name: &str, default| option(name).map_or(default, |text| text.parse().expect("a number"));
     let (packets, rounds) = (number("--packets", 300_000), number("--rounds", 5));
     lab::pin(SENDER_CPU);
@@ -75,6 +89,7 @@ fn main() {
     report.latency(&LATENCIES.into_iter().zip(latencies).collect::<Vec<_>>());
     report.start(&start::first_verdicts(), &start::idle_memory());
     report.finish();
+    ExitCode::SUCCESS
 }
 
 /// All loads, in the order in which a round runs them: what is to be compared follows each other.

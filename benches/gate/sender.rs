@@ -38,13 +38,25 @@ impl Sender {
 
     /// Sends `count` packets of the sources `0..sources` in turn, at `rate` packets per second, or as fast as they go.
     pub(crate) fn send(&self, traffic: Traffic, sources: usize, count: usize, rate: Option<f64>) -> Duration {
+        self.send_while(|| true, count, rate, |number| traffic.source(number % sources)).1
+    }
+
+    /// Sends up to `count` packets of whom `source` says, for as long as `go_on` does. How many these were, and how long
+    /// that took.
+    pub(crate) fn send_while(
+        &self,
+        go_on: impl Fn() -> bool,
+        count: usize,
+        rate: Option<f64>,
+        mut source: impl FnMut(usize) -> (Ipv4Addr, [u8; NAME]),
+    ) -> (usize, Duration) {
         let most = if rate.is_some() { PACED_BATCH } else { BATCH };
         let mut frames = vec![self.frame.clone(); most];
         let (start, mut sent) = (Instant::now(), 0);
-        while sent < count {
+        while sent < count && go_on() {
             let batch = most.min(count - sent);
             for (slot, frame) in frames.iter_mut().take(batch).enumerate() {
-                self.write(frame, traffic, (sent + slot) % sources);
+                self.write(frame, source(sent + slot));
             }
             self.send_all(&frames[..batch]);
             sent += batch;
@@ -53,13 +65,13 @@ impl Sender {
                 std::thread::sleep(due.saturating_sub(start.elapsed()));
             }
         }
-        start.elapsed()
+        (sent, start.elapsed())
     }
 
     /// Sends one packet of a source.
     pub(crate) fn send_one(&self, traffic: Traffic, source: usize) {
         let mut frame = self.frame.clone();
-        self.write(&mut frame, traffic, source);
+        self.write(&mut frame, traffic.source(source));
         self.send_all(&[frame]);
     }
 
@@ -80,8 +92,7 @@ impl Sender {
     }
 
     /// Makes a frame a source's: its address, the checksum, and the display name.
-    fn write(&self, frame: &mut [u8], traffic: Traffic, source: usize) {
-        let (address, name) = traffic.source(source);
+    fn write(&self, frame: &mut [u8], (address, name): (Ipv4Addr, [u8; NAME])) {
         frame[ETHERNET + 12..ETHERNET + 16].copy_from_slice(&address.octets());
         frame[ETHERNET + 10..ETHERNET + 12].fill(0);
         let sum = checksum(&frame[ETHERNET..ETHERNET + 20]);

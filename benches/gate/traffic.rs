@@ -40,11 +40,11 @@ impl Traffic {
     }
 }
 
-fn phone(number: usize) -> Ipv4Addr {
+pub(crate) fn phone(number: usize) -> Ipv4Addr {
     host([198, 18], number)
 }
 
-fn stranger(number: usize) -> Ipv4Addr {
+pub(crate) fn stranger(number: usize) -> Ipv4Addr {
     host([198, 19], number)
 }
 
@@ -81,7 +81,7 @@ pub(crate) fn secrets(count: usize) -> impl Iterator<Item = String> {
 }
 
 /// Different for each number from the first letter on, as random secrets are.
-fn secret(number: usize) -> [u8; NAME] {
+pub(crate) fn secret(number: usize) -> [u8; NAME] {
     let mut state = (number as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     std::array::from_fn(|_| {
         // splitmix64 (Steele, Lea and Flood, 2014)
@@ -95,7 +95,7 @@ fn secret(number: usize) -> [u8; NAME] {
 /// Bytes of a display name, a secret or not.
 pub(crate) const NAME: usize = 20;
 
-const NOBODY: [u8; NAME] = *b"Alice in the kitchen";
+pub(crate) const NOBODY: [u8; NAME] = *b"Alice in the kitchen";
 
 /// Bytes of a packet's payload.
 pub(crate) const PAYLOAD: usize = 700;

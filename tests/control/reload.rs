@@ -153,7 +153,7 @@ pub(crate) fn reloads_under_load_lose_nothing(world: &World) {
         let many: String = (0..1000)
             .map(|n| format!("[[knock]]\nname = \"{n}\"\nsecret = \"secret-number-{n}\"\n"))
             .collect();
-        for round in 0..30 {
+        for round in 0..ROUNDS {
             let knocks = if round % 2 == 0 { format!("{many}{}", two_knocks()) } else { two_knocks() };
             rewrite(world, &config, "", "", &knocks);
             says(world, &config, &["reload"]);
@@ -167,5 +167,8 @@ pub(crate) fn reloads_under_load_lose_nothing(world: &World) {
     let (status, stopped, log) = gate.stop();
     assert!(status.success());
     assert_eq!((&stopped["waiting"], &stopped["stale"]), (&0.into(), &0.into()));
-    assert_eq!(log.iter().filter(|line| line["event"] == "reloaded").count(), 30);
+    assert_eq!(log.iter().filter(|line| line["event"] == "reloaded").count(), ROUNDS);
 }
+
+/// Each is a reload and a list.
+const ROUNDS: usize = 100;

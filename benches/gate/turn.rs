@@ -1,0 +1,77 @@
+//! A gate that is reloaded and asked for its doors under load: every packet of an open door arrives, and none of a stranger.
+
+use std::fs;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use super::SENDER_CPU;
+use super::endure::{Findings, Site};
+use super::lab::{accepted, configured, pin};
+use super::load::dropped_by_backlog;
+use super::sender::Sender;
+use super::traffic::Traffic;
+
+/// Reloads and lists so many times each, and says whether all was as it should be.
+pub(crate) fn run(times: usize) -> bool {
+    let site = Site::new("", KNOCKS);
+    let sender = Sender::new(&site.world);
+    sender.send(Traffic::Knocking { knocks: KNOCKS }, PHONES, PHONES, Some(10_000.0));
+    site.settle();
+    let (before, backlog) = (accepted(&site.world), dropped_by_backlog());
+    assert_eq!(before, [PHONES as u64, 0], "all phones have knocked");
+    let text = fs::read_to_string(&site.config).unwrap();
+    let (start, _) = text.split_once("[[knock]]").unwrap();
+    // A tenth of the knocks, and ten times as many; those that hold doors are in both.
+    let variants = [KNOCKS, 10 * KNOCKS].map(|knocks| format!("{start}{}", configured(knocks)));
+    let over = AtomicBool::new(false);
+    let (mut reloads, mut lists) = (0, 0);
+    let (sent, _) = thread::scope(|scope| {
+        let sending = scope.spawn(|| {
+            pin(SENDER_CPU);
+            // Phones and strangers by turns.
+            sender.send_while(
+                || !over.load(Ordering::Relaxed),
+                usize::MAX,
+                Some(RATE),
+                |number| {
+                    let traffic = if number % 2 == 0 { Traffic::Phones } else { Traffic::Strangers };
+                    traffic.source(number / 2 % PHONES)
+                },
+            )
+        });
+        for turn in 0..times {
+            fs::write(&site.config, &variants[(turn + 1) % 2]).unwrap();
+            reloads += usize::from(site.says(&["reload"]).is_some());
+            let listed = site.says(&["doors", "list", "--json"]);
+            lists += usize::from(listed.is_some_and(|text| text.lines().count() == PHONES));
+        }
+        over.store(true, Ordering::Relaxed);
+        sending.join().unwrap()
+    });
+    let (queued, lost) = site.settle();
+    let backlog = dropped_by_backlog() - backlog;
+    let after = accepted(&site.world);
+    let (phones, strangers) = (after[0] - before[0], after[1] - before[1]);
+    let mut findings = Findings::default();
+    findings.check(reloads == times, &format!("{reloads} of {times} reloads"));
+    findings.check(lists == times, &format!("{lists} of {times} lists with all {PHONES} doors"));
+    findings.check(
+        (queued, lost, backlog) == ((sent + PHONES) as u64, 0, 0),
+        &format!(
+            "{sent} sent, {} queued, {lost} lost at the queue, {backlog} before it",
+            queued - PHONES as u64
+        ),
+    );
+    findings.check(
+        phones == sent.div_ceil(2) as u64,
+        &format!("{phones} accepted of {} packets through open doors", sent.div_ceil(2)),
+    );
+    findings.check(strangers == 0, &format!("{strangers} accepted of {} packets of strangers", sent / 2));
+    findings.all_held
+}
+
+const RATE: f64 = 50_000.0;
+
+const KNOCKS: usize = 100;
+
+const PHONES: usize = 1000;
