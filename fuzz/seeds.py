@@ -392,7 +392,67 @@ MATCHES = {
     "no-payload": b"@mykn0ckstr1ng\n\n",
 }
 
+# Logs of Asterisk, files of doors without their first 20 bytes and the checksum, and lines of the control socket.
+
+
+def pjsip(text, peer="UDP:192.0.2.7:5060", prefix=""):
+    heading = "%s<--- Received SIP request (%d bytes) from %s --->\n" % (prefix, len(text), peer)
+    return heading.encode() + text + b"\n"
+
+
+VERBOSE = "[2026-11-22 14:00:00] VERBOSE[811] res_pjsip_logger.c: "
+
+LOGS = {
+    "pjsip": pjsip(REGISTER) + b"<--- Transmitting SIP response (14 bytes) to UDP:192.0.2.7:5060 --->\nSIP/2.0 200 OK\n",
+    "pjsip-file": pjsip(REGISTER, prefix=VERBOSE) + b"[2026-11-22 14:00:01] NOTICE[1] a.c: something else\n",
+    "pjsip-console": b"".join(VERBOSE.encode() + line for line in pjsip(REGISTER).splitlines(True)),
+    "chan-sip": b"<--- SIP read from UDP:192.0.2.7:5060 --->\n" + REGISTER + b"<------------->\n--- (11 headers 0 lines) ---\n",
+    "chan-sip-old": b"<--- SIP read from 192.0.2.7:5060 --->\n" + REGISTER + b"\nReliably Transmitting (NAT) to 192.0.2.7:5060:\n"
+    + b"SIP/2.0 401 Unauthorized\r\n\r\n---\n",
+    "heading-inside": pjsip(MESSAGES["compact"] + pjsip(REGISTER)),
+    "ipv6": pjsip(REGISTER, peer="TLS:[2001:db8::7]:5061"),
+    "length-too-long": pjsip(REGISTER)[:200],
+    "zeros-first": b"\0\0\0\0" + pjsip(REGISTER),
+    "no-message": b"<--- Received SIP request (0 bytes) from UDP:192.0.2.7:5060 --->\n",
+}
+
+
+def state(names, doors, count=None):
+    out = struct.pack("<QQQQBBI", 1795356000 * 10**9, 50 * 10**9, 7, 9, 32, 64, len(names))
+    for name in names:
+        out += struct.pack("<H", len(name)) + name
+    for knock, closing in doors:
+        source = bytes.fromhex("000000000000000007643354ffff0000")
+        out += b"\1" + source + struct.pack("<IQQQQQQB", knock, 1, 2, 3 * 10**9, 4000 * 10**9, 12, 8400, closing)
+    return out + b"\0" + struct.pack("<Q", len(doors) if count is None else count)
+
+
+STATES = {
+    "none": state([], []),
+    "by-hand": state([], [(2**32 - 1, 0)]),
+    "two": state([b"alice-desk", "Büro".encode()], [(0, 0), (1, 1)]),
+    "no-such-knock": state([b"alice"], [(1, 0)]),
+    "wrong-count": state([b"alice"], [(0, 0)], count=2),
+    "no-utf8": state([b"\xff\xfe"], []),
+    "no-mark": state([b"alice"], [(0, 7)]),
+    "many-names": struct.pack("<QQQQBBI", 0, 0, 0, 0, 32, 64, 2**32 - 1),
+}
+
+LINES = {
+    "doors": '{"v":1,"do":"doors"}',
+    "doors-of": '{"v":1,"do":"doors","knock":"alice-desk","source":"198.51.100.0/24"}',
+    "open": '{"v":1,"do":"open","address":"198.51.100.7","for_s":3600,"knock":"alice-desk"}\n{"v":1,"do":"close","address":"::1"}',
+    "plain": "\n".join('{"v":1,"do":"%s"}' % do for do in ["flush", "stats", "watch", "reload", "enforce"]),
+    "version": '{"v":2,"do":"stats"}\n{"v":"1","do":"stats"}\n{"do":"stats"}',
+    "wrong": '{"v":1,"do":"dance"}\n{"v":1,"do":"close"}\n{"v":1,"do":"flush","hard":true}\n[1]\n"v"\n',
+    "deep": '{"v":1,"do":' + "[" * 200,
+    "escapes": '{"v":1,"do":"close","address":"\\u0000\\ud83d\\ude00\\n"}',
+}
+
 for target, seeds in [
+    ("asterisk", LOGS),
+    ("state", STATES),
+    ("control", LINES),
     ("sip", MESSAGES),
     ("packet", PACKETS),
     ("message", DATAGRAMS),
