@@ -303,10 +303,56 @@ const MOST_AT_ONCE: usize = 2048;
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
+    use arc_swap::ArcSwap;
+
+    use super::super::events::EventSink;
+    use super::super::worker::Shared;
     use super::*;
+    use crate::clock::Clock;
+    use crate::config::{Config, ConfigError, Flags, values};
     use crate::door::Door;
     use crate::inspect::Policy;
     use crate::knock::{Knock, KnockSet, Secret};
+    use crate::queue::Binding;
+
+    /// An overview of a gate whose queue is bound to nobody.
+    fn overview(health: &Health) -> Overview {
+        let flags =
+            Flags { knocks: vec![values::name_and_secret("a=some-secret").unwrap()], ..Flags::default() };
+        let config = Config::parse("", Path::new("x.toml"), &flags).unwrap();
+        let gate = Arc::new(ArcSwap::from_pointee(config.inspector().unwrap()));
+        let clock = Clock::start();
+        let (sink, _writer) = EventSink::start(clock).unwrap();
+        let workers = vec![Arc::new(Shared::new(Arc::default(), true))];
+        let bindings = vec![Binding { queue: 65_000, port_id: 1, receive_buffer: 0 }];
+        let load = Box::new(|| Err(ConfigError::NoKnock { file: "x.toml".into() }));
+        let desk = Desk::new(gate, clock, sink, workers, bindings, &config, load);
+        Overview::new(Arc::new(desk), health.clone(), None)
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_everywhere() {
+        let health = Health::default();
+        let mut overview = overview(&health);
+        health.say("queue 65000", Some("7 packets wait, and none is decided".into()));
+        let mut expected = vec!["queue 65000: 7 packets wait, and none is decided".to_owned()];
+        // Where the kernel has no queues to list, nothing is said of them.
+        if kernel::readable_queues().is_ok() {
+            expected.push(
+                "queue 65000: it is not bound to this process any more, so nothing of it is decided: restart sipknock"
+                    .to_owned(),
+            );
+        }
+        assert_eq!(overview.faults(), expected);
+        overview.tick();
+        let status = overview.status(&Wanted::default());
+        assert_eq!(status["faults"], json!(expected));
+        assert!(overview.metrics(0).contains("\nsipknock_healthy 0\n"));
+        health.say("queue 65000", None);
+        assert_eq!(overview.faults(), expected[1..]);
+    }
 
     #[test]
     fn filters_by_network_and_by_name() {
