@@ -13,6 +13,7 @@ fn snapshot() -> Snapshot {
     let by_knock = [("alice".to_owned(), 2.into())].into_iter().collect();
     Snapshot {
         stats: Stats {
+            grace: None,
             version: "1.2.3".into(),
             pid: 1,
             mode: "monitor".into(),
