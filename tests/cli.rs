@@ -310,3 +310,15 @@ fn commands_for_a_running_gate_say_when_there_is_none() {
     let (status, _, err) = run(&["doors", "--config", &off]);
     assert!(status == 2 && err.contains("say where it is with --control PATH"), "{err}");
 }
+
+#[test]
+fn no_knock_is_named_like_doors_opened_by_hand() {
+    let folder = TempDir::new().unwrap();
+    let inline = config(&folder, "[[knock]]\nname = \"manual\"\nsecret = \"gwadjtpmagjwtdpmjgatwdm\"\n");
+    for args in [&["--config", &inline, "check"][..], &["check", "--knock", "manual=gwadjtpmagjwtdpmjgatwdm"]]
+    {
+        let (status, _, err) = run(args);
+        assert!(status == 2 && err.contains("opened by hand") && err.contains("another"), "{err}");
+    }
+    assert_eq!(run(&["keygen", "--name", "manual"]).0, 2);
+}

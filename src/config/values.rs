@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use crate::inspect::MANUAL;
 use crate::knock::{Life, Secret};
 use crate::queue::Backend;
 
@@ -175,7 +176,7 @@ pub fn host(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-/// A knock's name: up to 64 characters, none of them `=` or unprintable.
+/// A knock's name: up to 64 characters, none of them `=` or unprintable, and not `manual`.
 ///
 /// # Errors
 /// On anything else.
@@ -187,6 +188,12 @@ pub fn knock_name(text: &str) -> Result<String, String> {
     if text.chars().count() > MAX_NAME || text.contains(odd) {
         return Err(format!(
             "a knock's name has at most {MAX_NAME} characters, and no '=' or control characters"
+        ));
+    }
+    if text == MANUAL {
+        return Err(format!(
+            "{MANUAL:?} is what lists and logs call doors that were opened by hand, so no knock can have that name: \
+             give it another one"
         ));
     }
     Ok(text.to_owned())
