@@ -263,6 +263,12 @@ pub struct RunArgs {
     /// Serve metrics and a status page there, as in 127.0.0.1:9470; off: nowhere
     #[arg(long, value_name = "ADDR:PORT", value_parser = listen)]
     http: Option<ListenAddress>,
+    /// As whom to run once the queues are bound, where root starts it; root: go on as root
+    #[arg(long, value_name = "NAME", value_parser = values::user)]
+    user: Option<String>,
+    /// What to make of files that others can read
+    #[command(flatten)]
+    pub files: FilesArgs,
 }
 
 impl RunArgs {
@@ -273,9 +279,18 @@ impl RunArgs {
             control: place(&self.control),
             state: place(&self.state),
             http: self.http.map(|listen| listen.0),
+            user: self.user.clone(),
             ..self.gate.flags()
         }
     }
+}
+
+/// What commands that rely on secrets make of files that hold them.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct FilesArgs {
+    /// Only warn where others can read a file that holds secrets
+    #[arg(long)]
+    pub allow_readable_secrets: bool,
 }
 
 /// `replay`
@@ -337,6 +352,9 @@ pub struct CheckArgs {
     /// Show for which packets of captures each knock would open, and warn where that is not one phone
     #[arg(long, value_name = "CAPTURE", num_args = 1..)]
     pub against: Vec<PathBuf>,
+    /// What to make of files that others can read
+    #[command(flatten)]
+    pub files: FilesArgs,
     /// Print a JSON object
     #[arg(long)]
     pub json: bool,

@@ -14,6 +14,7 @@ mod keeper;
 mod learner;
 mod overview;
 mod reload;
+mod rules;
 mod worker;
 
 use std::io::{self, IsTerminal, Read, Write};
@@ -34,7 +35,7 @@ use crate::config::{Config, ConfigError, Fallback};
 use crate::control::server::Server;
 use crate::control::socket::Socket;
 use crate::event::{self, Event, Started};
-use crate::firewall::{self, Firewall, Plan, State};
+use crate::harden::{self, HardenError, Identity, Places, Protection};
 use crate::http;
 use crate::inspect::{Inspector, Mode};
 use crate::queue::{Binding, Options, Queue, QueueError, kernel};
@@ -48,6 +49,8 @@ use keeper::Keeper;
 use learner::Learner;
 use overview::Overview;
 pub use reload::Load;
+use rules::RulesKeeper;
+pub use rules::{is_keeper as is_rules_keeper, keep as keep_rules};
 use worker::Worker;
 
 /// Why the gate could not run, or stopped by itself.
@@ -59,9 +62,12 @@ pub enum DaemonError {
     /// A queue can't be bound, or failed.
     #[error(transparent)]
     Queue(#[from] QueueError),
-    /// The rules could not be put in or taken out.
+    /// It can't be confined to what it needs.
+    #[error(transparent)]
+    Harden(#[from] HardenError),
+    /// The rules could not be put in.
     #[error("the firewall rules: {0}")]
-    Firewall(#[from] firewall::Error),
+    Rules(String),
     /// Rules of another configuration are there.
     #[error(
         "rules of another configuration are in place: 'sipknock firewall status' shows how they differ, 'sipknock \
@@ -72,7 +78,7 @@ pub enum DaemonError {
     #[error(
         "the firewall rules can't be taken out, so the ports are shut: run 'sipknock firewall remove' ({0})"
     )]
-    RulesLeft(firewall::Error),
+    RulesLeft(String),
     /// The system would not give what a daemon needs.
     #[error("{what}: {error}")]
     System {
@@ -87,7 +93,7 @@ pub enum DaemonError {
 #[derive(Debug, Default)]
 pub struct Extras {
     /// Rules to put in once packets are being decided, and to take out at a clean end.
-    pub rules: Option<Plan>,
+    pub rules: bool,
     /// Where to write what phones send that would serve as a knock, at the end and on SIGUSR1.
     pub learn: Option<PathBuf>,
     /// For how long everything passes at first.
@@ -103,12 +109,21 @@ pub struct Extras {
 pub fn run(config: &Config, extras: Extras, load: Load) -> Result<(), DaemonError> {
     let Extras { rules, learn, grace: span, warnings } = extras;
     let gate = Arc::new(ArcSwap::from_pointee(first_gate(config, span)?));
+    let identity = Identity::of(config)?;
     let clock = Clock::start();
     let queues = bind(config)?;
     let shutters = queues.iter().map(|queue| queue.shutter()).collect::<Result<Vec<_>, _>>()?;
     let bindings: Vec<_> = queues.iter().map(|queue| queue.binding()).collect();
     let mut signals = Signals::listen()?;
     let alarms = queues.iter().map(|_| signals.alarm()).collect::<Result<Vec<_>, _>>()?;
+
+    // What needs root comes before this, and what makes threads behind it.
+    let places = Places::new(config, learn.as_deref());
+    places.prepare(&identity);
+    let socket = config.control.socket.as_deref().map(Socket::make);
+    let rules = rules.then(RulesKeeper::start).transpose().map_err(system("start the rules' keeper"))?;
+    let protection = harden::confine(&identity, &places, &config.process)?;
+
     let (sink, writer) = EventSink::start(clock).map_err(system("start the log thread"))?;
     let start = |file| Learner::start(config.inspect.scope.clone(), file, sink.clone());
     let learner = learn.map(start).transpose().map_err(system("start the learning thread"))?;
@@ -130,24 +145,22 @@ pub fn run(config: &Config, extras: Extras, load: Load) -> Result<(), DaemonErro
             Err(error) => outcome = Err(system("start a queue thread")(error)),
         }
     }
-    let in_place =
-        match rules.as_ref().filter(|_| outcome.is_ok()).map(|plan| RulesInPlace::put_in(plan, &sink)) {
-            Some(Ok(rules)) => rules,
-            Some(Err(error)) => {
-                outcome = Err(error);
-                None
-            }
-            None => None,
-        };
+    let in_place = match rules.filter(|_| outcome.is_ok()).map(|keeper| keeper.put_in(&sink)) {
+        Some(Ok(rules)) => rules,
+        Some(Err(error)) => {
+            outcome = Err(error);
+            None
+        }
+        None => None,
+    };
     drop(looks);
     let mut clean = outcome.is_ok();
     let desk =
         Desk::new(Arc::clone(&gate), clock, sink.clone(), house.workers(), bindings.clone(), config, load);
     let desk = desk.beginning_with(grace);
     let desk = Arc::new(desk.keeping(config.state.file.clone(), keeper.as_ref().map(Keeper::counts)));
-    let control = config.control.socket.as_deref().filter(|_| clean).and_then(|path| {
-        let made = Socket::make(path).map_err(|error| error.to_string());
-        let started = made.and_then(|socket| {
+    let control = socket.filter(|_| clean).and_then(|made| {
+        let started = made.map_err(|error| error.to_string()).and_then(|socket| {
             Server::start(socket, clock, Arc::clone(&desk)).map_err(|error| error.to_string())
         });
         let warn = |error| {
@@ -164,7 +177,7 @@ pub fn run(config: &Config, extras: Extras, load: Load) -> Result<(), DaemonErro
         http::server::Server::start(address, config.http.hosts.clone(), clock, overview).map_err(warn).ok()
     });
     if clean {
-        announce(config, &gate.load(), &bindings, warnings, &sink);
+        announce(config, &gate.load(), &bindings, protection, warnings, &sink);
         if let Some(span) = span {
             sink.send(Event::Grace(event::Grace::Began(span)));
         }
@@ -259,6 +272,7 @@ fn announce(
     config: &Config,
     gate: &Inspector,
     bindings: &[Binding],
+    protection: Protection,
     warnings: Vec<String>,
     sink: &EventSink,
 ) {
@@ -283,7 +297,9 @@ fn announce(
             "on_overload is \"open\": packets that find a queue full pass unchecked, and no counter shows it";
         sink.send(Event::Warning(text.to_owned()));
     }
-    warnings.into_iter().map(Event::Warning).for_each(|warning| sink.send(warning));
+    sink.send(Event::Detail(format!("the gate {protection}")));
+    let warnings = protection.warnings.into_iter().chain(warnings);
+    warnings.map(Event::Warning).for_each(|warning| sink.send(warning));
 }
 
 /// Says goodbye with what was done. `waiting` packets have got no verdict, and there should be none.
@@ -302,42 +318,6 @@ fn queue_names(bindings: &[Binding]) -> String {
         [first, .., last] => format!("{}-{}", first.queue, last.queue),
         [only] => only.queue.to_string(),
         [] => String::new(),
-    }
-}
-
-/// Rules that this process put in, and takes out again.
-struct RulesInPlace(Firewall);
-
-impl RulesInPlace {
-    /// Puts the rules in where there are none. Where the same are there already, they are somebody else's to take out.
-    fn put_in(plan: &Plan, sink: &EventSink) -> Result<Option<Self>, DaemonError> {
-        let firewall = Firewall::default();
-        let before = firewall.status(plan)?;
-        if before.in_place() {
-            sink.send(Event::Note("firewall rules are in place already, and stay at the end".to_owned()));
-            return Ok(None);
-        }
-        if !before.families.iter().all(|family| matches!(family.state, State::Absent | State::Skipped)) {
-            return Err(DaemonError::OtherRules);
-        }
-        for family in firewall.apply(plan)?.families {
-            let notes: String = family.notes.iter().map(|note| format!("; {note}")).collect();
-            sink.send(Event::Note(format!("{}: firewall rules are in place{notes}", family.family.name())));
-        }
-        Ok(Some(Self(firewall)))
-    }
-
-    /// Takes them out at a clean end. After a fault they stay, and do what `on_exit` says.
-    fn take_out(self, clean: bool, sink: &EventSink) -> Result<(), DaemonError> {
-        if !clean {
-            let text = "this is no clean end: the firewall rules stay, until 'sipknock firewall remove' takes them out";
-            sink.send(Event::Warning(text.to_owned()));
-            return Ok(());
-        }
-        self.0.remove().map_err(DaemonError::RulesLeft)?;
-        let text = "firewall rules are taken out: the ports are as they were without sipknock";
-        sink.send(Event::Note(text.to_owned()));
-        Ok(())
     }
 }
 

@@ -12,7 +12,7 @@ use std::net::IpAddr;
 use std::ops::Range;
 use std::time::Duration;
 
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use crate::door::{Change, Door, Limit};
 use crate::drops::DropLine;
@@ -92,6 +92,8 @@ pub enum Event {
     },
     /// The gate lets everything pass for a time, or does no more.
     Grace(Grace),
+    /// Something else that is good to know for who wants to know more.
+    Detail(String),
     /// Something else that is good to know.
     Note(String),
     /// Something else that is to be changed.
@@ -320,6 +322,7 @@ impl Event {
                 "the gate is down"
             ),
             Self::Grace(grace) => grace.write(),
+            Self::Detail(text) => debug!(target: "sipknock::daemon", "{text}"),
             Self::Note(text) => info!(target: "sipknock::daemon", "{text}"),
             Self::Warning(text) => warn!(target: "sipknock::daemon", "{text}"),
         }

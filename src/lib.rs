@@ -17,7 +17,8 @@
 //!
 //! Around it: [`config`] turns what was typed into what is ready to use, [`firewall`] keeps the rules that fill the
 //! queue, [`control`] lets the running gate be seen and turned, [`http`] lets it be watched, with its numbers as [`metrics`],
-//! [`state`] keeps doors on disk, [`daemon`] wires it together, with its [`clock`], and [`doctor`] finds out whether all of it works on this machine. On top, [`cli`] defines the words
+//! [`state`] keeps doors on disk, [`harden`] leaves the process with what it needs, [`daemon`] wires it together, with its
+//! [`clock`], and [`doctor`] finds out whether all of it works on this machine. On top, [`cli`] defines the words
 //! and [`commands`] carries them out.
 
 pub mod bench;
@@ -32,6 +33,7 @@ pub mod door;
 pub mod drops;
 pub mod event;
 pub mod firewall;
+pub mod harden;
 pub mod http;
 pub mod inspect;
 pub mod knock;

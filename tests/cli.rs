@@ -51,6 +51,7 @@ fn capture(folder: &TempDir, payloads: &[&str]) -> String {
 fn config(folder: &TempDir, text: &str) -> String {
     let path = folder.path().join("sipknock.toml");
     fs::write(&path, text).unwrap();
+    fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
     path.to_str().unwrap().to_owned()
 }
 
@@ -309,6 +310,53 @@ fn commands_for_a_running_gate_say_when_there_is_none() {
     let off = config(&folder, &format!("[control]\nsocket = \"off\"\n{knock}"));
     let (status, _, err) = run(&["doors", "--config", &off]);
     assert!(status == 2 && err.contains("say where it is with --control PATH"), "{err}");
+}
+
+#[test]
+fn secrets_that_others_can_read_are_refused() {
+    let folder = TempDir::new().unwrap();
+    let text = "[[knock]]\nname = \"a\"\nsecret = \"gwadjtpmagjwtdpmjgatwdm\"\n";
+    let inline = config(&folder, text);
+    let file = folder.path().join("secret");
+    fs::write(&file, "gwadjtpmagjwtdpmjgatwdm").unwrap();
+    let named = folder.path().join("named.toml");
+    fs::write(&named, "[[knock]]\nname = \"a\"\nsecret_file = \"secret\"\n").unwrap();
+    let none = folder.path().join("none.toml");
+    fs::write(&none, "[inspect]\nports = [5060]\n").unwrap();
+    let (file, named, none) = (file.to_str().unwrap(), named.to_str().unwrap(), none.to_str().unwrap());
+    let mode = |path: &str, mode| {
+        fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
+    };
+    for readable in [0o644, 0o604, 0o602] {
+        for (config, culprit) in [(inline.as_str(), inline.as_str()), (named, file)] {
+            mode(culprit, readable);
+            for command in ["run", "check"] {
+                let (status, _, err) = run(&["--config", config, command]);
+                assert_eq!(status, 2, "{err}");
+                assert!(err.contains(culprit) && err.contains("every user can read"), "{err}");
+                assert!(err.contains("--allow-readable-secrets") && !err.contains("gwadjtp"), "{err}");
+                // The mend that it names is one.
+                let mend = err.split("run '").nth(1).unwrap().split('\'').next().unwrap();
+                assert!(mend.starts_with("chmod 06"), "{mend}");
+                let words: Vec<_> = mend.split(' ').collect();
+                let (status, _, err) = run(&["--config", config, "check", "--allow-readable-secrets"]);
+                assert_eq!(status, 0, "{err}");
+                if command == "check" {
+                    Command::new(words[0]).args(&words[1..]).assert().success();
+                }
+            }
+            let (status, out, err) = run(&["--config", config, "check"]);
+            assert!(status == 0 && out.contains("0 warnings"), "{out}{err}");
+        }
+    }
+    // What holds no secret may be read, and so may what others do with one.
+    mode(none, 0o644);
+    assert_eq!(run(&["--config", none, "firewall", "print"]).0, 0);
+    mode(&inline, 0o644);
+    let capture = capture(&folder, &["before"]);
+    assert_eq!(run(&["--config", &inline, "replay", &capture]).0, 0);
+    let (_, out, _) = run(&["--config", &inline, "check", "--allow-readable-secrets"]);
+    assert!(out.contains("1 warning\n") && out.contains("every user can read"), "{out}");
 }
 
 #[test]

@@ -57,12 +57,14 @@ complete -c sipknock -n "__fish_sipknock_using_subcommand run" -l grace -d 'Let 
 complete -c sipknock -n "__fish_sipknock_using_subcommand run" -l control -d 'Where \'sipknock doors\' and others reach this gate; off: nowhere' -r
 complete -c sipknock -n "__fish_sipknock_using_subcommand run" -l state -d 'The file that keeps doors over a restart; off: none' -r
 complete -c sipknock -n "__fish_sipknock_using_subcommand run" -l http -d 'Serve metrics and a status page there, as in 127.0.0.1:9470; off: nowhere' -r
+complete -c sipknock -n "__fish_sipknock_using_subcommand run" -l user -d 'As whom to run once the queues are bound, where root starts it; root: go on as root' -r
 complete -c sipknock -n "__fish_sipknock_using_subcommand run" -l config -d 'The configuration file; the default one need not exist' -r -F
 complete -c sipknock -n "__fish_sipknock_using_subcommand run" -l log-format -d 'The form of the log' -r -f -a "text\t'Lines for people, on stderr'
 json\t'An object per line, on stderr, with the event\'s fields at its top level'
 journald\t'Structured, to systemd\'s journal'"
 complete -c sipknock -n "__fish_sipknock_using_subcommand run" -l monitor -d 'Accept everything, and say what would be dropped'
 complete -c sipknock -n "__fish_sipknock_using_subcommand run" -l firewall -d 'Put the firewall rules in at the start, and take them out at a clean exit'
+complete -c sipknock -n "__fish_sipknock_using_subcommand run" -l allow-readable-secrets -d 'Only warn where others can read a file that holds secrets'
 complete -c sipknock -n "__fish_sipknock_using_subcommand run" -s v -l verbose -d 'Log more; twice for everything'
 complete -c sipknock -n "__fish_sipknock_using_subcommand run" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c sipknock -n "__fish_sipknock_using_subcommand replay" -l knock -d 'A knock; repeatable' -r
@@ -101,6 +103,7 @@ complete -c sipknock -n "__fish_sipknock_using_subcommand check" -l log-format -
 json\t'An object per line, on stderr, with the event\'s fields at its top level'
 journald\t'Structured, to systemd\'s journal'"
 complete -c sipknock -n "__fish_sipknock_using_subcommand check" -l monitor -d 'Accept everything, and say what would be dropped'
+complete -c sipknock -n "__fish_sipknock_using_subcommand check" -l allow-readable-secrets -d 'Only warn where others can read a file that holds secrets'
 complete -c sipknock -n "__fish_sipknock_using_subcommand check" -l json -d 'Print a JSON object'
 complete -c sipknock -n "__fish_sipknock_using_subcommand check" -s v -l verbose -d 'Log more; twice for everything'
 complete -c sipknock -n "__fish_sipknock_using_subcommand check" -s h -l help -d 'Print help (see more with \'--help\')'

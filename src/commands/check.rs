@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use serde::Serialize;
 
 use super::captures::each_packet;
-use super::{Failure, write_json};
+use super::{Failure, own_groups, readable_secrets, write_json};
 use crate::cli::{CheckArgs, Cli};
 use crate::config::Config;
 use crate::knock::{KnockSet, weakness};
@@ -15,6 +15,7 @@ use crate::packet::Packet;
 
 pub(super) fn run(cli: &Cli, args: &CheckArgs) -> Result<ExitCode, Failure> {
     let config = cli.configuration(&args.gate)?;
+    let readable = readable_secrets(&config, args.files.allow_readable_secrets, &own_groups(&config))?;
     // Compiling the knocks is part of the proof.
     let gate = config.inspector()?;
     let mut warnings: Vec<_> = config
@@ -27,6 +28,11 @@ pub(super) fn run(cli: &Cli, args: &CheckArgs) -> Result<ExitCode, Failure> {
         let (place, knock) = (place.clone(), Some(knock.to_owned()));
         Warning { place, knock, warning }
     };
+    warnings.extend(readable.into_iter().map(|warning| Warning {
+        place: place.clone(),
+        knock: None,
+        warning,
+    }));
     warnings.extend(
         weakness::of(&config.knocks)
             .into_iter()

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use super::{Failure, Work, firewall};
+use super::{Failure, Work, firewall, own_groups, readable_secrets};
 use crate::cli::{Cli, RunArgs};
 use crate::config::Config;
 use crate::daemon::{self, Extras};
@@ -12,34 +12,43 @@ use crate::log;
 
 pub(super) fn run(cli: &Cli, args: &RunArgs) -> Result<ExitCode, Failure> {
     let config = cli.configuration_of(&args.flags())?;
+    if daemon::is_rules_keeper() {
+        daemon::keep_rules(&firewall::default_plan(&config))?;
+        return Ok(ExitCode::SUCCESS);
+    }
     if args.grace.is_some() && config.inspect.mode == Mode::Monitor {
         let text = "--grace ends with strangers dropped, and the configuration says mode = \"monitor\": take one of them out";
         return Err(Failure::Words(text.to_owned()));
     }
+    let allowed = args.files.allow_readable_secrets;
+    // Asked once: who else is there is out of the gate's reach later.
+    let groups = own_groups(&config);
+    let readable = readable_secrets(&config, allowed, &groups)?;
     log::start(cli.log_format, cli.verbose).map_err(|error| {
         Failure::Work(Work::Other(format!("the journal can't be reached, try --log-format text: {error}")))
     })?;
-    let first = warnings(&config);
-    let rules = args.firewall.then(|| firewall::default_plan(&config));
+    let first = warnings(&config, readable);
     let read = cli.again(args.flags());
     let load = move || {
         let config = read()?;
-        let warnings = warnings(&config);
+        let readable = readable_secrets(&config, allowed, &groups)?;
+        let warnings = warnings(&config, readable);
         Ok((config, warnings))
     };
-    let extras = Extras { rules, learn: args.learn.clone(), grace: args.grace, warnings: first };
+    let extras =
+        Extras { rules: args.firewall, learn: args.learn.clone(), grace: args.grace, warnings: first };
     daemon::run(&config, extras, Box::new(load))?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// What is valid and yet worth a line in the log.
-fn warnings(config: &Config) -> Vec<String> {
+/// What is valid and yet worth a line in the log, behind what is known already.
+fn warnings(config: &Config, readable: Vec<String>) -> Vec<String> {
     let notes = config.notes.iter().map(|note| format!("{}: {}", note.place, note.text));
     let weak = weakness::of(&config.knocks).into_iter().filter_map(|weak| {
         let name = &config.knocks.get(weak.knock)?.name;
         Some(format!("weak knock {name:?}: {}", weak.why))
     });
-    let mut warnings: Vec<_> = notes.chain(weak).collect();
+    let mut warnings: Vec<_> = readable.into_iter().chain(notes).chain(weak).collect();
     if warnings.len() > MAX_WARNINGS {
         let more = warnings.len() - MAX_WARNINGS;
         warnings.truncate(MAX_WARNINGS);

@@ -8,27 +8,31 @@ use ipnet::IpNet;
 use serde::Deserialize;
 use toml::{Spanned, Value};
 
+use super::guard::{self, SecretFile};
 use super::{
-    ConfigError, Control, Draft, DraftKnock, Fallback, Http, Inspect, Note, Place, Queue, State, values,
+    ConfigError, Control, Draft, DraftKnock, Fallback, Http, Inspect, Note, Place, Process, Queue, Seccomp,
+    State, values,
 };
 use crate::inspect::{Bounds, Mode, Renew};
 use crate::knock::{Part, Secret};
 use crate::packet::Transport;
 use crate::queue::Backend;
 
-/// Reads a file's text into a draft with the defaults filled in.
-pub(super) fn read(text: &str, path: &Path) -> Result<Draft, ConfigError> {
+/// Reads a file's text into a draft with the defaults filled in. `this` is how the file itself is kept.
+pub(super) fn read(text: &str, path: &Path, this: Option<SecretFile>) -> Result<Draft, ConfigError> {
     let line_ends = memchr::memchr_iter(b'\n', text.as_bytes()).collect();
-    let mut reader = Reader { text, path, line_ends, notes: Vec::new() };
+    let mut reader = Reader { text, path, line_ends, files: this.into_iter().collect(), notes: Vec::new() };
     let file: File = toml::from_str(text).map_err(|error| reader.syntax(&error))?;
     let inspect = reader.inspect(file.inspect)?;
     let queue = reader.queue(file.queue)?;
     let control = reader.control(file.control)?;
     let state = reader.state(file.state)?;
     let http = reader.http(file.http)?;
+    let process = reader.process(file.process)?;
     let numbered = file.knock.into_iter().enumerate();
     let knocks = numbered.map(|(index, table)| reader.knock(index + 1, table)).collect::<Result<_, _>>()?;
-    Ok(Draft { inspect, queue, control, state, http, knocks, notes: reader.notes })
+    let files = reader.files;
+    Ok(Draft { inspect, queue, control, state, http, process, knocks, files, notes: reader.notes })
 }
 
 #[derive(Deserialize)]
@@ -44,6 +48,7 @@ struct File {
     state: StateTable,
     #[serde(default)]
     http: HttpTable,
+    process: ProcessTable,
     #[serde(default)]
     knock: Vec<Spanned<KnockTable>>,
 }
@@ -101,6 +106,14 @@ struct HttpTable {
     hosts: Field,
 }
 
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct ProcessTable {
+    user: Field,
+    seccomp: Field,
+    landlock: Field,
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct KnockTable {
@@ -122,6 +135,8 @@ struct Reader<'a> {
     path: &'a Path,
     /// Where lines end, so that ten thousand knocks find their lines without counting from the top each time.
     line_ends: Vec<usize>,
+    /// This file, and those it names that hold secrets.
+    files: Vec<SecretFile>,
     notes: Vec<Note>,
 }
 
@@ -260,6 +275,20 @@ impl Reader<'_> {
         Ok(http)
     }
 
+    fn process(&self, table: ProcessTable) -> Result<Process, ConfigError> {
+        let mut process = Process { user_named: table.user.is_some(), ..Process::default() };
+        self.set(&mut process.user, "process.user", table.user, |value| {
+            text_of(value).and_then(values::user)
+        })?;
+        self.set(&mut process.seccomp, "process.seccomp", table.seccomp, |value| {
+            one_of(value, &[("deny", Seccomp::Deny), ("kill", Seccomp::Kill), ("off", Seccomp::Off)])
+        })?;
+        self.set(&mut process.landlock, "process.landlock", table.landlock, |value| {
+            value.as_bool().ok_or_else(|| "write true or false".to_owned())
+        })?;
+        Ok(process)
+    }
+
     /// `number` counts from 1, as people do.
     fn knock(
         &mut self,
@@ -318,17 +347,26 @@ impl Reader<'_> {
     }
 
     fn secret(
-        &self,
+        &mut self,
         key: &str,
         knock: Range<usize>,
         secret: Field,
         file: Field,
     ) -> Result<Secret, ConfigError> {
         match (secret, file) {
-            (Some(field), None) => self
-                .value(key, &field, |value| text_of(value).and_then(|text| values::secret(text.as_bytes()))),
+            (Some(field), None) => {
+                if let Some(this) = self.files.first_mut() {
+                    this.holds_secrets = true;
+                }
+                self.value(key, &field, |value| {
+                    text_of(value).and_then(|text| values::secret(text.as_bytes()))
+                })
+            }
             (None, Some(field)) => {
-                self.value(&format!("{key}_file"), &field, |value| self.read_secret(text_of(value)?))
+                let key = format!("{key}_file");
+                let (secret, file) = self.value(&key, &field, |value| self.read_secret(text_of(value)?))?;
+                self.files.push(SecretFile { place: self.place(field.span(), &key), ..file });
+                Ok(secret)
             }
             (Some(field), Some(_)) => Err(self.error(
                 field.span(),
@@ -344,12 +382,14 @@ impl Reader<'_> {
     }
 
     /// Reads a file that holds a secret. The line end that an editor puts behind it does not belong to it.
-    fn read_secret(&self, name: &str) -> Result<Secret, String> {
+    fn read_secret(&self, name: &str) -> Result<(Secret, SecretFile), String> {
         let path = self.path.parent().unwrap_or(Path::new("")).join(name);
-        let bytes = std::fs::read(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+        let say = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
+        let (bytes, mut file) = guard::read_bytes(&path).map_err(|error| say(&error))?;
+        file.holds_secrets = true;
         let line = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
-        values::secret(line.strip_suffix(b"\r").unwrap_or(line))
-            .map_err(|error| format!("{}: {error}", path.display()))
+        let secret = values::secret(line.strip_suffix(b"\r").unwrap_or(line));
+        Ok((secret.map_err(|error| say(&error))?, file))
     }
 
     fn networks(&mut self, key: &str, field: &Spanned<Value>) -> Result<Vec<IpNet>, ConfigError> {

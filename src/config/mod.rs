@@ -4,6 +4,7 @@
 //! whole and valid. Errors name file, line and key.
 
 mod file;
+mod guard;
 pub mod values;
 
 use std::collections::HashMap;
@@ -23,6 +24,8 @@ use crate::packet::Transport;
 use crate::queue::Backend;
 use crate::state::DEFAULT_FILE;
 use crate::stream::Limits;
+pub(crate) use guard::shell_word;
+pub use guard::{Exposed, SecretFile};
 
 /// Everything the gate is told, checked and ready to use.
 ///
@@ -39,8 +42,12 @@ pub struct Config {
     pub state: State,
     /// `[http]`
     pub http: Http,
+    /// `[process]`
+    pub process: Process,
     /// `[[knock]]`, in their order.
     pub knocks: Vec<Knock>,
+    /// The files that were read, as far as they hold secrets or are the configuration.
+    pub files: Vec<SecretFile>,
     /// What is valid and yet perhaps not what was meant.
     pub notes: Vec<Note>,
     /// Where it was looked for.
@@ -112,6 +119,31 @@ pub struct Http {
     pub hosts: Vec<String>,
 }
 
+/// `[process]`: what the process of the gate may do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Process {
+    /// As whom it runs where root starts it.
+    pub user: String,
+    /// Somebody wrote that name down, so that it has to exist.
+    pub user_named: bool,
+    /// What becomes of system calls that the gate does not need.
+    pub seccomp: Seccomp,
+    /// Whether files that the gate does not need are out of its reach.
+    pub landlock: bool,
+}
+
+/// What becomes of system calls that the gate does not need.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Seccomp {
+    /// They fail, as if the kernel had no such call. Those that only an intruder makes end the process.
+    #[default]
+    Deny,
+    /// Any of them ends the process.
+    Kill,
+    /// Nothing is filtered.
+    Off,
+}
+
 /// What becomes of packets that can't be inspected.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Fallback {
@@ -145,6 +177,8 @@ pub struct Flags {
     pub state: Option<Option<PathBuf>>,
     /// `--http`; `Some(None)` is `off`.
     pub http: Option<Option<SocketAddr>>,
+    /// `--user`
+    pub user: Option<String>,
 }
 
 /// Something valid that its writer should see.
@@ -196,6 +230,9 @@ pub enum ConfigError {
         /// The file to add it to.
         file: PathBuf,
     },
+    /// Others can read the secrets.
+    #[error("{0}, or let it be with --allow-readable-secrets")]
+    Exposed(Exposed),
     /// The matcher can't hold the secrets.
     #[error(transparent)]
     Build(#[from] BuildError),
@@ -207,8 +244,8 @@ impl Config {
     /// # Errors
     /// Where something is unreadable, unknown, out of range, contradictory or missing.
     pub fn load(path: &Path, required: bool, flags: &Flags) -> Result<Self, ConfigError> {
-        match std::fs::read_to_string(path) {
-            Ok(text) => Self::parse(&text, path, flags),
+        match guard::read(path) {
+            Ok((text, file)) => Self::parse_file(&text, path, Some(file), flags),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound && !required => {
                 Self::parse("", path, flags)
             }
@@ -221,7 +258,16 @@ impl Config {
     /// # Errors
     /// As [`Config::load`].
     pub fn parse(text: &str, path: &Path, flags: &Flags) -> Result<Self, ConfigError> {
-        let mut draft = file::read(text, path)?;
+        Self::parse_file(text, path, None, flags)
+    }
+
+    fn parse_file(
+        text: &str,
+        path: &Path,
+        file: Option<SecretFile>,
+        flags: &Flags,
+    ) -> Result<Self, ConfigError> {
+        let mut draft = file::read(text, path, file)?;
         draft.apply(flags);
         draft.finish(path)
     }
@@ -262,7 +308,9 @@ struct Draft {
     control: Control,
     state: State,
     http: Http,
+    process: Process,
     knocks: Vec<DraftKnock>,
+    files: Vec<SecretFile>,
     notes: Vec<Note>,
 }
 
@@ -305,6 +353,10 @@ impl Draft {
         if let Some(listen) = flags.http {
             self.http.listen = listen;
         }
+        if let Some(user) = &flags.user {
+            self.process.user.clone_from(user);
+            self.process.user_named = true;
+        }
         self.inspect.trusted.extend(&flags.trusted);
         self.knocks.extend(flags.knocks.iter().map(|(name, secret)| DraftKnock {
             place: Place { key: format!("--knock {name}"), ..Place::default() },
@@ -340,7 +392,9 @@ impl Draft {
             control: self.control,
             state: self.state,
             http: self.http,
+            process: self.process,
             knocks,
+            files: self.files,
             notes: self.notes,
             path: path.to_owned(),
         })
@@ -417,6 +471,12 @@ impl Default for State {
     }
 }
 
+impl Default for Process {
+    fn default() -> Self {
+        Self { user: DEFAULT_USER.to_owned(), user_named: false, seccomp: Seccomp::default(), landlock: true }
+    }
+}
+
 impl Place {
     /// A key below this one.
     fn with(&self, key: &str) -> Self {
@@ -440,6 +500,9 @@ impl fmt::Display for Place {
 
 /// Where the configuration is looked for.
 pub const DEFAULT_PATH: &str = "/etc/sipknock/sipknock.toml";
+
+/// As whom the gate runs; dist/systemd has the line that makes this user.
+pub const DEFAULT_USER: &str = "sipknock";
 
 /// RFC 3261, 19.1.2: the port of `sip` over UDP and TCP.
 const DEFAULT_PORT: u16 = 5060;

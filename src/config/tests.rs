@@ -280,6 +280,7 @@ fn flags_win_and_add() {
         control: Some(None),
         state: Some(None),
         http: Some(values::listen("[::1]:80").unwrap()),
+        user: Some("nobody".to_owned()),
     };
     let config = Config::parse(WHOLE, Path::new("x.toml"), &flags).unwrap();
     assert_eq!(config.inspect.scope.ports, [5080..=5080, 5090..=5099]);

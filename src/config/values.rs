@@ -176,6 +176,20 @@ pub fn host(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
+/// A user's name, or its number.
+///
+/// # Errors
+/// On what can be no user's name, as useradd(8) has it.
+pub fn user(text: &str) -> Result<String, String> {
+    let fit = |c: char| c.is_ascii_alphanumeric() || "_-.$".contains(c);
+    match !text.is_empty() && text.len() <= MAX_USER && !text.starts_with('-') && text.chars().all(fit) {
+        true => Ok(text.to_owned()),
+        false => {
+            Err(format!("{text:?} is not a user: write a name, as in \"sipknock\", or \"root\" to stay root"))
+        }
+    }
+}
+
 /// A knock's name: up to 64 characters, none of them `=` or unprintable, and not `manual`.
 ///
 /// # Errors
@@ -274,6 +288,9 @@ const MAX_QUEUES: usize = 256;
 
 /// `SO_RCVBUFFORCE` takes an int and doubles it (net/core/sock.c).
 const MAX_RECEIVE_BUFFER: usize = 1 << 30;
+
+/// The longest name that a user can have (useradd(8)).
+const MAX_USER: usize = 32;
 
 /// Enough for a name, and still readable in a table.
 const MAX_NAME: usize = 64;

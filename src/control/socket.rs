@@ -69,7 +69,7 @@ impl Socket {
             let socket = nonblocking()?;
             net::bind(&socket, &SocketAddrUnix::new(&unfinished)?)?;
             fs::set_permissions(&unfinished, Permissions::from_mode(0o660))?;
-            if let Some(group) = group(GROUP) {
+            if let Some(group) = group_number(GROUP) {
                 // Who may not give files away keeps it for himself.
                 let _ = chown(&unfinished, None, Some(group));
             }
@@ -109,7 +109,7 @@ fn identity(path: &Path) -> Option<(u64, u64)> {
 }
 
 /// A group's number, as /etc/group has it.
-fn group(name: &str) -> Option<u32> {
+pub fn group_number(name: &str) -> Option<u32> {
     let groups = fs::read_to_string("/etc/group").ok()?;
     groups.lines().find_map(|line| {
         let mut fields = line.split(':');

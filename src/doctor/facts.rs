@@ -88,6 +88,21 @@ pub struct Process {
     pub monitors: bool,
     /// How long it has been running, in seconds.
     pub seconds: u64,
+    /// What it may do, where that can be seen.
+    pub rights: Option<Rights>,
+}
+
+/// What a process may do, as /proc/PID/status has it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rights {
+    /// The effective user.
+    pub user: u32,
+    /// Permitted capabilities.
+    pub capabilities: u64,
+    /// It can't gain any.
+    pub no_new_privileges: bool,
+    /// Its system calls are filtered.
+    pub filtered: bool,
 }
 
 /// A socket that takes packets from elsewhere.

@@ -14,7 +14,7 @@ use crate::packet::Transport;
 use crate::queue::kernel;
 
 use super::diag;
-use super::facts::{Facts, Listener, Need, Process, QueueFacts, Tables};
+use super::facts::{Facts, Listener, Need, Process, QueueFacts, Rights, Tables};
 use super::nft::Nft;
 use super::path::Listing;
 
@@ -154,9 +154,21 @@ impl Sockets {
             // "pid (name) state ..."; the name may hold anything (proc_pid_stat(5)).
             stopped: stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with(['T', 't'])),
             monitors: arguments.split(|byte| *byte == 0).any(|word| word == b"--monitor"),
+            rights: read(&format!("/proc/{pid}/status")).and_then(|status| rights(&status)),
             seconds: started.and_then(|time| time.elapsed().ok()).map_or(0, |span| span.as_secs()),
         })
     }
+}
+
+fn rights(status: &str) -> Option<Rights> {
+    let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    Some(Rights {
+        user: field("Uid")?.split_whitespace().nth(1)?.parse().ok()?,
+        capabilities: u64::from_str_radix(field("CapPrm")?.trim(), 16).ok()?,
+        no_new_privileges: field("NoNewPrivs").is_some_and(|value| value.trim() == "1"),
+        // SECCOMP_MODE_FILTER (include/uapi/linux/seccomp.h).
+        filtered: field("Seccomp").is_some_and(|value| value.trim() == "2"),
+    })
 }
 
 fn name(pid: u32) -> Option<String> {

@@ -1,6 +1,7 @@
 //! What the facts mean.
 
 mod queues;
+mod rights;
 mod rules;
 #[cfg(test)]
 mod tests;
@@ -39,6 +40,7 @@ pub fn all(subject: Subject<'_>, facts: &Facts) -> Vec<Finding> {
         ("managers", "no other firewall manager is at work", rules::managers(subject, facts)),
         ("queues", "a gate listens on each queue, and has lost no packet", queues::judge(subject, facts)),
         ("ports", "what listens for SIP here is inspected", ports(subject, facts)),
+        ("rights", "no gate has more rights than it needs", rights::judge(subject, facts)),
         ("confinement", "neither SELinux nor AppArmor confines the gate", confinement(subject, facts)),
     ] {
         if blind && ["kernel", "rules", "way", "managers", "queues"].contains(&name) {

@@ -17,6 +17,7 @@ impl Event {
             Self::Overload { .. } | Self::EventsLost(_) | Self::Warning(_) => ("WARN", "daemon"),
             Self::Grace(grace) => (grace.level(), "daemon"),
             Self::Started(_) | Self::Reloaded(_) | Self::Stopped { .. } | Self::Note(_) => ("INFO", "daemon"),
+            Self::Detail(_) => ("DEBUG", "daemon"),
         };
         let mut object = Map::new();
         object.insert("time".to_owned(), time.to_string().into());
@@ -61,7 +62,7 @@ impl Event {
                 "waiting": waiting, "stale": stale, "unreadable": unreadable,
             }),
             Self::Grace(grace) => grace.fields(),
-            Self::Note(text) | Self::Warning(text) => json!({"message": text}),
+            Self::Detail(text) | Self::Note(text) | Self::Warning(text) => json!({"message": text}),
         }
     }
 }

@@ -11,7 +11,7 @@ pub mod kernel;
 pub mod message;
 pub mod nfq;
 mod pace;
-mod sys;
+pub(crate) mod sys;
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};

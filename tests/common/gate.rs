@@ -19,6 +19,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::netns::Netns;
+use super::write_secret;
 
 /// The server's addresses.
 pub(crate) const SERVER4: &str = "192.0.2.1";
@@ -151,7 +152,7 @@ impl World {
         let path = self.folder.path().join(format!("{}.toml", self.configs.fetch_add(1, Ordering::Relaxed)));
         let control = path.with_extension("sock");
         let control = format!("[control]\nsocket = {:?}\n[state]\nfile = \"off\"", control.to_str().unwrap());
-        fs::write(&path, format!("[inspect]\n{inspect}\n[queue]\n{queue}\n{control}\n{knocks}")).unwrap();
+        write_secret(&path, &format!("[inspect]\n{inspect}\n[queue]\n{queue}\n{control}\n{knocks}"));
         path.to_str().unwrap().to_owned()
     }
 
@@ -244,13 +245,13 @@ impl Gate {
 
     /// Starts it, and does not wait.
     pub(crate) fn spawn(world: &World, args: &[&str]) -> Self {
-        let mut command = world.sipknock(&["--log-format", "json", "run"]);
+        let mut command = world.sipknock(RUN);
         command.args(args);
-        Self::follow(command)
+        Self::spawn_command(command)
     }
 
-    /// Starts what becomes a gate that logs JSON, and does not wait.
-    pub(crate) fn follow(mut command: Command) -> Self {
+    /// The same with a command of its own, that logs JSON to stderr.
+    pub(crate) fn spawn_command(mut command: Command) -> Self {
         let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let log = Arc::new(Mutex::new(Vec::new()));
         let (stderr, lines) = (child.stderr.take().unwrap(), Arc::clone(&log));
@@ -267,7 +268,7 @@ impl Gate {
 
     /// Starts it with a log that nobody reads any more.
     pub(crate) fn spawn_with_closed_log(world: &World, args: &[&str]) -> Self {
-        let mut command = world.sipknock(&["--log-format", "json", "run"]);
+        let mut command = world.sipknock(RUN);
         let mut child = command.args(args).stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         drop(child.stderr.take());
         Self { child, log: Arc::default(), reader: Some(thread::spawn(|| {})), full_log: None }
@@ -279,14 +280,9 @@ impl Gate {
         rustix::io::ioctl_fionbio(&writer, true).unwrap();
         while rustix::io::write(&writer, &[b'.'; 4096]).is_ok() {}
         rustix::io::ioctl_fionbio(&writer, false).unwrap();
-        let mut command = world.sipknock(&["--log-format", "json", "run"]);
+        let mut command = world.sipknock(RUN);
         let child = command.args(args).stdin(Stdio::null()).stderr(writer).spawn().unwrap();
         Self { child, log: Arc::default(), reader: Some(thread::spawn(|| {})), full_log: Some(reader) }
-    }
-
-    /// Its process.
-    pub(crate) fn pid(&self) -> u32 {
-        self.child.id()
     }
 
     /// How many descriptors it has open.
@@ -305,6 +301,17 @@ impl Gate {
         tasks
             .map(|task| fs::read_to_string(task.unwrap().path().join("comm")).unwrap().trim().to_owned())
             .collect()
+    }
+
+    /// Its process: `ip netns exec` becomes it.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Whether some line of the log so far says this.
+    pub(crate) fn says(&self, text: &str) -> bool {
+        let said = |line: &Value| line["message"].as_str().is_some_and(|message| message.contains(text));
+        wait_until(|| self.log.lock().unwrap().iter().any(said).then_some(())).is_some()
     }
 
     /// All events of a kind so far.
@@ -439,6 +446,9 @@ fn socket(address: &str) -> UdpSocket {
     socket.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
     socket
 }
+
+/// A gate that stays root, since the folders of a test are root's; tests/harden.rs has the others.
+const RUN: &[&str] = &["--log-format", "json", "run", "--user", "root"];
 
 /// Longer than anything here takes on a busy machine.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);

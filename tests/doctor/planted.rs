@@ -76,7 +76,7 @@ macro_rules! rules {
     };
 }
 
-pub(super) static FAULTS: [Fault; 32] = [
+pub(super) static FAULTS: [Fault; 33] = [
     rules!("rules_absent", "sipknock firewall remove", [("rules-absent", "fault")], APPLY, true),
     rules!(
         "ipv6_rules_absent",
@@ -302,6 +302,18 @@ pub(super) static FAULTS: [Fault; 32] = [
         found: &[("nobody-listens", "warning"), ("port-not-inspected", "warning")],
         mend: "ss -lnptu",
         mends: false,
+    },
+    Fault {
+        name: "secrets_that_others_can_read",
+        plant: || {
+            let patient = Patient::sound();
+            patient.sh(&format!("chmod 644 {}", patient.config));
+            patient
+        },
+        args: NONE,
+        found: &[("readable-secrets", "fault")],
+        mend: "chmod 0640",
+        mends: true,
     },
     Fault {
         name: "a_gate_that_only_watches",

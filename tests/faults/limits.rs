@@ -11,7 +11,7 @@ use crate::{Outcome, PHONE, Site, prepare};
 fn limited(world: &World, limit: &str, arguments: &[String]) -> Gate {
     let mut command = world.server.command("prlimit");
     command.args([limit, env!("CARGO_BIN_EXE_sipknock"), "--log-format", "json", "run"]).args(arguments);
-    Gate::follow(command)
+    Gate::spawn_command(command)
 }
 
 /// Clients of the control socket take all descriptors: packets are decided, what needs a file says so and is mended.
@@ -93,7 +93,7 @@ pub(crate) fn receive_buffer_refused(world: &World) -> Outcome {
     let mut command = Command::new("unshare");
     command.args(unshare).arg(env!("CARGO_BIN_EXE_sipknock"));
     command.args(["--log-format", "json", "run", "--config", &config]);
-    let mut gate = Gate::follow(command);
+    let mut gate = Gate::spawn_command(command);
     let started = gate.wait_for("started", |_| true);
     assert!(started["receive_buffer"].as_u64().unwrap() < 32 << 20, "{started}");
     let warned =
@@ -132,7 +132,7 @@ pub(crate) fn stderr_closed(world: &World) -> Outcome {
     let (config, arguments) = prepare(world, "", "");
     let mut command = world.server.command("sh");
     command.args(["-c", "exec \"$@\" 2>&-", "sh", env!("CARGO_BIN_EXE_sipknock"), "run"]).args(&arguments);
-    let gate = Gate::follow(command);
+    let gate = Gate::spawn_command(command);
     wait_until(|| world.queue_row(0)).expect("the queue is bound");
     let socket = config.replace(".toml", ".sock");
     wait_until(|| UnixStream::connect(&socket).ok()).expect("it is up");

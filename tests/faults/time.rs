@@ -33,7 +33,7 @@ pub(crate) fn clock_set_back_and_forth(world: &World) -> Outcome {
             "run",
         ]);
         command.args(&arguments);
-        let mut gate = Gate::follow(command);
+        let mut gate = Gate::spawn_command(command);
         gate.wait_for("started", |_| true);
         gate
     };

@@ -5,7 +5,7 @@ use std::path::Path;
 use super::*;
 use crate::config::{Config, Flags};
 use crate::doctor::Severity;
-use crate::doctor::facts::{Listener, Process, QueueFacts, Tables};
+use crate::doctor::facts::{Listener, Process, QueueFacts, Rights, Tables};
 use crate::doctor::nft::Nft;
 use crate::doctor::path::Listing;
 use crate::firewall::{Family, FamilyStatus, Note, Plan, State, Status};
@@ -23,7 +23,7 @@ fn nothing_is_found_where_nothing_is_wrong() {
 #[test]
 fn each_fact_has_its_finding() {
     type Edit = fn(&mut Facts);
-    let rows: [(&str, Severity, &str, Edit); 24] = [
+    let rows: [(&str, Severity, &str, Edit); 25] = [
         ("no-nfnetlink-queue", Severity::Fault, "modprobe nfnetlink_queue", |facts| {
             facts.queue_table = false
         }),
@@ -57,6 +57,10 @@ fn each_fact_has_its_finding() {
                 Some(Process { pid: 7, name: "suricata".to_owned(), ..Process::default() });
         }),
         ("stopped", Severity::Fault, "kill -CONT 4", |facts| edit_owner(facts, |owner| owner.stopped = true)),
+        ("rights", Severity::Warning, "systemctl restart sipknock", |facts| {
+            let rights = Rights { capabilities: 1 << 21 | 1 << 12, ..Rights::default() };
+            edit_owner(facts, |owner| owner.rights = Some(rights));
+        }),
         ("monitor", Severity::Warning, "run", |facts| edit_owner(facts, |owner| owner.monitors = true)),
         ("quiet", Severity::Note, "doctor --probe", |facts| {
             facts.queues[0].row = Some(QueueRow { sequence: 0, ..row() });

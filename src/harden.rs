@@ -1,0 +1,92 @@
+//! What is left to the gate's process once its queues are bound: one user's rights, one capability, the system calls and
+//! the files that it needs.
+//!
+//! All of it is done before the first thread starts, since rights belong to threads (credentials(7)) and each thread
+//! gets those of the one that made it. What needs more than that is done before, or by [`crate::daemon`]'s keeper of the
+//! rules.
+
+mod files;
+mod places;
+mod privileges;
+mod seccomp;
+mod user;
+
+use std::fmt;
+use std::fs;
+use std::io;
+
+use crate::config::{Process, Seccomp};
+
+pub use places::Places;
+pub use privileges::{keep_memory_to_itself, keep_to_iptables};
+pub use user::{Identity, group_of};
+
+/// Why the process could not be confined.
+#[derive(Debug, thiserror::Error)]
+pub enum HardenError {
+    /// The system refused.
+    #[error("{what}: {error}; to go on as root with CAP_NET_ADMIN alone, say --user root")]
+    System {
+        /// What was wanted.
+        what: &'static str,
+        /// Why not.
+        error: io::Error,
+    },
+    /// A thread has more rights than it should, and would keep them.
+    #[error("{0} threads run before the process is confined, and not 1. Please report this")]
+    Threads(usize),
+}
+
+/// What holds the process from now on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Protection {
+    /// As whom it runs.
+    pub user: String,
+    /// System calls are filtered.
+    pub seccomp: bool,
+    /// Files are out of reach.
+    pub landlock: bool,
+    /// For the log: what could not be had, and what will not work.
+    pub warnings: Vec<String>,
+}
+
+impl fmt::Display for Protection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let on = |on| if on { "on" } else { "off" };
+        let Self { user, seccomp, landlock, .. } = self;
+        write!(
+            f,
+            "runs as {user} with CAP_NET_ADMIN alone and no new privileges; seccomp is {}, landlock is {}",
+            on(*seccomp),
+            on(*landlock)
+        )
+    }
+}
+
+/// Takes everything from this process that a running gate does not need.
+///
+/// # Errors
+/// Where it can't become the user that it should, or threads run already. What the kernel does not have is a warning.
+pub fn confine(identity: &Identity, places: &Places, process: &Process) -> Result<Protection, HardenError> {
+    let threads = fs::read_dir("/proc/self/task").map_or(1, Iterator::count);
+    if threads != 1 {
+        return Err(HardenError::Threads(threads));
+    }
+    privileges::reduce(identity)?;
+    let mut protection = Protection { user: identity.name().to_owned(), ..Protection::default() };
+    protection.warnings.extend(identity.warning().map(str::to_owned));
+    protection.warnings.extend(places.problems(identity));
+    if process.landlock {
+        // Kernels before 5.13 have none, and many are built without: what the others keep up is enough to go on.
+        protection.landlock = files::restrict(places).unwrap_or(false);
+    }
+    if process.seccomp != Seccomp::Off {
+        match seccomp::install(process.seccomp, places.port.is_some()) {
+            Ok(()) => protection.seccomp = true,
+            Err(error) => protection.warnings.push(format!(
+                "system calls are not filtered: {error}; [process] seccomp = \"off\" silences this"
+            )),
+        }
+    }
+    Ok(protection)
+}

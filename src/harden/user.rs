@@ -1,0 +1,114 @@
+//! As whom the gate runs.
+
+use std::fs;
+
+use rustix::process::geteuid;
+use rustix::thread::{CapabilitySet, capabilities};
+
+use crate::config::{Config, ConfigError, Place};
+
+/// As whom the gate runs from the moment its queues are bound.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Identity {
+    /// As whoever started it.
+    Stay {
+        /// His name, or number.
+        name: String,
+        /// What to do about that.
+        warning: Option<String>,
+    },
+    /// As somebody else.
+    Become {
+        /// The name.
+        name: String,
+        /// Its number.
+        uid: u32,
+        /// The number of its group.
+        gid: u32,
+    },
+}
+
+impl Identity {
+    /// Who that is: what the configuration says where root starts the gate, and otherwise whoever does.
+    ///
+    /// # Errors
+    /// Where the configuration names somebody who does not exist, or whom this process can't become.
+    pub fn of(config: &Config) -> Result<Self, ConfigError> {
+        let wanted = &config.process.user;
+        let own = geteuid();
+        if !own.is_root() {
+            return Ok(Self::Stay { name: format!("user {}", own.as_raw()), warning: None });
+        }
+        if wanted == ROOT || wanted == "0" {
+            return Ok(Self::Stay { name: ROOT.to_owned(), warning: None });
+        }
+        let may = capabilities(None)
+            .is_ok_and(|sets| sets.effective.contains(CapabilitySet::SETUID | CapabilitySet::SETGID));
+        let problem = match find(&fs::read_to_string(PASSWD).unwrap_or_default(), wanted) {
+            Some((0, _)) => return Ok(Self::Stay { name: ROOT.to_owned(), warning: None }),
+            Some((uid, gid)) if may => return Ok(Self::Become { name: wanted.clone(), uid, gid }),
+            Some(_) => "becoming another user needs CAP_SETUID and CAP_SETGID: give it those, or start it as that user"
+                .to_owned(),
+            None => format!("there is no user {wanted}: make it with \"systemd-sysusers --inline 'u {wanted} -'\", or with \
+                             'useradd --system --user-group {wanted}'"),
+        };
+        if config.process.user_named {
+            let place = Place { key: "process.user".to_owned(), ..Place::default() };
+            let text = format!("{problem}; \"root\" stays root with CAP_NET_ADMIN alone");
+            return Err(ConfigError::Value { place, text });
+        }
+        let warning = format!("the gate stays root, with CAP_NET_ADMIN alone: {problem}");
+        Ok(Self::Stay { name: ROOT.to_owned(), warning: Some(warning) })
+    }
+
+    /// Who that is, for people.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Stay { name, .. } | Self::Become { name, .. } => name,
+        }
+    }
+
+    /// What is to be done about it.
+    pub fn warning(&self) -> Option<&str> {
+        match self {
+            Self::Stay { warning, .. } => warning.as_deref(),
+            Self::Become { .. } => None,
+        }
+    }
+}
+
+/// The number of a user's own group, where there is such a user.
+pub fn group_of(user: &str) -> Option<u32> {
+    find(&fs::read_to_string(PASSWD).ok()?, user).map(|(_, gid)| gid)
+}
+
+/// The numbers of a user and of his group, from the lines of passwd(5). Services have their users there; asking the name
+/// service switch would load libraries into the process that is to be confined.
+fn find(passwd: &str, wanted: &str) -> Option<(u32, u32)> {
+    passwd.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let (name, _password) = (fields.next()?, fields.next()?);
+        let (uid, gid) = (fields.next()?, fields.next()?);
+        (name == wanted || uid == wanted).then(|| Some((uid.parse().ok()?, gid.parse().ok()?)))?
+    })
+}
+
+const ROOT: &str = "root";
+
+const PASSWD: &str = "/etc/passwd";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn users_are_found() {
+        let passwd = "root:x:0:0:root:/root:/bin/bash\n# note\nsipknock:x:998:997:a:/:/usr/sbin/nologin\nodd:x:y:1::\n";
+        assert_eq!(find(passwd, "sipknock"), Some((998, 997)));
+        assert_eq!(find(passwd, "998"), Some((998, 997)));
+        assert_eq!(find(passwd, "root"), Some((0, 0)));
+        for absent in ["sip", "odd", "x", "", "997"] {
+            assert_eq!(find(passwd, absent), None, "{absent}");
+        }
+    }
+}
