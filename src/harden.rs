@@ -25,7 +25,10 @@ pub use user::{Identity, group_of};
 #[derive(Debug, thiserror::Error)]
 pub enum HardenError {
     /// The system refused.
-    #[error("{what}: {error}; to go on as root with CAP_NET_ADMIN alone, say --user root")]
+    #[error(
+        "the process can't {what}: {error}; start it as a user with CAP_NET_ADMIN, as dist/systemd does, or say --user \
+         root"
+    )]
     System {
         /// What was wanted.
         what: &'static str,

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use super::{Failure, Work, firewall, own_groups, readable_secrets};
 use crate::cli::{Cli, RunArgs};
-use crate::config::Config;
+use crate::config::{Config, ConfigError};
 use crate::daemon::{self, Extras};
 use crate::inspect::Mode;
 use crate::knock::weakness;
@@ -30,7 +30,7 @@ pub(super) fn run(cli: &Cli, args: &RunArgs) -> Result<ExitCode, Failure> {
     let first = warnings(&config, readable);
     let read = cli.again(args.flags());
     let load = move || {
-        let config = read()?;
+        let config = read().map_err(out_of_reach)?;
         let readable = readable_secrets(&config, allowed, &groups)?;
         let warnings = warnings(&config, readable);
         Ok((config, warnings))
@@ -39,6 +39,22 @@ pub(super) fn run(cli: &Cli, args: &RunArgs) -> Result<ExitCode, Failure> {
         Extras { rules: args.firewall, learn: args.learn.clone(), grace: args.grace, warnings: first };
     daemon::run(&config, extras, Box::new(load))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Says why a gate that runs can't read what it could read as it started: a folder that it did not know then.
+fn out_of_reach(error: ConfigError) -> ConfigError {
+    match error {
+        ConfigError::Value { place, text }
+            if place.key.ends_with("secret_file") && text.contains("Permission denied") =>
+        {
+            let text = format!(
+                "{text}; a gate that runs reads only as its user, and only in the folders that it knew at its start: \
+                 restart it for another one"
+            );
+            ConfigError::Value { place, text }
+        }
+        error => error,
+    }
 }
 
 /// What is valid and yet worth a line in the log, behind what is known already.
