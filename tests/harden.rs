@@ -18,7 +18,9 @@ use common::gate::{Gate, SECRET, SENTINEL, World, register, wait_until};
 use common::netns::Netns;
 use common::write_secret;
 use libtest_mimic::{Arguments, Completion, Trial};
-use rustix::process::Signal;
+use rustix::process::{Gid, Signal, Uid};
+use rustix::thread::{self, CapabilitySet, CapabilitySets};
+use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
 
 fn main() -> ExitCode {
     let mut args = Arguments::from_args();
@@ -37,7 +39,7 @@ fn main() -> ExitCode {
     libtest_mimic::run(&args, trials.into()).exit_code()
 }
 
-const CASES: [(&str, fn()); 13] = [
+const CASES: [(&str, fn()); 14] = [
     ("every_thread_is_the_users_with_one_capability", every_thread_is_the_users_with_one_capability),
     (
         "without_the_user_it_stays_root_with_one_capability",
@@ -45,6 +47,7 @@ const CASES: [(&str, fn()); 13] = [
     ),
     ("a_user_who_is_named_has_to_exist", a_user_who_is_named_has_to_exist),
     ("a_user_of_its_own_needs_nothing_more", a_user_of_its_own_needs_nothing_more),
+    ("a_unit_that_forbids_all_of_it_is_no_obstacle", a_unit_that_forbids_all_of_it_is_no_obstacle),
     ("what_it_will_not_read_again_is_told_with_the_mend", what_it_will_not_read_again_is_told_with_the_mend),
     ("other_folders_are_out_of_reach", other_folders_are_out_of_reach),
     ("what_was_roots_is_handed_over_and_links_are_not", what_was_roots_is_handed_over_and_links_are_not),
@@ -299,6 +302,51 @@ fn a_user_of_its_own_needs_nothing_more() {
     all_threads_have(gate.pid(), &[("Uid", &[USER.to_string().as_str(); 4].join(" "))]);
     assert_eq!(warned(&gate), [""; 0]);
     house.says(&config, &["reload"]);
+}
+
+/// As a service whose own filter lets it give nothing up by itself, and has done so before.
+fn a_unit_that_forbids_all_of_it_is_no_obstacle() {
+    let house = House::new(true);
+    let config = house.config("");
+    house.world.apply_rules(&config);
+    for name in ["lib", "run"] {
+        house.folder(name, 0o770);
+    }
+    let program = house.world.path("sipknock");
+    let copied = Command::new("cp").args([env!("CARGO_BIN_EXE_sipknock"), &program]).status().unwrap();
+    assert!(copied.success());
+    // What a thread is, its children are.
+    let mut gate = house.world.server.run(|| {
+        let (uid, gid) = (Uid::from_raw(USER), Gid::from_raw(GROUP));
+        let one = CapabilitySet::NET_ADMIN;
+        thread::set_keep_capabilities(true).unwrap();
+        thread::set_thread_groups(&[]).unwrap();
+        thread::set_thread_res_gid(gid, gid, gid).unwrap();
+        thread::set_thread_res_uid(uid, uid, uid).unwrap();
+        let sets = CapabilitySets { effective: one, permitted: one, inheritable: one };
+        thread::set_capabilities(None, sets).unwrap();
+        thread::configure_capability_in_ambient_set(one, true).unwrap();
+        thread::set_no_new_privs(true).unwrap();
+        let forbidden =
+            [libc::SYS_capset, libc::SYS_setgroups, libc::SYS_seccomp, libc::SYS_landlock_create_ruleset];
+        let filter = SeccompFilter::new(
+            forbidden.into_iter().map(|call| (call, Vec::new())).collect(),
+            SeccompAction::Allow,
+            SeccompAction::Errno(libc::EPERM.unsigned_abs()),
+            std::env::consts::ARCH.try_into().unwrap(),
+        );
+        let filter: BpfProgram = filter.unwrap().try_into().unwrap();
+        seccompiler::apply_filter(&filter).unwrap();
+        let mut command = Command::new(&program);
+        command.args(["--log-format", "json", "run", "--config", &config]);
+        Gate::spawn_command(command)
+    });
+    gate.wait_for("started", |_| true);
+    house.the_gate_works();
+    all_threads_have(gate.pid(), &[("CapPrm", NET_ADMIN), ("CapEff", NET_ADMIN), ("NoNewPrivs", "1")]);
+    let warnings = warned(&gate);
+    let [warning] = warnings.as_slice() else { panic!("{warnings:?}") };
+    assert!(warning.contains("system calls are not filtered"), "{warning}");
 }
 
 fn what_it_will_not_read_again_is_told_with_the_mend() {

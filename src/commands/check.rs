@@ -6,16 +6,17 @@ use std::process::ExitCode;
 use serde::Serialize;
 
 use super::captures::each_packet;
-use super::{Failure, own_groups, readable_secrets, write_json};
+use super::{Failure, readable_secrets, write_json};
 use crate::cli::{CheckArgs, Cli};
 use crate::config::Config;
+use crate::harden::trusted_groups;
 use crate::knock::{KnockSet, weakness};
 use crate::learn::{Against, At, Opens};
 use crate::packet::Packet;
 
 pub(super) fn run(cli: &Cli, args: &CheckArgs) -> Result<ExitCode, Failure> {
     let config = cli.configuration(&args.gate)?;
-    let readable = readable_secrets(&config, args.files.allow_readable_secrets, &own_groups(&config))?;
+    let readable = readable_secrets(&config, args.files.allow_readable_secrets, &trusted_groups(&config))?;
     // Compiling the knocks is part of the proof.
     let gate = config.inspector()?;
     let mut warnings: Vec<_> = config

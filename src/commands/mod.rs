@@ -24,10 +24,8 @@ use crate::bench::Error as BenchError;
 use crate::cli::{Cli, Command};
 use crate::config::{Config, ConfigError};
 use crate::control::client::ClientError;
-use crate::control::socket::{GROUP, group_number};
 use crate::daemon::DaemonError;
 use crate::firewall::{ConfirmError, Error as FirewallError, PlanError};
-use crate::harden;
 
 /// Runs the command.
 ///
@@ -170,11 +168,6 @@ fn readable_secrets(config: &Config, allowed: bool, own_groups: &[u32]) -> Resul
     exposed
         .map(|exposed| if allowed { Ok(exposed.to_string()) } else { Err(ConfigError::Exposed(exposed)) })
         .collect()
-}
-
-/// Groups that may read secrets: that of those who turn the gate, and that of the user as whom it runs.
-fn own_groups(config: &Config) -> Vec<u32> {
-    group_number(GROUP).into_iter().chain(harden::group_of(&config.process.user)).collect()
 }
 
 /// Writes one JSON object and a line end.

@@ -2,10 +2,11 @@
 
 use std::process::ExitCode;
 
-use super::{Failure, Work, firewall, own_groups, readable_secrets};
+use super::{Failure, Work, firewall, readable_secrets};
 use crate::cli::{Cli, RunArgs};
 use crate::config::{Config, ConfigError};
 use crate::daemon::{self, Extras};
+use crate::harden::trusted_groups;
 use crate::inspect::Mode;
 use crate::knock::weakness;
 use crate::log;
@@ -22,7 +23,7 @@ pub(super) fn run(cli: &Cli, args: &RunArgs) -> Result<ExitCode, Failure> {
     }
     let allowed = args.files.allow_readable_secrets;
     // Asked once: who else is there is out of the gate's reach later.
-    let groups = own_groups(&config);
+    let groups = trusted_groups(&config);
     let readable = readable_secrets(&config, allowed, &groups)?;
     log::start(cli.log_format, cli.verbose).map_err(|error| {
         Failure::Work(Work::Other(format!("the journal can't be reached, try --log-format text: {error}")))

@@ -2,10 +2,11 @@
 
 use std::fs;
 
-use rustix::process::geteuid;
+use rustix::process::{getegid, geteuid};
 use rustix::thread::{CapabilitySet, capabilities};
 
 use crate::config::{Config, ConfigError, Place};
+use crate::control::socket::{GROUP, group_number};
 
 /// As whom the gate runs from the moment its queues are bound.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,9 +78,12 @@ impl Identity {
     }
 }
 
-/// The number of a user's own group, where there is such a user.
-pub fn group_of(user: &str) -> Option<u32> {
-    find(&fs::read_to_string(PASSWD).ok()?, user).map(|(_, gid)| gid)
+/// Groups that may read secrets: that of those who turn the gate, that of the user as whom it is to run, and, where this
+/// process is not root's, its own.
+pub fn trusted_groups(config: &Config) -> Vec<u32> {
+    let users = fs::read_to_string(PASSWD).ok().and_then(|passwd| find(&passwd, &config.process.user));
+    let own = (!geteuid().is_root()).then(|| getegid().as_raw());
+    group_number(GROUP).into_iter().chain(users.map(|(_, gid)| gid)).chain(own).collect()
 }
 
 /// The numbers of a user and of his group, from the lines of passwd(5). Services have their users there; asking the name

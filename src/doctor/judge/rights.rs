@@ -1,8 +1,7 @@
 //! What the gate may do beside what it has to, and who can read its secrets.
 
 use crate::config::Seccomp;
-use crate::control::socket::{GROUP, group_number};
-use crate::harden;
+use crate::harden::trusted_groups;
 
 use super::super::facts::{Facts, Process, Rights};
 use super::super::{Finding, Subject};
@@ -18,7 +17,7 @@ pub(super) fn judge(subject: Subject<'_>, facts: &Facts) -> Vec<Finding> {
 
 fn secrets(subject: Subject<'_>) -> Vec<Finding> {
     let config = subject.config;
-    let own: Vec<_> = group_number(GROUP).into_iter().chain(harden::group_of(&config.process.user)).collect();
+    let own = trusted_groups(config);
     let exposed = config.files.iter().filter_map(|file| file.exposed(&own));
     let finding = |exposed: crate::config::Exposed| {
         Finding::fault("readable-secrets", format!("{exposed}; `run` refuses that")).mend(exposed.mend())
