@@ -35,6 +35,11 @@ impl Time {
         Self(self.0.saturating_add(nanos))
     }
 
+    /// This time less `span`; the epoch where that would be before it.
+    pub fn before(self, span: Duration) -> Self {
+        Self(self.0.saturating_sub(u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)))
+    }
+
     /// How long after `earlier` this is; zero where it is not later.
     pub const fn since(self, earlier: Time) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
@@ -91,6 +96,8 @@ mod tests {
         let start = Time::from_parts(10, 0);
         assert_eq!(start.after(Duration::from_secs(5)), Time::from_parts(15, 0));
         assert_eq!(start.after(Duration::MAX), Time::MAX);
+        assert_eq!(start.before(Duration::from_secs(4)), Time::from_parts(6, 0));
+        assert_eq!(start.before(Duration::MAX), Time::default());
         assert_eq!(start.since(Time::from_parts(4, 0)), Duration::from_secs(6));
         assert_eq!(Time::from_parts(4, 0).since(start), Duration::ZERO);
     }

@@ -41,17 +41,15 @@ impl DoorTable {
         let seed = self.doors.hasher();
         let wanted = |source: &Source| parts <= 1 || seed.hash_one(source) % parts == part;
         let open = self.doors.iter().filter(|entry| wanted(entry.key()) && entry.is_held(now));
-        open.map(|entry| {
-            let (packets, bytes) = entry.counts();
-            Listed {
-                source: *entry.key(),
-                door: entry.door(),
-                last_knock: entry.last_knock(),
-                packets,
-                bytes,
-            }
-        })
-        .collect()
+        open.map(|entry| listed(*entry.key(), &entry)).collect()
+    }
+
+    /// All that is known, in parts like [`DoorTable::listed`]: open doors, and such as have run out and are remembered.
+    pub fn known(&self, part: u64, parts: u64, now: Time) -> Vec<Listed> {
+        let seed = self.doors.hasher();
+        let wanted = |source: &Source| parts <= 1 || seed.hash_one(source) % parts == part;
+        let known = self.doors.iter().filter(|entry| wanted(entry.key()) && entry.state(now) != State::None);
+        known.map(|entry| listed(*entry.key(), &entry)).collect()
     }
 
     /// Of the open doors that are wanted, at most so `many` that rank highest, in that order, and how many are wanted
@@ -179,6 +177,18 @@ impl DoorTable {
         true
     }
 
+    /// Remembers a door that has run out, where there is room and nothing is known of its source. Whether it does.
+    pub fn remember(&self, listed: &Listed) -> bool {
+        let Listed { source, mut door, last_knock, packets, bytes } = *listed;
+        if self.doors.len() >= self.places.max().saturating_mul(2) {
+            return false;
+        }
+        door.holds_place = false;
+        let Vacant(vacant) = self.doors.entry(source) else { return false };
+        vacant.insert(Entry::restored(door, last_knock, (packets, bytes)));
+        true
+    }
+
     /// Whether doors were opened, renewed or shut since this was last asked. Those that ran out are not meant.
     pub fn take_changed(&self) -> bool {
         self.changed.swap(false, Ordering::AcqRel)
@@ -201,4 +211,9 @@ impl DoorTable {
     pub fn max_doors(&self) -> usize {
         self.places.max()
     }
+}
+
+fn listed(source: Source, entry: &Entry) -> Listed {
+    let (packets, bytes) = entry.counts();
+    Listed { source, door: entry.door(), last_knock: entry.last_knock(), packets, bytes }
 }

@@ -5,7 +5,7 @@
 //! nothing older than its last packet is ever held back, and "all up to this id" means exactly the run.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread;
@@ -13,15 +13,15 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 use rustix::net::netlink::{self, SocketAddrNetlink};
-use rustix::net::sockopt::{Timeout, set_socket_timeout};
+use rustix::net::sockopt::{self, Timeout, set_socket_timeout};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
 use super::message::{self, Message, Messages};
 use super::pace::Pace;
 use super::sys::{self, MAX_BATCH, Wait};
 use super::{
-    BIND_SEQUENCE, Binding, Counters, Options, Queue, QueueError, SHUT_SEQUENCE, ShutProgress, Shutter,
-    kernel, send, size_receive_buffer,
+    BIND_SEQUENCE, Binding, Counters, FIRST_UNUSED_SEQUENCE, Options, Queue, QueueError, SHUT_SEQUENCE,
+    ShutProgress, Shutter, WAKE_SEQUENCE, kernel, send, size_receive_buffer,
 };
 use crate::clock::Clock;
 use crate::verdict::Verdict;
@@ -37,6 +37,8 @@ pub struct BatchedQueue {
     bound: Option<i32>,
     /// The kernel's answer to the shutting has come, and with it the last packet.
     drained: bool,
+    /// What another process may have received and not answered.
+    orphans: Option<Orphans>,
     /// [`SLOTS`] receive buffers of [`STRIDE`] bytes, used again for each batch.
     slots: Box<[u8]>,
     batch: Vec<Waiting>,
@@ -49,6 +51,15 @@ pub struct BatchedQueue {
     /// The verdict messages of a batch.
     answers: Vec<u8>,
     counters: Counters,
+}
+
+/// Packets that wait for a process that is gone, as far as there are any.
+#[derive(Clone, Copy, Debug)]
+struct Orphans {
+    /// The last id that there was before our change.
+    last: u32,
+    /// Marks the kernel's answer to our change, behind all packets that wait for us.
+    sequence: u32,
 }
 
 /// A packet of the current batch: where it lies in the slots, and what the kernel calls it.
@@ -66,18 +77,67 @@ impl BatchedQueue {
     /// Where the kernel refuses; the error says why and what to do.
     pub fn open(options: &Options) -> Result<Self, QueueError> {
         let (socket, port_id) = open_socket().map_err(kernel::explain_socket)?;
-        sys::ignore_overruns(socket.as_fd())
-            .map_err(|error| QueueError::io("set NETLINK_NO_ENOBUFS", error))?;
-        set_socket_timeout(&socket, Timeout::Recv, Some(LOOK_UP))
-            .map_err(|error| QueueError::io("set the receive timeout", error))?;
+        set_options(&socket)?;
         let receive_buffer = size_receive_buffer(&socket, options.receive_buffer)?;
-        let mut queue = Self {
+        let binding = Binding { queue: options.queue, port_id, receive_buffer };
+        let mut queue = Self::new(socket, binding, options);
+        message::bind(&mut queue.answers, options.queue, BIND_SEQUENCE, options.setup());
+        send(&queue.socket, &queue.answers)?;
+        queue.answers.clear();
+        queue.confirm()?;
+        Ok(queue)
+    }
+
+    /// Goes on with a queue that another process has bound on this socket. What waits in it is received next. Its
+    /// length and fail-open become those of `options`; its receive buffer grows if need be, and never shrinks, since
+    /// what waits may have need of it.
+    ///
+    /// # Errors
+    /// Where the socket does not hold the queue.
+    pub fn adopt(socket: OwnedFd, options: &Options) -> Result<Self, QueueError> {
+        let not_held = |why| QueueError::NotHeld { queue: options.queue, why };
+        if sockopt::socket_domain(&socket) != Ok(AddressFamily::NETLINK)
+            || sockopt::socket_protocol(&socket) != Ok(Some(netlink::NETFILTER))
+        {
+            return Err(not_held("it is no netfilter socket"));
+        }
+        let address = rustix::net::getsockname(&socket).and_then(SocketAddrNetlink::try_from);
+        let port_id = address.map_err(|error| QueueError::io("name the netlink socket", error))?.pid();
+        let last = match kernel::queue(options.queue) {
+            // As the ids do, it starts anew after 2^32.
+            Some(row) if row.port_id == port_id => row.sequence as u32,
+            Some(_) => return Err(not_held("another socket holds it")),
+            None => return Err(not_held("it is not bound in this network namespace")),
+        };
+        rustix::io::ioctl_fionbio(&socket, false)
+            .map_err(|error| QueueError::io("let the socket wait", error))?;
+        set_options(&socket)?;
+        let granted = sockopt::socket_recv_buffer_size(&socket)
+            .map_err(|error| QueueError::io("read the receive buffer", error))?;
+        let receive_buffer = match granted / 2 < options.receive_buffer {
+            true => size_receive_buffer(&socket, options.receive_buffer)?,
+            false => granted / 2,
+        };
+        let mut queue = Self::new(socket, Binding { queue: options.queue, port_id, receive_buffer }, options);
+        queue.bound = Some(0);
+        // Answers to messages of earlier processes may come first; this one is told from them.
+        let sequence = queue.clock.now().as_nanos() as u32 | FIRST_UNUSED_SEQUENCE;
+        queue.orphans = Some(Orphans { last, sequence });
+        message::change(&mut queue.answers, options.queue, sequence, options.setup());
+        send(&queue.socket, &queue.answers)?;
+        queue.answers.clear();
+        Ok(queue)
+    }
+
+    fn new(socket: OwnedFd, binding: Binding, options: &Options) -> Self {
+        Self {
             socket,
-            binding: Binding { queue: options.queue, port_id, receive_buffer },
+            binding,
             exit_open: options.exit_open,
             shut: Arc::default(),
             bound: None,
             drained: false,
+            orphans: None,
             slots: vec![0; SLOTS * STRIDE].into_boxed_slice(),
             batch: Vec::with_capacity(SLOTS),
             answered: false,
@@ -86,12 +146,7 @@ impl BatchedQueue {
             clock: Clock::start(),
             answers: Vec::new(),
             counters: Counters::default(),
-        };
-        message::bind(&mut queue.answers, options.queue, BIND_SEQUENCE, options.setup());
-        send(&queue.socket, &queue.answers)?;
-        queue.answers.clear();
-        queue.confirm()?;
-        Ok(queue)
+        }
     }
 
     /// Waits for the kernel's answer to the set-up. A packet is as good an answer, and becomes the first batch: none
@@ -117,7 +172,8 @@ impl BatchedQueue {
     /// Looks for packets over and over until one comes, for as long as `busy_poll`.
     fn poll(&mut self) -> Result<(), QueueError> {
         let start = self.clock.now();
-        while self.batch.is_empty() && !self.drained && self.clock.now().since(start) < self.busy_poll {
+        let busy = |this: &Self| !this.drained && !this.shut.is_released();
+        while self.batch.is_empty() && busy(self) && self.clock.now().since(start) < self.busy_poll {
             self.fill(Wait::Never)?;
         }
         Ok(())
@@ -142,6 +198,22 @@ impl BatchedQueue {
             let start = slot * STRIDE;
             let datagram = self.slots.get(start..start + length.min(STRIDE)).unwrap_or_default();
             for message in Messages::new(datagram) {
+                let settled = match (self.orphans, &message) {
+                    // All that still waits and came before this was received by a process that is gone, and by nobody
+                    // again: the kernel hands a packet over once.
+                    (Some(_), Ok(Message::Packet(packet))) => Some(packet.id.wrapping_sub(1)),
+                    // The answer to our change, and no packet before it.
+                    (Some(Orphans { last, sequence }), Ok(Message::Answer { sequence: answered, .. }))
+                        if sequence == *answered =>
+                    {
+                        Some(last)
+                    }
+                    _ => None,
+                };
+                if let Some(last) = settled {
+                    self.orphans = None;
+                    give_up(&self.socket, self.binding.queue, last)?;
+                }
                 match message {
                     Ok(Message::Packet(packet)) => self.batch.push(Waiting {
                         id: packet.id,
@@ -150,8 +222,12 @@ impl BatchedQueue {
                     }),
                     Ok(Message::Answer { sequence: BIND_SEQUENCE, errno }) => self.bound = Some(errno),
                     Ok(Message::Answer { sequence: SHUT_SEQUENCE, .. }) => self.drained = true,
-                    Ok(Message::Answer { errno: 0, .. } | Message::Other) => {}
-                    Ok(Message::Answer { errno: ENOENT, .. }) => self.counters.stale += 1,
+                    Ok(
+                        Message::Answer { errno: 0, .. }
+                        | Message::Answer { sequence: WAKE_SEQUENCE | FIRST_UNUSED_SEQUENCE.., .. }
+                        | Message::Other,
+                    ) => {}
+                    Ok(Message::Answer { errno: ENOENT | ENODEV | EPERM, .. }) => self.counters.stale += 1,
                     Ok(Message::Answer { errno, .. }) => {
                         let error = io::Error::from_raw_os_error(errno);
                         return Err(QueueError::io("give a verdict", error));
@@ -176,7 +252,7 @@ impl Queue for BatchedQueue {
             }
         }
         // What came along with the set-up's answer is a batch already.
-        while self.batch.is_empty() && !self.drained {
+        while self.batch.is_empty() && !self.drained && !self.shut.is_released() {
             self.fill(Wait::ForOne)?;
         }
         Ok(self.batch.len())
@@ -218,6 +294,10 @@ impl Queue for BatchedQueue {
         Shutter::new(&self.socket, self.binding.queue, self.exit_open, &self.shut)
     }
 
+    fn socket(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+
     fn counters(&self) -> Counters {
         self.counters
     }
@@ -235,6 +315,20 @@ fn open_socket() -> io::Result<(OwnedFd, u32)> {
     rustix::net::bind(&socket, &SocketAddrNetlink::new(0, 0))?;
     let address = SocketAddrNetlink::try_from(rustix::net::getsockname(&socket)?)?;
     Ok((socket, address.pid()))
+}
+
+/// Drops what waits with an id up to this one.
+fn give_up(socket: &OwnedFd, queue: u16, last: u32) -> Result<(), QueueError> {
+    let mut message = Vec::new();
+    message::drop_up_to(&mut message, queue, WAKE_SEQUENCE, last);
+    send(socket, &message)
+}
+
+/// How the socket waits, and that it goes on when its buffer has overflowed.
+fn set_options(socket: &OwnedFd) -> Result<(), QueueError> {
+    sys::ignore_overruns(socket.as_fd()).map_err(|error| QueueError::io("set NETLINK_NO_ENOBUFS", error))?;
+    set_socket_timeout(socket, Timeout::Recv, Some(LOOK_UP))
+        .map_err(|error| QueueError::io("set the receive timeout", error))
 }
 
 /// Where a part begins in the whole it is a slice of.
@@ -256,3 +350,8 @@ const LOOK_UP: Duration = Duration::from_millis(250);
 
 /// A verdict on a packet that is not there any more.
 const ENOENT: i32 = Errno::NOENT.raw_os_error();
+
+/// A verdict for a queue that is bound no more, or by another socket (`verdict_instance_lookup`,
+/// net/netfilter/nfnetlink_queue.c). Whoever watches the kernel's table has it bound again.
+const ENODEV: i32 = Errno::NODEV.raw_os_error();
+const EPERM: i32 = Errno::PERM.raw_os_error();

@@ -37,6 +37,29 @@ pub fn shut(out: &mut Vec<u8>, queue: u16, sequence: u32, fail_open: bool) {
         .end();
 }
 
+/// Writes the message that changes a bound queue's length and fail-open. The kernel acknowledges it under `sequence`.
+pub fn change(out: &mut Vec<u8>, queue: u16, sequence: u32, setup: Setup) {
+    Writer::begin(out, NFQNL_MSG_CONFIG, NLM_F_REQUEST | NLM_F_ACK, sequence, queue)
+        .attribute(NFQA_CFG_PARAMS, &copy_params(setup.copy_range))
+        .attribute(NFQA_CFG_QUEUE_MAXLEN, &setup.max_len.to_be_bytes())
+        .flags(setup.fail_open)
+        .end();
+}
+
+/// Writes a message that changes nothing: the kernel's answer under `sequence` wakes whoever waits on the socket.
+pub fn wake(out: &mut Vec<u8>, queue: u16, sequence: u32, copy_range: u32) {
+    Writer::begin(out, NFQNL_MSG_CONFIG, NLM_F_REQUEST | NLM_F_ACK, sequence, queue)
+        .attribute(NFQA_CFG_PARAMS, &copy_params(copy_range))
+        .end();
+}
+
+/// Writes the message that gives a queue up. The kernel drops what waits in it.
+pub fn unbind(out: &mut Vec<u8>, queue: u16, sequence: u32) {
+    Writer::begin(out, NFQNL_MSG_CONFIG, NLM_F_REQUEST | NLM_F_ACK, sequence, queue)
+        .attribute(NFQA_CFG_CMD, &[NFQNL_CFG_CMD_UNBIND, 0, 0, 0])
+        .end();
+}
+
 /// Writes the verdict on one packet. The kernel answers only where it fails.
 pub fn verdict(out: &mut Vec<u8>, queue: u16, id: u32, verdict: Verdict) {
     Writer::begin(out, NFQNL_MSG_VERDICT, NLM_F_REQUEST, 0, queue)
@@ -48,6 +71,14 @@ pub fn verdict(out: &mut Vec<u8>, queue: u16, id: u32, verdict: Verdict) {
 pub fn verdict_up_to(out: &mut Vec<u8>, queue: u16, last: u32, verdict: Verdict) {
     Writer::begin(out, NFQNL_MSG_VERDICT_BATCH, NLM_F_REQUEST, 0, queue)
         .attribute(NFQA_VERDICT_HDR, &verdict_header(last, verdict))
+        .end();
+}
+
+/// Writes the dropping of every packet that waits with an id up to `last`. The kernel answers under `sequence` where
+/// there is none.
+pub fn drop_up_to(out: &mut Vec<u8>, queue: u16, sequence: u32, last: u32) {
+    Writer::begin(out, NFQNL_MSG_VERDICT_BATCH, NLM_F_REQUEST, sequence, queue)
+        .attribute(NFQA_VERDICT_HDR, &verdict_header(last, Verdict::Drop))
         .end();
 }
 
@@ -261,6 +292,7 @@ const NFQNL_MSG_CONFIG: u16 = 2;
 const NFQNL_MSG_VERDICT_BATCH: u16 = 3;
 
 const NFQNL_CFG_CMD_BIND: u8 = 1;
+const NFQNL_CFG_CMD_UNBIND: u8 = 2;
 const NFQNL_COPY_PACKET: u8 = 2;
 
 const NFQA_CFG_CMD: u16 = 1;

@@ -13,8 +13,9 @@ pub mod nfq;
 mod pace;
 pub(crate) mod sys;
 
+use std::fmt;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -28,7 +29,8 @@ use message::Setup;
 /// What a packet queue does. Batches are answered in the order in which they came, each whole: that is what
 /// makes "exactly one verdict for each packet" a matter of this trait and not of its users.
 pub trait Queue: Send {
-    /// Waits for packets, and returns how many are in the new batch: 0 once the queue is shut and drained.
+    /// Waits for packets, and returns how many are in the new batch: 0 once the queue is shut and drained, or is to be
+    /// left as it is ([`Shutter::release`]).
     ///
     /// # Errors
     /// Where the socket fails for good. The queue must then be dropped, upon which the kernel drops what waits.
@@ -50,6 +52,9 @@ pub trait Queue: Send {
     /// Where the process has no descriptor left.
     fn shutter(&self) -> Result<Shutter, QueueError>;
 
+    /// The socket that holds the queue, for whoever is to hold it as well.
+    fn socket(&self) -> BorrowedFd<'_>;
+
     /// What happened to messages, beside packets and verdicts.
     fn counters(&self) -> Counters;
 
@@ -67,6 +72,14 @@ pub struct Counters {
     pub unreadable: u64,
 }
 
+impl Counters {
+    /// Adds those of another queue.
+    pub fn add(&mut self, other: Self) {
+        self.stale += other.stale;
+        self.unreadable += other.unreadable;
+    }
+}
+
 /// What a bound queue is to the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Binding {
@@ -76,6 +89,24 @@ pub struct Binding {
     pub port_id: u32,
     /// The receive buffer that the socket has, in bytes, in the measure in which it was asked for.
     pub receive_buffer: usize,
+}
+
+/// Why a bound queue is not served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// Packets wait in it, and its thread decides none.
+    Stuck,
+    /// The kernel does not have it as ours any more: it was unbound from outside, or is another's.
+    Lost,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Stuck => "stuck",
+            Self::Lost => "lost",
+        })
+    }
 }
 
 /// How to bind a queue.
@@ -131,6 +162,23 @@ impl Backend {
             Self::Nfq => Box::new(nfq::NfqQueue::open(options)?),
         })
     }
+
+    /// Whether a queue of this backend can go from one process to another while packets wait in it. The nfq crate
+    /// takes no socket but its own.
+    pub const fn hands_over(self) -> bool {
+        matches!(self, Self::Batched)
+    }
+
+    /// Goes on with a queue on a socket that another process has bound.
+    ///
+    /// # Errors
+    /// Where the socket is none that holds this queue, or this is not a backend that [`Backend::hands_over`].
+    pub fn adopt(self, socket: OwnedFd, options: &Options) -> Result<Box<dyn Queue>, QueueError> {
+        match self {
+            Self::Batched => Ok(Box::new(batched::BatchedQueue::adopt(socket, options)?)),
+            Self::Nfq => Err(QueueError::NotHeld { queue: options.queue, why: "the backend is nfq" }),
+        }
+    }
 }
 
 /// Shuts a queue while its own thread waits for packets.
@@ -152,6 +200,14 @@ struct ShutProgress {
     begun: AtomicBool,
     /// The kernel has carried it out.
     done: AtomicBool,
+    /// The queue is to be left as it is, with what waits in it.
+    released: AtomicBool,
+}
+
+impl ShutProgress {
+    fn is_released(&self) -> bool {
+        self.released.load(Ordering::SeqCst)
+    }
 }
 
 impl Shutter {
@@ -179,12 +235,63 @@ impl Shutter {
         self.progress.done.store(true, Ordering::SeqCst);
         sent
     }
+
+    /// Has [`Queue::receive`] return 0 once the batch at hand is answered, and leaves the queue bound: what comes waits
+    /// in it for whoever goes on with it.
+    pub fn release(&self) {
+        self.progress.released.store(true, Ordering::SeqCst);
+        let mut message = Vec::new();
+        message::wake(&mut message, self.queue, WAKE_SEQUENCE, COPY_RANGE);
+        // Without it the thread looks up by itself, a little later.
+        let _ = send(&self.socket, &message);
+    }
+
+    /// A second descriptor of the queue's socket.
+    pub fn socket(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+
+    /// After a [`Shutter::release`]: the queue may be served again.
+    pub fn resume(&self) {
+        self.progress.released.store(false, Ordering::SeqCst);
+    }
+
+    /// Gives the queue up at once, whatever its thread does, so that another socket can bind it. The kernel drops what
+    /// waits in it.
+    ///
+    /// # Errors
+    /// Where the kernel does not take the message.
+    pub fn unbind(&self) -> Result<(), QueueError> {
+        self.progress.released.store(true, Ordering::SeqCst);
+        unbind(&self.socket, self.queue)
+    }
+}
+
+/// Gives up a queue that this socket holds; one that it does not hold stays as it is.
+///
+/// # Errors
+/// Where the kernel does not take the message.
+pub fn unbind(socket: impl AsFd, queue: u16) -> Result<(), QueueError> {
+    let mut message = Vec::new();
+    message::unbind(&mut message, queue, WAKE_SEQUENCE);
+    send(socket, &message)
+}
+
+/// The descriptors that a service manager has kept for this process (`LISTEN_FDS`, sd_listen_fds(3)), with their names.
+/// They are given out once; the next call finds none.
+pub fn inherited() -> Vec<(String, OwnedFd)> {
+    static GIVEN_OUT: AtomicBool = AtomicBool::new(false);
+    if GIVEN_OUT.swap(true, Ordering::SeqCst) {
+        return Vec::new();
+    }
+    let listed = sd_notify::listen_fds_with_names().map(Iterator::collect).unwrap_or_else(|_| Vec::new());
+    listed.into_iter().filter_map(|(descriptor, name)| Some((name, sys::inherit(descriptor).ok()?))).collect()
 }
 
 /// Sends messages to the kernel. A netlink socket takes a datagram whole or not at all.
-fn send(socket: &OwnedFd, messages: &[u8]) -> Result<(), QueueError> {
+fn send(socket: impl AsFd, messages: &[u8]) -> Result<(), QueueError> {
     loop {
-        match rustix::net::send(socket, messages, SendFlags::empty()) {
+        match rustix::net::send(&socket, messages, SendFlags::empty()) {
             Ok(_) => return Ok(()),
             Err(Errno::INTR | Errno::AGAIN | Errno::NOBUFS | Errno::NOMEM) => std::thread::yield_now(),
             Err(error) => return Err(QueueError::io("send to the kernel", error)),
@@ -244,6 +351,14 @@ pub enum QueueError {
         /// The queue.
         queue: u16,
     },
+    /// A socket that was handed over does not hold the queue.
+    #[error("the socket that was handed over can't serve queue {queue}: {why}")]
+    NotHeld {
+        /// The queue.
+        queue: u16,
+        /// What is wrong with it.
+        why: &'static str,
+    },
     /// The kernel answered something unexpected to the set-up.
     #[error("queue {queue} can't be bound: {error}")]
     Refused {
@@ -284,3 +399,9 @@ const BIND_SEQUENCE: u32 = 1;
 
 /// Marks its answer to the shutting.
 const SHUT_SEQUENCE: u32 = 2;
+
+/// Marks answers that matter only by coming.
+const WAKE_SEQUENCE: u32 = 3;
+
+/// From here on numbers are free for what a process has to tell from what others have sent.
+const FIRST_UNUSED_SEQUENCE: u32 = 1 << 31;

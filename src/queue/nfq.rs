@@ -81,6 +81,9 @@ impl NfqQueue {
 impl Queue for NfqQueue {
     fn receive(&mut self) -> Result<usize, QueueError> {
         while self.packet.is_none() {
+            if self.shut.is_released() {
+                return Ok(0);
+            }
             let shut = self.shut.done.load(Ordering::SeqCst);
             match self.queue.recv() {
                 Ok(packet) => self.packet = Some(packet),
@@ -97,8 +100,8 @@ impl Queue for NfqQueue {
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                // The kernel's answer to an earlier verdict.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => self.counters.stale += 1,
+                // The kernel's answer to an earlier verdict: the packet is gone, or the queue is.
+                Err(error) if is_stale(&error) => self.counters.stale += 1,
                 Err(error) => return Err(QueueError::io("receive packets", error)),
             }
         }
@@ -134,6 +137,10 @@ impl Queue for NfqQueue {
         Shutter::new(&self.socket, self.binding.queue, self.exit_open, &self.shut)
     }
 
+    fn socket(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+
     fn counters(&self) -> Counters {
         self.counters
     }
@@ -141,6 +148,11 @@ impl Queue for NfqQueue {
     fn binding(&self) -> Binding {
         self.binding
     }
+}
+
+/// What [`super::batched`] counts as stale as well.
+fn is_stale(error: &io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::NOENT | Errno::NODEV | Errno::PERM))
 }
 
 /// Opens the crate's socket, and finds it: of the descriptors that are there afterwards and were not before, the

@@ -4,7 +4,7 @@
 #![allow(unsafe_code)]
 
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 /// Whether a call may wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,6 +76,17 @@ pub(super) fn ignore_overruns(socket: BorrowedFd<'_>) -> io::Result<()> {
         )
     };
     if status == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Owns a descriptor that this process was started with, and that nothing else in it knows of.
+///
+/// # Errors
+/// As fcntl(2): `EBADF` where the number is not an open descriptor.
+pub(super) fn inherit(descriptor: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: the borrow ends with this call, and the kernel checks the number.
+    rustix::io::fcntl_getfd(unsafe { BorrowedFd::borrow_raw(descriptor) })?;
+    // SAFETY: it is open, and by the caller's word nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
 }
 
 /// A second descriptor for a socket that a library keeps to itself.

@@ -52,6 +52,36 @@ fn read_back(bytes: &[u8]) -> Written {
 }
 
 #[test]
+fn what_goes_to_a_bound_queue() {
+    let setup = Setup { copy_range: 0xffff, max_len: 16384, fail_open: true };
+    let params = (NFQA_CFG_PARAMS, vec![0, 0, 0xff, 0xff, 2]);
+    let length = (NFQA_CFG_QUEUE_MAXLEN, vec![0, 0, 0x40, 0]);
+    let flags = [(NFQA_CFG_MASK, vec![0, 0, 0, 1]), (NFQA_CFG_FLAGS, vec![0, 0, 0, 1])];
+    type Write = fn(&mut Vec<u8>, Setup);
+    for (write, kind, acknowledged, attributes) in [
+        (
+            (|out, setup| change(out, 7, 9, setup)) as Write,
+            NFQNL_MSG_CONFIG,
+            NLM_F_ACK,
+            [&[params.clone(), length][..], &flags].concat(),
+        ),
+        (|out, _| wake(out, 7, 9, 0xffff), NFQNL_MSG_CONFIG, NLM_F_ACK, vec![params]),
+        (|out, _| unbind(out, 7, 9), NFQNL_MSG_CONFIG, NLM_F_ACK, vec![(NFQA_CFG_CMD, vec![2, 0, 0, 0])]),
+        (
+            |out, _| drop_up_to(out, 7, 9, 0x0102),
+            NFQNL_MSG_VERDICT_BATCH,
+            0,
+            vec![(NFQA_VERDICT_HDR, vec![0, 0, 0, 0, 0, 0, 1, 2])],
+        ),
+    ] {
+        let mut out = Vec::new();
+        write(&mut out, setup);
+        let kind = NFNL_SUBSYS_QUEUE << 8 | kind;
+        assert_eq!(read_back(&out), (kind, NLM_F_REQUEST | acknowledged, 9, 7, attributes));
+    }
+}
+
+#[test]
 fn the_whole_set_up_is_one_message() {
     for (fail_open, flags) in [(false, [0, 0, 0, 0]), (true, [0, 0, 0, 1])] {
         let mut out = Vec::new();
