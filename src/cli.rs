@@ -128,7 +128,10 @@ pub enum Command {
     #[command(after_help = "Example, for a first try (needs root):\n  \
         sipknock run --knock alice-desk=mykn0ckstr1ng --port 5060 --monitor --firewall\n\n\
         Secrets given with --knock can be read by every user of this machine in the list of processes.\n\
-        For use, put them into the configuration file.")]
+        For use, put them into the configuration file.\n\n\
+        After an upgrade, without a service manager:\n  \
+        sipknock run --takeover\n\
+        With systemd: systemctl restart sipknock")]
     Run(RunArgs),
     /// Decide every packet of a capture as 'run' would
     #[command(
@@ -254,6 +257,10 @@ pub struct RunArgs {
     /// knocked; else list those that have not, and go on letting everything pass until 'sipknock enforce'
     #[arg(long, value_name = "SPAN", value_parser = values::grace, conflicts_with = "monitor")]
     pub grace: Option<Duration>,
+    /// Take queues and doors over from the gate that runs with the same control socket, without losing a packet; it ends
+    /// once this one is ready. Where none runs, start as usual
+    #[arg(long)]
+    pub takeover: bool,
     /// Where 'sipknock doors' and others reach this gate; off: nowhere
     #[arg(long, value_name = "PATH")]
     control: Option<String>,

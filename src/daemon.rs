@@ -4,6 +4,7 @@
 //! tell. The main thread waits for signals, sweeps the doors, writes the summaries of drops, and watches the
 //! kernel's counters. A third kind writes the log, so that a slow log never holds up a packet.
 
+mod crew;
 mod desk;
 mod events;
 mod grace;
@@ -12,9 +13,13 @@ mod history;
 mod housekeeping;
 mod keeper;
 mod learner;
+mod manager;
 mod overview;
 mod reload;
+mod rounds;
 mod rules;
+mod succession;
+mod watchdog;
 mod worker;
 
 use std::io::{self, IsTerminal, Read, Write};
@@ -38,8 +43,8 @@ use crate::event::{self, Event, Started};
 use crate::harden::{self, HardenError, Identity, Places, Protection};
 use crate::http;
 use crate::inspect::{Inspector, Mode};
-use crate::queue::{Binding, Options, Queue, QueueError, kernel};
-use crate::verdict::ReasonCounts;
+use crate::queue::{Binding, Options, Queue, QueueError};
+use crew::{Crew, Means, store_name};
 use desk::Desk;
 use events::EventSink;
 use grace::Grace;
@@ -47,11 +52,14 @@ use health::Health;
 use housekeeping::Housekeeping;
 use keeper::Keeper;
 use learner::Learner;
+use manager::Manager;
 use overview::Overview;
+use reload::Live;
 pub use reload::Load;
-use rules::RulesKeeper;
+use rounds::Rounds;
+use rules::{RulesInPlace, RulesKeeper};
 pub use rules::{is_keeper as is_rules_keeper, keep as keep_rules};
-use worker::Worker;
+use succession::{Asked, Estate, Exit, Legacy, Taking};
 
 /// Why the gate could not run, or stopped by itself.
 #[derive(Debug, thiserror::Error)]
@@ -79,6 +87,18 @@ pub enum DaemonError {
         "the firewall rules can't be taken out, so the ports are shut: run 'sipknock firewall remove' ({0})"
     )]
     RulesLeft(String),
+    /// A queue thread decides nothing, and another one in its place did not help.
+    #[error(
+        "queue {queue}: packets wait and are not decided, and binding it anew does not help: start sipknock again, and \
+         report what the log has about it"
+    )]
+    Stuck {
+        /// The queue.
+        queue: u16,
+    },
+    /// A running gate does not hand over.
+    #[error("not taken over, and the running gate goes on: {0}")]
+    Takeover(String),
     /// The system would not give what a daemon needs.
     #[error("{what}: {error}")]
     System {
@@ -98,67 +118,146 @@ pub struct Extras {
     pub learn: Option<PathBuf>,
     /// For how long everything passes at first.
     pub grace: Option<Duration>,
+    /// Take over from the gate that serves the same control socket, where one does.
+    pub takeover: bool,
     /// For the log, which nothing here waits for.
     pub warnings: Vec<String>,
 }
 
-/// Runs the gate until a signal ends it. `load` reads the configuration again, for a reload.
+/// Runs the gate until a signal ends it, or another process has taken over. `load` reads the configuration again, for a
+/// reload.
 ///
 /// # Errors
 /// Where it can't start, or can't go on. Then rules that it had put in stay, so that a fault opens nothing.
 pub fn run(config: &Config, extras: Extras, load: Load) -> Result<(), DaemonError> {
-    let Extras { rules, learn, grace: span, warnings } = extras;
+    let manager = Manager::from_env();
+    let outcome = serve(config, extras, load, manager);
+    if outcome.is_err() {
+        // Nobody serves the queues: what then becomes of packets, 'on_exit' says.
+        config.queue.numbers.clone().for_each(|number| manager.forget(&store_name(number)));
+    }
+    outcome
+}
+
+fn serve(config: &Config, extras: Extras, load: Load, manager: Manager) -> Result<(), DaemonError> {
+    let Extras { rules, learn, grace: span, takeover, warnings } = extras;
     let gate = Arc::new(ArcSwap::from_pointee(first_gate(config, span)?));
     let identity = Identity::of(config)?;
     let clock = Clock::start();
-    let queues = bind(config)?;
-    let shutters = queues.iter().map(|queue| queue.shutter()).collect::<Result<Vec<_>, _>>()?;
-    let bindings: Vec<_> = queues.iter().map(|queue| queue.binding()).collect();
+    let asked = if takeover { Asked::ask(config)? } else { None };
+    let kept = Legacy::kept(manager);
     let mut signals = Signals::listen()?;
-    let alarms = queues.iter().map(|_| signals.alarm()).collect::<Result<Vec<_>, _>>()?;
+    // First queues that nobody hands over: where that fails, nothing has changed.
+    let held: Vec<_> = match &asked {
+        Some(asked) => asked.offer.queues.clone(),
+        None => kept.sockets.iter().map(|(number, _)| *number).collect(),
+    };
+    let missing = config.queue.numbers.clone().filter(|number| !held.contains(number));
+    let bind = |number| config.queue.backend.open(&options(config, number));
+    let bound = missing.map(bind).collect::<Result<Vec<_>, _>>()?;
 
     // What needs root comes before this, and what makes threads behind it.
     let places = Places::new(config, learn.as_deref());
     places.prepare(&identity);
-    let socket = config.control.socket.as_deref().map(Socket::make);
-    let rules = rules.then(RulesKeeper::start).transpose().map_err(system("start the rules' keeper"))?;
+    // The one of a gate that hands over comes along.
+    let socket = config.control.socket.as_deref().filter(|_| asked.is_none()).map(Socket::make);
+    let inherits_rules = asked.as_ref().is_some_and(|asked| asked.offer.rules);
+    let keeper = (rules || inherits_rules).then(RulesKeeper::start).transpose();
+    let rules_keeper = keeper.map_err(system("start the rules' keeper"))?;
     let protection = harden::confine(&identity, &places, &config.process)?;
 
     let (sink, writer) = EventSink::start(clock).map_err(system("start the log thread"))?;
+    let mut house = Housekeeping::new(Arc::clone(&gate), clock, sink.clone(), config.http.listen.is_some());
     let start = |file| Learner::start(config.inspect.scope.clone(), file, sink.clone());
     let learner = learn.map(start).transpose().map_err(system("start the learning thread"))?;
     let grace = span.map(|span| Grace::begin(span, &gate, clock)).transpose();
     let (grace, looks) = grace.map_err(system("start the thread for --grace"))?.unzip();
-    let keep = |path: &PathBuf| Keeper::start(path, &gate, clock, &sink);
-    let keeper = config.state.file.as_ref().and_then(keep);
-    let mut house = Housekeeping::new(Arc::clone(&gate), clock, sink.clone(), &bindings);
-
-    let mut workers = Vec::new();
-    let mut outcome = Ok(());
-    for (queue, alarm) in queues.into_iter().zip(alarms) {
-        let shared = house.watch(config.http.listen.is_some());
-        let copies = learner.as_ref().map(Learner::copies);
-        let worker = Worker::new(queue, Arc::clone(&gate), clock, sink.clone(), shared, copies);
-        let worker = worker.shown_to(looks.clone());
-        match worker.spawn(alarm) {
-            Ok(handle) => workers.push(handle),
-            Err(error) => outcome = Err(system("start a queue thread")(error)),
-        }
-    }
-    let in_place = match rules.filter(|_| outcome.is_ok()).map(|keeper| keeper.put_in(&sink)) {
-        Some(Ok(rules)) => rules,
-        Some(Err(error)) => {
-            outcome = Err(error);
-            None
-        }
-        None => None,
+    let means = Means {
+        gate: Arc::clone(&gate),
+        clock,
+        sink: sink.clone(),
+        copies: learner.as_ref().map(Learner::copies),
+        looks,
+        alarm: signals.alarm()?,
     };
-    drop(looks);
+    let mut crew = Crew::new(means, config.queue.backend, manager);
+    for queue in bound {
+        let options = options(config, queue.binding().queue);
+        crew.enlist(queue, &options, house.watch())?;
+    }
+    let from = asked.as_ref().map(|asked| asked.offer.pid);
+    let (mut legacy, taking) = match asked.map(Asked::go).transpose()? {
+        Some((legacy, taking)) => (legacy, Some(taking)),
+        None => (kept, None),
+    };
+    let sockets = std::mem::take(&mut legacy.sockets);
+    let surplus = match crew.inherit(sockets, config, taking.is_some(), &mut house) {
+        Ok(surplus) => surplus,
+        Err(error) => {
+            taking.inspect(|taking| taking.give_back(&error));
+            return Err(error);
+        }
+    };
+    let keeper = match (&config.state.file, &legacy.doors) {
+        (Some(path), doors) if taking.is_none() => Keeper::start(path, doors.as_ref(), &gate, clock, &sink),
+        (place, doors) => {
+            doors.iter().for_each(|doors| keeper::restore(&gate.load(), clock.now(), doors, &sink));
+            place
+                .as_ref()
+                .filter(|_| taking.is_some())
+                .and_then(|path| Keeper::follow(path, &gate, clock, &sink))
+        }
+    };
+    taking.map_or(Ok(()), Taking::taken)?;
+    if let Some(pid) = from {
+        sink.send(Event::Note(format!("queues and doors are taken over from process {pid}")));
+    }
+    legacy.warnings.drain(..).map(Event::Warning).for_each(|warning| sink.send(warning));
+
+    let mut outcome = crew.start();
+    let in_place = match outcome {
+        Ok(()) => {
+            let inherit = |keeper| RulesInPlace::inherit(keeper, rules, &sink);
+            let put_in = |keeper: RulesKeeper| {
+                if legacy.rules { Ok(Some(inherit(keeper))) } else { keeper.put_in(&sink) }
+            };
+            rules_keeper.map_or(Ok(None), put_in).unwrap_or_else(|error| {
+                outcome = Err(error);
+                None
+            })
+        }
+        Err(_) => None,
+    };
+    if outcome.is_ok() && !surplus.is_empty() {
+        outcome = crew.leave(&surplus);
+    }
     let mut clean = outcome.is_ok();
-    let desk =
-        Desk::new(Arc::clone(&gate), clock, sink.clone(), house.workers(), bindings.clone(), config, load);
+    let obstacle = match (crew.is_stored(), config.queue.backend.hands_over()) {
+        (_, false) => Some("it runs with backend nfq, whose queues can't be handed over: restart it"),
+        (true, _) => Some(
+            "a service manager runs it, and keeps its queues: 'systemctl restart sipknock' loses no packet",
+        ),
+        _ => None,
+    };
+    let (exit, errands) = Exit::new(signals.alarm()?, obstacle, in_place.is_some());
+    let exit = Arc::new(exit);
+    let queues = crew.health();
+    let desk = Desk::new(
+        Arc::clone(&gate),
+        clock,
+        sink.clone(),
+        house.workers(),
+        queues.clone(),
+        Arc::clone(&exit),
+        manager,
+        config,
+        load,
+    );
     let desk = desk.beginning_with(grace);
     let desk = Arc::new(desk.keeping(config.state.file.clone(), keeper.as_ref().map(Keeper::counts)));
+    let listener = legacy.listener.take();
+    let adopted = config.control.socket.as_deref().zip(listener);
+    let socket = adopted.map(|(path, listener)| Socket::adopt(listener, path)).or(socket);
     let control = socket.filter(|_| clean).and_then(|made| {
         let started = made.map_err(|error| error.to_string()).and_then(|socket| {
             Server::start(socket, clock, Arc::clone(&desk)).map_err(|error| error.to_string())
@@ -177,20 +276,26 @@ pub fn run(config: &Config, extras: Extras, load: Load) -> Result<(), DaemonErro
         http::server::Server::start(address, config.http.hosts.clone(), clock, overview).map_err(warn).ok()
     });
     if clean {
-        announce(config, &gate.load(), &bindings, protection, warnings, &sink);
+        announce(config, &gate.load(), &crew.bindings(), protection, warnings, &sink);
         if let Some(span) = span {
             sink.send(Event::Grace(event::Grace::Began(span)));
         }
+        manager.ready(&status(&house, &gate));
     }
-    let mut due = clock.now().after(HOUSEKEEPING);
-    while clean {
-        // Also where signals come more often than that.
-        if clock.now() >= due {
+    let mut rounds = Rounds::new(clock, manager);
+    let mut heir = None;
+    while clean && heir.is_none() {
+        if rounds.is_time() {
             house.keep();
             desk.look_at_grace();
-            due = clock.now().after(HOUSEKEEPING);
+            if let Err(error) = crew.look() {
+                (outcome, clean) = (Err(error), false);
+                break;
+            }
+            rounds.done(|| status(&house, &gate));
         }
-        match signals.wait(due.since(clock.now())) {
+        rounds.report(&queues);
+        match signals.wait(rounds.pause()) {
             Ok(Wake::Tick) => {}
             Ok(Wake::Signal) => break,
             // How it went is in the log.
@@ -199,30 +304,36 @@ pub fn run(config: &Config, extras: Extras, load: Load) -> Result<(), DaemonErro
                 Some(learner) => learner.write(),
                 None => sink.send(Event::Warning("SIGUSR1 is for 'run --learn' only".to_owned())),
             },
-            Ok(Wake::Alarm) => clean = false,
-            Err(error) => {
-                outcome = Err(error);
-                clean = false;
+            Ok(Wake::Alarm) => clean = !crew.has_fallen(),
+            Ok(Wake::Errand) => {
+                for mut errand in errands.try_iter() {
+                    let Some(server) = &control else { continue };
+                    let gate = gate.load_full();
+                    let mut estate =
+                        Estate { crew: &mut crew, gate: &gate, clock, server, exit: &exit, sink: &sink };
+                    match estate.hand_over(&mut errand) {
+                        Ok(true) => heir = Some(errand.pid),
+                        Ok(false) => {}
+                        Err(error) => (outcome, clean) = (Err(error), false),
+                    }
+                }
             }
+            Err(error) => (outcome, clean) = (Err(error), false),
         }
     }
     signals.end_at_once_from_now_on();
     health.say("the gate", Some("it is ending".to_owned()));
+    manager.stopping();
 
-    // New packets stop coming before anything else stops: first the rules go, then each queue is shut and drained.
-    let rules_out = in_place.map_or(Ok(()), |rules| rules.take_out(clean, &sink));
-    for shutter in &shutters {
-        outcome = outcome.and(shutter.shut().map_err(DaemonError::from));
+    // Where the service manager keeps the queues, they stay as they are, for the process that comes next.
+    let keeps = heir.is_none() && clean && crew.is_stored() && in_place.is_none() && crew.release().is_ok();
+    let mut rules_out = Ok(());
+    if heir.is_none() && !keeps {
+        // New packets stop coming before anything else stops: first the rules go, then each queue is shut and drained.
+        rules_out = in_place.map_or(Ok(()), |rules| rules.take_out(clean, &sink));
+        outcome = outcome.and(crew.shut());
     }
-    let mut left = Vec::new();
-    for worker in workers {
-        match worker.join() {
-            Ok(Ok(queue)) => left.push(queue),
-            Ok(Err(error)) => outcome = outcome.and(Err(error.into())),
-            // Not with panic = "abort", which is how it is built for use.
-            Err(panic) => std::panic::resume_unwind(panic),
-        }
-    }
+    crew.stop_copying();
     if let Some(learner) = learner {
         learner.finish();
     }
@@ -230,7 +341,24 @@ pub fn run(config: &Config, extras: Extras, load: Load) -> Result<(), DaemonErro
     if let Some(keeper) = keeper {
         keeper.finish();
     }
-    farewell(&house.totals(), &left, &sink);
+    if keeps {
+        match succession::doors(&gate.load(), clock) {
+            Ok(doors) => manager.keep(succession::DOORS, doors.as_fd()),
+            Err(error) => {
+                sink.send(Event::Warning(format!("the service manager can't keep the doors: {error}")))
+            }
+        }
+    }
+    let (waiting, counters) = crew.finish();
+    sink.send(Event::Stopped {
+        queues: queue_names(&crew.bindings()),
+        totals: house.totals(),
+        // They are somebody else's now.
+        waiting: if heir.is_some() || keeps { 0 } else { waiting },
+        stale: counters.stale,
+        unreadable: counters.unreadable,
+        handed_to: heir,
+    });
     desk.close();
     if let Some(control) = control {
         control.finish();
@@ -239,7 +367,7 @@ pub fn run(config: &Config, extras: Extras, load: Load) -> Result<(), DaemonErro
         http.finish();
     }
     // With the last sink gone the log ends.
-    drop((house, sink));
+    drop((house, crew, sink));
     writer.finish();
     outcome.and(rules_out)
 }
@@ -253,19 +381,23 @@ fn first_gate(config: &Config, grace: Option<Duration>) -> Result<Inspector, Con
     Ok(Inspector::new(policy, knocks, config.inspect.max_doors))
 }
 
-/// Binds all queues or none.
-fn bind(config: &Config) -> Result<Vec<Box<dyn Queue>>, QueueError> {
-    let bound = config.queue.numbers.clone().map(|number| {
-        config.queue.backend.open(&Options {
-            queue: number,
-            max_len: config.queue.max_len,
-            receive_buffer: config.queue.receive_buffer,
-            overload_open: config.queue.on_overload == Fallback::Open,
-            exit_open: config.queue.on_exit == Fallback::Open,
-            busy_poll: config.queue.busy_poll,
-        })
-    });
-    bound.collect()
+/// How to bind a queue.
+fn options(config: &Config, queue: u16) -> Options {
+    Options {
+        queue,
+        max_len: config.queue.max_len,
+        receive_buffer: config.queue.receive_buffer,
+        overload_open: config.queue.on_overload == Fallback::Open,
+        exit_open: config.queue.on_exit == Fallback::Open,
+        busy_poll: config.queue.busy_poll,
+    }
+}
+
+/// A line for the service manager.
+fn status(house: &Housekeeping, gate: &Live) -> String {
+    let gate = gate.load();
+    let mode = if gate.monitors() { "monitor: accepting everything" } else { "deciding packets" };
+    format!("{mode}; {} doors open, {} packets so far", gate.doors().open_count(), house.totals().total())
 }
 
 fn announce(
@@ -302,17 +434,6 @@ fn announce(
     warnings.map(Event::Warning).for_each(|warning| sink.send(warning));
 }
 
-/// Says goodbye with what was done. `waiting` packets have got no verdict, and there should be none.
-fn farewell(totals: &ReasonCounts, queues: &[Box<dyn Queue>], sink: &EventSink) {
-    let bindings: Vec<_> = queues.iter().map(|queue| queue.binding()).collect();
-    let waiting =
-        bindings.iter().filter_map(|binding| kernel::queue(binding.queue)).map(|row| row.waiting).sum();
-    let counters = queues.iter().map(|queue| queue.counters());
-    let (stale, unreadable) =
-        counters.fold((0, 0), |sum, next| (sum.0 + next.stale, sum.1 + next.unreadable));
-    sink.send(Event::Stopped { queues: queue_names(&bindings), totals: *totals, waiting, stale, unreadable });
-}
-
 fn queue_names(bindings: &[Binding]) -> String {
     match bindings {
         [first, .., last] => format!("{}-{}", first.queue, last.queue),
@@ -343,6 +464,8 @@ enum Wake {
     User,
     /// A queue thread has ended by itself.
     Alarm,
+    /// Somebody wants to take over.
+    Errand,
 }
 
 impl Signals {
@@ -395,7 +518,11 @@ impl Signals {
             Ok(_) => {
                 let mut byte = [0];
                 self.incoming.read_exact(&mut byte).map_err(system("read a signal"))?;
-                Ok(if byte == [Alarm::BYTE] { Wake::Alarm } else { Wake::Signal })
+                Ok(match byte {
+                    [Alarm::BYTE] => Wake::Alarm,
+                    [Alarm::CALL] => Wake::Errand,
+                    _ => Wake::Signal,
+                })
             }
             Err(error) => Err(system("wait for signals")(error.into())),
         }
@@ -408,6 +535,19 @@ struct Alarm(UnixStream);
 impl Alarm {
     /// Another one than signals write.
     const BYTE: u8 = b'!';
+
+    /// That of somebody who has an errand.
+    const CALL: u8 = b'?';
+
+    /// Another one like it.
+    fn another(&self) -> Result<Self, DaemonError> {
+        self.0.try_clone().map(Self).map_err(system("copy a socket"))
+    }
+
+    /// Calls the main thread to an errand.
+    fn call(&self) {
+        let _ = (&self.0).write(&[Self::CALL]);
+    }
 
     fn ring(mut self) {
         // If the other end is gone, nobody is left to be told.

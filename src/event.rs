@@ -12,7 +12,7 @@ use std::net::IpAddr;
 use std::ops::Range;
 use std::time::Duration;
 
-use tracing::{debug, info, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::door::{Change, Door, Limit};
 use crate::drops::DropLine;
@@ -20,6 +20,7 @@ use crate::inspect::{Decision, Inspector};
 use crate::knock::{KnockId, KnockSet};
 use crate::net::Source;
 use crate::packet::{Body, Flow, Packet};
+use crate::queue::Fault;
 use crate::sip;
 use crate::verdict::ReasonCounts;
 pub use grace::Grace;
@@ -70,6 +71,17 @@ pub enum Event {
         place: &'static str,
         /// How many since the last event.
         count: u64,
+        /// What there was room for: packets, or bytes of the receive buffer.
+        limit: u64,
+    },
+    /// A queue is not served. It is being bound anew.
+    QueueFault {
+        /// The queue.
+        queue: u16,
+        /// What is wrong.
+        fault: Fault,
+        /// Packets that wait in it.
+        waiting: u64,
     },
     /// Events that were counted and not written: more than the budget, or than the log could take.
     EventsLost(u64),
@@ -89,6 +101,8 @@ pub enum Event {
         stale: u64,
         /// Messages that could not be read.
         unreadable: u64,
+        /// The process that the queues were handed over to.
+        handed_to: Option<u32>,
     },
     /// The gate lets everything pass for a time, or does no more.
     Grace(Grace),
@@ -277,14 +291,25 @@ impl Event {
                 would = would.then_some(true),
                 "packets dropped"
             ),
-            Self::Overload { queue, place, count } => {
+            Self::Overload { queue, place, count, limit } => {
                 let advice = match *place {
-                    "kernel" => {
-                        "packets came faster than they were decided: raise queue.max_len, or use more queues"
-                    }
-                    _ => "the socket's buffer was full: raise queue.receive_buffer",
+                    "kernel" => format!(
+                        "packets came faster than they were decided: raise queue.max_len beyond {limit}, or use more \
+                         queues (queue.numbers)"
+                    ),
+                    _ => format!(
+                        "the socket's buffer was full: raise queue.receive_buffer beyond {limit} bytes, and see that \
+                         it is granted"
+                    ),
                 };
                 warn!(target: "sipknock::daemon", event = "overload", queue, place, count, advice, "packets lost before inspection");
+            }
+            Self::QueueFault { queue, fault, waiting } => {
+                let message = match fault {
+                    Fault::Stuck => "packets wait and none is decided: the queue is bound anew",
+                    Fault::Lost => "somebody has unbound the queue, or has taken it: it is bound anew",
+                };
+                error!(target: "sipknock::daemon", event = "fault", queue, fault = %fault, waiting, "{message}");
             }
             Self::EventsLost(count) => {
                 warn!(target: "sipknock::daemon", event = "overload", place = "log", count, "events counted, not logged: too many in too short a time");
@@ -310,7 +335,7 @@ impl Event {
                 closed,
                 "another configuration is in force"
             ),
-            Self::Stopped { queues, totals, waiting, stale, unreadable } => info!(
+            Self::Stopped { queues, totals, waiting, stale, unreadable, handed_to } => info!(
                 target: "sipknock::daemon",
                 event = "stopped",
                 queues = %queues,
@@ -319,6 +344,7 @@ impl Event {
                 waiting,
                 stale,
                 unreadable,
+                handed_to,
                 "the gate is down"
             ),
             Self::Grace(grace) => grace.write(),

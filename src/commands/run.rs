@@ -36,8 +36,13 @@ pub(super) fn run(cli: &Cli, args: &RunArgs) -> Result<ExitCode, Failure> {
         let warnings = warnings(&config, readable);
         Ok((config, warnings))
     };
-    let extras =
-        Extras { rules: args.firewall, learn: args.learn.clone(), grace: args.grace, warnings: first };
+    let extras = Extras {
+        rules: args.firewall,
+        learn: args.learn.clone(),
+        grace: args.grace,
+        takeover: args.takeover,
+        warnings: first,
+    };
     daemon::run(&config, extras, Box::new(load))?;
     Ok(ExitCode::SUCCESS)
 }

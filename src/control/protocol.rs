@@ -52,6 +52,11 @@ pub enum Request {
     Reload {},
     /// Drop strangers although the time of `run --grace` is not up, or was up and some phones had not knocked.
     Enforce {},
+    /// Hand queues and doors over to the process that asks, see [`super::takeover`].
+    Takeover {
+        /// How it takes them over: [`super::takeover::FORMAT`].
+        format: u64,
+    },
 }
 
 /// A line of an answer.
@@ -128,6 +133,8 @@ pub enum Kind {
     NotFound,
     /// There is no room for another door, or another client.
     Full,
+    /// Whoever asks may not.
+    NotAllowed,
     /// It was tried and failed.
     Failed,
 }
@@ -213,6 +220,12 @@ pub struct QueueStats {
     pub kernel_dropped: u64,
     /// Packets that found the socket's buffer full.
     pub socket_dropped: u64,
+    /// What is wrong with it: `stuck` or `lost`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fault: Option<String>,
+    /// How often something was, since the start.
+    #[serde(default)]
+    pub faults: u64,
 }
 
 impl Request {
@@ -298,6 +311,7 @@ mod tests {
             Request::Flush {},
             Request::Watch {},
             Request::Enforce {},
+            Request::Takeover { format: 1 },
         ] {
             let line = request.line().unwrap();
             assert_eq!(line.iter().filter(|byte| **byte == b'\n').count(), 1);

@@ -4,10 +4,10 @@
 //! [`PATIENCE`], and what a request looks at is locked for moments only.
 
 use std::io::{self, Read, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -27,6 +27,12 @@ pub trait Service: Send + Sync + 'static {
     /// Those of `say`, for then nobody is there to listen.
     fn carry_out(&self, request: Request, say: Say<'_>) -> io::Result<Result<Done, Refusal>>;
 
+    /// Hands over to the process at the other end, as [`super::takeover`] has it. What is returned is said as the last word.
+    ///
+    /// # Errors
+    /// Where nothing more is to be said, since all is said or nobody listens.
+    fn hand_over(&self, stream: &UnixStream, format: u64) -> io::Result<Refusal>;
+
     /// Events from now on, where not too many watch already.
     fn watch(&self) -> Option<Watch>;
 }
@@ -41,6 +47,8 @@ pub struct Server {
     /// Ends it when it is closed.
     stop: UnixStream,
     counts: Counts,
+    listener: OwnedFd,
+    owned: Arc<AtomicBool>,
 }
 
 /// How many clients there are and were. Copies share it.
@@ -73,11 +81,25 @@ impl Server {
     /// Where the system gives no thread.
     pub fn start(socket: Socket, clock: Clock, service: Arc<impl Service>) -> io::Result<Self> {
         let (stop, stopped) = UnixStream::pair()?;
+        let (listener, owned) = (OwnedFd::from(socket.listener.try_clone()?), socket.owned());
         let counts = Counts::default();
         let theirs = counts.clone();
         let accept = move || accept(&socket, &stopped, clock, &service, &theirs);
         let accepting = thread::Builder::new().name("control".to_owned()).spawn(accept)?;
-        Ok(Self { accepting, stop, counts })
+        Ok(Self { accepting, stop, counts, listener, owned })
+    }
+
+    /// Another descriptor of the listening socket, for the process that goes on with it.
+    ///
+    /// # Errors
+    /// Where the process has none left.
+    pub fn listener(&self) -> io::Result<OwnedFd> {
+        self.listener.try_clone()
+    }
+
+    /// From here on the socket's place in the file system is another process's.
+    pub fn disown(&self) {
+        self.owned.store(false, Ordering::SeqCst);
     }
 
     /// How many clients there are and were.
@@ -177,6 +199,7 @@ impl Client {
                         Answer::Error(Refusal { kind: Kind::Full, text })
                     }
                 },
+                Ok(Request::Takeover { format }) => Answer::Error(service.hand_over(&self.stream, format)?),
                 Ok(request) => {
                     out.until = self.clock.now().after(LONGEST_ANSWER);
                     match service.carry_out(request, &mut |answer| out.add(&answer))? {
@@ -326,6 +349,10 @@ mod tests {
                 Request::Close { address } => Err(Refusal::not_found(address)),
                 _ => Ok(Done::default()),
             })
+        }
+
+        fn hand_over(&self, _: &UnixStream, _: u64) -> io::Result<Refusal> {
+            Ok(Refusal::failed("there is nothing to hand over"))
         }
 
         fn watch(&self) -> Option<Watch> {

@@ -6,6 +6,8 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _, chown};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::net::{self, AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
@@ -17,6 +19,8 @@ pub struct Socket {
     path: PathBuf,
     /// Device and inode, to take out our own only.
     identity: Option<(u64, u64)>,
+    /// Whether that is to be done.
+    owned: Arc<AtomicBool>,
 }
 
 /// Why there is no socket.
@@ -81,13 +85,37 @@ impl Socket {
             let _ = fs::remove_file(&unfinished);
             system(error)
         })?;
-        Ok(Self { listener, identity: identity(path), path: path.to_owned() })
+        Ok(Self::of(listener, path))
+    }
+
+    /// Goes on with one that another daemon has made and listens on.
+    ///
+    /// # Errors
+    /// Where it can't be used.
+    pub fn adopt(listener: OwnedFd, path: &Path) -> Result<Self, SocketError> {
+        let listener = UnixListener::from(listener);
+        let set = listener.set_nonblocking(true);
+        set.map_err(|error| SocketError::System { path: path.to_owned(), error })?;
+        Ok(Self::of(listener, path))
+    }
+
+    fn of(listener: UnixListener, path: &Path) -> Self {
+        let owned = Arc::new(AtomicBool::new(true));
+        Self { listener, identity: identity(path), path: path.to_owned(), owned }
+    }
+
+    /// Set to false where another daemon is to go on with the socket.
+    pub(super) fn owned(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.owned)
     }
 }
 
 impl Drop for Socket {
     fn drop(&mut self) {
-        if self.identity.is_some() && identity(&self.path) == self.identity {
+        if self.owned.load(Ordering::SeqCst)
+            && self.identity.is_some()
+            && identity(&self.path) == self.identity
+        {
             let _ = fs::remove_file(&self.path);
         }
     }

@@ -2,9 +2,10 @@
 
 use std::io;
 use std::net::IpAddr;
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLockReadGuard};
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -13,7 +14,10 @@ use serde_json::Map;
 use super::events::{EventSink, Shut};
 use super::grace::Grace;
 use super::keeper::Counts;
+use super::manager::Manager;
 use super::reload::{Live, Load, Outcome, Reloader};
+use super::succession::Exit;
+use super::watchdog::{Health, QueueHealth};
 use super::worker::Shared;
 use crate::clock::Clock;
 use crate::config::{Config, DEFAULT_DOOR, values};
@@ -27,7 +31,7 @@ use crate::event::{EXPIRED, Event, FLUSHED, REVOKED};
 use crate::inspect::{Inspector, MANUAL};
 use crate::knock::{KnockId, Life};
 use crate::net::Source;
-use crate::queue::{Binding, kernel};
+use crate::queue::kernel::{self, QueueRow};
 use crate::time::Time;
 use crate::verdict::ReasonCounts;
 
@@ -40,22 +44,27 @@ pub(super) struct Desk {
     /// Gone once the gate ends, so that the log can end.
     sink: Mutex<Option<EventSink>>,
     workers: Vec<Arc<Shared>>,
-    bindings: Vec<Binding>,
+    health: Health,
     backend: &'static str,
     started: Time,
     /// Reloads that took effect, and that did not.
     reloads: [AtomicU64; 2],
     /// The file of doors, and what became of it.
     kept: Option<(PathBuf, Arc<Counts>)>,
+    exit: Arc<Exit>,
+    manager: Manager,
 }
 
 impl Desk {
+    #[expect(clippy::too_many_arguments, reason = "it answers for all of the gate")]
     pub(super) fn new(
         gate: Live,
         clock: Clock,
         sink: EventSink,
         workers: Vec<Arc<Shared>>,
-        bindings: Vec<Binding>,
+        health: Health,
+        exit: Arc<Exit>,
+        manager: Manager,
         config: &Config,
         load: Load,
     ) -> Self {
@@ -66,11 +75,13 @@ impl Desk {
             watchers: sink.watchers(),
             sink: Mutex::new(Some(sink)),
             workers,
-            bindings,
+            health,
             backend: config.queue.backend.name(),
             started: clock.now(),
             reloads: Default::default(),
             kept: None,
+            exit,
+            manager,
         }
     }
 
@@ -92,7 +103,10 @@ impl Desk {
 
     /// Puts what the configuration says now in force, and tells how it went.
     pub(super) fn reload(&self) -> Result<Done, Refusal> {
+        let _changing = self.changing()?;
+        self.manager.reloading();
         let outcome = self.reloader.reload(&|event| self.send(event));
+        self.manager.ready(if outcome.is_ok() { "reloaded" } else { "not reloaded, all is as it was" });
         self.reloads[usize::from(outcome.is_err())].fetch_add(1, Ordering::Relaxed);
         match outcome {
             Ok(Outcome { closed, notes }) => Ok(Done { doors: Some(closed), event: None, notes }),
@@ -123,14 +137,14 @@ impl Desk {
         &self.workers
     }
 
-    /// What the queues are bound as, in the order of the workers.
-    pub(super) fn bindings(&self) -> &[Binding] {
-        &self.bindings
+    /// How the queues are, in the order of their numbers.
+    pub(super) fn health(&self) -> Vec<QueueHealth> {
+        self.health.queues()
     }
 
     /// The queues as the kernel counts them, those of them that are ours.
     pub(super) fn queues(&self) -> Vec<QueueStats> {
-        queue_stats(&self.bindings)
+        queue_stats(&self.health)
     }
 
     /// Those who get to see each event.
@@ -140,6 +154,7 @@ impl Desk {
 
     /// Has the gate drop strangers although its grace lasts.
     fn enforce(&self) -> Result<Done, Refusal> {
+        let _changing = self.changing()?;
         let notes = self.reloader.enforce(&|event| self.send(event));
         notes
             .map(|notes| Done { notes, ..Done::default() })
@@ -151,6 +166,12 @@ impl Desk {
         if let Some(grace) = self.reloader.grace() {
             grace.look(|| _ = self.enforce(), &|event| self.send(event));
         }
+    }
+
+    /// Held while doors or knocks are changed, which is not done while they go to another process.
+    fn changing(&self) -> Result<RwLockReadGuard<'_, bool>, Refusal> {
+        let text = "another process is taking over: try again in a moment";
+        self.exit.changing().ok_or_else(|| Refusal::failed(text))
     }
 
     pub(super) fn send(&self, event: Event) {
@@ -187,6 +208,7 @@ impl Desk {
         for_s: Option<u64>,
         knock: Option<&str>,
     ) -> Result<(DoorLine, Done), Refusal> {
+        let _changing = self.changing()?;
         let gate = self.gate.load();
         let source = source(&gate, address)?;
         let knock = knock.map_or(Ok(Door::by_hand()), |name| knock_named(&gate, name))?;
@@ -223,6 +245,7 @@ impl Desk {
     }
 
     fn close_door(&self, address: &str) -> Result<Done, Refusal> {
+        let _changing = self.changing()?;
         let gate = self.gate.load();
         let source = source(&gate, address)?;
         let Some(door) = gate.doors().close(source) else {
@@ -235,12 +258,13 @@ impl Desk {
         Ok(Done { doors: Some(1), ..Done::default() })
     }
 
-    fn flush(&self) -> Done {
+    fn flush(&self) -> Result<Done, Refusal> {
+        let _changing = self.changing()?;
         let gate = self.gate.load();
         let mut shut = Shut::default();
         let doors = gate.doors().flush(|source, door| shut.add(source, door));
         shut.tell(&gate, FLUSHED, &|event| self.send(event));
-        Done { doors: Some(doors), ..Done::default() }
+        Ok(Done { doors: Some(doors), ..Done::default() })
     }
 
     pub(super) fn stats(&self) -> Stats {
@@ -258,7 +282,7 @@ impl Desk {
             packets: totals.total(),
             reasons: reasons(&totals),
             doors: door_stats(&gate),
-            queues: queue_stats(&self.bindings),
+            queues: queue_stats(&self.health),
             state: self.kept.as_ref().map(|(file, counts)| StateStats {
                 file: file.display().to_string(),
                 writes: counts.writes.load(Ordering::Relaxed),
@@ -295,7 +319,7 @@ impl Service for Desk {
                 Err(refusal) => Err(refusal),
             },
             Request::Close { address } => self.close_door(&address),
-            Request::Flush {} => Ok(self.flush()),
+            Request::Flush {} => self.flush(),
             Request::Stats {} => {
                 say(Answer::Stats(Box::new(self.stats())))?;
                 Ok(Done::default())
@@ -303,8 +327,14 @@ impl Service for Desk {
             Request::Reload {} => self.reload(),
             Request::Enforce {} => self.enforce(),
             // The server's own.
-            Request::Watch {} => Ok(Done::default()),
+            Request::Watch {} | Request::Takeover { .. } => Ok(Done::default()),
         })
+    }
+
+    fn hand_over(&self, stream: &UnixStream, format: u64) -> io::Result<Refusal> {
+        let queues = self.health.bindings().iter().map(|binding| binding.queue).collect();
+        let prefixes = self.gate.load().prefixes();
+        self.exit.receive(stream, format, prefixes, queues)
     }
 
     fn watch(&self) -> Option<Watch> {
@@ -360,14 +390,19 @@ fn door_stats(gate: &Inspector) -> DoorStats {
     DoorStats { open, max: doors.max_doors() as u64, known: doors.len() as u64, by_knock }
 }
 
-fn queue_stats(bindings: &[Binding]) -> Vec<QueueStats> {
-    let mut rows = kernel::queues();
-    rows.retain(|row| bindings.iter().any(|ours| (ours.queue, ours.port_id) == (row.queue, row.port_id)));
-    let stats = rows.iter().map(|row| QueueStats {
-        queue: row.queue,
-        waiting: row.waiting,
-        kernel_dropped: row.queue_dropped,
-        socket_dropped: row.user_dropped,
+fn queue_stats(health: &Health) -> Vec<QueueStats> {
+    let rows = kernel::queues();
+    let stats = health.queues().into_iter().map(|QueueHealth { binding, fault, faults }| {
+        let ours = |row: &&QueueRow| (row.queue, row.port_id) == (binding.queue, binding.port_id);
+        let row = rows.iter().find(ours).copied().unwrap_or_default();
+        QueueStats {
+            queue: binding.queue,
+            waiting: row.waiting,
+            kernel_dropped: row.queue_dropped,
+            socket_dropped: row.user_dropped,
+            fault: fault.map(|(fault, _)| fault.to_string()),
+            faults,
+        }
     });
     stats.collect()
 }

@@ -9,37 +9,30 @@ use super::worker::Shared;
 use crate::clock::Clock;
 use crate::drops::Drops;
 use crate::event::{EXPIRED, Event};
-use crate::queue::Binding;
-use crate::queue::kernel::{self, QueueRow};
 use crate::time::Time;
 use crate::verdict::ReasonCounts;
 
-/// Sweeps doors, sums up drops, watches what the kernel drops.
+/// Sweeps doors, sums up drops.
 pub(super) struct Housekeeping {
     gate: Live,
     clock: Clock,
     sink: EventSink,
     workers: Vec<Arc<Shared>>,
     drops: Arc<Mutex<Drops>>,
-    /// The kernel's counters as last seen; they start at 0 with the binding.
-    rows: Vec<QueueRow>,
     summed_up: Time,
+    /// Whether queue threads count how long decisions take, too.
+    timed: bool,
 }
 
 impl Housekeeping {
-    pub(super) fn new(gate: Live, clock: Clock, sink: EventSink, bindings: &[Binding]) -> Self {
-        let row = |binding: &Binding| QueueRow {
-            queue: binding.queue,
-            port_id: binding.port_id,
-            ..QueueRow::default()
-        };
-        let rows = bindings.iter().map(row).collect();
-        Self { gate, clock, sink, workers: Vec::new(), drops: Arc::default(), rows, summed_up: clock.now() }
+    pub(super) fn new(gate: Live, clock: Clock, sink: EventSink, timed: bool) -> Self {
+        let (workers, drops, summed_up) = (Vec::new(), Arc::default(), clock.now());
+        Self { gate, clock, sink, workers, drops, summed_up, timed }
     }
 
-    /// What another queue thread counts in, which from here on is watched. `timed`: also how long decisions take.
-    pub(super) fn watch(&mut self, timed: bool) -> Arc<Shared> {
-        let shared = Arc::new(Shared::new(Arc::clone(&self.drops), timed));
+    /// What another queue thread counts in, which from here on is watched.
+    pub(super) fn watch(&mut self) -> Arc<Shared> {
+        let shared = Arc::new(Shared::new(Arc::clone(&self.drops), self.timed));
         self.workers.push(Arc::clone(&shared));
         shared
     }
@@ -53,7 +46,6 @@ impl Housekeeping {
     pub(super) fn keep(&mut self) {
         let now = self.clock.now();
         self.sweep(now);
-        self.watch_kernel();
         if now.since(self.summed_up) >= SUMMARY_INTERVAL {
             self.sum_up(now);
         }
@@ -63,7 +55,6 @@ impl Housekeeping {
     pub(super) fn finish(&mut self) {
         let now = self.clock.now();
         self.sweep(now);
-        self.watch_kernel();
         self.sum_up(now);
     }
 
@@ -95,26 +86,6 @@ impl Housekeeping {
         match self.sink.take_lost() {
             0 => {}
             lost => self.sink.send(Event::EventsLost(lost)),
-        }
-    }
-
-    fn watch_kernel(&mut self) {
-        let current = kernel::queues();
-        for seen in &mut self.rows {
-            let Some(row) = current.iter().find(|row| (row.queue, row.port_id) == (seen.queue, seen.port_id))
-            else {
-                continue;
-            };
-            let lost = [
-                ("kernel", row.queue_dropped, seen.queue_dropped),
-                ("socket", row.user_dropped, seen.user_dropped),
-            ];
-            for (place, count, before) in lost {
-                if count > before {
-                    self.sink.send(Event::Overload { queue: row.queue, place, count: count - before });
-                }
-            }
-            *seen = *row;
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The thread that keeps the doors on disk.
 
-use std::io;
-use std::path::Path;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
@@ -11,11 +11,11 @@ use std::time::Duration;
 use super::events::EventSink;
 use super::reload::Live;
 use crate::clock::Clock;
-use crate::door::{Door, Listed};
+use crate::door::{Door, Listed, State};
 use crate::event::Event;
 use crate::inspect::Inspector;
 use crate::knock::KnockId;
-use crate::state::file::{Found, StateFile};
+use crate::state::file::{Found, StateError, StateFile};
 use crate::state::format::{BY_HAND, Record, Saved, Writer};
 use crate::state::stamp::Stamp;
 use crate::time::Time;
@@ -36,26 +36,51 @@ pub(super) struct Counts {
 }
 
 impl Keeper {
-    /// Opens the doors that are kept in the file, and starts to keep them there. Warnings go to the log; a gate without
-    /// a memory is better than none.
-    pub(super) fn start(path: &Path, gate: &Live, clock: Clock, sink: &EventSink) -> Option<Self> {
-        let warn = |text| sink.send(Event::Warning(format!("doors will not survive a restart: {text}")));
-        let file = StateFile::take(path).map_err(|error| warn(error.to_string())).ok()?;
-        let found = file.read().map_err(|error| warn(error.to_string())).ok()?;
+    /// Opens the doors that are kept in the file, and starts to keep them there. Where the service manager has kept some as
+    /// well, the younger ones count. Warnings go to the log; a gate without a memory is better than none.
+    pub(super) fn start(
+        path: &Path,
+        kept: Option<&Saved>,
+        gate: &Live,
+        clock: Clock,
+        sink: &EventSink,
+    ) -> Option<Self> {
+        let open = |saved: &Saved| restore(&gate.load(), clock.now(), saved, sink);
+        let warn = |text| sink.send(Event::Warning(format!("{FORGETS}: {text}")));
+        let taken = StateFile::take(path).and_then(|file| Ok((file.read()?, file)));
+        let (found, file) = match taken {
+            Ok(taken) => taken,
+            Err(error) => {
+                warn(error.to_string());
+                kept.map(open);
+                return None;
+            }
+        };
         match found {
-            Found::Nothing => {}
-            Found::Doors(saved) => restore(&gate.load(), clock.now(), &saved, sink),
+            Found::Doors(saved) => open(match kept {
+                Some(kept) if saved.stamp.since(&kept.stamp).is_zero() => kept,
+                _ => &saved,
+            }),
+            Found::Nothing => _ = kept.map(open),
             Found::SetAside(damage, aside) => sink.send(Event::Warning(format!(
                 "the doors of before are lost: {} can't be used, since {damage}; it is {} now",
                 path.display(),
                 aside.display()
             ))),
         }
+        Self::begin(Place::Taken(file), gate, clock, sink)
+    }
+
+    /// Starts to keep doors in the file of a gate that is about to end, as soon as it has.
+    pub(super) fn follow(path: &Path, gate: &Live, clock: Clock, sink: &EventSink) -> Option<Self> {
+        Self::begin(Place::Wanted(path.to_owned()), gate, clock, sink)
+    }
+
+    fn begin(place: Place, gate: &Live, clock: Clock, sink: &EventSink) -> Option<Self> {
         let (going_on, ended) = mpsc::sync_channel(0);
         let (tell, finished) = mpsc::sync_channel(1);
         let counts = Arc::<Counts>::default();
-        let mut work = Work {
-            file,
+        let work = Work {
             gate: Arc::clone(gate),
             clock,
             sink: sink.clone(),
@@ -63,16 +88,14 @@ impl Keeper {
             failing: None,
         };
         let keep = move || {
-            work.keep(&ended);
-            // The log waits for all who could still write to it.
-            drop(work);
+            work.take_and_keep(place, &ended);
             // Who does not wait any more need not know.
             let _ = tell.send(());
         };
         match thread::Builder::new().name("state".to_owned()).spawn(keep) {
             Ok(_) => Some(Self { going_on, finished, counts }),
             Err(error) => {
-                warn(error.to_string());
+                sink.send(Event::Warning(format!("{FORGETS}: {error}")));
                 None
             }
         }
@@ -89,8 +112,14 @@ impl Keeper {
     }
 }
 
+/// Where to keep doors.
+enum Place {
+    Taken(StateFile),
+    /// Another gate has it, and is about to let go of it.
+    Wanted(PathBuf),
+}
+
 struct Work {
-    file: StateFile,
     gate: Live,
     clock: Clock,
     sink: EventSink,
@@ -100,16 +129,45 @@ struct Work {
 }
 
 impl Work {
-    fn keep(&mut self, ended: &Receiver<()>) {
+    /// The work is gone at the end: the log waits for all who could still write to it.
+    fn take_and_keep(mut self, place: Place, ended: &Receiver<()>) {
+        let file = match place {
+            Place::Taken(file) => file,
+            Place::Wanted(path) => match self.wait_for(&path, ended) {
+                Ok(Some(file)) => file,
+                Ok(None) => return,
+                Err(error) => return self.sink.send(Event::Warning(format!("{FORGETS}: {error}"))),
+            },
+        };
+        self.keep(&file, ended);
+    }
+
+    /// Waits until another gate has let go of the file; `None` where this one ends before that, as it does when a third
+    /// one takes over.
+    fn wait_for(&self, path: &Path, ended: &Receiver<()>) -> Result<Option<StateFile>, StateError> {
+        let until = self.clock.now().after(LAST_WORDS);
+        loop {
+            match StateFile::take(path) {
+                Err(StateError::Taken(_)) if self.clock.now() < until => {
+                    if ended.recv_timeout(LOOK_UP) != Err(RecvTimeoutError::Timeout) {
+                        return Ok(None);
+                    }
+                }
+                taken => return taken.map(Some),
+            }
+        }
+    }
+
+    fn keep(&mut self, file: &StateFile, ended: &Receiver<()>) {
         let mut next = Time::default();
         loop {
             let end = ended.recv_timeout(LOOK_UP) != Err(RecvTimeoutError::Timeout);
             let began = self.clock.now();
             if end || (began >= next && self.gate.load().doors().take_changed()) {
-                let outcome = self.write();
+                let outcome = self.write(file);
                 let took = self.clock.now().since(began);
                 next = began.after(INTERVAL.max(took * MOST_OF_THE_TIME));
-                self.report(outcome, began);
+                self.report(file, outcome, began);
             }
             if end {
                 return;
@@ -117,30 +175,14 @@ impl Work {
         }
     }
 
-    fn write(&self) -> io::Result<()> {
+    fn write(&self, file: &StateFile) -> io::Result<()> {
         let gate = self.gate.load_full();
-        self.file.replace(|out| {
-            let (stamp, names) = (Stamp::now(), gate.names());
-            let known = names.len() as u64;
-            let mut out = Writer::new(out, &stamp, gate.prefixes(), names)?;
-            // Whatever changes from here on is of after the stamp, and has the next one written.
-            let (now, parts) = (self.clock.now(), gate.doors().parts(PART));
-            for part in 0..parts {
-                for listed in gate.doors().listed(part, parts, now) {
-                    let knock = listed.door.knock;
-                    // One that came with a reload a moment ago is for the next time.
-                    if knock == Door::by_hand() || (knock.index() as u64) < known {
-                        out.door(&record(&listed, now))?;
-                    }
-                }
-            }
-            out.finish()
-        })
+        file.replace(|out| write_doors(&gate, self.clock, out, Which::Open))
     }
 
     /// Says once in a while that it fails, and that it does no more.
-    fn report(&mut self, outcome: io::Result<()>, now: Time) {
-        let shown = self.file.path().display();
+    fn report(&mut self, file: &StateFile, outcome: io::Result<()>, now: Time) {
+        let shown = file.path().display();
         match outcome {
             Ok(()) => {
                 self.counts.writes.fetch_add(1, Ordering::Relaxed);
@@ -163,6 +205,38 @@ impl Work {
     }
 }
 
+/// Which doors to write down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Which {
+    /// Those that are open.
+    Open,
+    /// Those that have run out and are remembered, too.
+    Known,
+}
+
+/// Writes doors as [`crate::state::format`] has them.
+pub(super) fn write_doors<W: Write>(gate: &Inspector, clock: Clock, out: W, which: Which) -> io::Result<W> {
+    let (stamp, names) = (Stamp::now(), gate.names());
+    let known = names.len() as u64;
+    let mut out = Writer::new(out, &stamp, gate.prefixes(), names)?;
+    // Whatever changes from here on is of after the stamp, and has the next one written.
+    let (now, parts) = (clock.now(), gate.doors().parts(PART));
+    for part in 0..parts {
+        let doors = match which {
+            Which::Open => gate.doors().listed(part, parts, now),
+            Which::Known => gate.doors().known(part, parts, now),
+        };
+        for listed in doors {
+            let knock = listed.door.knock;
+            // One that came with a reload a moment ago is for the next time.
+            if knock == Door::by_hand() || (knock.index() as u64) < known {
+                out.door(&record(&listed, now))?;
+            }
+        }
+    }
+    out.finish()
+}
+
 fn record(listed: &Listed, now: Time) -> Record {
     let Listed { source, door, last_knock, packets, bytes } = *listed;
     Record {
@@ -174,16 +248,17 @@ fn record(listed: &Listed, now: Time) -> Record {
         },
         opened: door.opened,
         last_knock,
-        left: door.expires.since(now),
+        left: door.expires.since(now).max(now.since(door.expires)),
         life: door.life(),
         closing: door.is_closing(),
+        ran_out: door.expires <= now,
         packets,
         bytes,
     }
 }
 
-/// Opens the doors again for as long as they would still be open.
-fn restore(gate: &Inspector, now: Time, saved: &Saved, sink: &EventSink) {
+/// Opens the doors again for as long as they would still be open, and remembers those that have run out.
+pub(super) fn restore(gate: &Inspector, now: Time, saved: &Saved, sink: &EventSink) {
     if saved.prefixes != gate.prefixes() {
         let text = "the doors of before are lost: they were for sources of other prefixes, see ipv4_prefix and ipv6_prefix";
         sink.send(Event::Warning(text.to_owned()));
@@ -193,22 +268,32 @@ fn restore(gate: &Inspector, now: Time, saved: &Saved, sink: &EventSink) {
     let ids: Vec<Option<KnockId>> = saved.names.iter().map(|name| gate.knock_named(name)).collect();
     let (mut open, mut ran_out, mut gone, mut no_room) = (0u64, 0u64, 0u64, 0u64);
     for record in &saved.doors {
-        let left = record.left.saturating_sub(passed);
+        let (left, ago) = match record.ran_out {
+            true => (Duration::ZERO, record.left.saturating_add(passed)),
+            false => (record.left.saturating_sub(passed), passed.saturating_sub(record.left)),
+        };
         let knock = match record.knock {
             BY_HAND => Some(Door::by_hand()),
             index => ids.get(index as usize).copied().flatten(),
         };
+        let listed = |knock, expires| {
+            let door = Door::again(knock, record.opened, expires, record.life, record.closing);
+            let Record { source, last_knock, packets, bytes, .. } = *record;
+            Listed { source, door, last_knock, packets, bytes }
+        };
         let count = match knock {
-            _ if left.is_zero() => &mut ran_out,
-            None => &mut gone,
-            Some(knock) => {
-                let door = Door::again(knock, record.opened, now.after(left), record.life, record.closing);
-                let Record { source, last_knock, packets, bytes, .. } = *record;
-                match gate.doors().restore(&Listed { source, door, last_knock, packets, bytes }) {
-                    true => &mut open,
-                    false => &mut no_room,
+            Some(knock) if left.is_zero() => {
+                let expired = listed(knock, now.before(ago));
+                if expired.door.state(now) == State::RunOut {
+                    gate.doors().remember(&expired);
                 }
+                &mut ran_out
             }
+            None => &mut gone,
+            Some(knock) => match gate.doors().restore(&listed(knock, now.after(left))) {
+                true => &mut open,
+                false => &mut no_room,
+            },
         };
         *count += 1;
     }
@@ -216,6 +301,9 @@ fn restore(gate: &Inspector, now: Time, saved: &Saved, sink: &EventSink) {
         "doors of before: {open} open again, {ran_out} have run out, {gone} are of knocks that are gone, {no_room} find no room"
     )));
 }
+
+/// What it means that there is no file.
+const FORGETS: &str = "doors will not survive a restart";
 
 /// Doors that are copied at once: ten megabytes, and a million doors are written in half a second.
 const PART: usize = 131_072;

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use super::desk::{self, Desk};
 use super::health::Health;
 use super::history::{Flow, KnockFlow, SPAN, Totals};
+use super::watchdog::QueueHealth;
 use crate::control::server::Counts;
 use crate::control::watch::{Seen, Watch};
 use crate::event::{Event, Outcome};
@@ -22,7 +23,7 @@ use crate::inspect::Inspector;
 use crate::knock::KnockId;
 use crate::metrics::counts::HistogramTotal;
 use crate::metrics::{Process, Snapshot};
-use crate::queue::kernel;
+use crate::queue::{Fault, kernel};
 use crate::verdict::{ReasonCounts, Verdict};
 
 /// Looks at the gate for the server, on the server's thread.
@@ -87,8 +88,7 @@ impl Overview {
     /// Whether each queue is bound to this process; nothing where the kernel does not tell.
     fn bound(&self) -> Vec<(u16, bool)> {
         let Ok(rows) = kernel::readable_queues() else { return Vec::new() };
-        let bindings = self.desk.bindings().iter();
-        let bound = bindings.map(|ours| {
+        let bound = self.desk.health().into_iter().map(|QueueHealth { binding: ours, .. }| {
             let is_ours = |row: &kernel::QueueRow| (row.queue, row.port_id) == (ours.queue, ours.port_id);
             (ours.queue, rows.iter().any(is_ours))
         });
@@ -99,12 +99,12 @@ impl Overview {
         let mut faults = self.health.faults();
         for (number, _) in bound.iter().filter(|(_, bound)| !bound) {
             faults.push(format!(
-                "queue {number}: it is not bound to this process any more, so nothing of it is decided: restart sipknock"
+                "queue {number}: it is not bound to this process any more, and is bound again as soon as that is possible"
             ));
         }
-        for (binding, worker) in self.desk.bindings().iter().zip(self.desk.workers()) {
-            if worker.has_ended() {
-                faults.push(format!("queue {}: its thread has ended", binding.queue));
+        for QueueHealth { binding, fault, .. } in self.desk.health() {
+            if matches!(fault, Some((Fault::Stuck, _))) {
+                faults.push(format!("queue {}: packets wait in it, and none is decided", binding.queue));
             }
         }
         faults
@@ -303,11 +303,16 @@ const MOST_AT_ONCE: usize = 2048;
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::net::UnixStream;
     use std::path::Path;
 
     use arc_swap::ArcSwap;
 
+    use super::super::Alarm;
     use super::super::events::EventSink;
+    use super::super::manager::Manager;
+    use super::super::succession::Exit;
+    use super::super::watchdog;
     use super::super::worker::Shared;
     use super::*;
     use crate::clock::Clock;
@@ -326,9 +331,14 @@ mod tests {
         let clock = Clock::start();
         let (sink, _writer) = EventSink::start(clock).unwrap();
         let workers = vec![Arc::new(Shared::new(Arc::default(), true))];
-        let bindings = vec![Binding { queue: 65_000, port_id: 1, receive_buffer: 0 }];
+        let queues = watchdog::Health::default();
+        queues.serve(Binding { queue: 65_000, port_id: 1, receive_buffer: 0 });
+        queues.set(65_000, Some(Fault::Stuck), clock.now());
         let load = Box::new(|| Err(ConfigError::NoKnock { file: "x.toml".into() }));
-        let desk = Desk::new(gate, clock, sink, workers, bindings, &config, load);
+        let alarm = Alarm(UnixStream::pair().unwrap().0);
+        let (exit, _errands) = Exit::new(alarm, None, false);
+        let manager = Manager::from_env();
+        let desk = Desk::new(gate, clock, sink, workers, queues, Arc::new(exit), manager, &config, load);
         Overview::new(Arc::new(desk), health.clone(), None)
     }
 
@@ -336,21 +346,22 @@ mod tests {
     fn what_is_wrong_is_told_everywhere() {
         let health = Health::default();
         let mut overview = overview(&health);
-        health.say("queue 65000", Some("7 packets wait, and none is decided".into()));
-        let mut expected = vec!["queue 65000: 7 packets wait, and none is decided".to_owned()];
+        health.say("the gate", Some("it is ending".into()));
+        let mut expected = vec!["the gate: it is ending".to_owned()];
         // Where the kernel has no queues to list, nothing is said of them.
         if kernel::readable_queues().is_ok() {
             expected.push(
-                "queue 65000: it is not bound to this process any more, so nothing of it is decided: restart sipknock"
+                "queue 65000: it is not bound to this process any more, and is bound again as soon as that is possible"
                     .to_owned(),
             );
         }
+        expected.push("queue 65000: packets wait in it, and none is decided".to_owned());
         assert_eq!(overview.faults(), expected);
         overview.tick();
         let status = overview.status(&Wanted::default());
         assert_eq!(status["faults"], json!(expected));
         assert!(overview.metrics(0).contains("\nsipknock_healthy 0\n"));
-        health.say("queue 65000", None);
+        health.say("the gate", None);
         assert_eq!(overview.faults(), expected[1..]);
     }
 

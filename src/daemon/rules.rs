@@ -2,7 +2,7 @@
 //!
 //! `run --firewall` takes its rules out at the end, which is iptables' work and root's. So before the gate gives its rights
 //! up it starts itself anew as *keeper of the rules*, which keeps them. The keeper makes the same plan from the same words,
-//! and does two things, when it is told to: put the rules in, take them out. Nothing that the gate says can make it do
+//! and does three things, when it is told to: put the rules in, bring them up to date, take them out. Nothing that the gate says can make it do
 //! anything else. It ends when the gate is gone, however that ended, and leaves the rules in unless it was told to take
 //! them out: a fault opens nothing.
 //!
@@ -34,6 +34,7 @@ pub(super) struct RulesKeeper {
 #[serde(rename_all = "kebab-case")]
 enum Order {
     PutIn,
+    BringUpToDate,
     TakeOut,
 }
 
@@ -101,6 +102,26 @@ impl RulesKeeper {
 }
 
 impl RulesInPlace {
+    /// Those of a gate that was taken over are ours to take out, also where none were asked for: nobody else would. With
+    /// `update` they become those of this configuration first.
+    pub(super) fn inherit(mut keeper: RulesKeeper, update: bool, sink: &EventSink) -> Self {
+        let updated = update.then(|| keeper.ask(Order::BringUpToDate));
+        sink.send(match updated {
+            None | Some(Ok(Answer::InAlready)) => Event::Note(
+                "firewall rules of the gate before are taken over, and taken out at the end".to_owned(),
+            ),
+            Some(Ok(Answer::Done(_))) => Event::Note("firewall rules are brought up to date".to_owned()),
+            // What is in place still leads here, and the gate is up.
+            Some(Ok(Answer::Failed(error)) | Err(error)) => {
+                Event::Warning(format!("the firewall rules stay as the gate before had them: {error}"))
+            }
+            Some(Ok(Answer::Others)) => {
+                Event::Warning("the firewall rules stay as the gate before had them".to_owned())
+            }
+        });
+        Self(keeper)
+    }
+
     /// Has them taken out at a clean end. After a fault they stay, and do what `on_exit` says.
     pub(super) fn take_out(mut self, clean: bool, sink: &EventSink) -> Result<(), DaemonError> {
         if !clean {
@@ -142,6 +163,9 @@ pub fn keep(plan: &Plan) -> io::Result<()> {
     for order in io::stdin().lock().lines() {
         let answer = match serde_json::from_str(&order?)? {
             Order::PutIn => put_in(plan).unwrap_or_else(|error| Answer::Failed(error.to_string())),
+            Order::BringUpToDate => {
+                bring_up_to_date(plan).unwrap_or_else(|error| Answer::Failed(error.to_string()))
+            }
             Order::TakeOut => take_out().unwrap_or_else(|error| Answer::Failed(error.to_string())),
         };
         // Modules of the kernel are there by now.
@@ -162,6 +186,15 @@ fn put_in(plan: &Plan) -> Result<Answer, crate::firewall::Error> {
     if !before.families.iter().all(|family| matches!(family.state, State::Absent | State::Skipped)) {
         return Ok(Answer::Others);
     }
+    apply(&firewall, plan)
+}
+
+fn bring_up_to_date(plan: &Plan) -> Result<Answer, crate::firewall::Error> {
+    let firewall = Firewall::default();
+    if firewall.status(plan)?.in_place() { Ok(Answer::InAlready) } else { apply(&firewall, plan) }
+}
+
+fn apply(firewall: &Firewall, plan: &Plan) -> Result<Answer, crate::firewall::Error> {
     let families = firewall.apply(plan)?.families;
     let notes = families.into_iter().map(|family| {
         let notes: String = family.notes.iter().map(|note| format!("; {note}")).collect();

@@ -1,7 +1,7 @@
 //! A queue's thread.
 
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
@@ -32,8 +32,6 @@ pub(super) struct Shared {
     knocks: KnockCounts,
     /// How long decisions took; `None` where nobody asks.
     inspected: Option<Histogram>,
-    /// The queue thread is gone.
-    ended: AtomicBool,
     /// Drops since the last summary, of all queues together.
     drops: Arc<Mutex<Drops>>,
 }
@@ -46,9 +44,13 @@ impl Shared {
             spared: Default::default(),
             knocks: KnockCounts::default(),
             inspected: timed.then(Histogram::default),
-            ended: AtomicBool::new(false),
             drops,
         }
+    }
+
+    /// How many packets have their verdict.
+    pub(super) fn packets(&self) -> u64 {
+        self.reasons().total()
     }
 
     /// All packets.
@@ -77,11 +79,6 @@ impl Shared {
         if let Some(inspected) = &self.inspected {
             inspected.add_to(total);
         }
-    }
-
-    /// Whether the queue thread is gone.
-    pub(super) fn has_ended(&self) -> bool {
-        self.ended.load(Ordering::Relaxed)
     }
 
     fn count(&self, counts: &ReasonCounts, of: &[AtomicU64]) {
@@ -144,15 +141,13 @@ impl Worker {
     pub(super) fn spawn(self, alarm: Alarm) -> io::Result<Handle> {
         let name = format!("queue {}", self.queue.binding().queue);
         thread::Builder::new().name(name).spawn(move || {
-            let shared = Arc::clone(&self.shared);
             let outcome = self.run();
-            shared.ended.store(true, Ordering::Relaxed);
             alarm.ring();
             outcome
         })
     }
 
-    /// Serves the queue until it is shut and drained.
+    /// Serves the queue until it is shut and drained, or released.
     fn run(mut self) -> Result<Box<dyn Queue>, QueueError> {
         while self.serve()? > 0 {}
         Ok(self.queue)

@@ -16,6 +16,7 @@ impl Event {
             Self::Dropped { .. } => ("INFO", "drop"),
             Self::Overload { .. } | Self::EventsLost(_) | Self::Warning(_) => ("WARN", "daemon"),
             Self::Grace(grace) => (grace.level(), "daemon"),
+            Self::QueueFault { .. } => ("ERROR", "daemon"),
             Self::Started(_) | Self::Reloaded(_) | Self::Stopped { .. } | Self::Note(_) => ("INFO", "daemon"),
             Self::Detail(_) => ("DEBUG", "daemon"),
         };
@@ -44,8 +45,11 @@ impl Event {
                 "event": "dropped", "src": source, "count": reasons.total(), "reasons": reasons.to_string(),
                 "interval_s": interval.as_secs(), "would": would.then_some(true),
             }),
-            Self::Overload { queue, place, count } => {
-                json!({"event": "overload", "queue": queue, "place": place, "count": count})
+            Self::Overload { queue, place, count, limit } => {
+                json!({"event": "overload", "queue": queue, "place": place, "count": count, "limit": limit})
+            }
+            Self::QueueFault { queue, fault, waiting } => {
+                json!({"event": "fault", "queue": queue, "fault": fault.to_string(), "waiting": waiting})
             }
             Self::EventsLost(count) => json!({"event": "overload", "place": "log", "count": count}),
             Self::Started(started) => json!({
@@ -57,9 +61,9 @@ impl Event {
                 "event": "reloaded", "mode": if reloaded.monitor { "monitor" } else { "enforce" },
                 "knocks": reloaded.knocks, "trusted": reloaded.trusted, "closed": reloaded.closed,
             }),
-            Self::Stopped { queues, totals, waiting, stale, unreadable } => json!({
+            Self::Stopped { queues, totals, waiting, stale, unreadable, handed_to } => json!({
                 "event": "stopped", "queues": queues, "packets": totals.total(), "reasons": totals.to_string(),
-                "waiting": waiting, "stale": stale, "unreadable": unreadable,
+                "waiting": waiting, "stale": stale, "unreadable": unreadable, "handed_to": handed_to,
             }),
             Self::Grace(grace) => grace.fields(),
             Self::Detail(text) | Self::Note(text) | Self::Warning(text) => json!({"message": text}),

@@ -117,6 +117,9 @@ impl Snapshot {
         let bound: Vec<_> = self.bound.iter().map(|(number, bound)| (number.to_string(), *bound)).collect();
         let bound = bound.iter().map(|(number, bound)| ([("queue", number.as_str())], u64::from(*bound)));
         all.gauges("sipknock_queue_bound", "Whether the queue is bound to this process.", bound);
+        let faults = self.stats.queues.iter().zip(&numbers);
+        let faults = faults.map(|(queue, number)| ([("queue", number.as_str())], queue.faults));
+        all.counters("sipknock_queue_faults_total", "How often the queue was not served.", faults);
     }
 
     fn gate(&self, all: &mut Families) {

@@ -13,7 +13,8 @@
 //!
 //! A door: its source (16), the place of its knock among the names or 2^32 - 1 where it was opened by hand (4); in nanoseconds
 //! since 1970 when it was opened and last renewed (8, 8), and in nanoseconds what it has left and how long its knock opens for
-//! (8, 8); packets and bytes (8, 8); whether its last registration has ended (1).
+//! (8, 8); packets and bytes (8, 8); flags (1): 1 where its last registration has ended, 2 where it has run out, and then what
+//! it has left is how long ago that was. A file has open doors only; what goes from one process to another has both.
 
 use std::io::{self, Read, Write};
 use std::time::Duration;
@@ -46,12 +47,14 @@ pub struct Record {
     pub opened: Time,
     /// When it was last renewed.
     pub last_knock: Time,
-    /// How long it is still open for.
+    /// How long it is still open for; how long ago it ran out, where it did.
     pub left: Duration,
     /// How long its knock opens for.
     pub life: Duration,
     /// Its last registration has ended.
     pub closing: bool,
+    /// It has run out, and is remembered.
+    pub ran_out: bool,
     /// Packets that it let pass.
     pub packets: u64,
     /// Their bytes.
@@ -129,7 +132,7 @@ impl<W: Write> Writer<W> {
         ] {
             self.out.write(&number.to_le_bytes())?;
         }
-        self.out.write(&[record.closing.into()])?;
+        self.out.write(&[u8::from(record.closing) | u8::from(record.ran_out) << 1])?;
         self.doors += 1;
         Ok(())
     }
@@ -236,7 +239,7 @@ impl<R: Read> Summed<R> {
     }
 
     fn door(&mut self) -> Result<Record, Damage> {
-        Ok(Record {
+        let mut record = Record {
             source: Source::from_bits([self.u64()?, self.u64()?]),
             knock: self.u32()?,
             opened: Time::from_nanos(self.u64()?),
@@ -245,12 +248,12 @@ impl<R: Read> Summed<R> {
             life: Duration::from_nanos(self.u64()?),
             packets: self.u64()?,
             bytes: self.u64()?,
-            closing: match self.bytes()? {
-                [0] => false,
-                [1] => true,
-                _ => return Err(Damage::Broken("a mark is neither 0 nor 1")),
-            },
-        })
+            closing: false,
+            ran_out: false,
+        };
+        let [flags @ 0..=3] = self.bytes()? else { return Err(Damage::Broken("a flag is none")) };
+        (record.closing, record.ran_out) = (flags & 1 > 0, flags & 2 > 0);
+        Ok(record)
     }
 }
 
@@ -331,8 +334,8 @@ mod tests {
         let span = || any::<u64>().prop_map(Duration::from_nanos);
         let knock = prop_oneof![Just(BY_HAND), 0..names.max(1)];
         let knock = knock.prop_map(move |knock| if names == 0 { BY_HAND } else { knock });
-        (any::<[u64; 2]>(), knock, any::<[u64; 2]>(), span(), span(), any::<bool>(), any::<[u64; 2]>())
-            .prop_map(|(source, knock, times, left, life, closing, counts)| Record {
+        (any::<[u64; 2]>(), knock, any::<[u64; 2]>(), span(), span(), any::<[bool; 2]>(), any::<[u64; 2]>())
+            .prop_map(|(source, knock, times, left, life, [closing, ran_out], counts)| Record {
                 source: Source::from_bits(source),
                 knock,
                 opened: Time::from_nanos(times[0]),
@@ -340,6 +343,7 @@ mod tests {
                 left,
                 life,
                 closing,
+                ran_out,
                 packets: counts[0],
                 bytes: counts[1],
             })

@@ -252,7 +252,12 @@ impl Gate {
 
     /// The same with a command of its own, that logs JSON to stderr.
     pub(crate) fn spawn_command(mut command: Command) -> Self {
-        let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        Self::of(command.stdin(Stdio::null()))
+    }
+
+    /// Whatever a command starts, with its log.
+    pub(crate) fn of(command: &mut Command) -> Self {
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let log = Arc::new(Mutex::new(Vec::new()));
         let (stderr, lines) = (child.stderr.take().unwrap(), Arc::clone(&log));
         let reader = thread::spawn(move || {
@@ -321,9 +326,18 @@ impl Gate {
 
     /// The texts of all warnings so far.
     pub(crate) fn warnings(&self) -> Vec<String> {
+        self.texts("WARN")
+    }
+
+    /// The texts of all that is good to know so far.
+    pub(crate) fn notes(&self) -> Vec<String> {
+        self.texts("INFO")
+    }
+
+    fn texts(&self, level: &str) -> Vec<String> {
         let log = self.log.lock().unwrap();
-        let warnings = log.iter().filter(|line| line["level"] == "WARN");
-        warnings.filter_map(|line| line["message"].as_str().map(str::to_owned)).collect()
+        let lines = log.iter().filter(|line| line["level"] == level);
+        lines.filter_map(|line| line["message"].as_str().map(str::to_owned)).collect()
     }
 
     /// Waits for an event.
@@ -368,8 +382,13 @@ impl Gate {
     }
 
     /// SIGTERM, and the last event.
-    pub(crate) fn stop(mut self) -> (ExitStatus, Value, Vec<Value>) {
+    pub(crate) fn stop(self) -> (ExitStatus, Value, Vec<Value>) {
         self.signal(Signal::TERM);
+        self.end()
+    }
+
+    /// Its end, and the last event.
+    pub(crate) fn end(mut self) -> (ExitStatus, Value, Vec<Value>) {
         let status = self.wait();
         if let Some(Err(panic)) = self.reader.take().map(JoinHandle::join) {
             std::panic::resume_unwind(panic);

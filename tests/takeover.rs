@@ -1,0 +1,392 @@
+//! One gate after the other, and queues that are taken away from outside: nothing may be lost on the way. In network
+//! namespaces with real packets.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods)]
+
+mod common;
+#[path = "takeover/faults.rs"]
+mod faults;
+#[path = "takeover/manager.rs"]
+mod manager;
+#[path = "takeover/traffic.rs"]
+mod traffic;
+
+use std::collections::BTreeMap;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixStream;
+use std::process::ExitCode;
+use std::{fs, thread};
+
+use common::gate::{Gate, SECRET, SENTINEL, World, register, wait_until};
+use common::netns::Netns;
+use libtest_mimic::{Arguments, Completion, Trial};
+use serde_json::Value;
+use traffic::Traffic;
+
+fn main() -> ExitCode {
+    let mut args = Arguments::from_args();
+    args.test_threads.get_or_insert(2);
+    let missing = Netns::missing();
+    let trials = CASES.map(|(name, case)| {
+        let missing = missing.clone();
+        Trial::ignorable_test(name, move || {
+            if let Some(reason) = missing {
+                return Ok(Completion::ignored_with(reason));
+            }
+            case(&World::new("takeover"));
+            Ok(Completion::Completed)
+        })
+    });
+    libtest_mimic::run(&args, trials.into()).exit_code()
+}
+
+type Case = fn(&World);
+
+const CASES: [(&str, Case); 16] = [
+    ("twenty_takeovers_under_load_lose_nothing", twenty_takeovers_under_load_lose_nothing),
+    ("a_door_that_has_run_out_is_remembered", a_door_that_has_run_out_is_remembered),
+    ("where_none_runs_it_starts_as_usual", where_none_runs_it_starts_as_usual),
+    ("what_can_not_take_over_leaves_the_old_one", what_can_not_take_over_leaves_the_old_one),
+    ("who_breaks_off_half_way_leaves_the_old_one", who_breaks_off_half_way_leaves_the_old_one),
+    ("nothing_is_changed_while_doors_are_on_their_way", nothing_is_changed_while_doors_are_on_their_way),
+    ("other_queues_are_bound_and_shut", other_queues_are_bound_and_shut),
+    ("rules_pass_to_the_next_one", rules_pass_to_the_next_one),
+    ("only_root_may_take_over", only_root_may_take_over),
+    ("restarts_by_a_service_manager_lose_nothing", manager::restarts_by_a_service_manager_lose_nothing),
+    ("a_killed_gate_loses_what_it_had_in_hand", manager::a_killed_gate_loses_what_it_had_in_hand),
+    ("a_service_manager_hears_how_it_goes", manager::a_service_manager_hears_how_it_goes),
+    ("a_failing_start_gives_the_queues_up", manager::a_failing_start_gives_the_queues_up),
+    ("a_queue_unbound_from_outside_is_bound_again", faults::a_queue_unbound_from_outside_is_bound_again),
+    (
+        "a_stolen_queue_is_bound_again_when_the_thief_is_gone",
+        faults::a_stolen_queue_is_bound_again_when_the_thief_is_gone,
+    ),
+    ("packets_that_wait_and_are_not_decided", faults::packets_that_wait_and_are_not_decided),
+];
+
+fn knocks() -> String {
+    format!("[[knock]]\nname = \"alice\"\nsecret = \"{SECRET}\"\n")
+}
+
+fn trusting() -> String {
+    format!("trusted = [\"{SENTINEL}\"]")
+}
+
+fn config(world: &World, queue: &str) -> String {
+    world.config_with_knocks(&trusting(), queue, &knocks())
+}
+
+/// The same with another `[queue]` and the control socket of the first.
+fn config_like(world: &World, first: &str, inspect: &str, queue: &str) -> String {
+    let path = world.config_with_knocks(&format!("{}\n{inspect}", trusting()), queue, &knocks());
+    let text = fs::read_to_string(&path).unwrap();
+    let socket = |path: &str| path.replace(".toml", ".sock");
+    fs::write(&path, text.replace(&socket(&path), &socket(first))).unwrap();
+    path
+}
+
+/// A gate with its rules, which do not go with it.
+fn start(world: &World, queue: &str) -> (Gate, String) {
+    world.apply_rules(&world.config("", queue));
+    let config = config(world, queue);
+    (Gate::start(world, &["--config", &config]), config)
+}
+
+fn take_over(world: &World, config: &str) -> Gate {
+    Gate::start(world, &["--config", config, "--takeover"])
+}
+
+/// Exit status, stdout, stderr.
+fn sipknock(world: &World, config: &str, args: &[&str]) -> (i32, String, String) {
+    let output = world.sipknock(&[&["--config", config], args].concat()).output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+}
+
+/// JSON lines, where it does what it is asked.
+fn objects(world: &World, config: &str, args: &[&str]) -> Vec<Value> {
+    let (status, out, err) = sipknock(world, config, args);
+    assert_eq!(status, 0, "{args:?}: {err}");
+    out.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+fn stats(world: &World, config: &str) -> Value {
+    objects(world, config, &["stats", "--json"]).remove(0)
+}
+
+fn doors(world: &World, config: &str) -> BTreeMap<String, Value> {
+    let doors = objects(world, config, &["doors", "--json"]);
+    doors.into_iter().map(|door| (door["source"].as_str().unwrap().to_owned(), door)).collect()
+}
+
+/// Doors are as they were, to the second; `packets` and `bytes` too where nothing has passed meanwhile.
+fn assert_same(before: &BTreeMap<String, Value>, after: &BTreeMap<String, Value>, quiet: bool) {
+    assert_eq!(before.keys().collect::<Vec<_>>(), after.keys().collect::<Vec<_>>());
+    let seconds =
+        |door: &Value| door["expires"].as_str().unwrap().parse::<jiff::Timestamp>().unwrap().as_second();
+    for (source, door) in before {
+        let again = &after[source];
+        let counts: &[&str] = if quiet { &["packets", "bytes"] } else { &[] };
+        for field in [&["knock", "opened", "last_knock"], counts].concat() {
+            assert_eq!(door[field], again[field], "{field} of {source}");
+        }
+        assert!((seconds(door) - seconds(again)).abs() <= 1, "{door} {again}");
+    }
+}
+
+fn socket(config: &str) -> String {
+    config.replace(".toml", ".sock")
+}
+
+fn twenty_takeovers_under_load_lose_nothing(world: &World) {
+    let (config, state) = (config(world, ""), world.path("doors"));
+    let args = ["--config", &config, "--state", &state, "--firewall"];
+    let mut gate = Gate::start(world, &args);
+    gate.wait_for("started", |_| true);
+    for n in 1..=9 {
+        world.client(&format!("198.51.100.{n}")).send(&register(SECRET));
+    }
+    wait_until(|| (doors(world, &config).len() == 9).then_some(())).expect("they are open");
+    let mut rules = world.server.command("iptables-save").output().unwrap().stdout;
+    let traffic = Traffic::start(world, "198.51.100.7", "198.51.100.66");
+    let before = doors(world, &config);
+    let mut passed = 0;
+    for round in 0..20 {
+        passed = traffic.wait_for_more_than(passed + 2000);
+        let mut next = Gate::spawn(world, &[&args[..], &["--takeover"]].concat());
+        let started = next.wait_for("started", |_| true);
+        assert_eq!(started["queues"], "0");
+        let old = gate.pid();
+        let (status, stopped, log) = gate.end();
+        assert!(status.success(), "{round}: {log:#?}");
+        assert_eq!(
+            (&stopped["event"], &stopped["handed_to"], &stopped["stale"], &stopped["unreadable"]),
+            (&"stopped".into(), &next.pid().into(), &0.into(), &0.into()),
+            "{round}"
+        );
+        let from = format!("queues and doors are taken over from process {old}");
+        assert!(next.notes().contains(&from), "{round}: {:?}", next.notes());
+        assert_eq!(stats(world, &config)["pid"], next.pid(), "the socket leads to the new one");
+        gate = next;
+    }
+    passed = traffic.wait_for_more_than(passed + 2000);
+    let sent = traffic.finish();
+    assert!(sent >= passed);
+    let row = world.queue_row(0).unwrap();
+    assert_eq!(row[..3], [0, 0, 0], "waiting, dropped by queue, dropped by socket");
+    let after = doors(world, &config);
+    assert_same(&before, &after, false);
+    // Two knocks before the traffic, and all of that.
+    assert_eq!(after["198.51.100.7"]["packets"], sent + 2);
+    let warned: Vec<_> = gate.warnings().into_iter().filter(|text| !text.starts_with("weak knock")).collect();
+    assert_eq!(warned, [""; 0]);
+    rules.retain(|byte| !byte.is_ascii_digit());
+    let mut last = world.server.command("iptables-save").output().unwrap().stdout;
+    last.retain(|byte| !byte.is_ascii_digit());
+    assert_eq!(
+        String::from_utf8(last),
+        String::from_utf8(rules),
+        "the rules are as they were, but for their counts"
+    );
+    assert!(gate.stop().0.success());
+    let left = world.server.command("iptables-save").output().unwrap().stdout;
+    assert!(!String::from_utf8(left).unwrap().contains("sipknock"), "and the last one takes them out");
+    assert!(fs::exists(&state).unwrap() && !fs::exists(socket(&config)).unwrap());
+}
+
+fn a_door_that_has_run_out_is_remembered(world: &World) {
+    let (old, config) = start(world, "");
+    let phone = world.client("198.51.100.7");
+    assert_eq!(sipknock(world, &config, &["doors", "open", "198.51.100.7", "--for", "8s"]).0, 0);
+    phone.send("open");
+    assert_eq!(world.delivered(), ["open"]);
+    wait_until(|| doors(world, &config).is_empty().then_some(())).expect("it runs out");
+    let new = take_over(world, &config);
+    assert!(old.end().0.success());
+    phone.send("late");
+    assert_eq!(world.delivered(), [""; 0]);
+    assert_eq!(stats(world, &config)["reasons"]["expired"], 1);
+    assert!(new.stop().0.success());
+}
+
+fn where_none_runs_it_starts_as_usual(world: &World) {
+    world.apply_rules(&world.config("", ""));
+    let config = config(world, "");
+    let gate = take_over(world, &config);
+    world.client("198.51.100.7").send(&register(SECRET));
+    assert_eq!(world.delivered().len(), 1);
+    // Neither does what a dead one has left keep it from that.
+    gate.signal(rustix::process::Signal::KILL);
+    drop(gate);
+    assert!(fs::exists(socket(&config)).unwrap());
+    let gate = take_over(world, &config);
+    world.client("198.51.100.7").send(&register(SECRET));
+    assert_eq!(world.delivered().len(), 1);
+    assert!(gate.stop().0.success());
+}
+
+fn what_can_not_take_over_leaves_the_old_one(world: &World) {
+    let (gate, first) = start(world, "");
+    let phone = world.client("198.51.100.7");
+    phone.send(&register(SECRET));
+    assert_eq!(world.delivered().len(), 1);
+    let broken = world.path("broken.toml");
+    fs::write(&broken, "[inspect]\nports = [0]\n").unwrap();
+    let off = world.path("off.toml");
+    fs::write(&off, format!("[control]\nsocket = \"off\"\n{}", knocks())).unwrap();
+    for (config, flags, status, part) in [
+        (broken, &[][..], 2, "is not a port"),
+        (off, &[], 1, "control"),
+        (config_like(world, &first, "ipv4_prefix = 24", ""), &[], 1, "ipv4_prefix"),
+        (first.clone(), &["--backend", "nfq"], 1, "nfq"),
+        (first.clone(), &["--control", "/proc/version"], 1, "is taken by port id"),
+    ] {
+        let (code, _, err) = sipknock(world, &config, &[&["run", "--takeover"], flags].concat());
+        assert!(code == status && err.contains(part), "{part}: {code} {err}");
+    }
+    // From another network namespace the socket can be reached, and the queues are of no use.
+    let mut elsewhere = world.clients.command(env!("CARGO_BIN_EXE_sipknock"));
+    let output = elsewhere.args(["--config", &first, "run", "--takeover"]).output().unwrap();
+    let err = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.code() == Some(1) && err.contains("network namespace"), "{err}");
+    phone.send("still open");
+    world.client("198.51.100.8").send("still shut");
+    assert_eq!(world.delivered(), ["still open"]);
+    assert!(gate.warnings().iter().any(|text| text.contains("this gate goes on")), "{:?}", gate.warnings());
+    let (status, stopped, _) = gate.stop();
+    assert!(status.success());
+    assert_eq!((&stopped["waiting"], &stopped["stale"]), (&0.into(), &0.into()));
+
+    let (gate, nfq) = (Gate::start(world, &["--config", &first, "--backend", "nfq"]), &first);
+    let (code, _, err) = sipknock(world, nfq, &["run", "--takeover"]);
+    assert!(code == 1 && err.contains("backend nfq"), "{err}");
+    phone.send(&register(SECRET));
+    assert_eq!(world.delivered().len(), 1);
+    assert!(gate.stop().0.success());
+}
+
+/// Speaks to a gate as a newcomer does, up to some word; what the gate said last.
+fn newcomer(config: &str, words: &[&str]) -> (BufReader<UnixStream>, Value) {
+    let mut lines = BufReader::new(UnixStream::connect(socket(config)).unwrap());
+    let mut answer = Value::Null;
+    for word in words {
+        writeln!(lines.get_mut(), "{word}").unwrap();
+        answer = next_line(&mut lines);
+    }
+    (lines, answer)
+}
+
+fn next_line(lines: &mut BufReader<UnixStream>) -> Value {
+    let mut line = String::new();
+    lines.read_line(&mut line).unwrap();
+    serde_json::from_str(&line).unwrap()
+}
+
+const ASK: &str = r#"{"v":1,"do":"takeover","format":1}"#;
+const GO: &str = r#"{"go":{}}"#;
+
+fn who_breaks_off_half_way_leaves_the_old_one(world: &World) {
+    let (gate, config) = start(world, "");
+    let traffic = Traffic::start(world, "198.51.100.7", "198.51.100.66");
+    let mut passed = traffic.wait_for_more_than(100);
+    let (_, answer) = newcomer(&config, &[r#"{"v":1,"do":"takeover","format":2}"#]);
+    assert_eq!(answer["error"]["kind"], "version");
+    let offer = newcomer(&config, &[ASK]).1;
+    assert_eq!((&offer["offer"]["queues"], &offer["offer"]["rules"]), (&vec![0].into(), &false.into()));
+    passed = traffic.wait_for_more_than(passed + 100);
+    for last in
+        ["", r#"{"error":{"kind":"failed","text":"I have changed my mind"}}"#, r#"{"go":{}}"#, "nonsense"]
+    {
+        let (mut lines, handed) = newcomer(&config, &[ASK, GO]);
+        assert_eq!(handed["handed"]["queues"], Value::from(vec![0]));
+        if !last.is_empty() {
+            writeln!(lines.get_mut(), "{last}").unwrap();
+            assert!(next_line(&mut lines)["error"]["text"].as_str().unwrap().contains("not handed over"));
+        }
+        drop(lines);
+        passed = traffic.wait_for_more_than(passed + 100);
+    }
+    // One that hangs is given up.
+    let (mut lines, _) = newcomer(&config, &[ASK, GO]);
+    assert!(next_line(&mut lines)["error"].is_object());
+    // And one that has said that it is ready, and then does not wait to hear that all is its own, is not believed.
+    traffic.wait_for_more_than(passed + 100);
+    traffic.finish();
+    assert_eq!(world.queue_row(0).unwrap()[..3], [0, 0, 0]);
+    let (status, stopped, _) = gate.stop();
+    assert!(status.success());
+    assert_eq!((&stopped["waiting"], &stopped["stale"]), (&0.into(), &0.into()));
+}
+
+fn nothing_is_changed_while_doors_are_on_their_way(world: &World) {
+    let (gate, config) = start(world, "");
+    let (lines, _) = newcomer(&config, &[ASK, GO]);
+    for args in [&["doors", "open", "198.51.100.7"][..], &["doors", "flush"], &["reload"]] {
+        let (status, _, err) = sipknock(world, &config, args);
+        assert!(status == 1 && err.contains("try again in a moment"), "{args:?}: {err}");
+    }
+    drop(lines);
+    let opened = || (sipknock(world, &config, &["doors", "open", "198.51.100.7"]).0 == 0).then_some(());
+    wait_until(opened).expect("it goes on");
+    assert!(gate.stop().0.success());
+}
+
+fn other_queues_are_bound_and_shut(world: &World) {
+    let (old, first) = start(world, "numbers = \"0-1\"\nmax_len = 64");
+    let phones: Vec<_> = (1..=40).map(|n| world.client(&format!("198.51.100.{n}"))).collect();
+    phones.iter().for_each(|phone| phone.send(&register(SECRET)));
+    wait_until(|| (doors(world, &first).len() == 40).then_some(())).unwrap();
+    let before = doors(world, &first);
+    let second = config_like(world, &first, "", "numbers = \"1-2\"\nmax_len = 16384");
+    let new = take_over(world, &second);
+    assert!(old.end().0.success());
+    wait_until(|| world.queue_row(0).is_none().then_some(())).expect("nobody has queue 0 any more");
+    assert!(world.queue_row(1).is_some() && world.queue_row(2).is_some());
+    let warned = new.warnings();
+    assert!(warned.iter().any(|text| text.contains("queues [0]")), "{warned:?}");
+    assert_same(&before, &doors(world, &second), true);
+    // Its queue has the new length: more packets wait than the old one had room for.
+    world.apply_rules(&world.config("", "numbers = \"1\""));
+    while world.receive().is_some() {}
+    new.halt();
+    (0..100).for_each(|_| phones[0].send("hello"));
+    wait_until(|| world.queue_row(1).filter(|row| row[0] == 100 && row[1] == 0)).expect("they wait");
+    new.signal(rustix::process::Signal::CONT);
+    assert_eq!(world.delivered(), ["hello"; 100]);
+    assert!(new.stop().0.success());
+}
+
+fn rules_pass_to_the_next_one(world: &World) {
+    let config = config(world, "");
+    let rules = || {
+        let rules = world.server.command("iptables-save").output().unwrap().stdout;
+        String::from_utf8(rules).unwrap()
+    };
+    let first = Gate::start(world, &["--config", &config, "--firewall"]);
+    assert!(rules().contains("NFQUEUE"));
+    let second = take_over(world, &config);
+    assert!(first.end().0.success() && rules().contains("NFQUEUE"));
+    // Other ports: the rules follow.
+    let third = Gate::start(world, &["--config", &config, "--takeover", "--firewall", "--port", "5060,5070"]);
+    assert!(second.end().0.success());
+    wait_until(|| rules().contains("5070").then_some(())).expect("the rules are brought up to date");
+    assert!(third.stop().0.success());
+    assert!(!rules().contains("NFQUEUE"), "{}", rules());
+}
+
+fn only_root_may_take_over(world: &World) {
+    let (gate, config) = start(world, "");
+    fs::set_permissions(world.folder(), fs::Permissions::from_mode(0o755)).unwrap();
+    fs::set_permissions(socket(&config), fs::Permissions::from_mode(0o666)).unwrap();
+    let answer = thread::scope(|scope| {
+        let somebody = scope.spawn(|| {
+            // A thread's own, as its credentials are (credentials(7)).
+            rustix::thread::set_thread_uid(rustix::process::Uid::from_raw(65_534)).unwrap();
+            newcomer(&config, &[ASK]).1
+        });
+        somebody.join().unwrap()
+    });
+    assert_eq!(answer["error"]["kind"], "not-allowed", "{answer}");
+    assert!(gate.stop().0.success());
+}

@@ -1,0 +1,264 @@
+//! A service manager as systemd is one: it hears how the gate does, and keeps its queues from one process to the next
+//! (sd_notify(3), sd_listen_fds(3)).
+
+use std::io::IoSliceMut;
+use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixDatagram;
+use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
+use rustix::process::Signal;
+
+use crate::common::gate::{Gate, SECRET, World, register, wait_until};
+use crate::traffic::Traffic;
+use crate::{assert_same, config, doors, sipknock, stats};
+
+/// What it has heard, and what it keeps.
+#[derive(Default)]
+struct Heard {
+    lines: Vec<String>,
+    store: Vec<(String, OwnedFd)>,
+}
+
+struct Manager {
+    path: String,
+    heard: Arc<Mutex<Heard>>,
+    listening: Option<JoinHandle<()>>,
+}
+
+impl Manager {
+    fn new(world: &World) -> Self {
+        let path = world.path("notify");
+        let socket = UnixDatagram::bind(&path).unwrap();
+        let heard = Arc::<Mutex<Heard>>::default();
+        let theirs = Arc::clone(&heard);
+        let listening = thread::spawn(move || while hear(&socket, &theirs) {});
+        Self { path, heard, listening: Some(listening) }
+    }
+
+    /// What starts a gate with all that is kept. Standard input and output are the only descriptors that a child gets and its
+    /// siblings do not; the shell puts them where they belong.
+    fn command(&self, world: &World, config: &str, flags: &[&str]) -> Command {
+        let kept: Vec<_> = {
+            let heard = self.heard.lock().unwrap();
+            heard.store.iter().map(|(name, file)| (name.clone(), file.try_clone().unwrap())).collect()
+        };
+        let (names, descriptors): (Vec<_>, Vec<_>) = kept.into_iter().unzip();
+        assert!(names.len() <= 2, "{names:?}");
+        let script = match names.len() {
+            0 => "exec \"$@\" 0</dev/null 1>&2",
+            1 => "export LISTEN_PID=$$; exec \"$@\" 3<&0 0</dev/null 1>&2",
+            _ => "export LISTEN_PID=$$; exec \"$@\" 3<&0 4<&1 0</dev/null 1>&2",
+        };
+        let mut command: Command = world.server.command("sh");
+        command.args(["-c", script, "sh", env!("CARGO_BIN_EXE_sipknock"), "--log-format", "json"]);
+        command.args(["--config", config, "run"]).args(flags);
+        command.env("NOTIFY_SOCKET", &self.path).env("WATCHDOG_USEC", "400000");
+        command.env("LISTEN_FDS", names.len().to_string()).env("LISTEN_FDNAMES", names.join(":"));
+        let mut descriptors = descriptors.into_iter().map(Stdio::from);
+        command.stdin(descriptors.next().unwrap_or_else(Stdio::null));
+        command.stdout(descriptors.next().unwrap_or_else(Stdio::null));
+        command
+    }
+
+    /// The same, once it is ready.
+    fn started(&self, world: &World, config: &str, flags: &[&str]) -> Gate {
+        let before = self.count("READY=1");
+        let mut gate = Gate::of(&mut self.command(world, config, flags));
+        gate.wait_for("started", |_| true);
+        self.wait_for("READY=1", before + 1);
+        gate
+    }
+
+    fn lines(&self) -> Vec<String> {
+        self.heard.lock().unwrap().lines.clone()
+    }
+
+    fn count(&self, wanted: &str) -> usize {
+        self.lines().iter().filter(|line| *line == wanted).count()
+    }
+
+    fn wait_for(&self, wanted: &str, times: usize) {
+        let come = wait_until(|| (self.count(wanted) >= times).then_some(()));
+        come.unwrap_or_else(|| panic!("{wanted} not {times} times: {:#?}", self.lines()));
+    }
+
+    /// What it keeps.
+    fn names(&self) -> Vec<String> {
+        let mut names: Vec<_> =
+            self.heard.lock().unwrap().store.iter().map(|(name, _)| name.clone()).collect();
+        names.sort();
+        names
+    }
+}
+
+impl Drop for Manager {
+    fn drop(&mut self) {
+        let _ = UnixDatagram::unbound().unwrap().send_to(b"END", &self.path);
+        let _ = self.listening.take().map(JoinHandle::join);
+    }
+}
+
+/// Takes a message, and does what it says.
+fn hear(socket: &UnixDatagram, heard: &Mutex<Heard>) -> bool {
+    let mut buffer = [0; 4096];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(8))];
+    let mut rights = RecvAncillaryBuffer::new(&mut space);
+    let message = rustix::net::recvmsg(
+        socket,
+        &mut [IoSliceMut::new(&mut buffer)],
+        &mut rights,
+        RecvFlags::CMSG_CLOEXEC,
+    );
+    let length = message.unwrap().bytes;
+    let text = String::from_utf8(buffer[..length].to_vec()).unwrap();
+    let lines: Vec<_> = text.lines().map(str::to_owned).collect();
+    let name = lines.iter().find_map(|line| line.strip_prefix("FDNAME=")).map(str::to_owned);
+    let mut heard = heard.lock().unwrap();
+    for message in rights.drain() {
+        if let RecvAncillaryMessage::ScmRights(descriptors) = message {
+            assert!(lines.contains(&"FDSTORE=1".to_owned()), "{lines:?}");
+            let name = name.clone().unwrap();
+            heard.store.extend(descriptors.map(|descriptor| (name.clone(), descriptor)));
+        }
+    }
+    if lines.contains(&"FDSTOREREMOVE=1".to_owned()) {
+        heard.store.retain(|(kept, _)| Some(kept) != name.as_ref());
+    }
+    // As systemd does with a second descriptor of the same file.
+    let mut seen = Vec::new();
+    heard.store.retain(|(kept, _)| {
+        !seen.contains(kept) && {
+            seen.push(kept.clone());
+            true
+        }
+    });
+    heard.lines.extend(lines);
+    text != "END"
+}
+
+pub(crate) fn restarts_by_a_service_manager_lose_nothing(world: &World) {
+    let (manager, config) = (Manager::new(world), config(world, ""));
+    world.apply_rules(&world.config("", ""));
+    let flags = ["--state", &world.path("doors")];
+    let mut gate = manager.started(world, &config, &flags);
+    for n in 1..=9 {
+        world.client(&format!("198.51.100.{n}")).send(&register(SECRET));
+    }
+    wait_until(|| (doors(world, &config).len() == 9).then_some(())).expect("they are open");
+    let traffic = Traffic::start(world, "198.51.100.7", "198.51.100.66");
+    let before = doors(world, &config);
+    let mut passed = 0;
+    for round in 0..10 {
+        passed = traffic.wait_for_more_than(passed + 2000);
+        assert_eq!(manager.names(), ["queue-0"], "doors are kept for one start only");
+        let (status, stopped, log) = gate.stop();
+        assert!(status.success(), "{round}: {log:#?}");
+        assert_eq!((&stopped["event"], &stopped["stale"]), (&"stopped".into(), &0.into()));
+        wait_until(|| (manager.names() == ["doors", "queue-0"]).then_some(())).expect("doors are kept");
+        gate = manager.started(world, &config, &flags);
+    }
+    traffic.wait_for_more_than(passed + 2000);
+    let sent = traffic.finish();
+    assert_eq!(world.queue_row(0).unwrap()[..3], [0, 0, 0], "waiting, dropped by queue, dropped by socket");
+    let after = doors(world, &config);
+    assert_same(&before, &after, false);
+    assert_eq!(after["198.51.100.7"]["packets"], sent + 2);
+    assert!(gate.stop().0.success());
+}
+
+pub(crate) fn a_killed_gate_loses_what_it_had_in_hand(world: &World) {
+    let (manager, config) = (Manager::new(world), config(world, ""));
+    world.apply_rules(&world.config("", ""));
+    let flags = ["--state", &world.path("doors")];
+    let gate = manager.started(world, &config, &flags);
+    let phone = world.client("198.51.100.7");
+    phone.send(&register(SECRET));
+    assert_eq!(world.delivered().len(), 1);
+    let written = || (stats(world, &config)["state"]["writes"].as_u64() > Some(0)).then_some(());
+    wait_until(written).expect("the door is on disk");
+    // With nothing in hand, nothing is lost: what comes waits.
+    gate.signal(Signal::KILL);
+    drop(gate);
+    (0..500).for_each(|n| phone.send(&format!("waits {n}")));
+    wait_until(|| world.queue_row(0).filter(|row| row[0] == 500)).expect("they wait");
+    let mut gate = manager.started(world, &config, &flags);
+    assert_eq!(world.delivered().len(), 500);
+
+    // In the midst of traffic, it is a batch at most, and nothing is left in the queue for good.
+    let traffic = Traffic::start(world, "198.51.100.7", "198.51.100.66");
+    let mut passed = 0;
+    const KILLS: usize = 5;
+    for _ in 0..KILLS {
+        passed = traffic.wait_for_more_than(passed + 1000);
+        gate.signal(Signal::KILL);
+        drop(gate);
+        gate = manager.started(world, &config, &flags);
+    }
+    traffic.wait_for_more_than(passed + 1000);
+    let (sent, seen) = traffic.end(32 * KILLS);
+    seen.assert_clean();
+    let missing = seen.missing(sent);
+    assert!(missing <= 32 * KILLS, "{missing} of {sent}");
+    wait_until(|| world.queue_row(0).filter(|row| row[..3] == [0, 0, 0])).expect("nothing is left in it");
+    // Neither where no packet comes after them.
+    gate.halt();
+    phone.send("in hand, or not yet");
+    gate.signal(Signal::KILL);
+    drop(gate);
+    let gate = manager.started(world, &config, &flags);
+    wait_until(|| world.queue_row(0).filter(|row| row[0] == 0)).expect("nothing is left in it");
+    assert!(gate.stop().0.success());
+}
+
+pub(crate) fn a_service_manager_hears_how_it_goes(world: &World) {
+    let (manager, config) = (Manager::new(world), config(world, ""));
+    world.apply_rules(&world.config("", ""));
+    let gate = manager.started(world, &config, &[]);
+    let lines = manager.lines();
+    let ready = lines.iter().position(|line| line == "READY=1").unwrap();
+    assert!(lines[ready + 1].starts_with("STATUS=deciding packets"), "{lines:?}");
+    // Two of five hundred milliseconds each, had it none to hear of but the first.
+    manager.wait_for("WATCHDOG=1", 4);
+    assert_eq!(sipknock(world, &config, &["reload"]).0, 0);
+    manager.wait_for("RELOADING=1", 1);
+    manager.wait_for("READY=1", 2);
+    gate.signal(Signal::HUP);
+    manager.wait_for("READY=1", 3);
+    // Whoever is kept by a service manager is restarted by it.
+    let (code, _, err) = sipknock(world, &config, &["run", "--takeover"]);
+    assert!(code == 1 && err.contains("systemctl restart"), "{err}");
+    assert!(gate.stop().0.success());
+    manager.wait_for("STOPPING=1", 1);
+}
+
+pub(crate) fn a_failing_start_gives_the_queues_up(world: &World) {
+    let (manager, config) = (Manager::new(world), config(world, "on_exit = \"open\""));
+    world.apply_rules(&config);
+    let gate = manager.started(world, &config, &[]);
+    gate.signal(Signal::KILL);
+    drop(gate);
+    assert_eq!(manager.names(), ["queue-0"]);
+    // Two that can't have the same queue number: the second one fails.
+    let other = world.config_with_knocks("", "numbers = \"0-1\"", &crate::knocks());
+    let taken = Gate::start(world, &["--config", &other, "--queue", "1"]);
+    let failed = manager.command(world, &other, &[]).output().unwrap();
+    let said = String::from_utf8(failed.stderr).unwrap();
+    assert!(failed.status.code() == Some(1) && said.contains("queue 1 is taken"), "{said}");
+    wait_until(|| manager.names().is_empty().then_some(())).expect("it is kept no longer");
+    wait_until(|| world.queue_row(0).is_none().then_some(())).expect("and nobody has the queue");
+    world.client("198.51.100.8").send("unchecked, as on_exit says");
+    assert_eq!(world.receive().as_deref(), Some("unchecked, as on_exit says"));
+    drop(taken);
+    // What is kept and of no use, since the backend is another one, is bound anew.
+    let gate = manager.started(world, &config, &[]);
+    assert!(gate.stop().0.success());
+    let gate = manager.started(world, &config, &["--backend", "nfq"]);
+    world.client("198.51.100.7").send(&register(SECRET));
+    assert_eq!(world.delivered().len(), 1);
+    assert!(gate.warnings().iter().any(|text| text.contains("bound anew")), "{:?}", gate.warnings());
+    assert!(gate.stop().0.success());
+}

@@ -1,0 +1,131 @@
+//! Packets of a phone with an open door and of a stranger, as fast as they are decided.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use crate::common::gate::{SECRET, World, register, wait_until};
+
+/// Two senders, and a receiver that holds all packets against what was sent.
+pub(crate) struct Traffic {
+    stop: Arc<AtomicBool>,
+    sent: Arc<AtomicUsize>,
+    received: Arc<AtomicUsize>,
+    sender: JoinHandle<()>,
+    receiver: JoinHandle<Seen>,
+}
+
+/// What came to the server.
+#[derive(Debug, Default)]
+pub(crate) struct Seen {
+    /// How often each number came.
+    times: Vec<u8>,
+    strange: Vec<String>,
+}
+
+impl Seen {
+    /// Numbers that never came.
+    pub(crate) fn missing(&self, sent: usize) -> usize {
+        (0..sent).filter(|number| self.times.get(*number).is_none_or(|times| *times == 0)).count()
+    }
+
+    /// Nothing came twice, and nothing of the stranger's.
+    pub(crate) fn assert_clean(&self) {
+        assert_eq!(self.strange, [""; 0], "what did not come from the phone");
+        let twice: Vec<_> = self.times.iter().enumerate().filter(|(_, times)| **times > 1).collect();
+        assert!(twice.is_empty(), "came twice: {twice:?}");
+    }
+}
+
+impl Traffic {
+    /// Opens the phone's door, and starts. No more packets are under way than a queue has room for.
+    pub(crate) fn start(world: &World, phone: &str, stranger: &str) -> Self {
+        let (stop, sent, received) =
+            (Arc::<AtomicBool>::default(), Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default());
+        let (phone, stranger) = (world.client(phone), world.client(stranger));
+        phone.send(&register(SECRET));
+        wait_until(|| world.receive().filter(|text| text.starts_with("REGISTER"))).expect("the door is open");
+        while world.receive().is_some() {}
+        let sender = {
+            let (stop, sent, received) = (Arc::clone(&stop), Arc::clone(&sent), Arc::clone(&received));
+            thread::spawn(move || {
+                while !stop.load(Ordering::SeqCst) {
+                    let number = sent.load(Ordering::SeqCst);
+                    if number - received.load(Ordering::SeqCst) > MOST_UNDER_WAY {
+                        thread::sleep(Duration::from_micros(200));
+                        continue;
+                    }
+                    for number in number..number + BURST {
+                        phone.send(&format!("n {number}"));
+                        if number.is_multiple_of(4) {
+                            stranger.send("let me in");
+                        }
+                    }
+                    sent.store(number + BURST, Ordering::SeqCst);
+                    // Some 50,000 a second, where the machine has them.
+                    thread::sleep(Duration::from_micros(100));
+                }
+            })
+        };
+        let socket = world.server_socket().try_clone().unwrap();
+        let receiver = {
+            let (stop, received) = (Arc::clone(&stop), Arc::clone(&received));
+            thread::spawn(move || {
+                let (mut seen, mut buffer) = (Seen::default(), [0; 2048]);
+                loop {
+                    let Ok((length, _)) = socket.recv_from(&mut buffer) else {
+                        // Nothing for a fifth of a second, and nothing more to come.
+                        if stop.load(Ordering::SeqCst) {
+                            return seen;
+                        }
+                        continue;
+                    };
+                    let text = String::from_utf8_lossy(&buffer[..length]);
+                    match text.strip_prefix("n ").and_then(|number| number.parse::<usize>().ok()) {
+                        Some(number) => {
+                            seen.times.resize(seen.times.len().max(number + 1), 0);
+                            seen.times[number] += 1;
+                            received.fetch_add(1, Ordering::SeqCst);
+                        }
+                        None => seen.strange.push(text.into_owned()),
+                    }
+                }
+            })
+        };
+        Self { stop, sent, received, sender, receiver }
+    }
+
+    /// Waits until more than so many have come, and returns how many have.
+    pub(crate) fn wait_for_more_than(&self, number: usize) -> usize {
+        let come = wait_until(|| Some(self.received.load(Ordering::SeqCst)).filter(|come| *come > number));
+        come.unwrap_or_else(|| {
+            let (sent, received) = (self.sent.load(Ordering::SeqCst), self.received.load(Ordering::SeqCst));
+            panic!("traffic has come to a halt: {received} of {sent} have come")
+        })
+    }
+
+    /// Ends it; how many the phone has sent, of which all have come, each once.
+    pub(crate) fn finish(self) -> usize {
+        let (sent, seen) = self.end(0);
+        assert_eq!(seen.missing(sent), 0, "of {sent}");
+        seen.assert_clean();
+        sent
+    }
+
+    /// Ends it, where so many may be lost.
+    pub(crate) fn end(self, lost: usize) -> (usize, Seen) {
+        let Self { stop, sent, received, sender, receiver } = self;
+        stop.store(true, Ordering::SeqCst);
+        sender.join().unwrap();
+        let sent = sent.load(Ordering::SeqCst);
+        let _ = wait_until(|| (received.load(Ordering::SeqCst) + lost >= sent).then_some(()));
+        (sent, receiver.join().unwrap())
+    }
+}
+
+/// Some phones' worth, at a time.
+const BURST: usize = 8;
+
+/// Half of what a queue has room for, strangers' included.
+const MOST_UNDER_WAY: usize = 6000;
