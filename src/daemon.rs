@@ -304,7 +304,11 @@ fn serve(config: &Config, extras: Extras, load: Load, manager: Manager) -> Resul
                 Some(learner) => learner.write(),
                 None => sink.send(Event::Warning("SIGUSR1 is for 'run --learn' only".to_owned())),
             },
-            Ok(Wake::Alarm) => clean = !crew.has_fallen(),
+            Ok(Wake::Alarm) => {
+                if let Err(error) = crew.see_to_ended() {
+                    (outcome, clean) = (Err(error), false);
+                }
+            }
             Ok(Wake::Errand) => {
                 for mut errand in errands.try_iter() {
                     let Some(server) = &control else { continue };

@@ -12,13 +12,14 @@ mod manager;
 mod traffic;
 
 use std::collections::BTreeMap;
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
-use std::{fs, thread};
+use std::{fs, mem, thread};
 
-use common::gate::{Gate, SECRET, SENTINEL, World, register, wait_until};
+use common::gate::{DEADLINE, Gate, PORT, SECRET, SENTINEL, SERVER4, World, register, wait_until};
 use common::netns::Netns;
 use libtest_mimic::{Arguments, Completion, Trial};
 use serde_json::Value;
@@ -43,9 +44,10 @@ fn main() -> ExitCode {
 
 type Case = fn(&World);
 
-const CASES: [(&str, Case); 16] = [
+const CASES: [(&str, Case); 17] = [
     ("twenty_takeovers_under_load_lose_nothing", twenty_takeovers_under_load_lose_nothing),
     ("a_door_that_has_run_out_is_remembered", a_door_that_has_run_out_is_remembered),
+    ("a_phone_half_way_through_its_header_block", a_phone_half_way_through_its_header_block),
     ("where_none_runs_it_starts_as_usual", where_none_runs_it_starts_as_usual),
     ("what_can_not_take_over_leaves_the_old_one", what_can_not_take_over_leaves_the_old_one),
     ("who_breaks_off_half_way_leaves_the_old_one", who_breaks_off_half_way_leaves_the_old_one),
@@ -208,6 +210,49 @@ fn a_door_that_has_run_out_is_remembered(world: &World) {
     assert_eq!(world.delivered(), [""; 0]);
     assert_eq!(stats(world, &config)["reasons"]["expired"], 1);
     assert!(new.stop().0.success());
+}
+
+fn a_phone_half_way_through_its_header_block(world: &World) {
+    let (mut old, config) = start(world, "");
+    let listener = world.server.run(|| TcpListener::bind(("::", PORT)).unwrap());
+    let connect = || {
+        let mut phone = world.clients.run(|| TcpStream::connect((SERVER4, PORT)).unwrap());
+        let (server, _) = listener.accept().unwrap();
+        server.set_read_timeout(Some(DEADLINE)).unwrap();
+        phone.write_all(b"REGISTER sip:pbx SIP/2.0\r\nFrom: ").unwrap();
+        let mut server = BufReader::new(server);
+        let mut line = String::new();
+        server.read_line(&mut line).unwrap();
+        assert_eq!(line, "REGISTER sip:pbx SIP/2.0\r\n");
+        (phone, server)
+    };
+    let (mut phone, mut server) = connect();
+    let next = take_over(world, &config);
+    assert!(mem::replace(&mut old, next).end().0.success());
+    // The knock is in what the new one sees.
+    write!(phone, "\"{SECRET}\" <sip:100@pbx>\r\nCall-ID: 1\r\n\r\n").unwrap();
+    let mut line = String::new();
+    while line != "Call-ID: 1\r\n" {
+        line.clear();
+        assert!(server.read_line(&mut line).unwrap() > 0);
+    }
+    // Without a knock the rest does not arrive; a connection of its own is all that a phone needs then.
+    assert_eq!(sipknock(world, &config, &["doors", "flush"]).0, 0);
+    let (mut stranger, mut server) = connect();
+    let next = take_over(world, &config);
+    assert!(mem::replace(&mut old, next).end().0.success());
+    stranger.write_all(b"\"100\" <sip:100@pbx>\r\nCall-ID: 2\r\n\r\n").unwrap();
+    wait_until(|| (stats(world, &config)["reasons"]["no-knock"].as_u64() > Some(0)).then_some(())).unwrap();
+    server.get_ref().set_nonblocking(true).unwrap();
+    let mut rest = Vec::new();
+    assert!(server.read_to_end(&mut rest).is_err());
+    assert_eq!(String::from_utf8(rest).unwrap(), "From: ");
+    let (mut phone, mut server) = connect();
+    write!(phone, "\"{SECRET}\" <sip:100@pbx>\r\n\r\n").unwrap();
+    let mut line = String::new();
+    server.read_line(&mut line).unwrap();
+    assert!(line.contains(SECRET), "{line}");
+    assert!(old.stop().0.success());
 }
 
 fn where_none_runs_it_starts_as_usual(world: &World) {

@@ -104,7 +104,8 @@ impl Line {
         sockopt::set_socket_timeout(&self.stream, Timeout::Send, Some(PATIENCE))?;
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
         let mut rights = SendAncillaryBuffer::new(&mut space);
-        if !descriptors.is_empty() && !rights.push(SendAncillaryMessage::ScmRights(descriptors)) {
+        let fits = descriptors.len() <= MAX_DESCRIPTORS;
+        if !fits || !descriptors.is_empty() && !rights.push(SendAncillaryMessage::ScmRights(descriptors)) {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "too many descriptors"));
         }
         let sent =

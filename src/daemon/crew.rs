@@ -233,18 +233,23 @@ impl Crew {
         Ok(())
     }
 
-    /// Whether a thread has ended that should not have.
-    pub(super) fn has_fallen(&mut self) -> bool {
-        // One that was shut has nothing more to do.
-        let gone = |post: &Post| post.leaving && post.is_finished();
-        for post in self.posts.iter_mut().filter(|post| gone(post)) {
-            if let Ok(counters) = post.join() {
+    /// Sees to threads that have ended. One whose queue was shut has nothing more to do; one that has taken its time to
+    /// [`Crew::release`] its queue is sent back.
+    ///
+    /// # Errors
+    /// Where one could not go on.
+    pub(super) fn see_to_ended(&mut self) -> Result<(), DaemonError> {
+        for post in self.posts.iter_mut().filter(|post| post.is_finished()) {
+            let counters = post.join()?;
+            if post.leaving {
                 self.counted.add(counters);
+                post.at_work = AtWork::Closed;
+            } else {
+                post.start(&self.means)?;
             }
-            post.at_work = AtWork::Closed;
         }
         self.posts.retain(|post| !(post.leaving && matches!(post.at_work, AtWork::Closed)));
-        self.posts.iter().any(Post::is_finished)
+        Ok(())
     }
 
     /// Shuts queues that are not to be served any more, while others go on. What waits in them is still decided.
@@ -283,7 +288,7 @@ impl Crew {
     pub(super) fn resume(&mut self) -> Result<(), DaemonError> {
         self.posts.iter().for_each(|post| post.shutter.resume());
         for post in &mut self.posts {
-            // Whoever did not come to his end in time may have done so since; then the alarm rings again.
+            // Whoever has not come to his end in time is seen to when he does.
             post.start(&self.means)?;
         }
         Ok(())
