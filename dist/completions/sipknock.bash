@@ -1488,7 +1488,7 @@ _sipknock() {
             return 0
             ;;
         sipknock__subcmd__run)
-            opts="-v -h --knock --port --door --trust --queue --backend --monitor --firewall --learn --grace --control --state --http --user --allow-readable-secrets --config --log-format --verbose --help"
+            opts="-v -h --knock --port --door --trust --queue --backend --monitor --firewall --learn --grace --takeover --control --state --http --user --allow-readable-secrets --config --log-format --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -64,6 +64,7 @@ json\t'An object per line, on stderr, with the event\'s fields at its top level'
 journald\t'Structured, to systemd\'s journal'"
 complete -c sipknock -n "__fish_sipknock_using_subcommand run" -l monitor -d 'Accept everything, and say what would be dropped'
 complete -c sipknock -n "__fish_sipknock_using_subcommand run" -l firewall -d 'Put the firewall rules in at the start, and take them out at a clean exit'
+complete -c sipknock -n "__fish_sipknock_using_subcommand run" -l takeover -d 'Take queues and doors over from the gate that runs with the same control socket, without losing a packet; it ends once this one is ready. Where none runs, start as usual'
 complete -c sipknock -n "__fish_sipknock_using_subcommand run" -l allow-readable-secrets -d 'Only warn where others can read a file that holds secrets'
 complete -c sipknock -n "__fish_sipknock_using_subcommand run" -s v -l verbose -d 'Log more; twice for everything'
 complete -c sipknock -n "__fish_sipknock_using_subcommand run" -s h -l help -d 'Print help (see more with \'--help\')'
