@@ -17,6 +17,7 @@ use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
+use std::time::Instant;
 use std::{fs, mem, thread};
 
 use common::gate::{DEADLINE, Gate, PORT, SECRET, SENTINEL, SERVER4, World, register, wait_until};
@@ -152,7 +153,7 @@ fn twenty_takeovers_under_load_lose_nothing(world: &World) {
     wait_until(|| (doors(world, &config).len() == 9).then_some(())).expect("they are open");
     let mut rules = world.server.command("iptables-save").output().unwrap().stdout;
     let traffic = Traffic::start(world, "198.51.100.7", "198.51.100.66");
-    let before = doors(world, &config);
+    let (before, began) = (doors(world, &config), Instant::now());
     let mut passed = 0;
     for round in 0..20 {
         passed = traffic.wait_for_more_than(passed + 2000);
@@ -173,8 +174,10 @@ fn twenty_takeovers_under_load_lose_nothing(world: &World) {
         gate = next;
     }
     passed = traffic.wait_for_more_than(passed + 2000);
+    let span = began.elapsed();
     let sent = traffic.finish();
     assert!(sent >= passed);
+    eprintln!("20 takeovers in {span:?}, while {sent} packets passed");
     let row = world.queue_row(0).unwrap();
     assert_eq!(row[..3], [0, 0, 0], "waiting, dropped by queue, dropped by socket");
     let after = doors(world, &config);

@@ -22,6 +22,12 @@ impl Manager {
         Self { present, interval: sd_notify::watchdog_enabled().map(|span| span / 2).filter(|_| present) }
     }
 
+    /// One that listens to nobody.
+    #[cfg(test)]
+    pub(super) fn of(interval: Option<Duration>) -> Self {
+        Self { present: false, interval }
+    }
+
     /// Whether there is one.
     pub(super) fn is_present(self) -> bool {
         self.present

@@ -32,14 +32,17 @@ impl Rounds {
     /// Tells the service manager that all is well, where it wants to hear that and it is so. Where a queue is stuck it
     /// hears nothing, and starts the gate anew unless that gets better soon.
     pub(super) fn report(&mut self, health: &Health) {
-        let now = self.clock.now();
-        if now < self.next_ping {
-            return;
-        }
-        self.next_ping = self.manager.interval().map_or(Time::MAX, |interval| now.after(interval));
-        if !health.is_stuck() {
+        if self.reports(self.clock.now(), health) {
             self.manager.alive();
         }
+    }
+
+    fn reports(&mut self, now: Time, health: &Health) -> bool {
+        if now < self.next_ping {
+            return false;
+        }
+        self.next_ping = self.manager.interval().map_or(Time::MAX, |interval| now.after(interval));
+        !health.is_stuck()
     }
 
     /// Things have been looked after.
@@ -61,3 +64,33 @@ impl Rounds {
 
 /// How often whoever asks `systemctl status` gets other numbers.
 const STATUS: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::queue::{Binding, Fault};
+
+    #[test]
+    fn the_service_manager_hears_nothing_while_a_queue_is_stuck() {
+        let health = Health::default();
+        health.serve(Binding { queue: 3, port_id: 77, receive_buffer: 0 });
+        let clock = Clock::start();
+        let mut rounds = Rounds::new(clock, Manager::of(Some(Duration::from_secs(15))));
+        let start = clock.now();
+        let mut told = |from: u64, to: u64| {
+            (from..to)
+                .filter(|second| rounds.reports(start.after(Duration::from_secs(*second)), &health))
+                .count()
+        };
+        assert_eq!(told(1, 60), 4);
+        health.set(3, Some(Fault::Stuck), start);
+        assert_eq!(told(60, 120), 0);
+        // One that another program has is tried again by ourselves.
+        health.set(3, Some(Fault::Lost), start);
+        assert_eq!(told(120, 180), 4);
+        health.set(3, None, start);
+        assert_eq!(told(180, 240), 4);
+        let mut unasked = Rounds::new(clock, Manager::of(None));
+        assert!(!unasked.reports(start.after(Duration::from_secs(1000)), &health));
+    }
+}

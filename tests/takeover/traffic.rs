@@ -63,7 +63,7 @@ impl Traffic {
                         }
                     }
                     sent.store(number + BURST, Ordering::SeqCst);
-                    // Some 50,000 a second, where the machine has them.
+                    // Some 100,000 a second, strangers among them, where the machine has them.
                     thread::sleep(Duration::from_micros(100));
                 }
             })
@@ -125,7 +125,7 @@ impl Traffic {
 }
 
 /// Some phones' worth, at a time.
-const BURST: usize = 8;
+const BURST: usize = 16;
 
 /// Half of what a queue has room for, strangers' included.
 const MOST_UNDER_WAY: usize = 6000;
