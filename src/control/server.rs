@@ -122,11 +122,13 @@ impl Server {
 }
 
 fn accept(socket: &Socket, stopped: &UnixStream, clock: Clock, service: &Arc<impl Service>, counts: &Counts) {
+    let owned = socket.owned();
     loop {
         let mut descriptors =
             [socket.listener.as_fd(), stopped.as_fd()].map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
         let polled = rustix::event::poll(&mut descriptors, None);
-        if !descriptors[1].revents().is_empty() {
+        // Whoever comes when the socket is another daemon's is for that one to take in.
+        if !descriptors[1].revents().is_empty() || !owned.load(Ordering::SeqCst) {
             return;
         }
         match (polled, socket.listener.accept()) {
@@ -388,6 +390,28 @@ mod tests {
         server.finish();
         assert!(!path.exists());
         assert!(matches!(Client::connect(&path), Err(ClientError::Unreachable { .. })));
+    }
+
+    #[test]
+    fn a_socket_goes_from_one_daemon_to_the_next() {
+        let folder = tempfile::tempdir().unwrap();
+        let (old, first, path) = start(folder.path());
+        let listener = old.listener().unwrap();
+        old.disown();
+        let waiting = UnixStream::connect(&path).unwrap();
+        let second = Arc::<Echo>::default();
+        let socket = Socket::adopt(listener, &path).unwrap();
+        let new = Server::start(socket, Clock::start(), Arc::clone(&second)).unwrap();
+        old.finish();
+        Client::connect(&path).unwrap().ask(&Request::Flush {}, |_| Ok(())).unwrap();
+        // Also whoever came in between is served, and by the new one.
+        (&waiting).write_all(&Request::Flush {}.line().unwrap()).unwrap();
+        let mut line = String::new();
+        BufReader::new(&waiting).read_line(&mut line).unwrap();
+        assert!(line.contains("done"), "{line}");
+        assert_eq!((first.asked.lock().unwrap().len(), second.asked.lock().unwrap().len()), (0, 2));
+        new.finish();
+        assert!(!path.exists());
     }
 
     #[test]
