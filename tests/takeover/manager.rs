@@ -237,7 +237,7 @@ pub(crate) fn a_service_manager_hears_how_it_goes(world: &World) {
 
 pub(crate) fn a_failing_start_gives_the_queues_up(world: &World) {
     let (manager, config) = (Manager::new(world), config(world, "on_exit = \"open\""));
-    world.apply_rules(&config);
+    world.apply_rules(&world.config("", "on_exit = \"open\""));
     let gate = manager.started(world, &config, &[]);
     gate.signal(Signal::KILL);
     drop(gate);
