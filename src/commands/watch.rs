@@ -58,6 +58,17 @@ fn line(event: &Value, colours: bool) -> String {
             parts.extend(event.get("would").map(|_| "(would be dropped)".to_owned()));
         }
         "overload" => parts.extend(number("count").map(|count| format!("{count} lost"))),
+        "unready" => {
+            parts.extend(["user", "user_agent"].iter().filter_map(|name| text(name)).map(str::to_owned));
+            parts.push("has not knocked".to_owned());
+        }
+        "grace" => {
+            parts.extend(number("grace_s").map(|seconds| format!("for {}", span(seconds))));
+            if let (Some(phones), Some(unready)) = (number("phones"), number("unready")) {
+                parts.push(format!("phones: {phones}, without a knock: {unready}"));
+            }
+            parts.extend(text("advice").map(str::to_owned));
+        }
         _ => {}
     }
     parts.join("  ")
@@ -70,8 +81,8 @@ fn colour(kind: &str) -> Option<u8> {
         "renewed" => 36,
         "closed" => 33,
         "dropped" => 90,
-        "refused" | "overload" | "warning" => 31,
-        "started" | "stopped" | "reloaded" => 34,
+        "refused" | "overload" | "warning" | "unready" => 31,
+        "started" | "stopped" | "reloaded" | "grace" => 34,
         _ => return None,
     })
 }
@@ -94,6 +105,18 @@ mod tests {
                     "why": "revoked"}),
                 true,
                 "2026-11-22 14:00:00Z  \x1b[33mclosed   \x1b[0m  2001:db8::/64  bob  revoked",
+            ),
+            (
+                json!({"time": "2026-11-22T14:00:00.123456Z", "event": "unready", "src": "203.0.113.7",
+                    "user": "100@pbx", "user_agent": "Phone 1"}),
+                false,
+                "2026-11-22 14:00:00Z  unready    203.0.113.7  100@pbx  Phone 1  has not knocked",
+            ),
+            (
+                json!({"time": "2026-11-22T14:00:00.123456Z", "event": "grace", "mode": "monitor", "phones": 3,
+                    "unready": 1, "advice": "do something"}),
+                false,
+                "2026-11-22 14:00:00Z  grace      monitor  phones: 3, without a knock: 1  do something",
             ),
             (
                 json!({"time": "2026-11-22T14:00:00.123456Z", "level": "WARN", "message": "mind the gap"}),
