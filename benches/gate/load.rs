@@ -78,7 +78,7 @@ impl Case {
 
 /// Packets that the kernel has dropped before any rule, since softirqs were too far behind
 /// (Documentation/networking/scaling.rst; the second column of /proc/net/softnet_stat).
-pub(crate) fn dropped_by_backlog() -> u64 {
+fn dropped_by_backlog() -> u64 {
     let stat = fs::read_to_string("/proc/net/softnet_stat").unwrap();
     let dropped = stat.lines().map(|line| line.split_whitespace().nth(1).unwrap());
     dropped.map(|word| u64::from_str_radix(word, 16).unwrap()).sum()
