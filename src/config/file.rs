@@ -48,6 +48,7 @@ struct File {
     state: StateTable,
     #[serde(default)]
     http: HttpTable,
+    #[serde(default)]
     process: ProcessTable,
     #[serde(default)]
     knock: Vec<Spanned<KnockTable>>,
