@@ -43,7 +43,7 @@ use crate::event::{self, Event, Started};
 use crate::harden::{self, HardenError, Identity, Places, Protection};
 use crate::http;
 use crate::inspect::{Inspector, Mode};
-use crate::queue::{Binding, Options, Queue, QueueError};
+use crate::queue::{Binding, Options, Queue, QueueError, kernel};
 use crew::{Crew, Means, store_name};
 use desk::Desk;
 use events::EventSink;
@@ -164,6 +164,7 @@ fn serve(config: &Config, extras: Extras, load: Load, manager: Manager) -> Resul
     let inherits_rules = asked.as_ref().is_some_and(|asked| asked.offer.rules);
     let keeper = (rules || inherits_rules).then(RulesKeeper::start).transpose();
     let rules_keeper = keeper.map_err(system("start the rules' keeper"))?;
+    let unseen = kernel::keep_readable().err();
     let protection = harden::confine(&identity, &places, &config.process)?;
 
     let (sink, writer) = EventSink::start(clock).map_err(system("start the log thread"))?;
@@ -275,6 +276,12 @@ fn serve(config: &Config, extras: Extras, load: Load, manager: Manager) -> Resul
         let warn = |error| sink.send(Event::Warning(format!("no metrics and no status page: {error}")));
         http::server::Server::start(address, config.http.hosts.clone(), clock, overview).map_err(warn).ok()
     });
+    if let Some(error) = unseen {
+        sink.send(Event::Warning(format!(
+            "what the kernel counts of its queues can't be read, so nobody sees packets that are lost or wait for good: \
+             {error}; start as root, or as a member of the group root"
+        )));
+    }
     if clean {
         announce(config, &gate.load(), &crew.bindings(), protection, warnings, &sink);
         if let Some(span) = span {

@@ -275,7 +275,7 @@ fn a_user_who_is_named_has_to_exist() {
     }
 }
 
-/// As systemd starts it: as the user already, with the capability that he needs.
+/// As systemd starts it: as the user already, with the capability that he needs, and the group for the counters of queues.
 fn a_user_of_its_own_needs_nothing_more() {
     let house = House::new(true);
     let config = house.config("");
@@ -288,7 +288,7 @@ fn a_user_of_its_own_needs_nothing_more() {
     let copied = Command::new("cp").args([env!("CARGO_BIN_EXE_sipknock"), &program]).status().unwrap();
     assert!(copied.success());
     let mut command = house.world.server.command("setpriv");
-    command.args([&format!("--reuid={USER}"), &format!("--regid={GROUP}"), "--clear-groups"]);
+    command.args([&format!("--reuid={USER}"), &format!("--regid={GROUP}"), "--groups=0"]);
     command.args([
         "--inh-caps=-all,+net_admin",
         "--ambient-caps=-all,+net_admin",
@@ -320,7 +320,7 @@ fn a_unit_that_forbids_all_of_it_is_no_obstacle() {
         let (uid, gid) = (Uid::from_raw(USER), Gid::from_raw(GROUP));
         let one = CapabilitySet::NET_ADMIN;
         thread::set_keep_capabilities(true).unwrap();
-        thread::set_thread_groups(&[]).unwrap();
+        thread::set_thread_groups(&[Gid::ROOT]).unwrap();
         thread::set_thread_res_gid(gid, gid, gid).unwrap();
         thread::set_thread_res_uid(uid, uid, uid).unwrap();
         let sets = CapabilitySets { effective: one, permitted: one, inheritable: one };

@@ -85,7 +85,7 @@ fn config_like(world: &World, first: &str, inspect: &str, queue: &str) -> String
     let path = world.config_with_knocks(&format!("{}\n{inspect}", trusting()), queue, &knocks());
     let text = fs::read_to_string(&path).unwrap();
     let socket = |path: &str| path.replace(".toml", ".sock");
-    fs::write(&path, text.replace(&socket(&path), &socket(first))).unwrap();
+    common::write_secret(&path, &text.replace(&socket(&path), &socket(first)));
     path
 }
 
@@ -282,7 +282,7 @@ fn what_can_not_take_over_leaves_the_old_one(world: &World) {
     let broken = world.path("broken.toml");
     fs::write(&broken, "[inspect]\nports = [0]\n").unwrap();
     let off = world.path("off.toml");
-    fs::write(&off, format!("[control]\nsocket = \"off\"\n{}", knocks())).unwrap();
+    common::write_secret(&off, &format!("[control]\nsocket = \"off\"\n{}", knocks()));
     for (config, flags, status, part) in [
         (broken, &[][..], 2, "is not a port"),
         (off, &[], 1, "control"),

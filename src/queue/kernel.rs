@@ -1,7 +1,9 @@
 //! What the kernel tells about its queues in /proc, and what its refusals mean.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::FileExt as _;
+use std::sync::OnceLock;
 
 use super::QueueError;
 
@@ -32,7 +34,34 @@ pub fn queues() -> Vec<QueueRow> {
 /// # Errors
 /// Where the file can't be read.
 pub fn readable_queues() -> io::Result<Vec<QueueRow>> {
-    Ok(fs::read_to_string(QUEUES)?.lines().filter_map(parse_row).collect())
+    let text = KEPT.get().map_or_else(|| fs::read_to_string(QUEUES), from_the_top)?;
+    Ok(text.lines().filter_map(parse_row).collect())
+}
+
+/// Opens the file for good, since it is for root and root's group to open: whoever this process becomes can go on reading
+/// it. All its threads then see the queues of the network namespace that this one is in.
+///
+/// # Errors
+/// Where it can't be opened.
+pub fn keep_readable() -> io::Result<()> {
+    if KEPT.get().is_none() {
+        // Whoever is second has opened the same.
+        let _ = KEPT.set(File::open(QUEUES)?);
+    }
+    Ok(())
+}
+
+/// All of a file of the kernel's that has been read before (`seq_read_iter` in fs/seq_file.c).
+fn from_the_top(file: &File) -> io::Result<String> {
+    let (mut text, mut buffer) = (Vec::new(), [0; 4096]);
+    loop {
+        match file.read_at(&mut buffer, text.len() as u64) {
+            Ok(0) => return String::from_utf8(text).map_err(|_| io::ErrorKind::InvalidData.into()),
+            Ok(read) => text.extend(buffer.iter().take(read)),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 /// One queue of this thread's network namespace.
@@ -127,6 +156,8 @@ fn netlink_inode(line: &str, port_id: u32) -> Option<u64> {
 /// Of the thread, not of the process: its main thread may be in another network namespace.
 const QUEUES: &str = "/proc/thread-self/net/netfilter/nfnetlink_queue";
 const NETLINK_NETFILTER: &str = "12";
+
+static KEPT: OnceLock<File> = OnceLock::new();
 
 #[cfg(test)]
 mod tests {

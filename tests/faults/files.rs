@@ -6,6 +6,7 @@ use rustix::process::Signal;
 use sipknock::state::format::read;
 
 use crate::common::gate::{Gate, SECRET, SENTINEL, World, register, wait_until};
+use crate::common::write_secret;
 use crate::{Outcome, PHONE, Site, prepare};
 
 pub(crate) fn config_deleted_before_a_reload(world: &World) -> Outcome {
@@ -18,7 +19,7 @@ pub(crate) fn config_deleted_before_a_reload(world: &World) -> Outcome {
     site.phone.send("open");
     site.stranger.send("stranger");
     assert_eq!(world.delivered(), ["open"]);
-    fs::write(&site.config, text).unwrap();
+    write_secret(&site.config, &text);
     site.gate.signal(Signal::HUP);
     site.gate.wait_for("reloaded", |_| true);
     site.holds("with the configuration back");
@@ -29,7 +30,7 @@ pub(crate) fn config_deleted_before_a_reload(world: &World) -> Outcome {
 pub(crate) fn secret_file_gone_at_a_reload(world: &World) -> Outcome {
     world.apply_rules(&world.config("", ""));
     let secret = world.path("secret");
-    fs::write(&secret, format!("{SECRET}\n")).unwrap();
+    write_secret(&secret, &format!("{SECRET}\n"));
     let config = world.config_with_knocks(
         &format!("trusted = [\"{SENTINEL}\"]"),
         "",
