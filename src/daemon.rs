@@ -18,22 +18,19 @@ mod overview;
 mod reload;
 mod rounds;
 mod rules;
+mod signals;
 mod succession;
 mod watchdog;
 mod worker;
 
-use std::io::{self, IsTerminal, Read, Write};
+use std::io;
 use std::os::fd::AsFd;
-use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use rustix::event::{PollFd, PollFlags, Timespec};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError, Fallback};
@@ -59,6 +56,7 @@ pub use reload::Load;
 use rounds::Rounds;
 use rules::{RulesInPlace, RulesKeeper};
 pub use rules::{is_keeper as is_rules_keeper, keep as keep_rules};
+use signals::{Alarm, Signals, Wake};
 use succession::{Asked, Estate, Exit, Legacy, Taking};
 
 /// Why the gate could not run, or stopped by itself.
@@ -450,119 +448,6 @@ fn queue_names(bindings: &[Binding]) -> String {
         [first, .., last] => format!("{}-{}", first.queue, last.queue),
         [only] => only.queue.to_string(),
         [] => String::new(),
-    }
-}
-
-/// Signals and alarms, as something to wait for.
-struct Signals {
-    incoming: UnixStream,
-    outgoing: UnixStream,
-    hangup: Arc<AtomicBool>,
-    user: Arc<AtomicBool>,
-    end_at_once: Arc<AtomicBool>,
-}
-
-/// Why a wait ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Wake {
-    /// The time was up.
-    Tick,
-    /// A signal to end.
-    Signal,
-    /// SIGHUP where it is no end.
-    Hangup,
-    /// SIGUSR1.
-    User,
-    /// A queue thread has ended by itself.
-    Alarm,
-    /// Somebody wants to take over.
-    Errand,
-}
-
-impl Signals {
-    /// From here on SIGTERM and SIGINT end the process in order; so does SIGHUP where the log is a terminal, for then
-    /// the terminal was closed.
-    fn listen() -> Result<Self, DaemonError> {
-        let (incoming, outgoing) = UnixStream::pair().map_err(system("make a socket pair"))?;
-        let (hangup, user, end_at_once) = (Arc::default(), Arc::default(), Arc::default());
-        let mut ends = vec![SIGTERM, SIGINT];
-        let mut flags = vec![(SIGUSR1, &user)];
-        match io::stderr().is_terminal() {
-            true => ends.push(SIGHUP),
-            false => flags.push((SIGHUP, &hangup)),
-        }
-        for (signal, flag) in flags {
-            signal_hook::flag::register(signal, Arc::clone(flag)).map_err(system("listen for signals"))?;
-        }
-        for signal in ends {
-            signal_hook::flag::register_conditional_shutdown(signal, 1, Arc::clone(&end_at_once))
-                .map_err(system("listen for signals"))?;
-            let outgoing = outgoing.try_clone().map_err(system("copy a socket"))?;
-            signal_hook::low_level::pipe::register(signal, outgoing).map_err(system("listen for signals"))?;
-        }
-        Ok(Self { incoming, outgoing, hangup, user, end_at_once })
-    }
-
-    /// Something that a queue thread wakes us with.
-    fn alarm(&self) -> Result<Alarm, DaemonError> {
-        self.outgoing.try_clone().map(Alarm).map_err(system("copy a socket"))
-    }
-
-    /// The next signal does not wait for an orderly end.
-    fn end_at_once_from_now_on(&self) {
-        self.end_at_once.store(true, Ordering::Relaxed);
-    }
-
-    fn wait(&mut self, span: Duration) -> Result<Wake, DaemonError> {
-        let timeout =
-            Timespec { tv_sec: span.as_secs().try_into().unwrap_or(1), tv_nsec: span.subsec_nanos().into() };
-        let mut descriptors = [PollFd::from_borrowed_fd(self.incoming.as_fd(), PollFlags::IN)];
-        let woken = rustix::event::poll(&mut descriptors, Some(&timeout));
-        if self.hangup.swap(false, Ordering::Relaxed) {
-            return Ok(Wake::Hangup);
-        }
-        if self.user.swap(false, Ordering::Relaxed) {
-            return Ok(Wake::User);
-        }
-        match woken {
-            Ok(0) | Err(rustix::io::Errno::INTR) => Ok(Wake::Tick),
-            Ok(_) => {
-                let mut byte = [0];
-                self.incoming.read_exact(&mut byte).map_err(system("read a signal"))?;
-                Ok(match byte {
-                    [Alarm::BYTE] => Wake::Alarm,
-                    [Alarm::CALL] => Wake::Errand,
-                    _ => Wake::Signal,
-                })
-            }
-            Err(error) => Err(system("wait for signals")(error.into())),
-        }
-    }
-}
-
-/// Rings when a queue thread ends.
-struct Alarm(UnixStream);
-
-impl Alarm {
-    /// Another one than signals write.
-    const BYTE: u8 = b'!';
-
-    /// That of somebody who has an errand.
-    const CALL: u8 = b'?';
-
-    /// Another one like it.
-    fn another(&self) -> Result<Self, DaemonError> {
-        self.0.try_clone().map(Self).map_err(system("copy a socket"))
-    }
-
-    /// Calls the main thread to an errand.
-    fn call(&self) {
-        let _ = (&self.0).write(&[Self::CALL]);
-    }
-
-    fn ring(mut self) {
-        // If the other end is gone, nobody is left to be told.
-        let _ = self.0.write(&[Self::BYTE]);
     }
 }
 
