@@ -31,13 +31,20 @@ impl Site {
             world.config_with_knocks(&format!("max_doors = 200000\n{inspect}"), "", &configured(knocks));
         world.apply_rules(&config);
         pin(KEEPER_CPU);
-        let state = world.path("doors");
-        let mut command = world.sipknock(&["--config", &config, "run", "--state", &state]);
-        let child = command.stdin(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let child = gate(&world, &config, &[]);
         pin(SENDER_CPU);
         let site = Self { world, config, child };
         wait_until(|| site.says(&["stats", "--json"])).expect("the gate is up");
         site
+    }
+
+    /// Has another process take over. Whether the old one has ended in order, and the new one answers.
+    pub(crate) fn take_over(&mut self) -> bool {
+        pin(KEEPER_CPU);
+        let mut old = std::mem::replace(&mut self.child, gate(&self.world, &self.config, &["--takeover"]));
+        pin(SENDER_CPU);
+        let ended = wait_until(|| old.try_wait().unwrap());
+        ended.is_some_and(|status| status.success()) && wait_until(|| self.says(&["stats"])).is_some()
     }
 
     /// What a command prints, where it works.
@@ -70,6 +77,12 @@ impl Site {
         let descriptors = fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap().count();
         Sample { kib: line.trim().trim_end_matches(" kB").parse().unwrap(), descriptors }
     }
+}
+
+fn gate(world: &World, config: &str, args: &[&str]) -> Child {
+    let state = world.path("doors");
+    let mut command = world.sipknock(&[&["--config", config, "run", "--state", &state], args].concat());
+    command.stdin(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
 }
 
 impl Drop for Site {

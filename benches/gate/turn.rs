@@ -1,4 +1,5 @@
-//! A gate that is reloaded and asked for its doors under load: every packet of an open door arrives, and none of a stranger.
+//! A gate that is reloaded, asked for its doors and taken over under load: every packet of an open door arrives, and none of a
+//! stranger.
 
 use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,9 +11,10 @@ use super::lab::{accepted, configured, pin};
 use super::sender::Sender;
 use super::traffic::Traffic;
 
-/// Reloads and lists so many times each, and says whether all was as it should be.
+/// Reloads and lists so many times each, has another process take over at every fifth, and says whether all was as it
+/// should be.
 pub(crate) fn run(times: usize) -> bool {
-    let site = Site::new("", KNOCKS);
+    let mut site = Site::new("", KNOCKS);
     let sender = Sender::new(&site.world);
     sender.send(Traffic::Knocking { knocks: KNOCKS }, PHONES, PHONES, Some(10_000.0));
     site.settle();
@@ -23,7 +25,7 @@ pub(crate) fn run(times: usize) -> bool {
     // A tenth of the knocks, and ten times as many; those that hold doors are in both.
     let variants = [KNOCKS, 10 * KNOCKS].map(|knocks| format!("{start}{}", configured(knocks)));
     let over = AtomicBool::new(false);
-    let (mut reloads, mut lists) = (0, 0);
+    let (mut reloads, mut lists, mut takeovers) = (0, 0, 0);
     let (sent, _) = thread::scope(|scope| {
         let sending = scope.spawn(|| {
             pin(SENDER_CPU);
@@ -43,6 +45,7 @@ pub(crate) fn run(times: usize) -> bool {
             reloads += usize::from(site.says(&["reload"]).is_some());
             let listed = site.says(&["doors", "list", "--json"]);
             lists += usize::from(listed.is_some_and(|text| text.lines().count() == PHONES));
+            takeovers += usize::from(turn % TAKEOVER == 0 && site.take_over());
         }
         over.store(true, Ordering::Relaxed);
         sending.join().unwrap()
@@ -53,6 +56,8 @@ pub(crate) fn run(times: usize) -> bool {
     let mut findings = Findings::default();
     findings.check(reloads == times, &format!("{reloads} of {times} reloads"));
     findings.check(lists == times, &format!("{lists} of {times} lists with all {PHONES} doors"));
+    let wanted = times.div_ceil(TAKEOVER);
+    findings.check(takeovers == wanted, &format!("{takeovers} of {wanted} takeovers"));
     findings.check(
         (queued, lost) == ((sent + PHONES) as u64, 0),
         &format!("{sent} sent, {} queued, {lost} lost there", queued - PHONES as u64),
@@ -64,6 +69,9 @@ pub(crate) fn run(times: usize) -> bool {
     findings.check(strangers == 0, &format!("{strangers} accepted of {} packets of strangers", sent / 2));
     findings.all_held
 }
+
+/// Of so many turns one takes over.
+const TAKEOVER: usize = 5;
 
 const RATE: f64 = 50_000.0;
 
