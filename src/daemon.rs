@@ -142,7 +142,7 @@ fn serve(config: &Config, extras: Extras, load: Load, manager: Manager) -> Resul
     let gate = Arc::new(ArcSwap::from_pointee(first_gate(config, span)?));
     let identity = Identity::of(config)?;
     let clock = Clock::start();
-    let asked = if takeover { Asked::ask(config)? } else { None };
+    let asked = if takeover { Asked::ask(config, span.is_some())? } else { None };
     let kept = Legacy::kept(manager);
     let mut signals = Signals::listen()?;
     // First queues that nobody hands over: where that fails, nothing has changed.
@@ -217,8 +217,14 @@ fn serve(config: &Config, extras: Extras, load: Load, manager: Manager) -> Resul
     let in_place = match outcome {
         Ok(()) => {
             let inherit = |keeper| RulesInPlace::inherit(keeper, rules, &sink);
-            let put_in = |keeper: RulesKeeper| {
-                if legacy.rules { Ok(Some(inherit(keeper))) } else { keeper.put_in(&sink) }
+            let put_in = |keeper: RulesKeeper| match (legacy.rules, from) {
+                (true, _) => Ok(Some(inherit(keeper))),
+                (false, None) => keeper.put_in(&sink),
+                // Those that are in place lead here, and the gate before is gone: no reason to end.
+                (false, Some(_)) => Ok(keeper.put_in(&sink).unwrap_or_else(|error| {
+                    sink.send(Event::Warning(format!("the firewall rules stay as they are: {error}")));
+                    None
+                })),
             };
             rules_keeper.map_or(Ok(None), put_in).unwrap_or_else(|error| {
                 outcome = Err(error);
@@ -335,7 +341,17 @@ fn serve(config: &Config, extras: Extras, load: Load, manager: Manager) -> Resul
     manager.stopping();
 
     // Where the service manager keeps the queues, they stay as they are, for the process that comes next.
-    let keeps = heir.is_none() && clean && crew.is_stored() && in_place.is_none() && crew.release().is_ok();
+    let stays = heir.is_none() && clean && crew.is_stored() && in_place.is_none();
+    let keeps = stays && crew.release().is_ok();
+    if stays && !keeps {
+        // Some threads have stopped, and what waits in their queues is to be decided.
+        outcome = outcome.and(crew.resume());
+    }
+    let mut http = http;
+    if let Some(http) = http.take_if(|_| heir.is_some()) {
+        // The next one waits for its address.
+        http.finish();
+    }
     let mut rules_out = Ok(());
     if heir.is_none() && !keeps {
         // New packets stop coming before anything else stops: first the rules go, then each queue is shut and drained.
@@ -343,12 +359,13 @@ fn serve(config: &Config, extras: Extras, load: Load, manager: Manager) -> Resul
         outcome = outcome.and(crew.shut());
     }
     crew.stop_copying();
-    if let Some(learner) = learner {
-        learner.finish();
-    }
     house.finish();
+    // Whoever comes next waits for the doors' file, and for nothing else.
     if let Some(keeper) = keeper {
         keeper.finish();
+    }
+    if let Some(learner) = learner {
+        learner.finish();
     }
     if keeps {
         match succession::doors(&gate.load(), clock) {

@@ -3,12 +3,13 @@
 use std::fs::{self, Permissions};
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _, chown};
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _, lchown};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use rustix::fs::Mode;
 use rustix::net::{self, AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
 /// A listening socket that is taken out of the file system when dropped.
@@ -71,11 +72,15 @@ impl Socket {
         let _ = fs::remove_file(&unfinished);
         let finish = || -> io::Result<UnixListener> {
             let socket = nonblocking()?;
-            net::bind(&socket, &SocketAddrUnix::new(&unfinished)?)?;
-            fs::set_permissions(&unfinished, Permissions::from_mode(0o660))?;
+            // The file gets the socket's mode (unix(7)), and neither is changed by a name that may lead elsewhere by then.
+            rustix::fs::fchmod(&socket, Mode::from_raw_mode(0o660))?;
+            let mask = rustix::process::umask(Mode::from_raw_mode(0o117));
+            let bound = net::bind(&socket, &SocketAddrUnix::new(&unfinished)?);
+            rustix::process::umask(mask);
+            bound?;
             if let Some(group) = group_number(GROUP) {
                 // Who may not give files away keeps it for himself.
-                let _ = chown(&unfinished, None, Some(group));
+                let _ = lchown(&unfinished, None, Some(group));
             }
             net::listen(&socket, BACKLOG)?;
             fs::rename(&unfinished, path)?;

@@ -70,6 +70,9 @@ pub struct Offer {
     pub ipv6_prefix: u8,
     /// It has put the firewall's rules in, and whoever comes after it is to take them out.
     pub rules: bool,
+    /// Everything passes while its `run --grace` lasts.
+    #[serde(default)]
+    pub grace: bool,
 }
 
 /// One side's end of the conversation.
@@ -210,6 +213,7 @@ mod tests {
             ipv4_prefix: 32,
             ipv6_prefix: 64,
             rules: true,
+            grace: true,
         };
         let (reader, mut writer) = io::pipe().unwrap();
         old.say(&Word::Offer(offer.clone())).unwrap();

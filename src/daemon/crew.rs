@@ -138,6 +138,14 @@ impl Crew {
                 }
             }
         }
+        let mut numbers = config.queue.numbers.clone().filter(|_| alive);
+        if let Some(number) =
+            numbers.find(|number| self.posts.iter().all(|post| post.binding.queue != *number))
+        {
+            let text =
+                format!("queue {number} is not served by the running gate just now: try again in a moment");
+            return Err(DaemonError::Takeover(text));
+        }
         if !surplus.is_empty() {
             let text = format!(
                 "queues {surplus:?} are not configured any more, and are shut: see that no rule leads there, \
@@ -288,7 +296,7 @@ impl Crew {
 
     /// After a [`Crew::release`]: goes on as before.
     pub(super) fn resume(&mut self) -> Result<(), DaemonError> {
-        self.posts.iter().for_each(|post| post.shutter.resume());
+        self.posts.iter().for_each(|post| post.shutter.resume(&post.options));
         for post in &mut self.posts {
             // Whoever has not come to his end in time is seen to when he does.
             post.start(&self.means)?;

@@ -334,7 +334,8 @@ impl Service for Desk {
     fn hand_over(&self, stream: &UnixStream, format: u64) -> io::Result<Refusal> {
         let queues = self.health.bindings().iter().map(|binding| binding.queue).collect();
         let prefixes = self.gate.load().prefixes();
-        self.exit.receive(stream, format, prefixes, queues)
+        let grace = self.reloader.grace().is_some_and(Grace::lasts);
+        self.exit.receive(stream, format, prefixes, queues, grace)
     }
 
     fn watch(&self) -> Option<Watch> {

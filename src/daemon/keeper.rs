@@ -145,10 +145,15 @@ impl Work {
     /// Waits until another gate has let go of the file; `None` where this one ends before that, as it does when a third
     /// one takes over.
     fn wait_for(&self, path: &Path, ended: &Receiver<()>) -> Result<Option<StateFile>, StateError> {
-        let until = self.clock.now().after(LAST_WORDS);
+        let mut until = Some(self.clock.now().after(LAST_WORDS));
         loop {
             match StateFile::take(path) {
-                Err(StateError::Taken(_)) if self.clock.now() < until => {
+                Err(error @ StateError::Taken(_)) => {
+                    if until.take_if(|until| self.clock.now() >= *until).is_some() {
+                        let text =
+                            format!("doors are not kept yet, and are as soon as that is possible: {error}");
+                        self.sink.send(Event::Warning(text));
+                    }
                     if ended.recv_timeout(LOOK_UP) != Err(RecvTimeoutError::Timeout) {
                         return Ok(None);
                     }

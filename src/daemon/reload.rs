@@ -106,13 +106,13 @@ impl Reloader {
         }));
         notes.iter().cloned().map(Event::Warning).for_each(tell);
         // What did not change is compared with what it still is the next time.
-        let Config { queue, control, state, http, mut inspect, .. } = running.clone();
+        let Config { queue, control, state, http, process, mut inspect, .. } = running.clone();
         inspect = crate::config::Inspect {
             prefixes: inspect.prefixes,
             streams: inspect.streams,
             ..config.inspect.clone()
         };
-        *running = Config { queue, control, state, http, inspect, ..config };
+        *running = Config { queue, control, state, http, process, inspect, ..config };
         Ok(Outcome { closed, notes })
     }
 
@@ -179,6 +179,9 @@ fn unchanged(running: &Config, wanted: &Config) -> Vec<String> {
         ("inspect.partial_bytes", was.streams.bytes != is.streams.bytes),
         ("inspect.partial_segments", was.streams.segments != is.streams.segments),
         ("inspect.max_flows", was.streams.flows != is.streams.flows),
+        ("process.user", running.process.user != wanted.process.user),
+        ("process.seccomp", running.process.seccomp != wanted.process.seccomp),
+        ("process.landlock", running.process.landlock != wanted.process.landlock),
         ("control.socket", running.control != wanted.control),
         ("state.file", running.state != wanted.state),
         ("http.listen", running.http.listen != wanted.http.listen),

@@ -82,7 +82,8 @@ pub(super) struct Taking {
 
 impl Asked {
     /// Asks the gate that serves the control socket; `None` where none does.
-    pub(super) fn ask(config: &Config) -> Result<Option<Self>, DaemonError> {
+    /// With `grace` this one begins with a safe start itself.
+    pub(super) fn ask(config: &Config, grace: bool) -> Result<Option<Self>, DaemonError> {
         let Some(path) = &config.control.socket else {
             return Err(refused("it goes through the control socket, and that is off: see [control] socket"));
         };
@@ -113,6 +114,16 @@ impl Asked {
                  leave them as they are, or restart, which shuts all doors",
                 theirs.v4, theirs.v6
             );
+            return Err(refused(text));
+        }
+        if offer.grace && !grace {
+            let text = "everything passes in the running gate while its --grace lasts, and with this one phones that have \
+                        not knocked would be shut out: say 'sipknock enforce' first, or --grace again";
+            return Err(refused(text));
+        }
+        if offer.rules && !rustix::process::geteuid().is_root() {
+            let text = "the running gate has put the firewall rules in, and whoever comes after it has to take them out: \
+                        do it as root";
             return Err(refused(text));
         }
         Ok(Some(Self { line, offer }))
@@ -210,6 +221,7 @@ impl Exit {
         format: u64,
         prefixes: Prefixes,
         queues: Vec<u16>,
+        grace: bool,
     ) -> io::Result<Refusal> {
         let pid = match takeover::entitled(stream) {
             Ok(pid) => pid,
@@ -233,6 +245,7 @@ impl Exit {
             ipv4_prefix: prefixes.v4,
             ipv6_prefix: prefixes.v6,
             rules: self.rules,
+            grace,
         }))?;
         if line.hear(PATIENCE)? != (Word::Go {}) {
             return Ok(Refusal::bad("the word is \"go\""));

@@ -4,6 +4,7 @@ use landlock::{
     ABI, Access as _, AccessFs, AccessNet, BitFlags, NetPort, PathBeneath, PathFd, Ruleset, RulesetAttr as _,
     RulesetCreated, RulesetCreatedAttr as _, RulesetError, RulesetStatus, make_bitflags,
 };
+use std::mem;
 use std::path::Path;
 
 use super::places::{Places, folder_of, real_folder_of};
@@ -28,6 +29,10 @@ pub(super) fn restrict(places: &Places) -> Result<bool, RulesetError> {
     }
     for path in KERNEL {
         rules = allow(rules, Path::new(path), READ)?;
+        // The rule is tied to an inode, which procfs makes anew once nobody has it open and memory is short.
+        if let Ok(open) = PathFd::new(path) {
+            mem::forget(open);
+        }
     }
     if let Some(port) = places.port {
         rules = rules.add_rule(NetPort::new(port, AccessNet::BindTcp))?;

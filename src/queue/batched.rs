@@ -103,7 +103,8 @@ impl BatchedQueue {
         }
         let address = rustix::net::getsockname(&socket).and_then(SocketAddrNetlink::try_from);
         let port_id = address.map_err(|error| QueueError::io("name the netlink socket", error))?.pid();
-        let last = match kernel::queue(options.queue) {
+        let rows = kernel::readable_queues().map_err(|error| QueueError::io(kernel::UNREADABLE, error))?;
+        let last = match rows.into_iter().find(|row| row.queue == options.queue) {
             // As the ids do, it starts anew after 2^32.
             Some(row) if row.port_id == port_id => row.sequence as u32,
             Some(_) => return Err(not_held("another socket holds it")),

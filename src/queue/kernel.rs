@@ -153,6 +153,10 @@ fn netlink_inode(line: &str, port_id: u32) -> Option<u64> {
     wanted.then(|| inode.parse().ok()).flatten()
 }
 
+/// What can't be done where root's group is missing.
+pub(super) const UNREADABLE: &str =
+    "read /proc/net/netfilter/nfnetlink_queue, which is for root and members of the group root";
+
 /// Of the thread, not of the process: its main thread may be in another network namespace.
 const QUEUES: &str = "/proc/thread-self/net/netfilter/nfnetlink_queue";
 const NETLINK_NETFILTER: &str = "12";

@@ -251,8 +251,13 @@ impl Shutter {
         self.socket.as_fd()
     }
 
-    /// After a [`Shutter::release`]: the queue may be served again.
-    pub fn resume(&self) {
+    /// After a [`Shutter::release`]: the queue may be served again, with the settings that it was bound with, whatever
+    /// somebody else has made of them meanwhile.
+    pub fn resume(&self, options: &Options) {
+        let mut message = Vec::new();
+        message::change(&mut message, self.queue, WAKE_SEQUENCE, options.setup());
+        // Where the kernel does not take it, the next look at the queue shows why.
+        let _ = send(&self.socket, &message);
         self.progress.released.store(false, Ordering::SeqCst);
     }
 

@@ -1,6 +1,7 @@
 //! How much time has passed since another process, perhaps before a reboot, wrote something down.
 
 use std::fs;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use crate::clock::{self, Clock};
@@ -33,10 +34,13 @@ impl Stamp {
     }
 }
 
-/// The kernel's random name for this boot.
+/// The kernel's random name for this boot, which this process asks for once.
 fn boot() -> u128 {
-    let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-    u128::from_str_radix(&text.trim().replace('-', ""), 16).unwrap_or(0)
+    static BOOT: OnceLock<u128> = OnceLock::new();
+    *BOOT.get_or_init(|| {
+        let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+        u128::from_str_radix(&text.trim().replace('-', ""), 16).unwrap_or(0)
+    })
 }
 
 #[cfg(test)]

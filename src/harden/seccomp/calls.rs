@@ -46,7 +46,7 @@ pub(super) fn needed(http: bool) -> Result<Calls, BackendError> {
     if http {
         // Where its address can't be had yet, it is asked for again.
         for family in [libc::AF_INET, libc::AF_INET6] {
-            let rule = SeccompRule::new(vec![is(0, family)?, stream(1)?])?;
+            let rule = SeccompRule::new(vec![is(0, family)?, stream(1)?, is(2, 0)?])?;
             calls.entry(libc::SYS_socket).or_default().push(rule);
         }
         // It comes after everything else.
