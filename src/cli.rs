@@ -483,6 +483,19 @@ mod tests {
     }
 
     #[test]
+    fn every_command_shows_an_example() {
+        fn look(command: &clap::Command) {
+            for command in command.get_subcommands().filter(|command| !command.is_hide_set()) {
+                let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+                let has_own = command.has_subcommands() || help.contains("Example");
+                assert!(has_own, "{} --help has no example", command.get_name());
+                look(command);
+            }
+        }
+        look(&Cli::definition());
+    }
+
+    #[test]
     fn a_secret_is_not_repeated_in_errors() {
         for wrong in ["hush-hush", "=hush-hush", "a\tb=hush-hush"] {
             let error = Cli::try_parse_from(["sipknock", "run", "--knock", wrong]).unwrap_err();

@@ -30,8 +30,10 @@ pub enum FirewallAction {
         sipknock firewall confirm               # in another")]
     Confirm(ConfirmArgs),
     /// Take the rules out, and leave no trace
+    #[command(after_help = "Example, which also works without a configuration:\n  sipknock firewall remove")]
     Remove(RemoveArgs),
     /// Say whether the rules are in place, with their counters; exit status 1 where they are not
+    #[command(after_help = "Example:\n  sipknock firewall status || sipknock doctor")]
     Status(RulesArgs),
 }
 
