@@ -64,6 +64,7 @@ struct Door {
     spans: [u64; 2],
     counts: [u64; 2],
     closing: bool,
+    ran_out: bool,
 }
 
 impl Doors {
@@ -80,6 +81,7 @@ impl Doors {
             left: Duration::from_nanos(door.spans[0]),
             life: Duration::from_nanos(door.spans[1]),
             closing: door.closing,
+            ran_out: door.ran_out,
             packets: door.counts[0],
             bytes: door.counts[1],
         };
