@@ -275,18 +275,23 @@ fn a_user_who_is_named_has_to_exist() {
     }
 }
 
-/// As systemd starts it: as the user already, with the capability that he needs, and the group for the counters of queues.
-fn a_user_of_its_own_needs_nothing_more() {
+/// A house with rules, a configuration, folders for the user, and the program in a place that he can get to.
+fn as_a_service() -> (House, String, String) {
     let house = House::new(true);
     let config = house.config("");
     house.world.apply_rules(&config);
     for name in ["lib", "run"] {
         house.folder(name, 0o770);
     }
-    // A copy in a place that he can get to.
     let program = house.world.path("sipknock");
     let copied = Command::new("cp").args([env!("CARGO_BIN_EXE_sipknock"), &program]).status().unwrap();
     assert!(copied.success());
+    (house, config, program)
+}
+
+/// As systemd starts it: as the user already, with the capability that he needs, and the group for the counters of queues.
+fn a_user_of_its_own_needs_nothing_more() {
+    let (house, config, program) = as_a_service();
     let mut command = house.world.server.command("setpriv");
     command.args([&format!("--reuid={USER}"), &format!("--regid={GROUP}"), "--groups=0"]);
     command.args([
@@ -306,15 +311,7 @@ fn a_user_of_its_own_needs_nothing_more() {
 
 /// As a service whose own filter lets it give nothing up by itself, and has done so before.
 fn a_unit_that_forbids_all_of_it_is_no_obstacle() {
-    let house = House::new(true);
-    let config = house.config("");
-    house.world.apply_rules(&config);
-    for name in ["lib", "run"] {
-        house.folder(name, 0o770);
-    }
-    let program = house.world.path("sipknock");
-    let copied = Command::new("cp").args([env!("CARGO_BIN_EXE_sipknock"), &program]).status().unwrap();
-    assert!(copied.success());
+    let (house, config, program) = as_a_service();
     // What a thread is, its children are.
     let mut gate = house.world.server.run(|| {
         let (uid, gid) = (Uid::from_raw(USER), Gid::from_raw(GROUP));
