@@ -160,8 +160,8 @@ fn serve(config: &Config, extras: Extras, load: Load, manager: Manager) -> Resul
     // The one of a gate that hands over comes along.
     let socket = config.control.socket.as_deref().filter(|_| asked.is_none()).map(Socket::make);
     let inherits_rules = asked.as_ref().is_some_and(|asked| asked.offer.rules);
-    let keeper = (rules || inherits_rules).then(RulesKeeper::start).transpose();
-    let rules_keeper = keeper.map_err(system("start the rules' keeper"))?;
+    let rules_keeper = (rules || inherits_rules).then(RulesKeeper::start).transpose();
+    let rules_keeper = rules_keeper.map_err(system("start the rules' keeper"))?;
     let unseen = kernel::keep_readable().err();
     let protection = harden::confine(&identity, &places, &config.process)?;
 
