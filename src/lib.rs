@@ -49,6 +49,7 @@ pub mod replay;
 pub mod sip;
 pub mod state;
 pub mod stream;
+mod sys;
 #[cfg(test)]
 mod testing;
 pub mod time;

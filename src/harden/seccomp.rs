@@ -58,7 +58,7 @@ pub(super) fn install(strictness: Seccomp, http: bool) -> Result<(), Unavailable
             .iter()
             .map(|step| libc::sock_filter { code: step.code, jt: step.jt, jf: step.jf, k: step.k })
             .collect();
-        crate::queue::sys::filter_system_calls(&program, log).map_err(Unavailable::Kernel)?;
+        crate::sys::filter_system_calls(&program, log).map_err(Unavailable::Kernel)?;
     }
     Ok(())
 }

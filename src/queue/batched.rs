@@ -18,12 +18,12 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
 use super::message::{self, Message, Messages};
 use super::pace::Pace;
-use super::sys::{self, MAX_BATCH, Wait};
 use super::{
     BIND_SEQUENCE, Binding, Counters, FIRST_UNUSED_SEQUENCE, Options, Queue, QueueError, SHUT_SEQUENCE,
     ShutProgress, Shutter, WAKE_SEQUENCE, kernel, send, size_receive_buffer,
 };
 use crate::clock::Clock;
+use crate::sys::{self, MAX_BATCH, Wait};
 use crate::verdict::Verdict;
 
 /// A queue bound on a socket of its own.

@@ -11,7 +11,6 @@ pub mod kernel;
 pub mod message;
 pub mod nfq;
 mod pace;
-pub(crate) mod sys;
 
 use std::fmt;
 use std::io;
@@ -23,6 +22,7 @@ use std::time::Duration;
 use rustix::io::Errno;
 use rustix::net::SendFlags;
 
+use crate::sys;
 use crate::verdict::Verdict;
 use message::Setup;
 

@@ -20,8 +20,9 @@ use rustix::net::netlink::{self, SocketAddrNetlink};
 
 use super::{
     BIND_SEQUENCE, Binding, Counters, Options, Queue, QueueError, ShutProgress, Shutter, kernel, message,
-    send, size_receive_buffer, sys,
+    send, size_receive_buffer,
 };
+use crate::sys;
 use crate::verdict::Verdict;
 
 /// A queue bound through the nfq crate.

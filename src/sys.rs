@@ -1,5 +1,5 @@
-//! The system calls that no safe library has, or not with what they need, and the only `unsafe` in the crate but for calls to vectorscan, which only
-//! a build for benches has.
+//! The system calls that no safe library has, or not with what they need, and the only `unsafe` in the crate but for
+//! calls to vectorscan, which only a build for benches has.
 
 #![allow(unsafe_code)]
 
@@ -8,7 +8,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 /// Whether a call may wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Wait {
+pub(crate) enum Wait {
     /// For one datagram, as long as the socket's receive timeout.
     ForOne,
     /// Not at all.
@@ -16,14 +16,14 @@ pub(super) enum Wait {
 }
 
 /// How many datagrams one call takes at most.
-pub(super) const MAX_BATCH: usize = 32;
+pub(crate) const MAX_BATCH: usize = 32;
 
 /// Takes all datagrams that are there, after waiting for one if it may: the first into the first `stride` bytes of
 /// `slots` and so on. Writes how long each is, and returns how many.
 ///
 /// # Errors
 /// As recvmmsg(2).
-pub(super) fn receive_batch(
+pub(crate) fn receive_batch(
     socket: BorrowedFd<'_>,
     slots: &mut [u8],
     stride: usize,
@@ -63,7 +63,7 @@ pub(super) fn receive_batch(
 ///
 /// # Errors
 /// As setsockopt(2).
-pub(super) fn ignore_overruns(socket: BorrowedFd<'_>) -> io::Result<()> {
+pub(crate) fn ignore_overruns(socket: BorrowedFd<'_>) -> io::Result<()> {
     let on: libc::c_int = 1;
     // SAFETY: the option value is an int that lives longer than the call, given with its size.
     let status = unsafe {
@@ -82,7 +82,7 @@ pub(super) fn ignore_overruns(socket: BorrowedFd<'_>) -> io::Result<()> {
 ///
 /// # Errors
 /// As fcntl(2): `EBADF` where the number is not an open descriptor.
-pub(super) fn inherit(descriptor: RawFd) -> io::Result<OwnedFd> {
+pub(crate) fn inherit(descriptor: RawFd) -> io::Result<OwnedFd> {
     // SAFETY: the borrow ends with this call, and the kernel checks the number.
     rustix::io::fcntl_getfd(unsafe { BorrowedFd::borrow_raw(descriptor) })?;
     // SAFETY: it is open, and by the caller's word nobody else owns it.
@@ -93,7 +93,7 @@ pub(super) fn inherit(descriptor: RawFd) -> io::Result<OwnedFd> {
 ///
 /// # Errors
 /// As fcntl(2): `EBADF` where the number is not an open descriptor.
-pub(super) fn duplicate(descriptor: RawFd) -> io::Result<OwnedFd> {
+pub(crate) fn duplicate(descriptor: RawFd) -> io::Result<OwnedFd> {
     // SAFETY: the borrow ends with this call, and the kernel checks the number. Where it names another descriptor
     // than the caller meant, what comes out is a duplicate of that one, owned like any.
     let borrowed = unsafe { BorrowedFd::borrow_raw(descriptor) };
