@@ -34,25 +34,74 @@ pub(crate) struct Seen {
     pub(crate) machine_micros: f64,
 }
 
-impl Case {
-    /// Measures it with so many packets; the seed rules with as many as they get through in some seconds.
-    pub(crate) fn run(&self, packets: usize) -> Seen {
-        let lab = Lab::new(self.keeper, self.knocks, true);
+/// A case set up, with its doors open.
+struct Bench {
+    case: Case,
+    lab: Lab,
+    sender: Sender,
+}
+
+/// Measures cases with so many packets each, side by side: all are set up, and then each gets a few of its packets in
+/// turn, so that what slows the machine down for a while slows down all of them.
+pub(crate) fn run_together(cases: &[Case], packets: usize) -> Vec<Seen> {
+    let benches: Vec<_> = cases.iter().map(|&case| Bench::new(case)).collect();
+    let turns = if cases.len() > 1 { packets.div_ceil(TURN) } else { 1 };
+    let mut seen: Vec<_> = cases.iter().map(|_| Vec::new()).collect();
+    for _ in 0..turns {
+        for (bench, seen) in benches.iter().zip(&mut seen) {
+            seen.push(bench.run(packets / turns));
+        }
+    }
+    seen.iter().map(|turns| Seen::of_all(turns)).collect()
+}
+
+impl Seen {
+    fn of_all(turns: &[Self]) -> Self {
+        let sum = |of: fn(&Self) -> u64| turns.iter().map(of).sum();
+        // Means over packets, and so of each turn's by the packets that it had.
+        let mean = |of: &dyn Fn(&Self) -> f64, weigh: &dyn Fn(&Self) -> f64| {
+            let weights: f64 = turns.iter().map(weigh).sum();
+            turns.iter().map(|turn| of(turn) * weigh(turn)).sum::<f64>() / weights.max(f64::MIN_POSITIVE)
+        };
+        let arrived = |turn: &Self| turn.arrived as f64;
+        Self {
+            sent: turns.iter().map(|turn| turn.sent).sum(),
+            arrived: turns.iter().map(|turn| turn.arrived).sum(),
+            per_second: mean(&|turn| turn.per_second, &|turn| arrived(turn) / turn.per_second),
+            lost: sum(|turn| turn.lost),
+            phones_accepted: sum(|turn| turn.phones_accepted),
+            strangers_accepted: sum(|turn| turn.strangers_accepted),
+            process_micros: mean(&|turn| turn.process_micros, &arrived),
+            machine_micros: mean(&|turn| turn.machine_micros, &arrived),
+        }
+    }
+}
+
+impl Bench {
+    fn new(case: Case) -> Self {
+        let lab = Lab::new(case.keeper, case.knocks, true);
         let sender = Sender::new(&lab.world);
         // Doors open, neighbours resolved, memory touched.
-        let (first, sources, packets) = match self.keeper {
-            Keeper::SeedRules => (100, self.sources, packets.min(self.seed_packets())),
-            _ => (self.sources, self.sources, packets),
-        };
-        let warm_up = match self.traffic {
-            Traffic::Phones => Traffic::Knocking { knocks: self.knocks },
+        let first = if case.keeper == Keeper::SeedRules { 100 } else { case.sources };
+        let warm_up = match case.traffic {
+            Traffic::Phones => Traffic::Knocking { knocks: case.knocks },
             other => other,
         };
-        sender.send(warm_up, sources, first, Some(50_000.0));
+        sender.send(warm_up, case.sources, first, Some(50_000.0));
         lab.settle();
+        Self { case, lab, sender }
+    }
+
+    /// Sends so many packets; the seed rules get as many as they manage in some seconds.
+    fn run(&self, packets: usize) -> Seen {
+        let Self { case, lab, sender } = self;
+        let packets = match case.keeper {
+            Keeper::SeedRules => packets.min(case.seed_packets()),
+            _ => packets,
+        };
         let before = (lab.accepted(), lab.queued_and_lost(), dropped_by_backlog());
         let (process, machine) = (lab.cpu_of_process(), cpu_of_machine());
-        let sending = sender.send(self.traffic, sources, packets, self.rate.map(f64::from));
+        let sending = sender.send(case.traffic, case.sources, packets, case.rate.map(f64::from));
         lab.settle();
         let (process, machine) = (lab.cpu_of_process() - process, cpu_of_machine() - machine);
         let after = (lab.accepted(), lab.queued_and_lost(), dropped_by_backlog());
@@ -69,7 +118,9 @@ impl Case {
             machine_micros: each(machine),
         }
     }
+}
 
+impl Case {
     /// Two seconds' worth, at 0.34 µs for each rule and packet.
     fn seed_packets(&self) -> usize {
         (2e6 / (2.4 + 0.34 * self.knocks as f64)) as usize
@@ -83,3 +134,6 @@ fn dropped_by_backlog() -> u64 {
     let dropped = stat.lines().map(|line| line.split_whitespace().nth(1).unwrap());
     dropped.map(|word| u64::from_str_radix(word, 16).unwrap()).sum()
 }
+
+/// Packets of one turn: a twentieth of a second, at full speed.
+const TURN: usize = 10_000;

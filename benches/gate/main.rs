@@ -68,20 +68,22 @@ fn main() -> ExitCode {
     let (packets, rounds) = (number("--packets", 300_000), number("--rounds", 5));
     lab::pin(SENDER_CPU);
     let mut report = Report::new(option("--out").map(PathBuf::from), rounds, packets);
-    let cases = cases();
-    let mut seen: Vec<Vec<Seen>> = cases.iter().map(|_| Vec::new()).collect();
+    let groups = groups();
+    let mut seen: Vec<Vec<Vec<Seen>>> = groups.iter().map(|group| vec![Vec::new(); group.len()]).collect();
     let mut latencies: Vec<_> = LATENCIES.iter().map(|_| Vec::new()).collect();
     for round in 1..=rounds {
-        for (case, seen) in cases.iter().zip(&mut seen) {
-            eprintln!("round {round} of {rounds}: {case:?}");
-            seen.push(case.run(packets));
+        for (group, seen) in groups.iter().zip(&mut seen) {
+            eprintln!("round {round} of {rounds}: {group:?}");
+            let now = load::run_together(group, packets);
+            seen.iter_mut().zip(now).for_each(|(seen, now)| seen.push(now));
         }
         for ((keeper, knocks), seen) in LATENCIES.into_iter().zip(&mut latencies) {
             eprintln!("round {round} of {rounds}: latency of {}, {knocks} knocks", keeper.name());
             seen.push(latency::measure(keeper, knocks, LATENCY_PACKETS));
         }
     }
-    let measured: Vec<_> = cases.into_iter().zip(seen).collect();
+    let cases = groups.into_iter().flatten().zip(seen.into_iter().flatten());
+    let measured: Vec<_> = cases.collect();
     report.strangers(&measured);
     report.losses(&measured);
     report.inspection(&measured);
@@ -92,13 +94,14 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// All loads, in the order in which a round runs them: what is to be compared follows each other.
-fn cases() -> Vec<Case> {
-    let mut cases = Vec::new();
+/// All loads, in the order in which a round runs them: what is to be compared follows each other. Those of a group take
+/// turns.
+fn groups() -> Vec<Vec<Case>> {
+    let mut groups = Vec::new();
     for knocks in KNOCKS {
         let case = |keeper, traffic, sources, rate| Case { keeper, knocks, traffic, sources, rate };
         let mixed = Traffic::Mixed { knocks };
-        cases.extend([
+        let alone = [
             case(Keeper::SeedRules, Traffic::Strangers, SOURCES, None),
             case(Keeper::Nfq, Traffic::Strangers, SOURCES, None),
             case(Keeper::Batched, Traffic::Strangers, SOURCES, None),
@@ -106,19 +109,22 @@ fn cases() -> Vec<Case> {
             case(Keeper::Polling, Traffic::Strangers, SOURCES, None),
             case(Keeper::Batched, mixed, SOURCES, None),
             case(Keeper::Batched, mixed, MANY_SOURCES, None),
-            case(Keeper::AcceptAll, Traffic::Phones, SOURCES, None),
-            case(Keeper::Batched, Traffic::Phones, SOURCES, None),
-            case(Keeper::Nfq, Traffic::Phones, SOURCES, None),
-        ]);
+        ];
+        groups.extend(alone.map(|case| vec![case]));
+        groups.push(
+            [Keeper::AcceptAll, Keeper::Batched, Keeper::Nfq]
+                .map(|keeper| case(keeper, Traffic::Phones, SOURCES, None))
+                .to_vec(),
+        );
         if knocks == RATE_KNOCKS {
             for rate in RATES {
                 for keeper in [Keeper::SeedRules, Keeper::Nfq, Keeper::Batched] {
-                    cases.push(case(keeper, mixed, RATE_SOURCES, Some(rate)));
+                    groups.push(vec![case(keeper, mixed, RATE_SOURCES, Some(rate))]);
                 }
             }
         }
     }
-    cases
+    groups
 }
 
 /// The floor: what the queue costs when nothing is looked at.
