@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use super::events::EventSink;
 use super::grace::Looks;
+use super::groundwork::options;
 use super::housekeeping::Housekeeping;
 use super::learner::Copies;
 use super::manager::Manager;
@@ -121,7 +122,7 @@ impl Crew {
                 continue;
             }
             let second = socket.try_clone().map_err(system("copy a socket"))?;
-            let adopted = self.adopt(socket, &super::options(config, number), house.watch());
+            let adopted = self.adopt(socket, &options(config, number), house.watch());
             match adopted {
                 Ok(()) if wanted => {}
                 Ok(()) => surplus.push(number),
@@ -133,7 +134,7 @@ impl Crew {
                     let text = format!("the queue that the service manager has kept is bound anew: {error}");
                     self.means.sink.send(Event::Warning(text));
                     if wanted {
-                        self.bind(&super::options(config, number), house.watch())?;
+                        self.bind(&options(config, number), house.watch())?;
                     }
                 }
             }

@@ -33,6 +33,8 @@ use crate::state::format::{self, Saved};
 /// What another process has left.
 #[derive(Debug, Default)]
 pub(super) struct Legacy {
+    /// The process that has handed this over; `None` where it is gone.
+    pub(super) from: Option<u32>,
     /// Sockets that hold queues.
     pub(super) sockets: Vec<(u16, OwnedFd)>,
     /// Doors.
@@ -149,8 +151,8 @@ impl Asked {
         let doors =
             doors.map(read_doors).transpose().map_err(|error| refused(format!("the doors: {error}")))?;
         let sockets = queues.into_iter().zip(descriptors).collect();
-        let rules = self.offer.rules;
-        let legacy = Legacy { sockets, doors, rules, listener, warnings: Vec::new() };
+        let (from, rules) = (Some(self.offer.pid), self.offer.rules);
+        let legacy = Legacy { from, sockets, doors, rules, listener, warnings: Vec::new() };
         Ok((legacy, Taking { line: self.line }))
     }
 }

@@ -1,0 +1,106 @@
+//! What a gate gets hold of while it has all its rights.
+//!
+//! It is one thread until it is confined: rights, filters and Landlock's rules are a thread's, and go to those that it
+//! starts ([`harden`]).
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+
+use super::Extras;
+use super::error::{DaemonError, system};
+use super::manager::Manager;
+use super::predecessor::Predecessor;
+use super::reload::Live;
+use super::rules::RulesKeeper;
+use super::signals::Signals;
+use crate::clock::Clock;
+use crate::config::{Config, ConfigError, Fallback};
+use crate::control::socket::{Socket, SocketError};
+use crate::harden::{self, Identity, Places, Protection};
+use crate::inspect::{Inspector, Mode};
+use crate::queue::{Options, Queue, kernel};
+
+/// What a house is built upon.
+pub(super) struct Groundwork {
+    pub(super) gate: Live,
+    pub(super) clock: Clock,
+    pub(super) signals: Signals,
+    pub(super) predecessor: Predecessor,
+    /// Queues that nobody hands over.
+    pub(super) queues: Vec<Box<dyn Queue>>,
+    identity: Identity,
+}
+
+/// What could only be had as root, and is used once the house is open.
+pub(super) struct Provisions {
+    /// The control socket, where one is wanted and nobody hands it over.
+    pub(super) socket: Option<Result<Socket, SocketError>>,
+    /// Who puts the firewall's rules in and takes them out.
+    pub(super) rules: Option<RulesKeeper>,
+    /// Why the kernel's counters can't be read.
+    pub(super) unseen: Option<io::Error>,
+    /// What holds this process.
+    pub(super) protection: Protection,
+}
+
+impl Groundwork {
+    /// All that is most likely to fail. Queues come last, so that where one can't be had nothing has changed.
+    ///
+    /// # Errors
+    /// Where there can be no gate.
+    pub(super) fn lay(config: &Config, extras: &Extras, manager: Manager) -> Result<Self, DaemonError> {
+        let gate = Arc::new(ArcSwap::from_pointee(first_gate(config, extras.grace)?));
+        let identity = Identity::of(config)?;
+        let clock = Clock::start();
+        let predecessor = Predecessor::find(config, extras, manager)?;
+        let signals = Signals::listen()?;
+        let held = predecessor.queues();
+        let missing = config.queue.numbers.clone().filter(|number| !held.contains(number));
+        let bind = |number| config.queue.backend.open(&options(config, number));
+        let queues = missing.map(bind).collect::<Result<Vec<_>, _>>()?;
+        Ok(Self { gate, clock, signals, predecessor, queues, identity })
+    }
+
+    /// Does the last that needs root, and gives up all rights but what a running gate needs. What makes threads comes
+    /// after this.
+    ///
+    /// # Errors
+    /// Where the keeper of the rules can't be started, or the process can't be confined.
+    pub(super) fn confine(&self, config: &Config, extras: &Extras) -> Result<Provisions, DaemonError> {
+        let places = Places::new(config, extras.learn.as_deref());
+        places.prepare(&self.identity);
+        // The one of a gate that hands over comes along.
+        let wanted = config.control.socket.as_deref().filter(|_| !self.predecessor.is_running());
+        let socket = wanted.map(Socket::make);
+        let has_rules = extras.rules || self.predecessor.has_rules();
+        let rules = has_rules.then(RulesKeeper::start).transpose();
+        let rules = rules.map_err(system("start the rules' keeper"))?;
+        let unseen = kernel::keep_readable().err();
+        let protection = harden::confine(&self.identity, &places, &config.process)?;
+        Ok(Provisions { socket, rules, unseen, protection })
+    }
+}
+
+/// The gate that it begins with. With a grace everything passes.
+fn first_gate(config: &Config, grace: Option<Duration>) -> Result<Inspector, ConfigError> {
+    let (mut policy, knocks) = config.compile()?;
+    if grace.is_some() {
+        policy.mode = Mode::Monitor;
+    }
+    Ok(Inspector::new(policy, knocks, config.inspect.max_doors))
+}
+
+/// How to bind a queue.
+pub(super) fn options(config: &Config, queue: u16) -> Options {
+    Options {
+        queue,
+        max_len: config.queue.max_len,
+        receive_buffer: config.queue.receive_buffer,
+        overload_open: config.queue.on_overload == Fallback::Open,
+        exit_open: config.queue.on_exit == Fallback::Open,
+        busy_poll: config.queue.busy_poll,
+    }
+}

@@ -1,0 +1,265 @@
+//! A gate with its threads, from the first of them to the last.
+//!
+//! [`House::build`] and [`House::inherit`] may fail while somebody else still has the queues. After that a house is
+//! [opened](House::open), [run](House::run) and in any case [closed](House::close).
+
+mod ending;
+mod front;
+mod running;
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use super::Extras;
+use super::crew::{Crew, Means};
+use super::error::{DaemonError, system};
+use super::events::{EventSink, EventWriter};
+use super::grace::Grace;
+use super::groundwork::{Groundwork, Provisions, options};
+use super::housekeeping::Housekeeping;
+use super::keeper::{self, Keeper};
+use super::learner::Learner;
+use super::manager::Manager;
+use super::predecessor::Predecessor;
+use super::reload::{Live, Load};
+use super::rules::{RulesInPlace, RulesKeeper};
+use super::signals::Signals;
+use super::succession::{Legacy, Taking};
+use crate::clock::Clock;
+use crate::config::{Config, Fallback};
+use crate::control::socket::Socket;
+use crate::event::{self, Event, Started};
+use crate::harden::Protection;
+use crate::queue::Binding;
+use front::Front;
+
+/// All that a gate consists of, but for what others see of it.
+pub(super) struct House {
+    gate: Live,
+    clock: Clock,
+    manager: Manager,
+    signals: Signals,
+    sink: EventSink,
+    log: EventWriter,
+    housekeeping: Housekeeping,
+    crew: Crew,
+    learner: Option<Learner>,
+    /// Until the desk has it.
+    grace: Option<Grace>,
+    /// Of the doors.
+    keeper: Option<Keeper>,
+    rules: Option<RulesInPlace>,
+}
+
+/// What was left to this gate and is not in its place yet.
+pub(super) struct Inheritance {
+    /// The process that has handed over.
+    from: Option<u32>,
+    /// The rules are now ours to take out.
+    rules: bool,
+    /// The control socket, listening.
+    listener: Option<OwnedFd>,
+    /// Queues that are not to be served for long.
+    surplus: Vec<u16>,
+}
+
+/// Why a gate ends that has no fault.
+pub(super) enum End {
+    /// A signal wants it to.
+    Signal,
+    /// This process has taken over.
+    Heir(u32),
+}
+
+impl House {
+    /// Starts the threads beside the queues, and has a place for each queue that was bound. The predecessor has not been
+    /// touched.
+    ///
+    /// # Errors
+    /// Where there is not enough for another thread.
+    pub(super) fn build(
+        config: &Config,
+        extras: &Extras,
+        groundwork: Groundwork,
+        manager: Manager,
+    ) -> Result<(Self, Predecessor), DaemonError> {
+        let Groundwork { gate, clock, signals, predecessor, queues, .. } = groundwork;
+        let (sink, log) = EventSink::start(clock).map_err(system("start the log thread"))?;
+        let timed = config.http.listen.is_some();
+        let mut housekeeping = Housekeeping::new(Arc::clone(&gate), clock, sink.clone(), timed);
+        let learn = |file| Learner::start(config.inspect.scope.clone(), file, sink.clone());
+        let learner = extras.learn.clone().map(learn).transpose();
+        let learner = learner.map_err(system("start the learning thread"))?;
+        let grace = extras.grace.map(|span| Grace::begin(span, &gate, clock)).transpose();
+        let (grace, looks) = grace.map_err(system("start the thread for --grace"))?.unzip();
+        let means = Means {
+            gate: Arc::clone(&gate),
+            clock,
+            sink: sink.clone(),
+            copies: learner.as_ref().map(Learner::copies),
+            looks,
+            alarm: signals.alarm()?,
+        };
+        let mut crew = Crew::new(means, config.queue.backend, manager);
+        for queue in queues {
+            let options = options(config, queue.binding().queue);
+            crew.enlist(queue, &options, housekeeping.watch())?;
+        }
+        let (keeper, rules) = (None, None);
+        let house = Self {
+            gate,
+            clock,
+            manager,
+            signals,
+            sink,
+            log,
+            housekeeping,
+            crew,
+            learner,
+            grace,
+            keeper,
+            rules,
+        };
+        Ok((house, predecessor))
+    }
+
+    /// Goes on with queues and doors of the gate before.
+    ///
+    /// # Errors
+    /// Where that is not possible. A gate that runs has heard so, and goes on.
+    pub(super) fn inherit(
+        &mut self,
+        config: &Config,
+        predecessor: Predecessor,
+    ) -> Result<Inheritance, DaemonError> {
+        let (mut legacy, taking) = predecessor.hand_over()?;
+        let sockets = std::mem::take(&mut legacy.sockets);
+        let adopted = self.crew.inherit(sockets, config, taking.is_some(), &mut self.housekeeping);
+        let surplus = adopted.inspect_err(|error| {
+            // First it must know, so that never two receive.
+            taking.iter().for_each(|taking| taking.give_back(error));
+        })?;
+        self.keeper = self.keep_doors(config, &legacy);
+        taking.map_or(Ok(()), Taking::taken)?;
+        if let Some(pid) = legacy.from {
+            self.sink.send(Event::Note(format!("queues and doors are taken over from process {pid}")));
+        }
+        legacy.warnings.into_iter().map(Event::Warning).for_each(|warning| self.sink.send(warning));
+        Ok(Inheritance { from: legacy.from, rules: legacy.rules, listener: legacy.listener, surplus })
+    }
+
+    /// Opens doors of before, and has all of them kept.
+    fn keep_doors(&self, config: &Config, legacy: &Legacy) -> Option<Keeper> {
+        let (gate, clock, sink, doors) = (&self.gate, self.clock, &self.sink, legacy.doors.as_ref());
+        match &config.state.file {
+            Some(path) if legacy.from.is_none() => Keeper::start(path, doors, gate, clock, sink),
+            path => {
+                doors.into_iter().for_each(|doors| keeper::restore(&gate.load(), clock.now(), doors, sink));
+                // The file is the other one's until that has ended.
+                path.as_ref().and_then(|path| Keeper::follow(path, gate, clock, sink))
+            }
+        }
+    }
+
+    /// Has packets decided, puts the rules in, and lets others in: in this order, so that no rule leads to a queue that
+    /// nobody serves, and nobody sees a gate that is none yet.
+    ///
+    /// # Errors
+    /// Where packets can't be decided, or the rules not be put in.
+    pub(super) fn open(
+        &mut self,
+        config: &Config,
+        extras: Extras,
+        load: Load,
+        provisions: Provisions,
+        inheritance: Inheritance,
+    ) -> Result<Front, DaemonError> {
+        let Provisions { socket, rules: rules_keeper, unseen, protection } = provisions;
+        let Inheritance { from, rules: inherited, listener, surplus } = inheritance;
+        // Ours from here on: where the rest fails, it goes as well.
+        let adopted = config.control.socket.as_deref().zip(listener);
+        let socket = adopted.map(|(path, listener)| Socket::adopt(listener, path)).or(socket);
+        if let Some(error) = unseen {
+            self.sink.send(Event::Warning(format!(
+                "what the kernel counts of its queues can't be read, so nobody sees packets that are lost or wait for good: \
+                 {error}; start as root, or as a member of the group root"
+            )));
+        }
+
+        self.crew.start()?;
+        self.rules = match rules_keeper {
+            Some(keeper) if inherited => Some(RulesInPlace::inherit(keeper, extras.rules, &self.sink)),
+            Some(keeper) => self.put_rules_in(keeper, from.is_some())?,
+            None => None,
+        };
+        // No rule leads there any more.
+        self.crew.leave(&surplus)?;
+        let front = Front::open(self, config, load, socket)?;
+
+        self.announce(config, protection, extras.warnings);
+        if let Some(span) = extras.grace {
+            self.sink.send(Event::Grace(event::Grace::Began(span)));
+        }
+        self.manager.ready(&self.status());
+        Ok(front)
+    }
+
+    fn put_rules_in(
+        &self,
+        keeper: RulesKeeper,
+        took_over: bool,
+    ) -> Result<Option<RulesInPlace>, DaemonError> {
+        match keeper.put_in(&self.sink) {
+            // Those that are in place lead here, and the gate before is gone: no reason to end.
+            Err(error) if took_over => {
+                self.sink.send(Event::Warning(format!("the firewall rules stay as they are: {error}")));
+                Ok(None)
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// A line for the service manager.
+    fn status(&self) -> String {
+        let gate = self.gate.load();
+        let mode = if gate.monitors() { "monitor: accepting everything" } else { "deciding packets" };
+        let packets = self.housekeeping.totals().total();
+        format!("{mode}; {} doors open, {packets} packets so far", gate.doors().open_count())
+    }
+
+    /// Says in the log what has begun, and what there is to know about it.
+    fn announce(&self, config: &Config, protection: Protection, warnings: Vec<String>) {
+        let (sink, bindings) = (&self.sink, self.crew.bindings());
+        let granted = bindings.iter().map(|binding| binding.receive_buffer).min().unwrap_or(0);
+        sink.send(Event::Started(Box::new(Started {
+            monitor: self.gate.load().monitors(),
+            backend: config.queue.backend.name(),
+            queues: queue_names(&bindings),
+            knocks: config.knocks.len(),
+            trusted: config.inspect.trusted.len(),
+            receive_buffer: granted,
+        })));
+        let asked = config.queue.receive_buffer;
+        if granted < asked {
+            sink.send(Event::Warning(format!(
+                "the receive buffer is smaller than asked for, {granted} bytes and not {asked}: run with CAP_NET_ADMIN in \
+                 the first user namespace, or raise net.core.rmem_max"
+            )));
+        }
+        if config.queue.on_overload == Fallback::Open {
+            let text = "on_overload is \"open\": packets that find a queue full pass unchecked, and no counter shows it";
+            sink.send(Event::Warning(text.to_owned()));
+        }
+        sink.send(Event::Detail(format!("the gate {protection}")));
+        let warnings = protection.warnings.into_iter().chain(warnings);
+        warnings.map(Event::Warning).for_each(|warning| sink.send(warning));
+    }
+}
+
+fn queue_names(bindings: &[Binding]) -> String {
+    match bindings {
+        [first, .., last] => format!("{}-{}", first.queue, last.queue),
+        [only] => only.queue.to_string(),
+        [] => String::new(),
+    }
+}

@@ -1,0 +1,58 @@
+//! Who had the queues before this gate.
+
+use super::Extras;
+use super::error::DaemonError;
+use super::manager::Manager;
+use super::succession::{Asked, Legacy, Taking};
+use crate::config::Config;
+
+/// The gate before this one.
+pub(super) enum Predecessor {
+    /// It runs, and would make way. Nothing has changed yet.
+    Running(Asked),
+    /// There is none any more. What the service manager has kept of it, perhaps nothing.
+    Gone(Legacy),
+}
+
+impl Predecessor {
+    /// Asks the running gate, where that is to be taken over.
+    ///
+    /// # Errors
+    /// Where one runs and does not make way.
+    pub(super) fn find(config: &Config, extras: &Extras, manager: Manager) -> Result<Self, DaemonError> {
+        let asked = if extras.takeover { Asked::ask(config, extras.grace.is_some())? } else { None };
+        // Good for one start, whether it is of use or not.
+        let kept = Legacy::kept(manager);
+        Ok(asked.map_or(Self::Gone(kept), Self::Running))
+    }
+
+    /// Whether it runs.
+    pub(super) fn is_running(&self) -> bool {
+        matches!(self, Self::Running(_))
+    }
+
+    /// The numbers of queues that come from it.
+    pub(super) fn queues(&self) -> Vec<u16> {
+        match self {
+            Self::Running(asked) => asked.offer.queues.clone(),
+            Self::Gone(kept) => kept.sockets.iter().map(|(number, _)| *number).collect(),
+        }
+    }
+
+    /// Whether it has put the firewall's rules in, so that they are ours to take out.
+    pub(super) fn has_rules(&self) -> bool {
+        matches!(self, Self::Running(asked) if asked.offer.rules)
+    }
+
+    /// Takes what there is from it. One that runs has then stopped to receive, and waits to hear that it was
+    /// [`Taking::taken`] over.
+    ///
+    /// # Errors
+    /// Where it does not hand over after all. It goes on, then.
+    pub(super) fn hand_over(self) -> Result<(Legacy, Option<Taking>), DaemonError> {
+        match self {
+            Self::Running(asked) => asked.go().map(|(legacy, taking)| (legacy, Some(taking))),
+            Self::Gone(kept) => Ok((kept, None)),
+        }
+    }
+}
