@@ -45,7 +45,7 @@ fn main() -> ExitCode {
 
 type Case = fn(&World);
 
-const CASES: [(&str, Case); 17] = [
+const CASES: [(&str, Case); 18] = [
     ("twenty_takeovers_under_load_lose_nothing", twenty_takeovers_under_load_lose_nothing),
     ("a_door_that_has_run_out_is_remembered", a_door_that_has_run_out_is_remembered),
     ("a_phone_half_way_through_its_header_block", a_phone_half_way_through_its_header_block),
@@ -66,6 +66,7 @@ const CASES: [(&str, Case); 17] = [
         faults::a_stolen_queue_is_bound_again_when_the_thief_is_gone,
     ),
     ("packets_that_wait_and_are_not_decided", faults::packets_that_wait_and_are_not_decided),
+    ("a_queue_that_is_stuck_again_ends_the_gate", faults::a_queue_that_is_stuck_again_ends_the_gate),
 ];
 
 fn knocks() -> String {

@@ -15,7 +15,7 @@ use ipnet::Ipv4Net;
 use rustix::net::{AddressFamily, SendFlags, SocketType, ipproto};
 use rustix::pipe::PipeFlags;
 use rustix::process::{Pid, Signal, kill_process};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::netns::Netns;
@@ -264,7 +264,11 @@ impl Gate {
             for line in BufReader::new(stderr).lines() {
                 let line = line.unwrap();
                 assert!(!line.contains(SECRET), "the secret is in the log: {line}");
-                let value = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"));
+                // Why it could not go on is said to whoever started it, and not to the log.
+                let value = match line.strip_prefix("sipknock: ") {
+                    Some(text) => json!({"message": text}),
+                    None => serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}")),
+                };
                 lines.lock().unwrap().push(value);
             }
         });

@@ -10,6 +10,7 @@ use rustix::net::netlink::{self, SocketAddrNetlink};
 use rustix::net::{AddressFamily, RecvFlags, sockopt};
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
 use sipknock::queue::{Backend, Options, unbind};
+use socket2::{SockFilter, SockRef};
 
 use crate::common::gate::{Gate, SECRET, World, register, wait_until};
 use crate::{start, stats};
@@ -133,3 +134,44 @@ pub(crate) fn packets_that_wait_and_are_not_decided(world: &World) {
     assert!(status.success());
     assert_eq!(stopped["waiting"], 0);
 }
+
+/// Has the kernel throw away all that it sends to this socket (`sk_filter` in netlink_unicast() of
+/// net/netlink/af_netlink.c): packets are queued, and the gate's thread never gets one.
+fn deafen(socket: &OwnedFd) {
+    SockRef::from(socket).attach_filter(&[SockFilter::new(RETURN, 0, 0, 0)]).unwrap();
+}
+
+pub(crate) fn a_queue_that_is_stuck_again_ends_the_gate(world: &World) {
+    let (mut gate, config) = start(world, "");
+    opens(world, "198.51.100.7");
+    let (phone, first) = (world.client("198.51.100.7"), holder(world));
+    deafen(&socket_of(world, &gate));
+    phone.send("is anybody there?");
+    assert!(gate.says("queue 0 is bound anew"));
+    assert_ne!(holder(world), first);
+    deafen(&socket_of(world, &gate));
+    phone.send("and now?");
+    assert_eq!(gate.wait().code(), Some(1));
+    let (_, last, log) = gate.end();
+    let why = last["message"].as_str().unwrap();
+    assert!(why.contains("queue 0") && why.contains("binding it anew does not help"), "{why}");
+    let only = |event: &str| {
+        let mut found = log.iter().filter(|line| line["event"] == event);
+        let line = found.next().unwrap_or_else(|| panic!("no {event:?} in {log:#?}"));
+        assert!(found.next().is_none(), "{event:?} is there twice: {log:#?}");
+        line
+    };
+    let fault = only("fault");
+    assert_eq!((&fault["fault"], &fault["waiting"]), (&"stuck".into(), &1.into()));
+    assert_eq!(only("stopped")["waiting"], 1, "it does not hide what it could not decide");
+    // Nobody has the queue any more, and the rules are still there.
+    assert_eq!(holder(world), None);
+    phone.send("open?");
+    assert_eq!(world.receive(), None);
+    let gate = Gate::start(world, &["--config", &config]);
+    opens(world, "198.51.100.7");
+    assert!(gate.stop().0.success());
+}
+
+/// The instruction of a filter that says how many bytes to keep (`BPF_RET | BPF_K` of linux/bpf_common.h).
+const RETURN: u16 = 0x06;
