@@ -1,3 +1,4 @@
+use super::text::{MAX_TEXT, merged};
 use super::*;
 use crate::inspect::Policy;
 use crate::knock::{Knock, KnockSet, Part, Secret};
