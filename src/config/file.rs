@@ -1,5 +1,7 @@
 //! The TOML file: unknown keys refused, every value checked where it stands.
 
+mod reader;
+
 use std::ops::Range;
 use std::path::Path;
 use std::time::Duration;
@@ -8,15 +10,16 @@ use ipnet::IpNet;
 use serde::Deserialize;
 use toml::{Spanned, Value};
 
+use super::draft::{Draft, DraftKnock};
 use super::guard::{self, SecretFile};
 use super::{
-    ConfigError, Control, Draft, DraftKnock, Fallback, Http, Inspect, Note, Place, Process, Queue, Seccomp,
-    State, values,
+    ConfigError, Control, Fallback, Http, Inspect, Note, Place, Process, Queue, Seccomp, State, values,
 };
 use crate::inspect::{Bounds, Mode, Renew};
 use crate::knock::{Part, Secret};
 use crate::packet::Transport;
 use crate::queue::Backend;
+use reader::{Field, Reader, list, number, one_of, text_of};
 
 /// Reads a file's text into a draft with the defaults filled in. `this` is how the file itself is kept.
 pub(super) fn read(text: &str, path: &Path, this: Option<SecretFile>) -> Result<Draft, ConfigError> {
@@ -53,9 +56,6 @@ struct File {
     #[serde(default)]
     knock: Vec<Spanned<KnockTable>>,
 }
-
-/// A value whose type is checked by us, so that the error can name its key.
-type Field = Option<Spanned<Value>>;
 
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields)]
@@ -128,17 +128,6 @@ struct KnockTable {
     door: Field,
     sources: Field,
     max_doors: Field,
-}
-
-/// Turns fields into values, and knows where they stand.
-struct Reader<'a> {
-    text: &'a str,
-    path: &'a Path,
-    /// Where lines end, so that ten thousand knocks find their lines without counting from the top each time.
-    line_ends: Vec<usize>,
-    /// This file, and those it names that hold secrets.
-    files: Vec<SecretFile>,
-    notes: Vec<Note>,
 }
 
 impl Reader<'_> {
@@ -405,65 +394,6 @@ impl Reader<'_> {
         }
         Ok(nets)
     }
-
-    /// Sets a value where the file has it.
-    fn set<T>(
-        &self,
-        target: &mut T,
-        key: &str,
-        field: Field,
-        read: impl FnOnce(&Value) -> Result<T, String>,
-    ) -> Result<(), ConfigError> {
-        if let Some(field) = field {
-            *target = self.value(key, &field, read)?;
-        }
-        Ok(())
-    }
-
-    fn value<T>(
-        &self,
-        key: &str,
-        field: &Spanned<Value>,
-        read: impl FnOnce(&Value) -> Result<T, String>,
-    ) -> Result<T, ConfigError> {
-        read(field.get_ref()).map_err(|text| self.error(field.span(), key, text))
-    }
-
-    fn error(&self, span: Range<usize>, key: &str, text: String) -> ConfigError {
-        ConfigError::Value { place: self.place(span, key), text }
-    }
-
-    /// What the TOML reader itself refuses: syntax, keys that are unknown or there twice. Neither its message nor
-    /// the line is repeated where a secret may stand in it.
-    fn syntax(&self, error: &toml::de::Error) -> ConfigError {
-        let span = error.span().unwrap_or(0..0);
-        let before = self.text.get(..span.start).unwrap_or_default();
-        let start = before.rfind('\n').map_or(0, |end| end + 1);
-        let line = self.text.get(start..).and_then(|rest| rest.lines().next()).unwrap_or_default();
-        let shown = match line.split_once('=') {
-            Some((key, _)) => key.trim(),
-            None if line.starts_with('[') => line.trim(),
-            None => "",
-        };
-        // Anything but a plain key or header may hold a secret: behind a colon, without quotes, or in a string of
-        // several lines.
-        let plain = shown
-            .trim_matches(['[', ']'])
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte));
-        let long_string = before.contains("\"\"\"") || before.contains("'''");
-        let key = if plain && !long_string && !shown.is_empty() { shown } else { "this line" };
-        let text = match error.message().rsplit_once(", expected ") {
-            Some((found, expected)) if found.starts_with("invalid") => format!("expected {expected}"),
-            _ => error.message().to_owned(),
-        };
-        self.error(span, key, text)
-    }
-
-    fn place(&self, span: Range<usize>, key: &str) -> Place {
-        let line = self.line_ends.partition_point(|end| *end < span.start) + 1;
-        Place { file: Some(self.path.to_owned()), line: Some(line), key: key.to_owned() }
-    }
 }
 
 fn ports(value: &Value) -> Result<Vec<std::ops::RangeInclusive<u16>>, String> {
@@ -493,40 +423,6 @@ fn transports(value: &Value) -> Result<Vec<Transport>, String> {
 
 fn fallback(value: &Value) -> Result<Fallback, String> {
     one_of(value, &[("closed", Fallback::Closed), ("open", Fallback::Open)])
-}
-
-fn one_of<T: Copy>(value: &Value, known: &[(&str, T)]) -> Result<T, String> {
-    let text = text_of(value)?;
-    let found = known.iter().find(|(name, _)| *name == text);
-    found.map(|&(_, value)| value).ok_or_else(|| {
-        let names: Vec<_> = known.iter().map(|(name, _)| format!("{name:?}")).collect();
-        format!("{text:?} is not known here: write {}", names.join(" or "))
-    })
-}
-
-fn number<T: TryFrom<i64>>(value: &Value, least: i64, most: i64) -> Result<T, String> {
-    let number = value.as_integer().filter(|number| (least..=most).contains(number));
-    number
-        .and_then(|number| T::try_from(number).ok())
-        .ok_or_else(|| format!("write a whole number from {least} to {most}"))
-}
-
-fn text_of(value: &Value) -> Result<&str, String> {
-    value
-        .as_str()
-        .ok_or_else(|| format!("write it in quotes: a string is wanted here, not {}", article(value)))
-}
-
-fn list(value: &Value) -> Result<&[Value], String> {
-    value
-        .as_array()
-        .map(Vec::as_slice)
-        .ok_or_else(|| format!("write a list in brackets here, not {}", article(value)))
-}
-
-fn article(value: &Value) -> String {
-    let kind = value.type_str();
-    if kind.starts_with(['a', 'i']) { format!("an {kind}") } else { format!("a {kind}") }
 }
 
 /// At some 100 bytes each this is more memory than a gate should ever be given.

@@ -3,11 +3,11 @@
 //! [`file`] reads TOML, [`values`] reads single values (for flags just the same), and [`Config`] is only ever made
 //! whole and valid. Errors name file, line and key.
 
+mod draft;
 mod file;
 mod guard;
 pub mod values;
 
-use std::collections::HashMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
@@ -18,7 +18,7 @@ use ipnet::IpNet;
 
 use crate::control::DEFAULT_SOCKET;
 use crate::inspect::{Bounds, Inspector, Mode, Policy, Renew, Scope};
-use crate::knock::{BuildError, Knock, KnockSet, Life, Part, Secret};
+use crate::knock::{BuildError, Knock, KnockSet, Life, Secret};
 use crate::net::{NetSet, Prefixes};
 use crate::packet::Transport;
 use crate::queue::Backend;
@@ -298,131 +298,6 @@ impl Config {
             streams: self.inspect.streams,
         };
         Ok((policy, KnockSet::new(self.knocks.clone())?))
-    }
-}
-
-/// A configuration that is still being put together: each value valid in itself, defaults filled in.
-struct Draft {
-    inspect: Inspect,
-    queue: Queue,
-    control: Control,
-    state: State,
-    http: Http,
-    process: Process,
-    knocks: Vec<DraftKnock>,
-    files: Vec<SecretFile>,
-    notes: Vec<Note>,
-}
-
-/// A knock whose door may still be the general one.
-struct DraftKnock {
-    place: Place,
-    name: String,
-    secret: Secret,
-    part: Part,
-    ignore_case: bool,
-    methods: Vec<String>,
-    sources: Option<Vec<IpNet>>,
-    door: Option<Life>,
-    max_doors: Option<u32>,
-}
-
-impl Draft {
-    fn apply(&mut self, flags: &Flags) {
-        if let Some(ports) = &flags.ports {
-            self.inspect.scope.ports.clone_from(ports);
-        }
-        if let Some(door) = flags.door {
-            self.inspect.door = door;
-        }
-        if flags.monitor {
-            self.inspect.mode = Mode::Monitor;
-        }
-        if let Some(queues) = &flags.queues {
-            self.queue.numbers = queues.clone();
-        }
-        if let Some(backend) = flags.backend {
-            self.queue.backend = backend;
-        }
-        if let Some(socket) = &flags.control {
-            self.control.socket.clone_from(socket);
-        }
-        if let Some(file) = &flags.state {
-            self.state.file.clone_from(file);
-        }
-        if let Some(listen) = flags.http {
-            self.http.listen = listen;
-        }
-        if let Some(user) = &flags.user {
-            self.process.user.clone_from(user);
-            self.process.user_named = true;
-        }
-        self.inspect.trusted.extend(&flags.trusted);
-        self.knocks.extend(flags.knocks.iter().map(|(name, secret)| DraftKnock {
-            place: Place { key: format!("--knock {name}"), ..Place::default() },
-            name: name.clone(),
-            secret: secret.clone(),
-            part: Part::default(),
-            ignore_case: false,
-            methods: Vec::new(),
-            sources: None,
-            door: None,
-            max_doors: None,
-        }));
-    }
-
-    /// Checks what concerns several values.
-    fn finish(self, path: &Path) -> Result<Config, ConfigError> {
-        self.check_duplicates()?;
-        let general = self.inspect.door;
-        let knocks = self.knocks.into_iter().map(|knock| Knock {
-            name: knock.name,
-            secret: knock.secret,
-            part: knock.part,
-            ignore_case: knock.ignore_case,
-            methods: knock.methods,
-            sources: knock.sources.map(|nets| NetSet::new(&nets)),
-            door: knock.door.unwrap_or(general),
-            max_doors: knock.max_doors,
-        });
-        let knocks = knocks.collect();
-        Ok(Config {
-            inspect: self.inspect,
-            queue: self.queue,
-            control: self.control,
-            state: self.state,
-            http: self.http,
-            process: self.process,
-            knocks,
-            files: self.files,
-            notes: self.notes,
-            path: path.to_owned(),
-        })
-    }
-
-    fn check_duplicates(&self) -> Result<(), ConfigError> {
-        let mut names = HashMap::new();
-        // By the folded secret, since "abc" with ignore_case finds all that "ABC" without it does.
-        let mut secrets: HashMap<_, Vec<&DraftKnock>> = HashMap::new();
-        for knock in &self.knocks {
-            if let Some(first) = names.insert(&knock.name, &knock.place) {
-                let text = format!(
-                    "the name {:?} is taken already, at {first}: each knock needs its own",
-                    knock.name
-                );
-                return Err(ConfigError::Value { place: knock.place.with("name"), text });
-            }
-            let alike = secrets.entry(knock.secret.expose().to_ascii_lowercase()).or_default();
-            let same =
-                |other: &&&DraftKnock| knock.ignore_case || other.ignore_case || knock.secret == other.secret;
-            if let Some(first) = alike.iter().find(same) {
-                let text =
-                    format!("this secret is that of knock {:?} already: give each its own", first.name);
-                return Err(ConfigError::Value { place: knock.place.with("secret"), text });
-            }
-            alike.push(knock);
-        }
-        Ok(())
     }
 }
 

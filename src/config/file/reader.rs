@@ -1,0 +1,117 @@
+//! From what stands in the file to a value, or to an error that says where.
+
+use std::ops::Range;
+use std::path::Path;
+
+use toml::{Spanned, Value};
+
+use crate::config::{ConfigError, Note, Place, SecretFile};
+
+/// A value whose type is checked by us, so that the error can name its key.
+pub(super) type Field = Option<Spanned<Value>>;
+
+/// Turns fields into values, and knows where they stand.
+pub(super) struct Reader<'a> {
+    pub(super) text: &'a str,
+    pub(super) path: &'a Path,
+    /// Where lines end, so that ten thousand knocks find their lines without counting from the top each time.
+    pub(super) line_ends: Vec<usize>,
+    /// This file, and those it names that hold secrets.
+    pub(super) files: Vec<SecretFile>,
+    pub(super) notes: Vec<Note>,
+}
+
+impl Reader<'_> {
+    /// Sets a value where the file has it.
+    pub(super) fn set<T>(
+        &self,
+        target: &mut T,
+        key: &str,
+        field: Field,
+        read: impl FnOnce(&Value) -> Result<T, String>,
+    ) -> Result<(), ConfigError> {
+        if let Some(field) = field {
+            *target = self.value(key, &field, read)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn value<T>(
+        &self,
+        key: &str,
+        field: &Spanned<Value>,
+        read: impl FnOnce(&Value) -> Result<T, String>,
+    ) -> Result<T, ConfigError> {
+        read(field.get_ref()).map_err(|text| self.error(field.span(), key, text))
+    }
+
+    pub(super) fn error(&self, span: Range<usize>, key: &str, text: String) -> ConfigError {
+        ConfigError::Value { place: self.place(span, key), text }
+    }
+
+    /// What the TOML reader itself refuses: syntax, keys that are unknown or there twice. Neither its message nor
+    /// the line is repeated where a secret may stand in it.
+    pub(super) fn syntax(&self, error: &toml::de::Error) -> ConfigError {
+        let span = error.span().unwrap_or(0..0);
+        let before = self.text.get(..span.start).unwrap_or_default();
+        let start = before.rfind('\n').map_or(0, |end| end + 1);
+        let line = self.text.get(start..).and_then(|rest| rest.lines().next()).unwrap_or_default();
+        let shown = match line.split_once('=') {
+            Some((key, _)) => key.trim(),
+            None if line.starts_with('[') => line.trim(),
+            None => "",
+        };
+        // Anything but a plain key or header may hold a secret: behind a colon, without quotes, or in a string of
+        // several lines.
+        let plain = shown
+            .trim_matches(['[', ']'])
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte));
+        let long_string = before.contains("\"\"\"") || before.contains("'''");
+        let key = if plain && !long_string && !shown.is_empty() { shown } else { "this line" };
+        let text = match error.message().rsplit_once(", expected ") {
+            Some((found, expected)) if found.starts_with("invalid") => format!("expected {expected}"),
+            _ => error.message().to_owned(),
+        };
+        self.error(span, key, text)
+    }
+
+    pub(super) fn place(&self, span: Range<usize>, key: &str) -> Place {
+        let line = self.line_ends.partition_point(|end| *end < span.start) + 1;
+        Place { file: Some(self.path.to_owned()), line: Some(line), key: key.to_owned() }
+    }
+}
+
+pub(super) fn one_of<T: Copy>(value: &Value, known: &[(&str, T)]) -> Result<T, String> {
+    let text = text_of(value)?;
+    let found = known.iter().find(|(name, _)| *name == text);
+    found.map(|&(_, value)| value).ok_or_else(|| {
+        let names: Vec<_> = known.iter().map(|(name, _)| format!("{name:?}")).collect();
+        format!("{text:?} is not known here: write {}", names.join(" or "))
+    })
+}
+
+pub(super) fn number<T: TryFrom<i64>>(value: &Value, least: i64, most: i64) -> Result<T, String> {
+    let number = value.as_integer().filter(|number| (least..=most).contains(number));
+    number
+        .and_then(|number| T::try_from(number).ok())
+        .ok_or_else(|| format!("write a whole number from {least} to {most}"))
+}
+
+pub(super) fn text_of(value: &Value) -> Result<&str, String> {
+    value
+        .as_str()
+        .ok_or_else(|| format!("write it in quotes: a string is wanted here, not {}", article(value)))
+}
+
+pub(super) fn list(value: &Value) -> Result<&[Value], String> {
+    value
+        .as_array()
+        .map(Vec::as_slice)
+        .ok_or_else(|| format!("write a list in brackets here, not {}", article(value)))
+}
+
+fn article(value: &Value) -> String {
+    let kind = value.type_str();
+    if kind.starts_with(['a', 'i']) { format!("an {kind}") } else { format!("a {kind}") }
+}
