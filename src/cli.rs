@@ -5,15 +5,12 @@
 mod bench;
 mod control;
 mod firewall;
+mod run;
 
-use std::net::SocketAddr;
-use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
-use ipnet::IpNet;
 
 pub use bench::BenchArgs;
 pub use control::{
@@ -23,13 +20,13 @@ pub use control::{
 pub use firewall::{
     ApplyArgs, ConfirmArgs, FamilyArg, FirewallAction, FirewallArgs, PrintArgs, RemoveArgs, RulesArgs,
 };
+pub use run::{FilesArgs, GateArgs, RunArgs};
+use run::{PortList, Ports};
 
 use crate::config::{Config, ConfigError, DEFAULT_PATH, Flags, Place, values};
 use crate::control::DEFAULT_SOCKET;
-use crate::knock::{Life, Secret};
 use crate::learn::Format as LearnFormat;
 use crate::log::Format;
-use crate::queue::Backend;
 
 /// Opens the SIP port to phones that carry a secret, and to nobody else
 #[derive(Debug, Parser)]
@@ -198,108 +195,6 @@ pub enum Command {
     Generate(GenerateArgs),
 }
 
-/// Flags that say what the configuration file otherwise says.
-#[derive(Clone, Debug, Args)]
-#[command(next_help_heading = "Gate (adds to the configuration file, or wins over it)")]
-pub struct GateArgs {
-    /// A knock; repeatable
-    #[arg(long, value_name = "NAME=SECRET", value_parser = NameAndSecret)]
-    knock: Vec<(String, Secret)>,
-    /// Ports to inspect, as in 5060,5061-5063
-    #[arg(long, value_name = "PORTS", value_parser = Ports)]
-    port: Option<PortList>,
-    /// How long a door stays open after a knock, as in 4000s; expires: as long as the registration lives
-    #[arg(long, value_name = "SPAN", value_parser = values::life)]
-    door: Option<Life>,
-    /// A network that passes without a knock; repeatable
-    #[arg(long, value_name = "CIDR", value_parser = values::network)]
-    trust: Vec<IpNet>,
-    /// NFQUEUE numbers, as in 0 or 0-3
-    #[arg(long, value_name = "NUMBERS", value_parser = values::queues)]
-    queue: Option<RangeInclusive<u16>>,
-    /// How packets are read from the kernel: batched or nfq
-    #[arg(long, value_name = "BACKEND", value_parser = values::backend)]
-    backend: Option<Backend>,
-    /// Accept everything, and say what would be dropped
-    #[arg(long)]
-    monitor: bool,
-}
-
-impl GateArgs {
-    fn flags(&self) -> Flags {
-        Flags {
-            knocks: self.knock.clone(),
-            ports: self.port.as_ref().map(|list| list.0.clone()),
-            door: self.door,
-            trusted: self.trust.clone(),
-            queues: self.queue.clone(),
-            backend: self.backend,
-            monitor: self.monitor,
-            ..Flags::default()
-        }
-    }
-}
-
-/// `run`
-#[derive(Debug, Args)]
-pub struct RunArgs {
-    /// What to inspect, and what opens
-    #[command(flatten)]
-    pub gate: GateArgs,
-    /// Put the firewall rules in at the start, and take them out at a clean exit
-    #[arg(long)]
-    pub firewall: bool,
-    /// Write down what phones send that would serve as a knock, at the end and on SIGUSR1: as configuration to a file
-    /// whose name ends in .toml, as JSON for .json, else as text; - or nothing for standard output
-    #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true, default_missing_value = "-")]
-    pub learn: Option<PathBuf>,
-    /// Let everything pass for that long at first, as in 1h. Then drop strangers, if all phones that have registered have
-    /// knocked; else list those that have not, and go on letting everything pass until 'sipknock enforce'
-    #[arg(long, value_name = "SPAN", value_parser = values::grace, conflicts_with = "monitor")]
-    pub grace: Option<Duration>,
-    /// Take queues and doors over from the gate that runs with the same control socket, without losing a packet; it ends
-    /// once this one is ready. Where none runs, start as usual
-    #[arg(long)]
-    pub takeover: bool,
-    /// Where 'sipknock doors' and others reach this gate; off: nowhere
-    #[arg(long, value_name = "PATH")]
-    control: Option<String>,
-    /// The file that keeps doors over a restart; off: none
-    #[arg(long, value_name = "PATH")]
-    state: Option<String>,
-    /// Serve metrics and a status page there, as in 127.0.0.1:9470; off: nowhere
-    #[arg(long, value_name = "ADDR:PORT", value_parser = listen)]
-    http: Option<ListenAddress>,
-    /// As whom to run once the queues are bound, where root starts it; root: go on as root
-    #[arg(long, value_name = "NAME", value_parser = values::user)]
-    user: Option<String>,
-    /// What to make of files that others can read
-    #[command(flatten)]
-    pub files: FilesArgs,
-}
-
-impl RunArgs {
-    /// What flags say.
-    pub fn flags(&self) -> Flags {
-        let place = |flag: &Option<String>| flag.as_deref().map(values::place);
-        Flags {
-            control: place(&self.control),
-            state: place(&self.state),
-            http: self.http.map(|listen| listen.0),
-            user: self.user.clone(),
-            ..self.gate.flags()
-        }
-    }
-}
-
-/// What commands that rely on secrets make of files that hold them.
-#[derive(Clone, Copy, Debug, Args)]
-pub struct FilesArgs {
-    /// Only warn where others can read a file that holds secrets
-    #[arg(long)]
-    pub allow_readable_secrets: bool,
-}
-
 /// `replay`
 #[derive(Debug, Args)]
 pub struct ReplayArgs {
@@ -419,58 +314,6 @@ pub enum Alphabet {
 pub struct GenerateArgs {
     /// Where to write them
     pub folder: PathBuf,
-}
-
-/// Ports and ranges of one flag. A type of its own, since clap takes a bare `Vec` for a repeatable flag.
-#[derive(Clone, Debug)]
-struct PortList(Vec<RangeInclusive<u16>>);
-
-/// Reads [`PortList`].
-#[derive(Clone)]
-struct Ports;
-
-impl clap::builder::TypedValueParser for Ports {
-    type Value = PortList;
-
-    fn parse_ref(
-        &self,
-        command: &clap::Command,
-        argument: Option<&clap::Arg>,
-        value: &std::ffi::OsStr,
-    ) -> Result<PortList, clap::Error> {
-        let read = |text: &str| values::ports(text).map(PortList);
-        clap::builder::TypedValueParser::parse_ref(&read, command, argument, value)
-    }
-}
-
-/// Where to listen, if anywhere. A type of its own, since clap takes a bare `Option` for a flag that may be missing.
-#[derive(Clone, Copy, Debug)]
-struct ListenAddress(Option<SocketAddr>);
-
-fn listen(text: &str) -> Result<ListenAddress, String> {
-    values::listen(text).map(ListenAddress)
-}
-
-/// Reads `NAME=SECRET` without ever repeating it in an error, as clap's own parsers do.
-#[derive(Clone)]
-struct NameAndSecret;
-
-impl clap::builder::TypedValueParser for NameAndSecret {
-    type Value = (String, Secret);
-
-    fn parse_ref(
-        &self,
-        command: &clap::Command,
-        _argument: Option<&clap::Arg>,
-        value: &std::ffi::OsStr,
-    ) -> Result<Self::Value, clap::Error> {
-        let text =
-            value.to_str().ok_or_else(|| "not UTF-8: use a secret_file in the configuration file".to_owned());
-        text.and_then(values::name_and_secret).map_err(|problem| {
-            let text = format!("--knock: {problem}\n");
-            clap::Error::raw(clap::error::ErrorKind::ValueValidation, text).with_cmd(command)
-        })
-    }
 }
 
 #[cfg(test)]
