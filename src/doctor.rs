@@ -31,6 +31,9 @@ pub struct Finding {
     /// The command that mends it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mend: Option<String>,
+    /// For how many seconds it has been so, or how long ago it was, where that is what it tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seconds: Option<u64>,
 }
 
 /// How bad a finding is.
@@ -61,7 +64,7 @@ impl Severity {
 
 impl Finding {
     fn new(name: &str, severity: Severity, text: impl Into<String>) -> Self {
-        Self { name: name.to_owned(), severity, text: text.into(), mend: None }
+        Self { name: name.to_owned(), severity, text: text.into(), mend: None, seconds: None }
     }
 
     fn ok(name: &str, text: impl Into<String>) -> Self {
@@ -82,6 +85,11 @@ impl Finding {
 
     fn mend(mut self, command: impl Into<String>) -> Self {
         self.mend = Some(command.into());
+        self
+    }
+
+    fn seconds(mut self, seconds: Option<u64>) -> Self {
+        self.seconds = seconds;
         self
     }
 }

@@ -233,6 +233,11 @@ fn closing_bites_at_the_next_packet(world: &World) {
 
 fn stats_count_what_passed(world: &World) {
     let (gate, config) = start(world, "max_doors = 10", &two_knocks());
+    let queue = |stats: &Value, name: &str| stats["queues"][0][name].clone();
+    let before = &objects(world, &config, &["stats", "--json"])[0];
+    assert_eq!(queue(before, "last_verdict"), Value::Null);
+    assert!(queue(before, "since_verdict_s").as_u64() <= before["uptime_s"].as_u64(), "{before}");
+    assert!(says(world, &config, &["stats"]).contains("\n  no verdict yet since the start "));
     let (phone, stranger) = (world.client("198.51.100.7"), world.client("198.51.100.8"));
     phone.send(&register(SECRET));
     (0..5).for_each(|_| phone.send("open"));
@@ -255,8 +260,16 @@ fn stats_count_what_passed(world: &World) {
     ] {
         assert_eq!(stats.pointer(pointer), Some(&expected), "{pointer} in {stats}");
     }
+    // As text that is written the same way it sorts as time does.
+    let last = queue(stats, "last_verdict");
+    assert!(
+        stats["started"].as_str() < last.as_str() && last.as_str().is_some_and(|time| time.ends_with('Z')),
+        "{stats}"
+    );
+    assert!(queue(stats, "since_verdict_s").as_u64() <= stats["uptime_s"].as_u64(), "{stats}");
     let text = says(world, &config, &["stats"]);
     assert!(text.contains("doors: 2 open of at most 10") && text.contains("  no-knock: 3"), "{text}");
+    assert!(text.contains("\n  last verdict "), "{text}");
     drop(gate);
     let (status, _, err) = sipknock(world, &config, &["stats"]);
     assert!(status == 1 && err.contains("is 'sipknock run' running?"), "{err}");

@@ -62,10 +62,14 @@ const CASES: [(&str, Case); 4] = [
 
 fn nothing_on_a_sound_set_up() {
     let mut patient = Patient::sound();
-    for _ in 0..2 {
+    for last in ["queue 0: no verdict yet since the start ", "queue 0: last verdict "] {
         let (status, findings) = patient.examine();
         assert_eq!(bad(&findings), [&Value::Null; 0]);
         assert_eq!(status, 0);
+        let told = findings.iter().find(|finding| finding["name"] == "last-verdict").unwrap();
+        assert!(told["text"].as_str().unwrap().starts_with(last), "{told}");
+        // In minutes, on whatever machine.
+        assert!(told["seconds"].as_u64() < Some(600), "{told}");
         // After packets it is as sound as before.
         for payload in ["stranger", SECRET] {
             patient.world.client("198.51.100.9").send(payload);

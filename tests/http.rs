@@ -162,6 +162,8 @@ fn make_traffic(world: &World, gate: &mut Gate, config: &str) {
 
 fn metrics_pass_promtool(world: &World) {
     let (mut gate, config) = start(world, "", &knocks());
+    let series = "sipknock_queue_last_verdict_timestamp_seconds{queue=\"0\"}";
+    assert_eq!(value(&get(world, "/metrics"), series), Some(0.0), "there was none");
     make_traffic(world, &mut gate, &config);
     let mut promtool = Command::new("promtool");
     let mut promtool = promtool
@@ -217,6 +219,9 @@ fn metrics_agree_with_stats(world: &World) {
     }
     let sum = value(&metrics, "sipknock_inspect_seconds_sum").unwrap();
     assert!(sum > 19.0 * 10e-9 && sum < 19.0, "{sum}");
+    let last = value(&metrics, "sipknock_queue_last_verdict_timestamp_seconds{queue=\"0\"}").unwrap();
+    let started = value(&metrics, "process_start_time_seconds").unwrap();
+    assert!((started..started + 3600.0).contains(&last), "{last} is not after {started}");
     assert!(!metrics.contains("198.51.100") && !metrics.contains(SECRET), "{metrics}");
 
     // The same through the control socket.

@@ -57,6 +57,9 @@ fn write_text(stats: &Stats, mut out: impl Write) -> io::Result<()> {
             "queue {}: {} waiting, lost {} to a full queue and {} to a full socket",
             queue.queue, queue.waiting, queue.kernel_dropped, queue.socket_dropped
         )?;
+        if let Some(ago) = queue.last_verdict_ago() {
+            writeln!(out, "  {ago}")?;
+        }
         if queue.faults > 0 {
             let now = queue.fault.as_deref().unwrap_or("fine");
             writeln!(out, "  not served {} times since the start, now {now}", queue.faults)?;

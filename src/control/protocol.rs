@@ -140,7 +140,7 @@ pub enum Kind {
 }
 
 /// The counters of a gate.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stats {
     /// Of the program.
     pub version: String,
@@ -197,7 +197,7 @@ pub struct StateStats {
 }
 
 /// How many doors there are.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DoorStats {
     /// Open, counting those that ran out within the last second.
     pub open: u64,
@@ -209,8 +209,8 @@ pub struct DoorStats {
     pub by_knock: serde_json::Map<String, Value>,
 }
 
-/// What the kernel says of a queue.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// What the kernel and the gate say of a queue.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QueueStats {
     /// Its number.
     pub queue: u16,
@@ -226,6 +226,24 @@ pub struct QueueStats {
     /// How often something was, since the start.
     #[serde(default)]
     pub faults: u64,
+    /// When it last gave packets their verdicts, RFC 3339; `None` where it has not since the start.
+    #[serde(default)]
+    pub last_verdict: Option<String>,
+    /// For how many seconds it has given none: since then, or since the start. `None` from a daemon that
+    /// does not say.
+    #[serde(default)]
+    pub since_verdict_s: Option<u64>,
+}
+
+impl QueueStats {
+    /// How long ago its last verdict was, for people; `None` where the daemon does not say.
+    pub fn last_verdict_ago(&self) -> Option<String> {
+        let span = humantime::format_duration(Duration::from_secs(self.since_verdict_s?));
+        Some(match self.last_verdict {
+            Some(_) => format!("last verdict {span} ago"),
+            None => format!("no verdict yet since the start {span} ago"),
+        })
+    }
 }
 
 impl Request {

@@ -122,7 +122,7 @@ impl Crew {
                 continue;
             }
             let second = socket.try_clone().map_err(system("copy a socket"))?;
-            let adopted = self.adopt(socket, &options(config, number), house.watch());
+            let adopted = self.adopt(socket, &options(config, number), house.watch(number));
             match adopted {
                 Ok(()) if wanted => {}
                 Ok(()) => surplus.push(number),
@@ -134,7 +134,7 @@ impl Crew {
                     let text = format!("the queue that the service manager has kept is bound anew: {error}");
                     self.means.sink.send(Event::Warning(text));
                     if wanted {
-                        self.bind(&options(config, number), house.watch())?;
+                        self.bind(&options(config, number), house.watch(number))?;
                     }
                 }
             }

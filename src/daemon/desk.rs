@@ -13,6 +13,7 @@ use serde_json::Map;
 
 use super::events::{EventSink, Shut};
 use super::grace::Grace;
+use super::housekeeping::Watched;
 use super::keeper::Counts;
 use super::manager::Manager;
 use super::reload::{Live, Load, Outcome, Reloader};
@@ -43,7 +44,7 @@ pub(super) struct Desk {
     watchers: Watchers,
     /// Gone once the gate ends, so that the log can end.
     sink: Mutex<Option<EventSink>>,
-    workers: Vec<Arc<Shared>>,
+    workers: Vec<Watched>,
     health: Health,
     backend: &'static str,
     started: Time,
@@ -61,7 +62,7 @@ impl Desk {
         gate: Live,
         clock: Clock,
         sink: EventSink,
-        workers: Vec<Arc<Shared>>,
+        workers: Vec<Watched>,
         health: Health,
         exit: Arc<Exit>,
         manager: Manager,
@@ -133,8 +134,9 @@ impl Desk {
         self.started
     }
 
-    pub(super) fn workers(&self) -> &[Arc<Shared>] {
-        &self.workers
+    /// What the queue threads count in.
+    pub(super) fn workers(&self) -> impl Iterator<Item = &Shared> {
+        self.workers.iter().map(|(_, shared)| shared.as_ref())
     }
 
     /// How the queues are, in the order of their numbers.
@@ -144,7 +146,29 @@ impl Desk {
 
     /// The queues as the kernel counts them, those of them that are ours.
     pub(super) fn queues(&self) -> Vec<QueueStats> {
-        queue_stats(&self.health)
+        let (rows, now) = (kernel::queues(), self.now());
+        let stats = self.health().into_iter().map(|QueueHealth { binding, fault, faults }| {
+            let ours = |row: &&QueueRow| (row.queue, row.port_id) == (binding.queue, binding.port_id);
+            let row = rows.iter().find(ours).copied().unwrap_or_default();
+            let last = self.last_verdict(binding.queue);
+            QueueStats {
+                queue: binding.queue,
+                waiting: row.waiting,
+                kernel_dropped: row.queue_dropped,
+                socket_dropped: row.user_dropped,
+                fault: fault.map(|(fault, _)| fault.to_string()),
+                faults,
+                last_verdict: last.map(|time| time.to_string()),
+                since_verdict_s: Some(now.since(last.unwrap_or(self.started)).as_secs()),
+            }
+        });
+        stats.collect()
+    }
+
+    /// When packets of a queue last had their verdicts.
+    pub(super) fn last_verdict(&self, queue: u16) -> Option<Time> {
+        let threads = self.workers.iter().filter(|(number, _)| *number == queue);
+        threads.filter_map(|(_, shared)| shared.last_verdict()).max()
     }
 
     /// Those who get to see each event.
@@ -269,7 +293,7 @@ impl Desk {
 
     pub(super) fn stats(&self) -> Stats {
         let mut totals = ReasonCounts::default();
-        self.workers.iter().for_each(|worker| totals.merge(&worker.reasons()));
+        self.workers().for_each(|worker| totals.merge(&worker.reasons()));
         let gate = self.gate.load();
         let sink = self.sink.lock().unwrap_or_else(PoisonError::into_inner);
         Stats {
@@ -282,7 +306,7 @@ impl Desk {
             packets: totals.total(),
             reasons: reasons(&totals),
             doors: door_stats(&gate),
-            queues: queue_stats(&self.health),
+            queues: self.queues(),
             state: self.kept.as_ref().map(|(file, counts)| StateStats {
                 file: file.display().to_string(),
                 writes: counts.writes.load(Ordering::Relaxed),
@@ -389,23 +413,6 @@ fn door_stats(gate: &Inspector) -> DoorStats {
         by_knock.insert(MANUAL.to_owned(), by_hand.into());
     }
     DoorStats { open, max: doors.max_doors() as u64, known: doors.len() as u64, by_knock }
-}
-
-fn queue_stats(health: &Health) -> Vec<QueueStats> {
-    let rows = kernel::queues();
-    let stats = health.queues().into_iter().map(|QueueHealth { binding, fault, faults }| {
-        let ours = |row: &&QueueRow| (row.queue, row.port_id) == (binding.queue, binding.port_id);
-        let row = rows.iter().find(ours).copied().unwrap_or_default();
-        QueueStats {
-            queue: binding.queue,
-            waiting: row.waiting,
-            kernel_dropped: row.queue_dropped,
-            socket_dropped: row.user_dropped,
-            fault: fault.map(|(fault, _)| fault.to_string()),
-            faults,
-        }
-    });
-    stats.collect()
 }
 
 fn knock_named(gate: &Inspector, name: &str) -> Result<KnockId, Refusal> {

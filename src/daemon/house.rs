@@ -102,8 +102,8 @@ impl House {
         };
         let mut crew = Crew::new(means, config.queue.backend, manager);
         for queue in queues {
-            let options = options(config, queue.binding().queue);
-            crew.enlist(queue, &options, housekeeping.watch())?;
+            let number = queue.binding().queue;
+            crew.enlist(queue, &options(config, number), housekeeping.watch(number))?;
         }
         let (keeper, rules) = (None, None);
         let house = Self {

@@ -12,12 +12,15 @@ use crate::event::{EXPIRED, Event};
 use crate::time::Time;
 use crate::verdict::ReasonCounts;
 
+/// The number of a queue, and what a thread of it counts in. A queue may have had several.
+pub(super) type Watched = (u16, Arc<Shared>);
+
 /// Sweeps doors, sums up drops.
 pub(super) struct Housekeeping {
     gate: Live,
     clock: Clock,
     sink: EventSink,
-    workers: Vec<Arc<Shared>>,
+    workers: Vec<Watched>,
     drops: Arc<Mutex<Drops>>,
     summed_up: Time,
     /// Whether queue threads count how long decisions take, too.
@@ -30,15 +33,15 @@ impl Housekeeping {
         Self { gate, clock, sink, workers, drops, summed_up, timed }
     }
 
-    /// What another queue thread counts in, which from here on is watched.
-    pub(super) fn watch(&mut self) -> Arc<Shared> {
+    /// What another thread of this queue counts in, which from here on is watched.
+    pub(super) fn watch(&mut self, queue: u16) -> Arc<Shared> {
         let shared = Arc::new(Shared::new(Arc::clone(&self.drops), self.timed));
-        self.workers.push(Arc::clone(&shared));
+        self.workers.push((queue, Arc::clone(&shared)));
         shared
     }
 
     /// What all queue threads count in.
-    pub(super) fn workers(&self) -> Vec<Arc<Shared>> {
+    pub(super) fn workers(&self) -> Vec<Watched> {
         self.workers.clone()
     }
 
@@ -61,7 +64,7 @@ impl Housekeeping {
     /// All packets so far.
     pub(super) fn totals(&self) -> ReasonCounts {
         let mut totals = ReasonCounts::default();
-        for worker in &self.workers {
+        for (_, worker) in &self.workers {
             totals.merge(&worker.reasons());
         }
         totals

@@ -14,6 +14,7 @@ use super::desk::{self, Desk};
 use super::health::Health;
 use super::history::{Flow, KnockFlow, SPAN, Totals};
 use super::watchdog::QueueHealth;
+use crate::clock::Clock;
 use crate::control::server::Counts;
 use crate::control::watch::{Seen, Watch};
 use crate::event::{Event, Outcome};
@@ -93,6 +94,15 @@ impl Overview {
             (ours.queue, rows.iter().any(is_ours))
         });
         bound.collect()
+    }
+
+    /// When each queue last gave packets their verdicts, in seconds since 1970, as [`Snapshot`] has it. Whoever scrapes
+    /// holds it against the wall clock, which may have been set since the gate's own was started by it.
+    fn last_verdicts(&self) -> Vec<(u16, f64)> {
+        let (wall, now) = (Clock::start().now(), self.desk.now());
+        let seconds = |time| (wall.before(now.since(time)).as_nanos() / 1_000_000) as f64 / 1e3;
+        let queues = self.desk.health().into_iter().map(|health| health.binding.queue);
+        queues.map(|queue| (queue, self.desk.last_verdict(queue).map_or(0.0, seconds))).collect()
     }
 
     fn faults_with(&self, bound: &[(u16, bool)]) -> Vec<String> {
@@ -193,7 +203,7 @@ impl Service for Overview {
     fn metrics(&mut self, evicted: u64) -> String {
         let (decided, spared) = self.counts();
         let mut inspected = HistogramTotal::default();
-        self.desk.workers().iter().for_each(|worker| worker.add_inspected(&mut inspected));
+        self.desk.workers().for_each(|worker| worker.add_inspected(&mut inspected));
         let gate = self.desk.gate();
         let knocks = gate.knocks_by_id().map(|(id, knock)| (knock.name.clone(), self.knock(id)));
         let bound = self.bound();
@@ -206,6 +216,7 @@ impl Service for Overview {
             inspected,
             healthy: self.faults_with(&bound).is_empty(),
             bound,
+            last_verdicts: self.last_verdicts(),
             control: self.control.as_ref().map(|counts| (counts.seated() as u64, counts.refused())),
             reloads: self.desk.reloads(),
             evicted,
@@ -315,7 +326,6 @@ mod tests {
     use super::super::watchdog;
     use super::super::worker::Shared;
     use super::*;
-    use crate::clock::Clock;
     use crate::config::{Config, ConfigError, Flags, values};
     use crate::door::Door;
     use crate::inspect::Policy;
@@ -330,7 +340,7 @@ mod tests {
         let gate = Arc::new(ArcSwap::from_pointee(config.inspector().unwrap()));
         let clock = Clock::start();
         let (sink, _writer) = EventSink::start(clock).unwrap();
-        let workers = vec![Arc::new(Shared::new(Arc::default(), true))];
+        let workers = vec![(65_000, Arc::new(Shared::new(Arc::default(), true)))];
         let queues = watchdog::Health::default();
         queues.serve(Binding { queue: 65_000, port_id: 1, receive_buffer: 0 });
         queues.set(65_000, Some(Fault::Stuck), clock.now());

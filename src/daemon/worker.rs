@@ -30,6 +30,8 @@ pub(super) struct Shared {
     spared: [AtomicU64; Reason::ALL.len()],
     /// Knocks, and what they did.
     knocks: KnockCounts,
+    /// When the last batch was answered that had a packet in it, in nanoseconds since 1970; 0 before the first one.
+    answered: AtomicU64,
     /// How long decisions took; `None` where nobody asks.
     inspected: Option<Histogram>,
     /// Drops since the last summary, of all queues together.
@@ -43,6 +45,7 @@ impl Shared {
             reasons: Default::default(),
             spared: Default::default(),
             knocks: KnockCounts::default(),
+            answered: AtomicU64::default(),
             inspected: timed.then(Histogram::default),
             drops,
         }
@@ -72,6 +75,11 @@ impl Shared {
 
     pub(super) fn knocks(&self) -> &KnockCounts {
         &self.knocks
+    }
+
+    /// When the packets that had their verdicts last were received.
+    pub(super) fn last_verdict(&self) -> Option<Time> {
+        Some(self.answered.load(Ordering::Relaxed)).filter(|nanos| *nanos > 0).map(Time::from_nanos)
     }
 
     /// Adds how long decisions took.
@@ -166,6 +174,9 @@ impl Worker {
         self.verdicts.clear();
         self.verdicts.extend(self.decisions.iter().map(|decision| decision.verdict));
         self.queue.answer(&self.verdicts)?;
+        if packets > 0 {
+            self.shared.answered.store(now.as_nanos(), Ordering::Relaxed);
+        }
         if let Some((inspected, took)) = took {
             inspected.observe(took, packets);
         }

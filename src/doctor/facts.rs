@@ -1,5 +1,6 @@
 //! What was found on this machine, without any judgement.
 
+use crate::control::protocol::Stats;
 use crate::firewall::{Family, Status};
 use crate::packet::Transport;
 use crate::queue::kernel::QueueRow;
@@ -24,6 +25,9 @@ pub struct Facts {
     pub nft: Nft,
     /// The queues of the configuration.
     pub queues: Vec<QueueFacts>,
+    /// What the gate says of itself at the control socket, or why it does not. `None` where nobody was asked: there is no
+    /// such socket, or nobody on the queues who could answer.
+    pub gate: Option<Result<Stats, String>>,
     /// Sockets that take packets.
     pub listeners: Vec<Listener>,
     /// net.core.rmem_max.
@@ -90,6 +94,13 @@ pub struct Process {
     pub seconds: u64,
     /// What it may do, where that can be seen.
     pub rights: Option<Rights>,
+}
+
+impl Process {
+    /// Whether it is a sipknock, by its name.
+    pub fn is_gate(&self) -> bool {
+        self.name.starts_with("sipknock")
+    }
 }
 
 /// What a process may do, as /proc/PID/status has it.

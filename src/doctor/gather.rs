@@ -5,10 +5,13 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
 use crate::config::Config;
+use crate::control::client::{Client, ClientError};
+use crate::control::protocol::{Answer, Request, Stats};
 use crate::firewall::{Family, Firewall, Plan, Programs, State};
 use crate::packet::Transport;
 use crate::queue::kernel;
@@ -44,6 +47,7 @@ pub(super) fn gather(config: &Config, plan: &Plan) -> Facts {
             .stderr(Stdio::null())
             .output()
             .map_or(Nft::Unknown, |output| Nft::parse(&String::from_utf8_lossy(&output.stdout))),
+        gate: gate(config, &queues),
         queues,
         listeners: listeners(&sockets),
         rmem_max: read("/proc/sys/net/core/rmem_max").and_then(|text| text.trim().parse().ok()),
@@ -116,6 +120,43 @@ fn queues(config: &Config, sockets: &Sockets) -> Vec<QueueFacts> {
         }
     };
     config.queue.numbers.clone().map(facts).collect()
+}
+
+/// What the gate says of itself.
+fn gate(config: &Config, queues: &[QueueFacts]) -> Option<Result<Stats, String>> {
+    let path = config.control.socket.as_deref()?;
+    // A process that a signal has stopped would not answer.
+    let answers =
+        |queue: &QueueFacts| queue.row.is_some() && queue.owner.as_ref().is_none_or(|owner| !owner.stopped);
+    queues.iter().any(answers).then(|| ask(path))
+}
+
+/// Asks aside, since whoever hangs may hold up a connection as well as an answer.
+fn ask(path: &Path) -> Result<Stats, String> {
+    let (sender, receiver) = mpsc::channel();
+    let aside = path.to_owned();
+    let asked = thread::Builder::new().spawn(move || {
+        let mut stats = None;
+        let outcome = Client::connect(&aside).and_then(|mut client| {
+            client.ask(&Request::Stats {}, |answer| {
+                if let Answer::Stats(told) = answer {
+                    stats = Some(*told);
+                }
+                Ok(())
+            })
+        });
+        let stats = match outcome {
+            Ok(_) => stats.ok_or_else(|| format!("{} tells nothing", aside.display())),
+            Err(ClientError::Unreachable { path, error }) => Err(format!("{}: {error}", path.display())),
+            Err(error) => Err(error.to_string()),
+        };
+        // Nobody waits any more where it took too long.
+        let _ = sender.send(stats);
+    });
+    asked.map_err(|error| format!("no thread can be started: {error}"))?;
+    receiver.recv_timeout(PATIENCE).unwrap_or_else(|_| {
+        Err(format!("nothing came from {} within {} s", path.display(), PATIENCE.as_secs()))
+    })
 }
 
 /// Which process has which socket.
@@ -230,6 +271,9 @@ const LOOPBACK: [&str; 2] = ["xxxxxx7F", "00000000000000000000000001000000"];
 const LOOPBACK: [&str; 2] = ["7F000001", "00000000000000000000000000000001"];
 
 const MOMENT: Duration = Duration::from_millis(500);
+
+/// Much longer than a gate takes to say how it is.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
 mod tests {

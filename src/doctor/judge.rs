@@ -5,6 +5,7 @@ mod rights;
 mod rules;
 #[cfg(test)]
 mod tests;
+mod verdicts;
 
 use crate::config::Fallback;
 use crate::inspect::Mode;

@@ -32,6 +32,8 @@ pub struct Snapshot {
     pub inspected: HistogramTotal,
     /// Each queue, and whether it is bound to this process.
     pub bound: Vec<(u16, bool)>,
+    /// Each queue, and when it last gave packets their verdicts, in seconds since 1970; 0 where it has not yet.
+    pub last_verdicts: Vec<(u16, f64)>,
     /// Nothing is known to be wrong.
     pub healthy: bool,
     /// Clients of the control socket: those that are there, and those that found no place.
@@ -117,6 +119,14 @@ impl Snapshot {
         let bound: Vec<_> = self.bound.iter().map(|(number, bound)| (number.to_string(), *bound)).collect();
         let bound = bound.iter().map(|(number, bound)| ([("queue", number.as_str())], u64::from(*bound)));
         all.gauges("sipknock_queue_bound", "Whether the queue is bound to this process.", bound);
+        let last = self.last_verdicts.iter();
+        let last = last.map(|(number, at)| measured([("queue", number.to_string().as_str())], *at));
+        all.add(
+            "sipknock_queue_last_verdict_timestamp_seconds",
+            "When the queue last gave packets their verdicts, by the wall clock; 0 before the first ones.",
+            MetricType::GAUGE,
+            last.collect(),
+        );
         let faults = self.stats.queues.iter().zip(&numbers);
         let faults = faults.map(|(queue, number)| ([("queue", number.as_str())], queue.faults));
         all.counters("sipknock_queue_faults_total", "How often the queue was not served.", faults);

@@ -1,14 +1,20 @@
 //! Who listens on the queues, how it fares, and what was lost.
 
 use crate::config::Fallback;
+use crate::control::protocol::QueueStats;
 
 use super::super::facts::{Facts, Process, QueueFacts};
 use super::super::{Finding, Subject};
+use super::verdicts;
 
 pub(super) fn judge(subject: Subject<'_>, facts: &Facts) -> Vec<Finding> {
     let mut found = Vec::new();
     for queue in &facts.queues {
         found.extend(of_queue(subject, facts, queue));
+    }
+    // Where packets wait and none is decided, that says it all.
+    if !found.iter().any(|finding| finding.name == STUCK) {
+        found.extend(verdicts::judge(subject, facts));
     }
     found
 }
@@ -34,11 +40,15 @@ fn of_queue(subject: Subject<'_>, facts: &Facts, queue: &QueueFacts) -> Vec<Find
     if let Some(later) = queue.later.filter(|later| later.port_id == row.port_id) {
         let decided = |row: crate::queue::kernel::QueueRow| row.sequence.saturating_sub(row.waiting);
         if row.waiting > 0 && later.waiting > 0 && decided(row) == decided(later) {
+            let told = verdicts::told(facts, queue);
+            let ago = told.and_then(QueueStats::last_verdict_ago);
+            let ago = ago.map_or_else(String::new, |ago| format!(" ({ago})"));
             let text = format!(
-                "{} packets wait in queue {number}, and none is decided: the gate hangs, and nobody gets through",
+                "{} packets wait in queue {number}, and none is decided{ago}: the gate hangs, and nobody gets through",
                 later.waiting
             );
-            found.push(Finding::fault("stuck", text).mend("systemctl restart sipknock"));
+            let finding = Finding::fault(STUCK, text).mend("systemctl restart sipknock");
+            found.push(finding.seconds(told.and_then(|told| told.since_verdict_s)));
         }
     }
     if row.queue_dropped > 0 {
@@ -69,15 +79,6 @@ fn of_queue(subject: Subject<'_>, facts: &Facts, queue: &QueueFacts) -> Vec<Find
         };
         found.push(Finding::warning("receive-buffer", text).mend(mend));
     }
-    let seconds = queue.owner.as_ref().map_or(0, |owner| owner.seconds);
-    if row.sequence == 0 && seconds >= QUIET {
-        let text = format!(
-            "no packet has come to queue {number} in the {} hours since the gate began: phones register every hour; \
-             are these the ports they use?",
-            seconds / 3600
-        );
-        found.push(Finding::note("quiet", text).mend(subject.command("doctor --probe")));
-    }
     if let (true, Some(owner)) = (found.is_empty(), &queue.owner) {
         let text = format!(
             "queue {number}: process {} ({}) listens, {} packets came since it began, {} wait",
@@ -90,7 +91,7 @@ fn of_queue(subject: Subject<'_>, facts: &Facts, queue: &QueueFacts) -> Vec<Find
 
 fn of_owner(subject: Subject<'_>, number: u16, owner: &Process) -> Vec<Finding> {
     let Process { pid, name, .. } = owner;
-    if !name.starts_with("sipknock") {
+    if !owner.is_gate() {
         let text = format!("queue {number} is held by process {pid} ({name}), and not by sipknock");
         let other = number.checked_add(1).unwrap_or(0);
         let mend =
@@ -115,5 +116,5 @@ fn edit(subject: Subject<'_>, key: &str) -> String {
     format!("$EDITOR {}   # [queue] {key}, then: systemctl restart sipknock", subject.config.path.display())
 }
 
-/// Seconds after which a phone should have registered: twice the usual hour.
-const QUIET: u64 = 2 * 3600;
+/// The finding that packets wait and none is decided.
+const STUCK: &str = "stuck";

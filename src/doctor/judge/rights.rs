@@ -26,7 +26,7 @@ fn secrets(subject: Subject<'_>) -> Vec<Finding> {
 }
 
 fn of_gate(subject: Subject<'_>, owner: &Process, rights: Rights) -> Option<Finding> {
-    if !owner.name.starts_with("sipknock") {
+    if !owner.is_gate() {
         return None;
     }
     let (pid, Rights { user, capabilities, no_new_privileges, filtered }) = (owner.pid, rights);

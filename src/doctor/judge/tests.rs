@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::*;
 use crate::config::{Config, Flags};
+use crate::control::protocol::{QueueStats, Stats};
 use crate::doctor::Severity;
 use crate::doctor::facts::{Listener, Process, QueueFacts, Rights, Tables};
 use crate::doctor::nft::Nft;
@@ -23,7 +24,7 @@ fn nothing_is_found_where_nothing_is_wrong() {
 #[test]
 fn each_fact_has_its_finding() {
     type Edit = fn(&mut Facts);
-    let rows: [(&str, Severity, &str, Edit); 25] = [
+    let rows: [(&str, Severity, &str, Edit); 29] = [
         ("no-nfnetlink-queue", Severity::Fault, "modprobe nfnetlink_queue", |facts| {
             facts.queue_table = false
         }),
@@ -64,7 +65,16 @@ fn each_fact_has_its_finding() {
         ("monitor", Severity::Warning, "run", |facts| edit_owner(facts, |owner| owner.monitors = true)),
         ("quiet", Severity::Note, "doctor --probe", |facts| {
             facts.queues[0].row = Some(QueueRow { sequence: 0, ..row() });
+            facts.gate = None;
             edit_owner(facts, |owner| owner.seconds = 10_000);
+        }),
+        ("quiet", Severity::Note, "doctor --probe", |facts| facts.gate = says(&[verdict(0, Some(7200))])),
+        ("quiet", Severity::Note, "doctor --probe", |facts| facts.gate = says(&[verdict(0, None)])),
+        ("unasked", Severity::Note, "stats --control", |facts| {
+            facts.gate = Some(Err("/run/x.sock: no".to_owned()));
+        }),
+        ("unasked", Severity::Note, "stats --control", |facts| {
+            edit_owner(facts, |owner| owner.pid = 5);
         }),
         ("stuck", Severity::Fault, "systemctl restart sipknock", |facts| {
             facts.queues[0].row = Some(QueueRow { waiting: 3, sequence: 10, ..row() });
@@ -104,6 +114,115 @@ fn each_fact_has_its_finding() {
         assert_eq!(bad.len(), 1, "{name}: {bad:#?}");
         assert_eq!((bad[0].name.as_str(), bad[0].severity), (name, severity));
         assert!(bad[0].mend.clone().unwrap_or_default().contains(mend), "{name}: {bad:#?}");
+    }
+}
+
+#[test]
+fn the_last_verdict_is_told_with_what_it_means() {
+    let waits = |facts: &mut Facts| {
+        facts.queues[0].row = Some(QueueRow { waiting: 3, ..row() });
+        facts.queues[0].later = facts.queues[0].row;
+    };
+    let more = |facts: &mut Facts, number| {
+        let queue = QueueFacts { number, ..facts.queues[0].clone() };
+        facts.queues.push(queue);
+    };
+    type Edit<'a> = &'a dyn Fn(&mut Facts);
+    /// Its name, seconds, and how its text begins.
+    type Told = (&'static str, Option<u64>, &'static str);
+    let rows: [(&str, Edit<'_>, Option<Told>); 11] = [
+        ("just now", &|_| {}, Some(("last-verdict", Some(3), "queue 0: last verdict 3s ago"))),
+        (
+            "none yet",
+            &|facts| facts.gate = says(&[QueueStats { since_verdict_s: Some(60), ..verdict(0, None) }]),
+            Some(("last-verdict", Some(60), "queue 0: no verdict yet since the start 1m ago")),
+        ),
+        (
+            "for long",
+            &|facts| facts.gate = says(&[verdict(0, Some(11_000))]),
+            Some((
+                "quiet",
+                Some(11_000),
+                "no packet has come to queue 0 in the 3 hours since the last verdict",
+            )),
+        ),
+        (
+            "never",
+            &|facts| facts.gate = says(&[verdict(0, None)]),
+            Some(("quiet", Some(8000), "no packet has come to queue 0 in the 2 hours since the gate began")),
+        ),
+        // One queue of several may see nobody; all of them together may not.
+        (
+            "one of two",
+            &|facts| {
+                more(facts, 1);
+                facts.gate = says(&[verdict(0, Some(9000)), verdict(1, Some(5))]);
+            },
+            Some(("last-verdict", Some(5), "queues 0-1: last verdict 5s ago, in queue 1")),
+        ),
+        (
+            "one of two that have just begun",
+            &|facts| {
+                more(facts, 1);
+                let none = QueueStats { since_verdict_s: Some(1), ..verdict(0, None) };
+                facts.gate = says(&[none, verdict(1, Some(1))]);
+            },
+            Some(("last-verdict", Some(1), "queues 0-1: last verdict 1s ago, in queue 1")),
+        ),
+        (
+            "none of two that have just begun",
+            &|facts| {
+                more(facts, 1);
+                let none = |queue| QueueStats { since_verdict_s: Some(1), ..verdict(queue, None) };
+                facts.gate = says(&[none(0), none(1)]);
+            },
+            Some(("last-verdict", Some(1), "queues 0-1: no verdict yet since the start 1s ago")),
+        ),
+        (
+            "both",
+            &|facts| {
+                more(facts, 1);
+                facts.gate = says(&[verdict(0, Some(7500)), verdict(1, None)]);
+            },
+            Some((
+                "quiet",
+                Some(7500),
+                "no packet has come to queues 0-1 in the 2 hours since the last verdict",
+            )),
+        ),
+        (
+            "packets wait",
+            &|facts| {
+                waits(facts);
+                facts.gate = says(&[verdict(0, Some(41))]);
+            },
+            Some((
+                "stuck",
+                Some(41),
+                "3 packets wait in queue 0, and none is decided (last verdict 41s ago)",
+            )),
+        ),
+        (
+            "packets wait, and nobody tells",
+            &|facts| {
+                waits(facts);
+                facts.gate = None;
+            },
+            Some(("stuck", None, "3 packets wait in queue 0, and none is decided: ")),
+        ),
+        ("an older gate", &|facts| facts.gate = says(&[QueueStats::default()]), None),
+    ];
+    let (config, plan) = (config(""), plan());
+    for (name, edit, expected) in rows {
+        let mut facts = sound();
+        edit(&mut facts);
+        let findings = queues::judge(Subject { config: &config, plan: &plan }, &facts);
+        let found: Vec<_> = findings.iter().filter(|finding| finding.name != "queues").collect();
+        assert_eq!(found.len(), usize::from(expected.is_some()), "{name}: {found:#?}");
+        if let Some((called, seconds, text)) = expected {
+            assert_eq!((found[0].name.as_str(), found[0].seconds), (called, seconds), "{name}");
+            assert!(found[0].text.starts_with(text), "{name}: {}", found[0].text);
+        }
     }
 }
 
@@ -172,6 +291,7 @@ fn sound() -> Facts {
             owner: Some(Process { pid: 4, name: "sipknock".to_owned(), ..Process::default() }),
             receive_buffer: Some(32 << 20),
         }],
+        gate: says(&[verdict(0, Some(3))]),
         listeners: vec![listener(Transport::Udp, 5060, "asterisk")],
         ..Facts::default()
     }
@@ -179,6 +299,22 @@ fn sound() -> Facts {
 
 fn row() -> QueueRow {
     QueueRow { port_id: 4, sequence: 9, ..QueueRow::default() }
+}
+
+/// What the gate says of its queues.
+#[expect(clippy::unnecessary_wraps, reason = "it is what the facts have")]
+fn says(queues: &[QueueStats]) -> Option<Result<Stats, String>> {
+    Some(Ok(Stats { pid: 4, queues: queues.to_vec(), ..Stats::default() }))
+}
+
+/// A queue with its last verdict so many seconds ago, or with none since a start that was long ago.
+fn verdict(queue: u16, seconds: Option<u64>) -> QueueStats {
+    QueueStats {
+        queue,
+        last_verdict: seconds.map(|_| "2026-11-22T14:00:00.000000Z".to_owned()),
+        since_verdict_s: seconds.or(Some(8000)),
+        ..QueueStats::default()
+    }
 }
 
 fn family(family: Family, state: State) -> FamilyStatus {
