@@ -45,6 +45,8 @@ pub enum HardenError {
 pub struct Protection {
     /// As whom it runs.
     pub user: String,
+    /// The capabilities that it has, as capabilities(7) names them.
+    pub capabilities: Vec<String>,
     /// System calls are filtered.
     pub seccomp: bool,
     /// Files are out of reach.
@@ -56,10 +58,11 @@ pub struct Protection {
 impl fmt::Display for Protection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let on = |on| if on { "on" } else { "off" };
-        let Self { user, seccomp, landlock, .. } = self;
+        let Self { user, capabilities, seccomp, landlock, .. } = self;
         write!(
             f,
-            "runs as {user} with CAP_NET_ADMIN alone and no new privileges; seccomp is {}, landlock is {}",
+            "runs as {user} with {} alone and no new privileges; seccomp is {}, landlock is {}",
+            capabilities.join(" and "),
             on(*seccomp),
             on(*landlock)
         )
@@ -76,7 +79,8 @@ pub fn confine(identity: &Identity, places: &Places, process: &Process) -> Resul
         return Err(HardenError::Threads(threads));
     }
     privileges::reduce(identity)?;
-    let mut protection = Protection { user: identity.name().to_owned(), ..Protection::default() };
+    let (user, capabilities) = (identity.name().to_owned(), privileges::capabilities_left()?);
+    let mut protection = Protection { user, capabilities, ..Protection::default() };
     protection.warnings.extend(identity.warning().map(str::to_owned));
     protection.warnings.extend(places.problems(identity));
     if process.landlock {

@@ -21,6 +21,7 @@ use libtest_mimic::{Arguments, Completion, Trial};
 use rustix::process::{Gid, Signal, Uid};
 use rustix::thread::{self, CapabilitySet, CapabilitySets};
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
+use serde_json::{Value, json};
 
 fn main() -> ExitCode {
     let mut args = Arguments::from_args();
@@ -144,6 +145,13 @@ impl House {
         String::from_utf8(output.stdout).unwrap()
     }
 
+    /// What the gate says holds it: as whom, with what, and whether system calls are filtered.
+    fn protection(&self, config: &str) -> (Value, Value, Value) {
+        let stats: Value = serde_json::from_str(&self.says(config, &["stats", "--json"])).unwrap();
+        let of = |name: &str| stats["protection"][name].clone();
+        (of("user"), of("capabilities"), of("seccomp"))
+    }
+
     /// A stranger is kept out, and a phone gets in.
     fn the_gate_works(&self) {
         self.world.client("198.51.100.66").send("stranger");
@@ -161,6 +169,11 @@ impl Drop for House {
 /// All warnings so far, but for that of the knock that all tests have.
 fn warned(gate: &Gate) -> Vec<String> {
     gate.warnings().into_iter().filter(|text| !text.starts_with("weak knock")).collect()
+}
+
+/// As [`House::protection`] has it.
+fn held(user: &str, filtered: bool) -> (Value, Value, Value) {
+    (user.into(), json!(["CAP_NET_ADMIN"]), filtered.into())
 }
 
 /// What /proc says of each thread, as `(name, value)`; several blanks are one.
@@ -221,6 +234,12 @@ fn every_thread_is_the_users_with_one_capability() {
     let findings = String::from_utf8(doctor.stdout).unwrap();
     let rights = format!("process {pid}, runs as user {USER} with CAP_NET_ADMIN alone and no new privileges");
     assert!(findings.contains(&rights), "{findings}");
+    assert_eq!(house.protection(&config), held("sipknock", true));
+    let landlock = if gate.says("landlock is on") { "on" } else { "off" };
+    let line =
+        format!("\nruns as sipknock with CAP_NET_ADMIN alone; seccomp is on, landlock is {landlock}\n");
+    let stats = house.says(&config, &["stats"]);
+    assert!(stats.contains(&line), "{stats}");
 
     // Everything goes on as it did.
     assert_eq!(warned(&gate), [""; 0]);
@@ -250,6 +269,7 @@ fn without_the_user_it_stays_root_with_one_capability() {
     house.the_gate_works();
     all_threads_have(gate.pid(), &CONFINED);
     all_threads_have(gate.pid(), &[("Uid", "0 0 0 0"), ("Groups", "")]);
+    assert_eq!(house.protection(&config), held("root", true));
     let warnings = warned(&gate);
     let [warning] = warnings.as_slice() else { panic!("{warnings:?}") };
     assert!(
@@ -305,6 +325,7 @@ fn a_user_of_its_own_needs_nothing_more() {
     house.the_gate_works();
     all_threads_have(gate.pid(), &CONFINED);
     all_threads_have(gate.pid(), &[("Uid", &[USER.to_string().as_str(); 4].join(" "))]);
+    assert_eq!(house.protection(&config), held("sipknock", true));
     assert_eq!(warned(&gate), [""; 0]);
     house.says(&config, &["reload"]);
 }
@@ -341,6 +362,8 @@ fn a_unit_that_forbids_all_of_it_is_no_obstacle() {
     gate.wait_for("started", |_| true);
     house.the_gate_works();
     all_threads_have(gate.pid(), &[("CapPrm", NET_ADMIN), ("CapEff", NET_ADMIN), ("NoNewPrivs", "1")]);
+    // No ip-netns(8) started it, so that it sees the machine's own /etc, where the user has no name.
+    assert_eq!(house.protection(&config), held(&format!("user {USER}"), false));
     let warnings = warned(&gate);
     let [warning] = warnings.as_slice() else { panic!("{warnings:?}") };
     assert!(warning.contains("system calls are not filtered"), "{warning}");

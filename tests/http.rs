@@ -257,6 +257,7 @@ fn monitor_mode_is_told_apart(world: &World) {
         (&status["stats"]["mode"], &status["stats"]["reasons"]["no-knock"]),
         (&"monitor".into(), &3.into())
     );
+    assert_eq!(status["stats"].get("protection"), None, "that is nothing for strangers");
 }
 
 fn the_page_has_doors_knocks_and_events(world: &World) {

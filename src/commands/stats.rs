@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use super::remote::{ask, counted, moment, span};
 use super::{Failure, write_json};
 use crate::cli::{Cli, StatsArgs};
-use crate::control::protocol::{Answer, Request, Stats};
+use crate::control::protocol::{Answer, ProtectionStats, Request, Stats};
 
 pub(super) fn run(cli: &Cli, args: &StatsArgs) -> Result<ExitCode, Failure> {
     let mut seen = None;
@@ -28,6 +28,14 @@ fn write_text(stats: &Stats, mut out: impl Write) -> io::Result<()> {
     let Stats { version, pid, mode, backend, doors, .. } = stats;
     writeln!(out, "sipknock {version}, process {pid}, mode {mode}, backend {backend}")?;
     writeln!(out, "running for {} since {}", span(stats.uptime_s), moment(&stats.started))?;
+    if let Some(ProtectionStats { user, capabilities, seccomp, landlock }) = &stats.protection {
+        let on = |on: &bool| if *on { "on" } else { "off" };
+        let (capabilities, seccomp, landlock) = (capabilities.join(" and "), on(seccomp), on(landlock));
+        writeln!(
+            out,
+            "runs as {user} with {capabilities} alone; seccomp is {seccomp}, landlock is {landlock}"
+        )?;
+    }
     if let Some(grace) = &stats.grace {
         let time = match grace.left_s {
             0 => "the time of --grace is up, and everything still passes".to_owned(),

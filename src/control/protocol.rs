@@ -165,11 +165,27 @@ pub struct Stats {
     /// What is kept on disk; `None` where nothing is.
     #[serde(default)]
     pub state: Option<StateStats>,
+    /// What holds the process.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub protection: Option<ProtectionStats>,
     /// While everything passes because of `run --grace`; `None` otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grace: Option<GraceStats>,
     /// Events that were counted and not logged.
     pub events_lost: u64,
+}
+
+/// What holds the daemon's process since its queues were bound.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProtectionStats {
+    /// As whom it runs.
+    pub user: String,
+    /// The capabilities that it has kept, as capabilities(7) names them.
+    pub capabilities: Vec<String>,
+    /// System calls are filtered by the gate's own filter, whatever its unit has.
+    pub seccomp: bool,
+    /// Files are out of reach by the gate's own Landlock rules.
+    pub landlock: bool,
 }
 
 /// How a safe start is going.

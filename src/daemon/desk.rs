@@ -23,12 +23,14 @@ use super::worker::Shared;
 use crate::clock::Clock;
 use crate::config::{Config, DEFAULT_DOOR, values};
 use crate::control::protocol::{
-    Answer, Done, DoorLine, DoorStats, Kind, QueueStats, Refusal, Request, StateStats, Stats, reasons,
+    Answer, Done, DoorLine, DoorStats, Kind, ProtectionStats, QueueStats, Refusal, Request, StateStats,
+    Stats, reasons,
 };
 use crate::control::server::{Say, Service};
 use crate::control::watch::{Watch, Watchers};
 use crate::door::{Change, Door, Grant, Limit, Listed};
 use crate::event::{EXPIRED, Event, FLUSHED, REVOKED};
+use crate::harden::Protection;
 use crate::inspect::{Inspector, MANUAL};
 use crate::knock::{KnockId, Life};
 use crate::net::Source;
@@ -52,6 +54,7 @@ pub(super) struct Desk {
     reloads: [AtomicU64; 2],
     /// The file of doors, and what became of it.
     kept: Option<(PathBuf, Arc<Counts>)>,
+    protection: Option<ProtectionStats>,
     exit: Arc<Exit>,
     manager: Manager,
 }
@@ -81,6 +84,7 @@ impl Desk {
             started: clock.now(),
             reloads: Default::default(),
             kept: None,
+            protection: None,
             exit,
             manager,
         }
@@ -94,6 +98,12 @@ impl Desk {
     /// The same with a memory.
     pub(super) fn keeping(self, file: Option<PathBuf>, counts: Option<Arc<Counts>>) -> Self {
         Self { kept: file.zip(counts), ..self }
+    }
+
+    /// The same in a process that is held so.
+    pub(super) fn held_by(self, protection: &Protection) -> Self {
+        let Protection { user, capabilities, seccomp, landlock, warnings: _ } = protection.clone();
+        Self { protection: Some(ProtectionStats { user, capabilities, seccomp, landlock }), ..self }
     }
 
     /// Lets go of the log, and tells those who watch that there is no more to see.
@@ -312,6 +322,7 @@ impl Desk {
                 writes: counts.writes.load(Ordering::Relaxed),
                 failures: counts.failures.load(Ordering::Relaxed),
             }),
+            protection: self.protection.clone(),
             grace: self.reloader.grace().and_then(Grace::stats),
             events_lost: sink.as_ref().map_or(0, EventSink::lost),
         }

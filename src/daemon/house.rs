@@ -194,7 +194,7 @@ impl House {
         };
         // No rule leads there any more.
         self.crew.leave(&surplus)?;
-        let front = Front::open(self, config, load, socket)?;
+        let front = Front::open(self, config, load, socket, &protection)?;
 
         self.announce(config, protection, extras.warnings);
         if let Some(span) = extras.grace {

@@ -96,6 +96,12 @@ fn only(kept: CapabilitySet, identity: &Identity) -> Result<(), HardenError> {
     }
 }
 
+/// The capabilities that this thread may use, by name.
+pub(super) fn capabilities_left() -> Result<Vec<String>, HardenError> {
+    let own = capabilities(None).map_err(system("look at its capabilities"))?;
+    Ok(own.permitted.iter_names().map(|(name, _)| format!("CAP_{name}")).collect())
+}
+
 fn system(what: &'static str) -> impl Fn(rustix::io::Errno) -> HardenError {
     move |error| HardenError::System { what, error: error.into() }
 }

@@ -38,7 +38,10 @@ impl Identity {
         let wanted = &config.process.user;
         let own = geteuid();
         if !own.is_root() {
-            return Ok(Self::Stay { name: format!("user {}", own.as_raw()), warning: None });
+            let (passwd, number) = (fs::read_to_string(PASSWD).unwrap_or_default(), own.as_raw().to_string());
+            let name =
+                find(&passwd, &number).map_or_else(|| format!("user {number}"), |user| user.name.to_owned());
+            return Ok(Self::Stay { name, warning: None });
         }
         if wanted == ROOT || wanted == "0" {
             return Ok(Self::Stay { name: ROOT.to_owned(), warning: None });
@@ -46,8 +49,8 @@ impl Identity {
         let may = capabilities(None)
             .is_ok_and(|sets| sets.effective.contains(CapabilitySet::SETUID | CapabilitySet::SETGID));
         let problem = match find(&fs::read_to_string(PASSWD).unwrap_or_default(), wanted) {
-            Some((0, _)) => return Ok(Self::Stay { name: ROOT.to_owned(), warning: None }),
-            Some((uid, gid)) if may => return Ok(Self::Become { name: wanted.clone(), uid, gid }),
+            Some(User { uid: 0, .. }) => return Ok(Self::Stay { name: ROOT.to_owned(), warning: None }),
+            Some(User { uid, gid, .. }) if may => return Ok(Self::Become { name: wanted.clone(), uid, gid }),
             Some(_) => "becoming another user needs CAP_SETUID and CAP_SETGID: give it those, or start it as that user"
                 .to_owned(),
             None => format!("there is no user {wanted}: make it with \"systemd-sysusers --inline 'u {wanted} -'\", or with \
@@ -81,19 +84,29 @@ impl Identity {
 /// Groups that may read secrets: that of those who turn the gate, that of the user as whom it is to run, and, where this
 /// process is not root's, its own.
 pub fn trusted_groups(config: &Config) -> Vec<u32> {
-    let users = fs::read_to_string(PASSWD).ok().and_then(|passwd| find(&passwd, &config.process.user));
+    let passwd = fs::read_to_string(PASSWD).unwrap_or_default();
+    let user = find(&passwd, &config.process.user);
     let own = (!geteuid().is_root()).then(|| getegid().as_raw());
-    group_number(GROUP).into_iter().chain(users.map(|(_, gid)| gid)).chain(own).collect()
+    group_number(GROUP).into_iter().chain(user.map(|user| user.gid)).chain(own).collect()
 }
 
-/// The numbers of a user and of his group, from the lines of passwd(5). Services have their users there; asking the name
+/// A line of passwd(5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct User<'a> {
+    name: &'a str,
+    uid: u32,
+    gid: u32,
+}
+
+/// A user by his name or number. Services have their users there; asking the name
 /// service switch would load libraries into the process that is to be confined.
-fn find(passwd: &str, wanted: &str) -> Option<(u32, u32)> {
+fn find<'a>(passwd: &'a str, wanted: &str) -> Option<User<'a>> {
     passwd.lines().find_map(|line| {
         let mut fields = line.split(':');
         let (name, _password) = (fields.next()?, fields.next()?);
         let (uid, gid) = (fields.next()?, fields.next()?);
-        (name == wanted || uid == wanted).then(|| Some((uid.parse().ok()?, gid.parse().ok()?)))?
+        let user = || Some(User { name, uid: uid.parse().ok()?, gid: gid.parse().ok()? });
+        (name == wanted || uid == wanted).then(user)?
     })
 }
 
@@ -108,9 +121,10 @@ mod tests {
     #[test]
     fn users_are_found() {
         let passwd = "root:x:0:0:root:/root:/bin/bash\n# note\nsipknock:x:998:997:a:/:/usr/sbin/nologin\nodd:x:y:1::\n";
-        assert_eq!(find(passwd, "sipknock"), Some((998, 997)));
-        assert_eq!(find(passwd, "998"), Some((998, 997)));
-        assert_eq!(find(passwd, "root"), Some((0, 0)));
+        let sipknock = User { name: "sipknock", uid: 998, gid: 997 };
+        assert_eq!(find(passwd, "sipknock"), Some(sipknock));
+        assert_eq!(find(passwd, "998"), Some(sipknock));
+        assert_eq!(find(passwd, "root"), Some(User { name: "root", uid: 0, gid: 0 }));
         for absent in ["sip", "odd", "x", "", "997"] {
             assert_eq!(find(passwd, absent), None, "{absent}");
         }

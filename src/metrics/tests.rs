@@ -14,6 +14,7 @@ fn snapshot() -> Snapshot {
     Snapshot {
         stats: Stats {
             grace: None,
+            protection: None,
             version: "1.2.3".into(),
             pid: 1,
             mode: "monitor".into(),

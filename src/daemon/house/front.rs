@@ -14,6 +14,7 @@ use crate::daemon::overview::Overview;
 use crate::daemon::reload::Load;
 use crate::daemon::succession::{Errand, Exit};
 use crate::event::Event;
+use crate::harden::Protection;
 use crate::http;
 
 /// The desk, the control socket, the pages, and the exit for a gate that takes over. All but the desk may be missing.
@@ -33,6 +34,7 @@ impl Front {
         config: &Config,
         load: Load,
         socket: Option<Result<Socket, SocketError>>,
+        protection: &Protection,
     ) -> Result<Self, DaemonError> {
         let (exit, errands) =
             Exit::new(house.signals.alarm()?, obstacle(house, config), house.rules.is_some());
@@ -48,7 +50,7 @@ impl Front {
             config,
             load,
         );
-        let desk = desk.beginning_with(house.grace.take());
+        let desk = desk.beginning_with(house.grace.take()).held_by(protection);
         let counts = house.keeper.as_ref().map(Keeper::counts);
         let desk = Arc::new(desk.keeping(config.state.file.clone(), counts));
         let warn = |text| house.sink.send(Event::Warning(text));
