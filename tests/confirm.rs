@@ -13,29 +13,20 @@ use std::thread;
 
 use common::gate::wait_until;
 use common::iptables::{FOREIGN_V6, Variant, World};
-use common::netns::Netns;
-use libtest_mimic::{Arguments, Completion, Trial};
+use common::trials;
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
 fn main() -> ExitCode {
-    let mut args = Arguments::from_args();
-    args.test_threads.get_or_insert(2);
-    let missing = Netns::missing().or_else(|| VARIANT.missing());
-    let trial = |(name, case): (&str, Case)| {
-        let missing = missing.clone();
-        Trial::ignorable_test(name, move || {
-            if let Some(reason) = missing {
-                return Ok(Completion::ignored_with(reason));
-            }
+    let missing = VARIANT.missing();
+    trials::run(CASES.map(|(name, case)| {
+        trials::in_netns_with(missing.clone(), name, move || {
             let world = World::new(VARIANT);
             world.load_foreign_rules();
             world.load(sipknock::firewall::Family::V6, FOREIGN_V6);
             case(&world);
-            Ok(Completion::Completed)
         })
-    };
-    libtest_mimic::run(&args, CASES.into_iter().map(trial).collect()).exit_code()
+    }))
 }
 
 type Case = fn(&World);

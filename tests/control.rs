@@ -18,26 +18,13 @@ use std::process::{Child, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 use std::{fs, thread};
 
-use common::gate::{Gate, SECRET, SENTINEL, World, register, wait_until};
-use common::netns::Netns;
-use libtest_mimic::{Arguments, Completion, Trial};
+use common::commands::{objects, says, sipknock, socket, stats};
+use common::gate::{Gate, SECRET, World, register, trusting, wait_until};
+use common::trials;
 use serde_json::Value;
 
 fn main() -> ExitCode {
-    let mut args = Arguments::from_args();
-    args.test_threads.get_or_insert(2);
-    let missing = Netns::missing();
-    let trials = CASES.map(|(name, case)| {
-        let missing = missing.clone();
-        Trial::ignorable_test(name, move || {
-            if let Some(reason) = missing {
-                return Ok(Completion::ignored_with(reason));
-            }
-            case(&World::new("control"));
-            Ok(Completion::Completed)
-        })
-    });
-    libtest_mimic::run(&args, trials.into()).exit_code()
+    trials::run(CASES.map(|(name, case)| trials::in_netns(name, move || case(&World::new("control")))))
 }
 
 type Case = fn(&World);
@@ -76,36 +63,8 @@ const CASES: [(&str, Case); 26] = [
 
 /// A gate with its rules, and the configuration that it runs with.
 fn start(world: &World, inspect: &str, knocks: &str) -> (Gate, String) {
-    world.apply_rules(&world.config("", ""));
-    let config = world.config_with_knocks(&trusting(inspect), "", knocks);
+    let config = world.guarded(inspect, "", knocks);
     (Gate::start(world, &["--config", &config]), config)
-}
-
-fn trusting(inspect: &str) -> String {
-    format!("trusted = [\"{SENTINEL}\"]\n{inspect}")
-}
-
-/// Exit status, stdout, stderr.
-fn sipknock(world: &World, config: &str, args: &[&str]) -> (i32, String, String) {
-    let output = world.sipknock(&[&["--config", config], args].concat()).output().unwrap();
-    let text = |bytes| String::from_utf8(bytes).unwrap();
-    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
-}
-
-/// What it says, where it does what it is asked.
-fn says(world: &World, config: &str, args: &[&str]) -> String {
-    let (status, out, err) = sipknock(world, config, args);
-    assert_eq!(status, 0, "{args:?}: {err}");
-    out
-}
-
-/// JSON lines.
-fn objects(world: &World, config: &str, args: &[&str]) -> Vec<Value> {
-    says(world, config, args).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-}
-
-fn socket(config: &str) -> String {
-    config.replace(".toml", ".sock")
 }
 
 fn two_knocks() -> String {
@@ -234,9 +193,9 @@ fn closing_bites_at_the_next_packet(world: &World) {
 fn stats_count_what_passed(world: &World) {
     let (gate, config) = start(world, "max_doors = 10", &two_knocks());
     let queue = |stats: &Value, name: &str| stats["queues"][0][name].clone();
-    let before = &objects(world, &config, &["stats", "--json"])[0];
-    assert_eq!(queue(before, "last_verdict"), Value::Null);
-    assert!(queue(before, "since_verdict_s").as_u64() <= before["uptime_s"].as_u64(), "{before}");
+    let before = stats(world, &config);
+    assert_eq!(queue(&before, "last_verdict"), Value::Null);
+    assert!(queue(&before, "since_verdict_s").as_u64() <= before["uptime_s"].as_u64(), "{before}");
     assert!(says(world, &config, &["stats"]).contains("\n  no verdict yet since the start "));
     let (phone, stranger) = (world.client("198.51.100.7"), world.client("198.51.100.8"));
     phone.send(&register(SECRET));
@@ -244,7 +203,7 @@ fn stats_count_what_passed(world: &World) {
     (0..3).for_each(|_| stranger.send("let me in"));
     world.delivered();
     says(world, &config, &["doors", "open", "198.51.100.9"]);
-    let stats = &objects(world, &config, &["stats", "--json"])[0];
+    let stats = stats(world, &config);
     for (pointer, expected) in [
         ("/reasons/knock", Value::from(1)),
         ("/reasons/door", 5.into()),
@@ -261,12 +220,12 @@ fn stats_count_what_passed(world: &World) {
         assert_eq!(stats.pointer(pointer), Some(&expected), "{pointer} in {stats}");
     }
     // As text that is written the same way it sorts as time does.
-    let last = queue(stats, "last_verdict");
+    let last = queue(&stats, "last_verdict");
     assert!(
         stats["started"].as_str() < last.as_str() && last.as_str().is_some_and(|time| time.ends_with('Z')),
         "{stats}"
     );
-    assert!(queue(stats, "since_verdict_s").as_u64() <= stats["uptime_s"].as_u64(), "{stats}");
+    assert!(queue(&stats, "since_verdict_s").as_u64() <= stats["uptime_s"].as_u64(), "{stats}");
     let text = says(world, &config, &["stats"]);
     assert!(text.contains("doors: 2 open of at most 10") && text.contains("  no-knock: 3"), "{text}");
     assert!(text.contains("\n  last verdict "), "{text}");

@@ -18,8 +18,7 @@ use std::process::{Child, Command, ExitCode, Stdio};
 use std::{env, fs};
 
 use common::gate::{Gate, World, wait_until};
-use common::netns::Netns;
-use libtest_mimic::{Arguments, Completion, Trial};
+use common::trials;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -28,27 +27,11 @@ fn main() -> ExitCode {
     if let Some(port) = env::args().nth(1).and_then(|word| word.strip_prefix("listen-on=")?.parse().ok()) {
         return listen(port);
     }
-    let mut args = Arguments::from_args();
-    args.test_threads.get_or_insert(2);
-    let missing = Netns::missing();
-    let planted = planted::FAULTS.iter().map(|fault| {
-        let name = format!("planted::{}", fault.name);
-        trial(name, missing.as_ref(), || planted::find(fault))
-    });
-    let others = CASES.iter().chain(&probe::CASES);
-    let trials = others.map(|(name, case)| trial((*name).to_owned(), missing.as_ref(), case)).chain(planted);
-    libtest_mimic::run(&args, trials.collect()).exit_code()
-}
-
-fn trial(name: String, missing: Option<&String>, case: impl FnOnce() + Send + 'static) -> Trial {
-    let missing = missing.cloned();
-    Trial::ignorable_test(name, move || {
-        if let Some(reason) = missing {
-            return Ok(Completion::ignored_with(reason));
-        }
-        case();
-        Ok(Completion::Completed)
-    })
+    let others = CASES.into_iter().chain(probe::CASES).map(|(name, case)| trials::in_netns(name, case));
+    let planted = planted::FAULTS
+        .iter()
+        .map(|fault| trials::in_netns(format!("planted::{}", fault.name), || planted::find(fault)));
+    trials::run(others.chain(planted))
 }
 
 type Case = fn();

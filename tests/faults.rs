@@ -22,40 +22,16 @@ use std::fs;
 use std::path::Path;
 use std::process::ExitCode;
 
-use common::gate::{Client, Gate, SECRET, SENTINEL, World, register, wait_until};
-use common::netns::Netns;
-use libtest_mimic::{Arguments, Completion, Failed, Trial};
+use common::commands;
+use common::gate::{Client, Gate, SECRET, World, alice, register, wait_until};
+use common::trials::{self, Outcome};
+use libtest_mimic::{Failed, Trial};
 use serde_json::Value;
 
 fn main() -> ExitCode {
-    let mut args = Arguments::from_args();
-    args.test_threads.get_or_insert(2);
-    let missing = Netns::missing();
-    let mut trials: Vec<_> = CASES
-        .iter()
-        .map(|&(name, case)| {
-            let missing = missing.clone();
-            Trial::ignorable_test(name, move || {
-                if let Some(reason) = missing {
-                    return Ok(Completion::ignored_with(reason));
-                }
-                Ok(match case(&World::new("fault")) {
-                    Outcome::Held => Completion::Completed,
-                    Outcome::Impossible(why) => Completion::ignored_with(why),
-                })
-            })
-        })
-        .collect();
-    trials.push(Trial::test("the_table_names_every_fault", the_table_names_every_fault));
-    libtest_mimic::run(&args, trials).exit_code()
-}
-
-/// How a test ended.
-enum Outcome {
-    /// What must hold did.
-    Held,
-    /// The fault can't be made here.
-    Impossible(&'static str),
+    let faults = CASES.iter().map(|&(name, case)| trials::in_netns(name, move || case(&World::new("fault"))));
+    let table = Trial::test("the_table_names_every_fault", the_table_names_every_fault);
+    trials::run(faults.chain([table]))
 }
 
 type Case = fn(&World) -> Outcome;
@@ -164,9 +140,7 @@ impl<'a> Site<'a> {
     }
 
     fn stats(&self) -> Value {
-        let (status, said) = self.sipknock(&["stats", "--json"]);
-        assert_eq!(status, 0, "{said}");
-        serde_json::from_str(&said).unwrap()
+        commands::stats(self.world, &self.config)
     }
 
     /// How many warnings have this in them.
@@ -190,8 +164,7 @@ impl<'a> Site<'a> {
 
 /// Rules, a configuration that trusts the sentinel, and the arguments of a gate that keeps its doors.
 fn prepare(world: &World, inspect: &str, queue: &str) -> (String, [String; 4]) {
-    world.apply_rules(&world.config("", queue));
-    let config = world.config(&format!("trusted = [\"{SENTINEL}\"]\n{inspect}"), queue);
+    let config = world.guarded(inspect, queue, &alice());
     let arguments = ["--config".to_owned(), config.clone(), "--state".to_owned(), world.path("state/doors")];
     (config, arguments)
 }

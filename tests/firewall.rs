@@ -10,31 +10,18 @@ use std::process::ExitCode;
 use std::{fs, thread};
 
 use common::iptables::{FOREIGN_V6, VARIANTS, World};
-use common::netns::Netns;
-use libtest_mimic::{Arguments, Completion, Trial};
+use common::trials;
 use sipknock::firewall::{Change, Difference, Error, Family, Ipv4State, Note, Plan, State};
 use sipknock::packet::Transport;
 
 fn main() -> ExitCode {
-    let mut args = Arguments::from_args();
-    // Trials that time out on each other's lock prove nothing, and each runs a dozen processes anyway.
-    args.test_threads.get_or_insert(2);
-    let no_netns = Netns::missing();
-    let mut trials = Vec::new();
-    for variant in VARIANTS {
-        let missing = no_netns.clone().or_else(|| variant.missing());
-        for (name, case) in CASES {
-            let missing = missing.clone();
-            trials.push(Trial::ignorable_test(format!("{}::{name}", variant.v4), move || {
-                if let Some(reason) = missing {
-                    return Ok(Completion::ignored_with(reason));
-                }
-                case(&World::new(variant));
-                Ok(Completion::Completed)
-            }));
-        }
-    }
-    libtest_mimic::run(&args, trials).exit_code()
+    trials::run(VARIANTS.into_iter().flat_map(|variant| {
+        let missing = variant.missing();
+        CASES.map(|(name, case)| {
+            let name = format!("{}::{name}", variant.v4);
+            trials::in_netns_with(missing.clone(), name, move || case(&World::new(variant)))
+        })
+    }))
 }
 
 type Case = fn(&World);

@@ -11,30 +11,17 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use std::{fs, thread};
 
-use common::gate::{Client, Gate, SECRET, SENTINEL, SENTINEL6, World, register, wait_until};
-use common::netns::Netns;
-use libtest_mimic::{Arguments, Completion, Trial};
+use common::gate::{Client, Gate, SECRET, SENTINEL, SENTINEL6, World, alice, register, trusting, wait_until};
+use common::trials;
 use rustix::process::Signal;
 use serde_json::Value;
 
 fn main() -> ExitCode {
-    let mut args = Arguments::from_args();
-    args.test_threads.get_or_insert(2);
-    let missing = Netns::missing();
-    let mut trials = Vec::new();
-    for backend in ["batched", "nfq"] {
-        for (name, case) in CASES {
-            let missing = missing.clone();
-            trials.push(Trial::ignorable_test(format!("{backend}::{name}"), move || {
-                if let Some(reason) = missing {
-                    return Ok(Completion::ignored_with(reason));
-                }
-                case(&World::new(backend), backend);
-                Ok(Completion::Completed)
-            }));
-        }
-    }
-    libtest_mimic::run(&args, trials).exit_code()
+    let trial = |backend: &'static str, (name, case): (&str, Case)| {
+        trials::in_netns(format!("{backend}::{name}"), move || case(&World::new(backend), backend))
+    };
+    let backends = ["batched", "nfq"].into_iter();
+    trials::run(backends.flat_map(|backend| CASES.map(|case| trial(backend, case))))
 }
 
 type Case = fn(&World, &str);
@@ -66,10 +53,9 @@ const CASES: [(&str, Case); 24] = [
     ("it_learns_what_phones_send", it_learns_what_phones_send),
 ];
 
-/// Starts a gate with its rules. The sentinel is trusted by the gate alone, so that it takes its turn in the queue.
+/// Starts a gate with its rules.
 fn start(world: &World, backend: &str, inspect: &str, queue: &str) -> Gate {
-    world.apply_rules(&world.config("", queue));
-    let config = world.config(&format!("trusted = [\"{SENTINEL}\"]\n{inspect}"), queue);
+    let config = world.guarded(inspect, queue, &alice());
     Gate::start(world, &["--config", &config, "--backend", backend])
 }
 
@@ -292,7 +278,7 @@ fn on_exit_open(world: &World, backend: &str) {
 /// The rules stay, the daemon comes and goes.
 fn on_exit(world: &World, backend: &str, fallback: &str) {
     // Here the sentinel passes by a rule, with or without a listener.
-    let config = world.config(&format!("trusted = [\"{SENTINEL}\"]"), &format!("on_exit = \"{fallback}\""));
+    let config = world.config(&trusting(""), &format!("on_exit = \"{fallback}\""));
     world.apply_rules(&config);
     let stranger = world.client("198.51.100.9");
     let expected: &[&str] = if fallback == "open" { &["stranger"] } else { &[] };
@@ -401,7 +387,7 @@ fn firewall_flag_leaves_no_trace(world: &World, backend: &str) {
 /// Whoever reads the log goes away, as `sipknock run 2>&1 | head -n 1` has it.
 fn a_closed_log_does_not_end_the_gate(world: &World, backend: &str) {
     world.apply_rules(&world.config("", ""));
-    let config = world.config(&format!("trusted = [\"{SENTINEL}\"]\ndoor = \"1s\""), "");
+    let config = world.config(&trusting("door = \"1s\""), "");
     let gate = Gate::spawn_with_closed_log(world, &["--config", &config, "--backend", backend]);
     wait_until(|| world.queue_row(0)).expect("the queue is bound");
     for _ in 0..3 {
@@ -415,7 +401,7 @@ fn a_closed_log_does_not_end_the_gate(world: &World, backend: &str) {
 /// Whoever reads the log does not go away, but does not read either.
 fn a_stalled_log_holds_up_nothing(world: &World, backend: &str) {
     world.apply_rules(&world.config("", ""));
-    let config = world.config(&format!("trusted = [\"{SENTINEL}\"]\ndoor = \"1s\""), "");
+    let config = world.config(&trusting("door = \"1s\""), "");
     let mut gate = Gate::spawn_with_full_log(world, &["--config", &config, "--backend", backend]);
     wait_until(|| world.queue_row(0)).expect("the queue is bound");
     for _ in 0..3 {

@@ -15,29 +15,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use common::gate::{Gate, SECRET, SENTINEL, World, register, wait_until};
-use common::netns::Netns;
-use common::write_secret;
-use libtest_mimic::{Arguments, Completion, Trial};
+use common::{commands, trials, write_secret};
 use rustix::process::{Gid, Signal, Uid};
 use rustix::thread::{self, CapabilitySet, CapabilitySets};
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
 use serde_json::{Value, json};
 
 fn main() -> ExitCode {
-    let mut args = Arguments::from_args();
-    args.test_threads.get_or_insert(2);
-    let missing = Netns::missing();
-    let trials = CASES.map(|(name, case)| {
-        let missing = missing.clone();
-        Trial::ignorable_test(name, move || {
-            if let Some(reason) = missing {
-                return Ok(Completion::ignored_with(reason));
-            }
-            case();
-            Ok(Completion::Completed)
-        })
-    });
-    libtest_mimic::run(&args, trials.into()).exit_code()
+    trials::run(CASES.map(|(name, case)| trials::in_netns(name, case)))
 }
 
 const CASES: [(&str, fn()); 14] = [
@@ -140,14 +125,12 @@ impl House {
 
     /// What it says to a command that it carries out.
     fn says(&self, config: &str, args: &[&str]) -> String {
-        let output = self.world.sipknock(&[&["--config", config], args].concat()).output().unwrap();
-        assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).unwrap()
+        commands::says(&self.world, config, args)
     }
 
     /// What the gate says holds it: as whom, with what, and whether system calls are filtered.
     fn protection(&self, config: &str) -> (Value, Value, Value) {
-        let stats: Value = serde_json::from_str(&self.says(config, &["stats", "--json"])).unwrap();
+        let stats = commands::stats(&self.world, config);
         let of = |name: &str| stats["protection"][name].clone();
         (of("user"), of("capabilities"), of("seccomp"))
     }

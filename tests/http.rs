@@ -16,28 +16,14 @@ use std::os::fd::AsFd;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
 
-use common::gate::{DEADLINE, Gate, SECRET, SENTINEL, World, register, wait_until};
-use common::netns::Netns;
-use libtest_mimic::{Arguments, Completion, Trial};
+use common::gate::{DEADLINE, Gate, SECRET, World, register, wait_until};
+use common::trials::{self, missing_program};
 use serde_json::Value;
 
 fn main() -> ExitCode {
-    let mut args = Arguments::from_args();
-    args.test_threads.get_or_insert(2);
-    let missing = Netns::missing();
-    let trials = CASES.map(|(name, needs, case)| {
-        let missing = missing.clone();
-        Trial::ignorable_test(name, move || {
-            let absent = needs.iter().find(|program| !is_there(program));
-            let absent = absent.map(|program| format!("there is no {program}"));
-            if let Some(reason) = missing.or(absent) {
-                return Ok(Completion::ignored_with(reason));
-            }
-            case(&World::new("http"));
-            Ok(Completion::Completed)
-        })
-    });
-    libtest_mimic::run(&args, trials.into()).exit_code()
+    trials::run(CASES.map(|(name, needs, case)| {
+        trials::in_netns_with(missing_program(needs), name, move || case(&World::new("http")))
+    }))
 }
 
 /// A name, the programs that it needs, and what it does.
@@ -69,16 +55,9 @@ const CASES: [Case; 13] = [
 
 const LISTEN: &str = "127.0.0.1:9470";
 
-fn is_there(program: &str) -> bool {
-    let found = Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
-    found.is_ok_and(|status| status.success())
-}
-
 /// A gate with its rules and its page, and the configuration that it runs with.
 fn start(world: &World, inspect: &str, knocks: &str) -> (Gate, String) {
-    world.apply_rules(&world.config("", ""));
-    let config = world.config_with_knocks(&format!("trusted = [\"{SENTINEL}\"]\n{inspect}"), "", knocks);
-    let config = with_state(world, &config);
+    let config = with_state(world, &world.guarded(inspect, "", knocks));
     (Gate::start(world, &["--config", &config, "--http", LISTEN]), config)
 }
 

@@ -11,7 +11,6 @@ mod manager;
 #[path = "takeover/traffic.rs"]
 mod traffic;
 
-use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
@@ -20,27 +19,14 @@ use std::process::ExitCode;
 use std::time::Instant;
 use std::{fs, mem, thread};
 
-use common::gate::{DEADLINE, Gate, PORT, SECRET, SENTINEL, SERVER4, World, register, wait_until};
-use common::netns::Netns;
-use libtest_mimic::{Arguments, Completion, Trial};
+use common::commands::{assert_same_doors, doors, sipknock, socket, stats};
+use common::gate::{DEADLINE, Gate, PORT, SECRET, SERVER4, World, alice, register, trusting, wait_until};
+use common::trials;
 use serde_json::Value;
 use traffic::Traffic;
 
 fn main() -> ExitCode {
-    let mut args = Arguments::from_args();
-    args.test_threads.get_or_insert(2);
-    let missing = Netns::missing();
-    let trials = CASES.map(|(name, case)| {
-        let missing = missing.clone();
-        Trial::ignorable_test(name, move || {
-            if let Some(reason) = missing {
-                return Ok(Completion::ignored_with(reason));
-            }
-            case(&World::new("takeover"));
-            Ok(Completion::Completed)
-        })
-    });
-    libtest_mimic::run(&args, trials.into()).exit_code()
+    trials::run(CASES.map(|(name, case)| trials::in_netns(name, move || case(&World::new("takeover")))))
 }
 
 type Case = fn(&World);
@@ -69,78 +55,26 @@ const CASES: [(&str, Case); 18] = [
     ("a_queue_that_is_stuck_again_ends_the_gate", faults::a_queue_that_is_stuck_again_ends_the_gate),
 ];
 
-fn knocks() -> String {
-    format!("[[knock]]\nname = \"alice\"\nsecret = \"{SECRET}\"\n")
-}
-
-fn trusting() -> String {
-    format!("trusted = [\"{SENTINEL}\"]")
-}
-
 fn config(world: &World, queue: &str) -> String {
-    world.config_with_knocks(&trusting(), queue, &knocks())
+    world.config(&trusting(""), queue)
 }
 
 /// The same with another `[queue]` and the control socket of the first.
 fn config_like(world: &World, first: &str, inspect: &str, queue: &str) -> String {
-    let path = world.config_with_knocks(&format!("{}\n{inspect}", trusting()), queue, &knocks());
+    let path = world.config(&trusting(inspect), queue);
     let text = fs::read_to_string(&path).unwrap();
-    let socket = |path: &str| path.replace(".toml", ".sock");
     common::write_secret(&path, &text.replace(&socket(&path), &socket(first)));
     path
 }
 
 /// A gate with its rules, which do not go with it.
 fn start(world: &World, queue: &str) -> (Gate, String) {
-    world.apply_rules(&world.config("", queue));
-    let config = config(world, queue);
+    let config = world.guarded("", queue, &alice());
     (Gate::start(world, &["--config", &config]), config)
 }
 
 fn take_over(world: &World, config: &str) -> Gate {
     Gate::start(world, &["--config", config, "--takeover"])
-}
-
-/// Exit status, stdout, stderr.
-fn sipknock(world: &World, config: &str, args: &[&str]) -> (i32, String, String) {
-    let output = world.sipknock(&[&["--config", config], args].concat()).output().unwrap();
-    let text = |bytes| String::from_utf8(bytes).unwrap();
-    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
-}
-
-/// JSON lines, where it does what it is asked.
-fn objects(world: &World, config: &str, args: &[&str]) -> Vec<Value> {
-    let (status, out, err) = sipknock(world, config, args);
-    assert_eq!(status, 0, "{args:?}: {err}");
-    out.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-}
-
-fn stats(world: &World, config: &str) -> Value {
-    objects(world, config, &["stats", "--json"]).remove(0)
-}
-
-fn doors(world: &World, config: &str) -> BTreeMap<String, Value> {
-    let doors = objects(world, config, &["doors", "--json"]);
-    doors.into_iter().map(|door| (door["source"].as_str().unwrap().to_owned(), door)).collect()
-}
-
-/// Doors are as they were, to the second; `packets` and `bytes` too where nothing has passed meanwhile.
-fn assert_same(before: &BTreeMap<String, Value>, after: &BTreeMap<String, Value>, quiet: bool) {
-    assert_eq!(before.keys().collect::<Vec<_>>(), after.keys().collect::<Vec<_>>());
-    let seconds =
-        |door: &Value| door["expires"].as_str().unwrap().parse::<jiff::Timestamp>().unwrap().as_second();
-    for (source, door) in before {
-        let again = &after[source];
-        let counts: &[&str] = if quiet { &["packets", "bytes"] } else { &[] };
-        for field in [&["knock", "opened", "last_knock"], counts].concat() {
-            assert_eq!(door[field], again[field], "{field} of {source}");
-        }
-        assert!((seconds(door) - seconds(again)).abs() <= 1, "{door} {again}");
-    }
-}
-
-fn socket(config: &str) -> String {
-    config.replace(".toml", ".sock")
 }
 
 fn twenty_takeovers_under_load_lose_nothing(world: &World) {
@@ -182,7 +116,7 @@ fn twenty_takeovers_under_load_lose_nothing(world: &World) {
     let row = world.queue_row(0).unwrap();
     assert_eq!(row[..3], [0, 0, 0], "waiting, dropped by queue, dropped by socket");
     let after = doors(world, &config);
-    assert_same(&before, &after, false);
+    assert_same_doors(&before, &after, false);
     // Two knocks before the traffic, and all of that.
     assert_eq!(after["198.51.100.7"]["packets"], sent + 2);
     let warned: Vec<_> = gate.warnings().into_iter().filter(|text| !text.starts_with("weak knock")).collect();
@@ -283,7 +217,7 @@ fn what_can_not_take_over_leaves_the_old_one(world: &World) {
     let broken = world.path("broken.toml");
     fs::write(&broken, "[inspect]\nports = [0]\n").unwrap();
     let off = world.path("off.toml");
-    common::write_secret(&off, &format!("[control]\nsocket = \"off\"\n{}", knocks()));
+    common::write_secret(&off, &format!("[control]\nsocket = \"off\"\n{}", alice()));
     for (config, flags, status, part) in [
         (broken, &[][..], 2, "is not a port"),
         (off, &[], 1, "control"),
@@ -394,7 +328,7 @@ fn other_queues_are_bound_and_shut(world: &World) {
     assert!(world.queue_row(1).is_some() && world.queue_row(2).is_some());
     let warned = new.warnings();
     assert!(warned.iter().any(|text| text.contains("queues [0]")), "{warned:?}");
-    assert_same(&before, &doors(world, &second), true);
+    assert_same_doors(&before, &doors(world, &second), true);
     // Its queue has the new length: more packets wait than the old one had room for.
     world.apply_rules(&world.config("", "numbers = \"1\""));
     while world.receive().is_some() {}

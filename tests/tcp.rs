@@ -15,29 +15,17 @@ mod tricks;
 
 use std::process::ExitCode;
 
-use common::gate::{Gate, SECRET, SENTINEL, World};
-use common::netns::Netns;
-use libtest_mimic::{Arguments, Completion, Trial};
+use common::gate::{Gate, World, alice};
+use common::trials::{self, missing_program};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::Value;
 
 fn main() -> ExitCode {
-    let mut args = Arguments::from_args();
-    args.test_threads.get_or_insert(2);
     raise_limit();
-    let missing = Netns::missing();
-    let mut trials = Vec::new();
-    for &(name, programs, case) in CASES {
-        let missing = missing.clone().or_else(|| phones::missing(programs));
-        trials.push(Trial::ignorable_test(name, move || {
-            if let Some(reason) = missing {
-                return Ok(Completion::ignored_with(reason));
-            }
-            case(&World::without_receiver("tcp"));
-            Ok(Completion::Completed)
-        }));
-    }
-    libtest_mimic::run(&args, trials).exit_code()
+    trials::run(CASES.iter().map(|&(name, programs, case)| {
+        let missing = missing_program(programs);
+        trials::in_netns_with(missing, name, move || case(&World::without_receiver("tcp")))
+    }))
 }
 
 /// Both ends of thousands of connections are here.
@@ -80,16 +68,14 @@ const CASES: &[(&str, &[&str], Case)] = &[
 
 const BARESIP: &[&str] = &["baresip", "kamailio", "stdbuf"];
 
-/// Starts a gate with its rules. The sentinel is trusted by the gate alone, so that it takes its turn in the queue.
+/// Starts a gate with its rules.
 fn start(world: &World, inspect: &str) -> Gate {
-    start_with(world, inspect, &format!("[[knock]]\nname = \"alice\"\nsecret = \"{SECRET}\"\n"))
+    start_with(world, inspect, &alice())
 }
 
 fn start_with(world: &World, inspect: &str, knocks: &str) -> Gate {
     let inspect = format!("transports = [\"udp\", \"tcp\"]\n{inspect}");
-    world.apply_rules(&world.config_with_knocks(&inspect, "", knocks));
-    let config = world.config_with_knocks(&format!("trusted = [\"{SENTINEL}\"]\n{inspect}"), "", knocks);
-    Gate::start(world, &["--config", &config])
+    Gate::start(world, &["--config", &world.guarded(&inspect, "", knocks)])
 }
 
 /// How many packets a gate decided for a reason, from its last event.

@@ -140,11 +140,14 @@ impl World {
 
     /// Writes a configuration with the usual knock, and returns its path.
     pub(crate) fn config(&self, inspect: &str, queue: &str) -> String {
-        self.config_with_knocks(
-            inspect,
-            queue,
-            &format!("[[knock]]\nname = \"alice\"\nsecret = \"{SECRET}\"\n"),
-        )
+        self.config_with_knocks(inspect, queue, &alice())
+    }
+
+    /// Puts in the rules for a gate, and returns the path of its configuration. The sentinel is trusted by the gate alone,
+    /// so that it takes its turn in the queue.
+    pub(crate) fn guarded(&self, inspect: &str, queue: &str, knocks: &str) -> String {
+        self.apply_rules(&self.config_with_knocks(inspect, queue, knocks));
+        self.config_with_knocks(&trusting(inspect), queue, knocks)
     }
 
     /// Writes a configuration, and returns its path.
@@ -195,6 +198,16 @@ impl World {
             (columns[0] == u64::from(number)).then(|| [columns[2], columns[5], columns[6], columns[7]])
         })
     }
+}
+
+/// Lines of `[inspect]`, with the sentinel in `trusted`.
+pub(crate) fn trusting(inspect: &str) -> String {
+    format!("trusted = [\"{SENTINEL}\"]\n{inspect}")
+}
+
+/// The usual knock.
+pub(crate) fn alice() -> String {
+    format!("[[knock]]\nname = \"alice\"\nsecret = \"{SECRET}\"\n")
 }
 
 /// A REGISTER, with the secret as display name or with another one.

@@ -9,6 +9,7 @@ use std::process::{Command, Stdio};
 use sipknock::firewall::{Change, Error, Family, Firewall, Plan, Programs, State};
 
 use super::netns::Netns;
+use super::trials;
 
 /// A variant of iptables, under the names that Debian gives it.
 #[derive(Clone, Copy)]
@@ -32,6 +33,9 @@ pub(crate) struct World {
 impl Variant {
     /// Why this variant cannot be tried here.
     pub(crate) fn missing(self) -> Option<String> {
+        if let Some(reason) = trials::no_netns() {
+            return Some(reason);
+        }
         let netns = Netns::new("probe");
         for program in [self.v4, self.v6] {
             let listing = netns.command(program).args(["-w", "-S"]).output().unwrap();

@@ -6,11 +6,13 @@ use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
+pub(crate) mod commands;
 pub(crate) mod gate;
 pub(crate) mod iptables;
 pub(crate) mod netns;
 pub(crate) mod raw;
 pub(crate) mod tcp;
+pub(crate) mod trials;
 
 /// Writes a file that is for its owner alone, as those with secrets have to be.
 pub(crate) fn write_secret(path: impl AsRef<Path>, text: &str) {

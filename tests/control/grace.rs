@@ -5,8 +5,9 @@ use std::io::Write as _;
 
 use rustix::process::Signal;
 
-use crate::common::gate::{Gate, SECRET, World, wait_until};
-use crate::{objects, says, sipknock, trusting, two_knocks};
+use crate::common::commands::{says, sipknock, stats};
+use crate::common::gate::{Gate, SECRET, World, trusting, wait_until};
+use crate::two_knocks;
 
 /// A REGISTER of a user, with credentials or before they were asked for.
 fn register(user: &str, name: &str, agent: &str, credentials: bool) -> String {
@@ -30,19 +31,18 @@ fn registers(world: &World, address: &str, user: &str, name: &str) {
 }
 
 fn start(world: &World, span: &str) -> (Gate, String) {
-    world.apply_rules(&world.config("", ""));
-    let config = world.config_with_knocks(&trusting(""), "", &two_knocks());
+    let config = world.guarded("", "", &two_knocks());
     (Gate::start(world, &["--config", &config, "--grace", span]), config)
 }
 
 fn mode(world: &World, config: &str) -> String {
-    objects(world, config, &["stats", "--json"])[0]["mode"].as_str().unwrap().to_owned()
+    stats(world, config)["mode"].as_str().unwrap().to_owned()
 }
 
 /// What is known of the phones, once so many have been seen.
 fn sees(world: &World, config: &str, phones: u64) -> serde_json::Value {
     let seen = wait_until(|| {
-        let grace = objects(world, config, &["stats", "--json"])[0]["grace"].clone();
+        let grace = stats(world, config)["grace"].clone();
         (grace["phones"].as_u64() == Some(phones)).then_some(grace)
     });
     seen.unwrap_or_else(|| panic!("{phones} phones in {}", says(world, config, &["stats", "--json"])))
@@ -74,7 +74,7 @@ pub(crate) fn a_grace_ends_when_all_phones_have_knocked(world: &World) {
     stranger.send("stranger");
     world.client("198.51.100.7").send("phone");
     assert_eq!(world.delivered(), ["phone"]);
-    let stats = &objects(world, &config, &["stats", "--json"])[0];
+    let stats = stats(world, &config);
     assert_eq!(stats["grace"], serde_json::Value::Null);
     assert!(gate.stop().0.success());
 }

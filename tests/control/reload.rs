@@ -3,8 +3,9 @@
 use std::time::Duration;
 use std::{fs, thread};
 
-use crate::common::gate::{SECRET, World, register, wait_until};
-use crate::{objects, says, sipknock, socket, start, trusting, two_knocks};
+use crate::common::commands::{objects, says, sipknock, socket, stats};
+use crate::common::gate::{SECRET, World, register, trusting, wait_until};
+use crate::{start, two_knocks};
 
 /// Gives a running gate another configuration, in the same file.
 fn rewrite(world: &World, config: &str, inspect: &str, queue: &str, knocks: &str) {
@@ -47,7 +48,7 @@ pub(crate) fn a_reload_closes_doors_whose_knock_is_gone(world: &World) {
     let doors = objects(world, &config, &["doors", "--json"]);
     let knocks: Vec<_> = doors.iter().map(|door| door["knock"].as_str().unwrap()).collect();
     assert_eq!(knocks, ["alice", "manual", "alice", "carol"]);
-    let stats = &objects(world, &config, &["stats", "--json"])[0];
+    let stats = stats(world, &config);
     assert_eq!(stats["doors"]["by_knock"], serde_json::json!({"alice": 2, "carol": 1, "manual": 1}));
     assert!(gate.stop().0.success());
 }
@@ -110,7 +111,7 @@ pub(crate) fn a_reload_says_what_it_does_not_change(world: &World) {
     );
     world.client("198.51.100.8").send("stranger");
     assert_eq!(world.delivered(), ["stranger"]);
-    let stats = &objects(world, &config, &["stats", "--json"])[0];
+    let stats = stats(world, &config);
     assert_eq!((&stats["mode"], &stats["doors"]["max"]), (&"monitor".into(), &5.into()));
     assert!(gate.stop().0.success());
 }

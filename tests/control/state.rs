@@ -10,8 +10,9 @@ use serde_json::Value;
 use sipknock::state::format::{Saved, Writer, read};
 use sipknock::time::Time;
 
-use crate::common::gate::{Gate, SECRET, World, register, wait_until};
-use crate::{objects, says, trusting, two_knocks};
+use crate::common::commands::{assert_same_doors, doors, says, stats};
+use crate::common::gate::{Gate, SECRET, World, register, trusting, wait_until};
+use crate::two_knocks;
 
 /// A gate that keeps its doors.
 struct Kept {
@@ -23,8 +24,7 @@ struct Kept {
 impl Kept {
     fn start(world: &World) -> Self {
         let file = world.path("doors");
-        world.apply_rules(&world.config("", ""));
-        let config = world.config_with_knocks(&trusting(""), "", &two_knocks());
+        let config = world.guarded("", "", &two_knocks());
         Self { gate: run(world, &config, &file), config, file }
     }
 
@@ -46,27 +46,10 @@ fn run(world: &World, config: &str, file: &str) -> Gate {
     Gate::start(world, &["--config", config, "--state", file])
 }
 
-fn doors(world: &World, config: &str) -> BTreeMap<String, Value> {
-    let doors = objects(world, config, &["doors", "--json"]);
-    doors.into_iter().map(|door| (door["source"].as_str().unwrap().to_owned(), door)).collect()
-}
-
 /// Seconds since 1970 of a field.
 fn seconds(door: &Value, field: &str) -> i64 {
     let text = door[field].as_str().unwrap();
     text.parse::<jiff::Timestamp>().unwrap().as_second()
-}
-
-fn assert_same(before: &BTreeMap<String, Value>, after: &BTreeMap<String, Value>) {
-    assert_eq!(before.keys().collect::<Vec<_>>(), after.keys().collect::<Vec<_>>());
-    for (source, door) in before {
-        let again = &after[source];
-        for field in ["knock", "opened", "last_knock", "packets", "bytes"] {
-            assert_eq!(door[field], again[field], "{field} of {source}");
-        }
-        let moved = seconds(door, "expires") - seconds(again, "expires");
-        assert!(moved.abs() <= 1, "{door} {again}");
-    }
 }
 
 pub(crate) fn doors_survive_kill_9_and_restart(world: &World) {
@@ -81,7 +64,7 @@ pub(crate) fn doors_survive_kill_9_and_restart(world: &World) {
     thread::sleep(Duration::from_millis(1200));
     let (mut kept, before) = kept.kill(world);
     assert_eq!(before.len(), 3);
-    assert_same(&before, &doors(world, &kept.config));
+    assert_same_doors(&before, &doors(world, &kept.config), true);
     for (phone, text) in [(&alice, "alice"), (&bob, "bob"), (&stranger, "stranger")] {
         phone.send(text);
     }
@@ -94,7 +77,7 @@ pub(crate) fn doors_survive_kill_9_and_restart(world: &World) {
     let before = doors(world, &kept.config);
     let (config, file) = kept.stop();
     kept = Kept { gate: run(world, &config, &file), config, file };
-    assert_same(&before, &doors(world, &kept.config));
+    assert_same_doors(&before, &doors(world, &kept.config), true);
     assert_eq!(before["198.51.100.7"]["packets"], 2);
     // A knock that is gone from the configuration opens nothing.
     let (_, file) = kept.stop();
@@ -190,7 +173,7 @@ pub(crate) fn a_reboot_counts_the_time_down(world: &World) {
     fs::write(&file, &original).unwrap();
     edit(&file, |saved| saved.stamp.wall = back(saved.stamp.wall, 86_400));
     let _gate = run(world, &config, &file);
-    assert_same(&before, &doors(world, &config));
+    assert_same_doors(&before, &doors(world, &config), true);
 }
 
 pub(crate) fn damaged_state_is_set_aside(world: &World) {
@@ -269,7 +252,7 @@ fn fails_and_recovers(world: &World, tiny: &Tiny, file: &str, why: &str, fail: i
         phone.send("open");
     }
     assert_eq!(world.delivered().len(), 200, "the gate goes on");
-    let failures = || objects(world, &config, &["stats", "--json"])[0]["state"]["failures"].as_u64().unwrap();
+    let failures = || stats(world, &config)["state"]["failures"].as_u64().unwrap();
     wait_until(|| (failures() >= 3).then_some(())).expect("it tries again");
     let warnings: Vec<_> =
         gate.warnings().into_iter().filter(|text| text.contains("can't be kept")).collect();

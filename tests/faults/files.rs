@@ -5,7 +5,7 @@ use std::fs;
 use rustix::process::Signal;
 use sipknock::state::format::read;
 
-use crate::common::gate::{Gate, SECRET, SENTINEL, World, register, wait_until};
+use crate::common::gate::{Gate, SECRET, World, register, trusting, wait_until};
 use crate::common::write_secret;
 use crate::{Outcome, PHONE, Site, prepare};
 
@@ -32,7 +32,7 @@ pub(crate) fn secret_file_gone_at_a_reload(world: &World) -> Outcome {
     let secret = world.path("secret");
     write_secret(&secret, &format!("{SECRET}\n"));
     let config = world.config_with_knocks(
-        &format!("trusted = [\"{SENTINEL}\"]"),
+        &trusting(""),
         "",
         &format!("[[knock]]\nname = \"alice\"\nsecret_file = {secret:?}\n"),
     );

@@ -7,9 +7,9 @@ use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketType};
 use sipknock::queue::message::{self, Message, Messages, Setup};
 use sipknock::verdict::Verdict;
 
-use crate::common::gate::{CLIENTS4, Gate, SECRET, World, register, wait_until};
+use crate::common::gate::{CLIENTS4, Gate, SECRET, SENTINEL, World, register, trusting, wait_until};
 use crate::common::netns::Netns;
-use crate::{Outcome, PHONE, SENTINEL, STRANGER, Site};
+use crate::{Outcome, PHONE, STRANGER, Site};
 
 fn ip(netns: &Netns, args: &[&str]) {
     assert!(Command::new("ip").args(["-n", netns.name()]).args(args).status().unwrap().success(), "{args:?}");
@@ -137,7 +137,7 @@ pub(crate) fn rules_flushed(world: &World) -> Outcome {
 
 /// Rules that `run --firewall` put in are gone before it ends: it ends all the same, and leaves nothing.
 pub(crate) fn rules_removed_by_others(world: &World) -> Outcome {
-    let config = world.config(&format!("trusted = [\"{SENTINEL}\"]"), "");
+    let config = world.config(&trusting(""), "");
     let save = || {
         let output = world.server.command("iptables-save").output().unwrap();
         let text = String::from_utf8(output.stdout).unwrap();

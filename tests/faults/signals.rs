@@ -6,7 +6,7 @@ use std::{fs, thread};
 
 use rustix::process::Signal;
 
-use crate::common::gate::{Gate, World, wait_until};
+use crate::common::gate::{Gate, World, trusting, wait_until};
 use crate::{Outcome, PHONE, STRANGER, Site};
 
 /// Each is a reload. Doors are swept all the same, and nothing is lost.
@@ -108,7 +108,7 @@ pub(crate) fn killed_under_load(world: &World) -> Outcome {
 }
 
 fn start_again(world: &World) -> Gate {
-    let config = world.config(&format!("trusted = [\"{}\"]", crate::SENTINEL), "");
+    let config = world.config(&trusting(""), "");
     Gate::start(world, &["--config", &config, "--state", &world.path("state/doors")])
 }
 

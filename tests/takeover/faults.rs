@@ -12,8 +12,9 @@ use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open}
 use sipknock::queue::{Backend, Options, unbind};
 use socket2::{SockFilter, SockRef};
 
+use crate::common::commands::stats;
 use crate::common::gate::{Gate, SECRET, World, register, wait_until};
-use crate::{start, stats};
+use crate::start;
 
 /// The port id of whoever has queue 0.
 fn holder(world: &World) -> Option<u32> {

@@ -12,9 +12,10 @@ use std::thread::{self, JoinHandle};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
 use rustix::process::Signal;
 
+use crate::common::commands::{assert_same_doors, doors, sipknock, stats};
 use crate::common::gate::{Gate, SECRET, World, register, wait_until};
+use crate::config;
 use crate::traffic::Traffic;
-use crate::{assert_same, config, doors, sipknock, stats};
 
 /// What it has heard, and what it keeps.
 #[derive(Default)]
@@ -165,7 +166,7 @@ pub(crate) fn restarts_by_a_service_manager_lose_nothing(world: &World) {
     let sent = traffic.finish();
     assert_eq!(world.queue_row(0).unwrap()[..3], [0, 0, 0], "waiting, dropped by queue, dropped by socket");
     let after = doors(world, &config);
-    assert_same(&before, &after, false);
+    assert_same_doors(&before, &after, false);
     assert_eq!(after["198.51.100.7"]["packets"], sent + 2);
     assert!(gate.stop().0.success());
 }
@@ -243,7 +244,7 @@ pub(crate) fn a_failing_start_gives_the_queues_up(world: &World) {
     drop(gate);
     assert_eq!(manager.names(), ["queue-0"]);
     // Two that can't have the same queue number: the second one fails.
-    let other = world.config_with_knocks("", "numbers = \"0-1\"", &crate::knocks());
+    let other = world.config("", "numbers = \"0-1\"");
     let taken = Gate::start(world, &["--config", &other, "--queue", "1"]);
     let failed = manager.command(world, &other, &[]).output().unwrap();
     let said = String::from_utf8(failed.stderr).unwrap();

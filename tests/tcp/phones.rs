@@ -11,13 +11,6 @@ use serde_json::Value;
 use super::{INSTANCE, count, start_with};
 use crate::common::gate::{PORT, SECRET, SENTINEL, SERVER4, World, wait_until};
 
-/// Which of these programs there isn't.
-pub(crate) fn missing(programs: &[&str]) -> Option<String> {
-    let path = env::var_os("PATH").unwrap_or_default();
-    let there = |program: &str| env::split_paths(&path).any(|folder| folder.join(program).is_file());
-    programs.iter().find(|program| !there(program)).map(|program| format!("needs {program}"))
-}
-
 pub(crate) fn sipp_registers_over_tcp(world: &World) {
     let kamailio = Kamailio::start(world);
     let mut gate = start_with(world, "", &knocks("4000s"));
