@@ -56,8 +56,6 @@ impl Server {
         let runtime = Builder::new_current_thread().enable_io().enable_time().build()?;
         let (stop, stopped) = oneshot::channel();
         let serve = move || {
-            // What decides packets goes first where there is one core for both.
-            let _ = rustix::process::setpriority_process(None, POLITENESS);
             let desk = Desk {
                 service: RefCell::new(service),
                 names,
@@ -230,8 +228,5 @@ const MAX_HEADERS: usize = 64;
 
 /// So many times what an answer took is left to others before the next of its kind.
 const REST: u32 = 9;
-
-/// Added to the thread's niceness.
-const POLITENESS: i32 = 10;
 
 const PAUSE: Duration = Duration::from_millis(50);

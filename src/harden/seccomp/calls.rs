@@ -49,8 +49,6 @@ pub(super) fn needed(http: bool) -> Result<Calls, BackendError> {
             let rule = SeccompRule::new(vec![is(0, family)?, stream(1)?, is(2, 0)?])?;
             calls.entry(libc::SYS_socket).or_default().push(rule);
         }
-        // It comes after everything else.
-        calls.insert(libc::SYS_setpriority, Vec::new());
     }
     Ok(calls)
 }
