@@ -124,10 +124,13 @@ pub enum Limit {
 }
 
 impl DoorTable {
+    /// Many small ones: a sweep locks one at a time, and a packet for another one does not wait.
+    pub const SHARDS: usize = 128;
+
     /// A table for `max_doors` open doors. `per_knock` holds each knock's own `max_doors`, by its id.
     pub fn new(max_doors: usize, per_knock: impl IntoIterator<Item = Option<u32>>) -> Self {
         Self {
-            doors: DashMap::with_hasher_and_shard_amount(ahash::RandomState::new(), SHARDS),
+            doors: DashMap::with_hasher_and_shard_amount(ahash::RandomState::new(), Self::SHARDS),
             places: Places::new(max_doors, per_knock),
             next_expiry: AtomicU64::new(u64::MAX),
             changed: AtomicBool::new(false),
@@ -316,6 +319,8 @@ impl DoorTable {
         outcome?;
         entry.set(&door);
         entry.knocked(now, bytes);
+        // The end of a registration makes it run out sooner.
+        self.runs_out(door.expires);
         Ok(door)
     }
 
@@ -393,8 +398,13 @@ impl DoorTable {
             }
         };
         // After the insertion: a sweep that started before it and did not see the door has set its bound by now.
-        self.next_expiry.fetch_min(door.expires.as_nanos(), Ordering::Relaxed);
+        self.runs_out(door.expires);
         Change::Opened { door, ran_out }
+    }
+
+    /// A door that holds a place runs out at this time.
+    fn runs_out(&self, expires: Time) {
+        self.next_expiry.fetch_min(expires.as_nanos(), Ordering::Relaxed);
     }
 
     /// Sweeps where that can free a place; whether it did.
@@ -459,9 +469,6 @@ impl Door {
         }
     }
 }
-
-/// Many small shards: a sweep locks one at a time, and a packet for another one does not wait.
-const SHARDS: usize = 256;
 
 #[cfg(test)]
 mod tests;

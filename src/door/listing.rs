@@ -35,7 +35,7 @@ impl DoorTable {
 
     /// The open doors of one part of so many, in no order. A source is in the same part each time.
     ///
-    /// A shard is locked for reading while it is walked through, which takes less than a tenth of a millisecond; packets
+    /// A shard is locked for reading while it is walked through, which takes some tenth of a millisecond; packets
     /// pass meanwhile, and knocks wait for so long.
     pub fn listed(&self, part: u64, parts: u64, now: Time) -> Vec<Listed> {
         let seed = self.doors.hasher();
@@ -140,6 +140,7 @@ impl DoorTable {
                 door.knock = knock;
                 door.expires = door.expires.min(until);
                 entry.set(&door);
+                self.runs_out(door.expires);
                 return true;
             }
             self.release(door.knock);
@@ -172,7 +173,7 @@ impl DoorTable {
             return false;
         };
         vacant.insert(Entry::restored(door, last_knock, (packets, bytes)));
-        self.next_expiry.fetch_min(door.expires.as_nanos(), Ordering::Relaxed);
+        self.runs_out(door.expires);
         self.set_changed();
         true
     }

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
+use super::Door;
 use crate::knock::KnockId;
 
 /// Places for doors. Only knocks ask here; packets without one never do.
@@ -64,11 +65,22 @@ impl Places {
         self.held.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// Takes one of a knock's places. A knock that is not known here has no limit.
+    /// Takes one of a knock's places. One that came with a reload may open doors before its limit is told, without any,
+    /// and these count, too; nobody counts those opened by hand.
     pub(super) fn take_knock(&self, knock: KnockId) -> bool {
-        self.by_knock().get(knock.index()).is_none_or(|places| {
+        let take = |places: &KnockPlaces| {
             let more = |held| (held < places.max).then_some(held + 1);
             places.held.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
+        };
+        if knock == Door::by_hand() {
+            return true;
+        }
+        let taken = self.by_knock().get(knock.index()).map(take);
+        taken.unwrap_or_else(|| {
+            let mut by_knock = self.by_knock.write().unwrap_or_else(PoisonError::into_inner);
+            let places = by_knock.len().max(knock.index() + 1);
+            by_knock.resize_with(places, || KnockPlaces { held: AtomicU32::new(0), max: u32::MAX });
+            by_knock.get(knock.index()).is_none_or(take)
         })
     }
 

@@ -1,3 +1,6 @@
+mod books;
+mod places;
+
 use std::collections::HashMap;
 use std::net::IpAddr;
 
