@@ -33,6 +33,7 @@ use places::Places;
 
 use crate::knock::KnockId;
 use crate::net::Source;
+use crate::sys;
 use crate::time::{Span, Time};
 
 /// A bounded table of doors, shared by all queue threads.
@@ -146,6 +147,23 @@ impl DoorTable {
     /// What the source's door is to a packet of so many bytes, which is counted where it passes.
     pub fn pass(&self, source: Source, now: Time, bytes: u32) -> State {
         self.look(source, now, bytes)
+    }
+
+    /// Whether there are so many doors open that a look at one waits for memory. Then it pays to
+    /// [prefetch](DoorTable::prefetch) those of all packets of a batch.
+    pub fn outgrow_cache(&self) -> bool {
+        self.places.held() > CACHED
+    }
+
+    /// Has what is known of a source brought near, for a look that comes soon.
+    pub fn prefetch(&self, source: Source) {
+        let hash = self.doors.hash_usize(&source);
+        let Some(shard) = self.doors.shards().get(self.doors.determine_shard(hash)) else { return };
+        // Asked of each entry that may be the one, it takes none, and so is never waited for.
+        shard.read().get(hash as u64, |entry| {
+            sys::prefetch(entry);
+            false
+        });
     }
 
     /// Both in one, so that the table's own search is compiled into it: as a function to call it costs 15 instructions.
@@ -469,6 +487,10 @@ impl Door {
         }
     }
 }
+
+/// So few entries stay in the cache while thousands of packets go through it, each with some kilobytes of the kernel's
+/// memory.
+const CACHED: usize = 64;
 
 #[cfg(test)]
 mod tests;

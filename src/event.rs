@@ -213,18 +213,19 @@ impl Event {
     /// The events that a decision about a packet makes: one for each knock that matched, and one for an earlier
     /// door of the same source that had run out unnoticed.
     pub fn of_knocks(gate: &Inspector, queue: u16, decision: &Decision, bytes: &[u8]) -> Vec<Self> {
-        let (Some(change), Ok(packet)) = (decision.change, Packet::parse(bytes)) else {
+        let (Some(knocked), Ok(packet)) = (&decision.knocked, Packet::parse(bytes)) else {
             return Vec::new();
         };
+        let change = knocked.change;
         let mut events = Vec::new();
         if let Change::Opened { ran_out: Some(door), .. } = change {
             events.push(Self::closed(gate, Source::new(packet.source, gate.prefixes()), door, EXPIRED));
         }
         let Body::Segment(segment) = packet.body else { return events };
         // Of a knock in several segments, all of them tell who knocked.
-        let payload = decision.gathered.as_deref().unwrap_or(segment.payload);
+        let payload = knocked.gathered.as_deref().unwrap_or(segment.payload);
         let text = Text::new(gate.knocks(), payload);
-        for &knock in &decision.knocks {
+        for &knock in &knocked.knocks {
             let event = knock_event(gate, queue, knock, change, packet.source, segment.flow, &text);
             events.push(Self::Knock(Box::new(event)));
         }

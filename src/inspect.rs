@@ -102,15 +102,32 @@ pub struct Decision {
     pub reason: Reason,
     /// The sender, where it could be read.
     pub source: Option<IpAddr>,
+    /// What was found in it; most packets have nothing.
+    pub knocked: Option<Box<Knocked>>,
+}
+
+/// The knocks of a packet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Knocked {
     /// Every knock that matched, each once, in the order of the config: ids that the inspector has names for.
     pub knocks: Vec<KnockId>,
     /// What they did to the source's door.
-    pub change: Option<Change>,
-    /// Where a knock came in several TCP segments: all of them, this one included.
+    pub change: Change,
+    /// Where they came in several TCP segments: all of them, this one included.
     pub gathered: Option<Box<[u8]>>,
 }
 
 impl Decision {
+    /// The knocks that matched.
+    pub fn knocks(&self) -> &[KnockId] {
+        self.knocked.as_ref().map_or(&[], |knocked| &knocked.knocks)
+    }
+
+    /// What they did to the source's door.
+    pub fn change(&self) -> Option<Change> {
+        self.knocked.as_ref().map(|knocked| knocked.change)
+    }
+
     /// Accepted only because the gate runs in monitor mode.
     pub fn would_drop(&self) -> bool {
         self.verdict == Verdict::Accept && self.reason.verdict() == Verdict::Drop
@@ -220,63 +237,97 @@ impl Inspector {
     pub fn inspect(&self, now: Time, bytes: &[u8]) -> Decision {
         match Packet::parse(bytes) {
             Ok(packet) => self.decide(now, &packet),
-            Err(_) => self.conclude(Reason::Malformed, None, Knocking::default()),
+            Err(_) => self.conclude(Reason::Malformed, None, None),
         }
     }
 
     /// Decides a packet that has been read already.
     pub fn decide(&self, now: Time, packet: &Packet<'_>) -> Decision {
-        let mut knocking = Knocking::default();
-        let reason = if self.policy.trusted.contains(packet.source) {
-            Reason::Trusted
-        } else {
-            let client = Client {
-                address: packet.source,
-                source: Source::new(packet.source, self.policy.prefixes),
-                now,
-                bytes: packet.length,
-            };
-            match packet.body {
-                Body::Segment(segment) => match segment.sequence {
-                    None => self.payload(client, Payload::Datagram(segment.payload), &mut knocking),
-                    Some(sequence) => self.segment(client, packet, segment, sequence, &mut knocking),
-                },
-                Body::LaterFragment(_) => self.without_knock(client, Reason::Fragment),
-                Body::Malformed(..) => self.without_knock(client, Reason::Malformed),
+        let seen = self.search(packet);
+        self.settle(now, packet, seen)
+    }
+
+    /// Decides packets that came together, as [`Inspector::inspect`] does one after the other, and appends their
+    /// decisions.
+    ///
+    /// First all are read and searched, which is most of the work. Then what is known of their sources is fetched to the
+    /// cache, for all of them together: one after the other, each look at the doors would wait for memory by itself.
+    pub fn inspect_all<'a>(
+        &self,
+        now: Time,
+        packets: impl Iterator<Item = &'a [u8]>,
+        decisions: &mut Vec<Decision>,
+    ) {
+        let read = packets.map(|bytes| Packet::parse(bytes).ok());
+        let read = read.map(|packet| packet.map(|packet| (self.search(&packet), packet)));
+        let read: Vec<_> = read.collect();
+        if self.doors.outgrow_cache() {
+            read.iter().flatten().for_each(|(seen, _)| self.doors.prefetch(seen.source));
+        }
+        decisions.extend(read.into_iter().map(|read| match read {
+            Some((seen, packet)) => self.settle(now, &packet, seen),
+            None => self.conclude(Reason::Malformed, None, None),
+        }));
+    }
+
+    /// What can be said of a packet before its source's door is looked at.
+    fn search(&self, packet: &Packet<'_>) -> Searched {
+        let trusted = self.policy.trusted.contains(packet.source);
+        let found = match packet.body {
+            Body::Segment(Segment { payload, sequence: None, .. }) if !trusted => {
+                self.find(packet.source, Payload::Datagram(payload))
             }
+            _ => None,
         };
-        self.conclude(reason, Some(packet.source), knocking)
+        Searched { source: Source::new(packet.source, self.policy.prefixes), trusted, found }
+    }
+
+    /// Decides a packet by its source's door, and by what its own knocks do to that.
+    fn settle(&self, now: Time, packet: &Packet<'_>, seen: Searched) -> Decision {
+        let Searched { source, trusted, found } = seen;
+        let mut knocked = None;
+        let client = Client { address: packet.source, source, now, bytes: packet.length };
+        let reason = match &packet.body {
+            _ if trusted => Reason::Trusted,
+            Body::Segment(segment) => match segment.sequence {
+                None => {
+                    self.knock(client, found, &mut knocked);
+                    self.reason(client, &knocked)
+                }
+                Some(sequence) => {
+                    let id = FlowId::of(packet, *segment);
+                    let part = StreamPart { id, sequence, payload: segment.payload };
+                    self.segment(client, part, &mut knocked)
+                }
+            },
+            Body::LaterFragment(_) => self.without_knock(client, Reason::Fragment),
+            Body::Malformed(..) => self.without_knock(client, Reason::Malformed),
+        };
+        self.conclude(reason, Some(packet.source), knocked)
     }
 
     /// A TCP segment.
-    fn segment(
-        &self,
-        client: Client,
-        packet: &Packet<'_>,
-        segment: Segment<'_>,
-        sequence: Sequence,
-        knocking: &mut Knocking,
-    ) -> Reason {
-        let id = FlowId::of(packet, segment);
+    fn segment(&self, client: Client, part: StreamPart<'_>, knocked: &mut Option<Box<Knocked>>) -> Reason {
+        let StreamPart { id, sequence, payload } = part;
         let state = self.doors.state(client.source, client.now);
         if state == State::Open {
-            self.knock(client, Payload::Stream(segment.payload), knocking);
-            if knocking.change.is_some() {
+            self.knock(client, self.find(client.address, Payload::Stream(payload)), knocked);
+            if knocked.is_some() {
                 self.streams.forget(id);
             } else {
-                self.streams.follow(client.now, id, sequence, segment.payload, |gathered| {
-                    self.gathered(client, gathered, segment, knocking)
+                self.streams.follow(client.now, id, sequence, payload, |gathered| {
+                    self.gathered(client, gathered, payload, knocked)
                 });
             }
-            return self.reason(client, knocking);
+            return self.reason(client, knocked);
         }
         let stranger = if state == State::RunOut { Reason::Expired } else { Reason::NoKnock };
         if sequence.length == 0 {
             let passes = self.streams.handshake(client.now, id, sequence);
             return if passes { Reason::Handshake } else { stranger };
         }
-        let fate = self.streams.segment(client.now, id, sequence, segment.payload, |gathered| {
-            self.gathered(client, gathered, segment, knocking)
+        let fate = self.streams.segment(client.now, id, sequence, payload, |gathered| {
+            self.gathered(client, gathered, payload, knocked)
         });
         match fate {
             Fate::Partial => Reason::Partial,
@@ -286,36 +337,39 @@ impl Inspector {
         }
     }
 
-    /// Looks for knocks in all that is known of a flow.
+    /// Looks for knocks in all that is known of a flow, `last` being what came last.
     fn gathered(
         &self,
         client: Client,
         gathered: Gathered<'_>,
-        segment: Segment<'_>,
-        knocking: &mut Knocking,
+        last: &[u8],
+        knocked: &mut Option<Box<Knocked>>,
     ) -> Finding {
         let bytes = gathered.bytes;
         let payload = if gathered.grows { Payload::Growing(bytes) } else { Payload::Stream(bytes) };
-        self.knock(client, payload, knocking);
-        if knocking.change.is_some() && bytes.len() > segment.payload.len() {
-            knocking.gathered = Some(bytes.into());
+        self.knock(client, self.find(client.address, payload), knocked);
+        let Some(knocked) = knocked else { return Finding::Nothing };
+        if bytes.len() > last.len() {
+            knocked.gathered = Some(bytes.into());
         }
-        match knocking.change {
-            None => Finding::Nothing,
-            Some(Change::Refused(_)) => Finding::NoRoom,
-            Some(Change::Opened { .. } | Change::Renewed(_)) => Finding::Opened,
+        match knocked.change {
+            Change::Refused(_) => Finding::NoRoom,
+            Change::Opened { .. } | Change::Renewed(_) => Finding::Opened,
         }
     }
 
-    /// A payload that is decided by itself.
-    fn payload(&self, client: Client, payload: Payload<'_>, knocking: &mut Knocking) -> Reason {
-        self.knock(client, payload, knocking);
-        self.reason(client, knocking)
+    /// Lets what was found, if anything was, do what it does to the source's door.
+    fn knock(&self, client: Client, found: Option<Box<Found>>, knocked: &mut Option<Box<Knocked>>) {
+        if let Some(found) = found {
+            let Found { knocks, grants } = *found;
+            let change = self.doors.knock_and_pass(client.source, client.now, &grants, client.bytes);
+            *knocked = Some(Box::new(Knocked { knocks, change, gathered: None }));
+        }
     }
 
     /// The reason that follows from what the knocks did, or from there being none.
-    fn reason(&self, client: Client, knocking: &Knocking) -> Reason {
-        match knocking.change {
+    fn reason(&self, client: Client, knocked: &Option<Box<Knocked>>) -> Reason {
+        match knocked.as_ref().map(|knocked| knocked.change) {
             None => self.without_knock(client, Reason::NoKnock),
             Some(Change::Opened { .. } | Change::Renewed(_)) => Reason::Knock,
             Some(Change::Refused(_)) => match self.without_knock(client, Reason::DoorLimit) {
@@ -325,20 +379,17 @@ impl Inspector {
         }
     }
 
-    /// Looks for knocks, and lets them do what they do to the door.
+    /// The knocks of a payload that count, and what they grant.
     #[inline]
-    fn knock(&self, client: Client, payload: Payload<'_>, knocking: &mut Knocking) {
-        let found = self.knocks.matched(client.address, payload);
-        if !found.is_empty() {
-            self.knocked(client, &found, knocking);
-        }
+    fn find(&self, address: IpAddr, payload: Payload<'_>) -> Option<Box<Found>> {
+        let matches = self.knocks.matched(address, payload);
+        if matches.is_empty() { None } else { Some(self.granted(&matches)) }
     }
 
     #[cold]
-    fn knocked(&self, client: Client, found: &[Match<'_>], knocking: &mut Knocking) {
-        knocking.knocks = found.iter().map(|found| self.ids.of_place(found.knock)).collect();
-        let grants: Vec<_> = found.iter().filter_map(|found| self.grant(found)).collect();
-        knocking.change = Some(self.doors.knock_and_pass(client.source, client.now, &grants, client.bytes));
+    fn granted(&self, matches: &[Match<'_>]) -> Box<Found> {
+        let knocks = matches.iter().map(|found| self.ids.of_place(found.knock)).collect();
+        Box::new(Found { knocks, grants: matches.iter().filter_map(|found| self.grant(found)).collect() })
     }
 
     fn grant(&self, found: &Match<'_>) -> Option<Grant> {
@@ -364,14 +415,35 @@ impl Inspector {
         }
     }
 
-    fn conclude(&self, reason: Reason, source: Option<IpAddr>, knocking: Knocking) -> Decision {
+    fn conclude(&self, reason: Reason, source: Option<IpAddr>, knocked: Option<Box<Knocked>>) -> Decision {
         let verdict = match self.policy.mode {
             Mode::Enforce => reason.verdict(),
             Mode::Monitor => Verdict::Accept,
         };
-        let Knocking { knocks, change, gathered } = knocking;
-        Decision { verdict, reason, source, knocks, change, gathered }
+        Decision { verdict, reason, source, knocked }
     }
+}
+
+/// What is known of a packet that was searched for knocks, and waits for its decision.
+struct Searched {
+    source: Source,
+    trusted: bool,
+    /// In its own payload, of a datagram.
+    found: Option<Box<Found>>,
+}
+
+/// A TCP segment's place, and what it holds.
+#[derive(Clone, Copy)]
+struct StreamPart<'a> {
+    id: FlowId,
+    sequence: Sequence,
+    payload: &'a [u8],
+}
+
+/// Knocks that were found, and what each of them grants.
+struct Found {
+    knocks: Vec<KnockId>,
+    grants: Vec<Grant>,
 }
 
 /// Who sent a packet, and when.
@@ -382,14 +454,6 @@ struct Client {
     now: Time,
     /// Of the packet, for the door's count.
     bytes: u32,
-}
-
-/// What knocks there were, and what they did.
-#[derive(Default)]
-struct Knocking {
-    knocks: Vec<KnockId>,
-    change: Option<Change>,
-    gathered: Option<Box<[u8]>>,
 }
 
 /// What stands for a knock where a door was opened by hand.

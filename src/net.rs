@@ -1,6 +1,7 @@
 //! Sets of networks, and source addresses cut to a prefix.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, Ipv6Addr};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
@@ -84,11 +85,19 @@ impl Default for Prefixes {
 }
 
 /// A source: a client's address, cut to its prefix. Doors belong to sources.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Source(
     /// High half first. A `u128` wants 16 bytes of alignment, which would cost a million doors 8 bytes each.
     [u64; 2],
 );
+
+/// As two numbers: an array would have its length hashed as well, for each packet.
+impl Hash for Source {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.0[0]);
+        state.write_u64(self.0[1]);
+    }
+}
 
 impl Source {
     /// The source that an address belongs to.

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use sipknock::config::{Config, Flags};
-use sipknock::door::{DoorTable, Grant};
+use sipknock::door::{DoorTable, Grant, State};
 use sipknock::inspect::Inspector;
 use sipknock::knock::{KnockId, Payload};
 use sipknock::net::{Prefixes, Source};
@@ -25,7 +25,7 @@ pub(crate) struct Case {
     pub(crate) prepare: fn() -> Box<dyn FnMut()>,
 }
 
-pub(crate) const CASES: [Case; 22] = [
+pub(crate) const CASES: [Case; 23] = [
     case("packet/udp4", || repeat(udp4(PHONE, &register()), |bytes| Packet::parse(bytes).is_ok())),
     case("packet/udp6", || repeat(udp6(&register()), |bytes| Packet::parse(bytes).is_ok())),
     case("packet/tcp4", || repeat(tcp4(PHONE, 1, &register()), |bytes| Packet::parse(bytes).is_ok())),
@@ -44,6 +44,7 @@ pub(crate) const CASES: [Case; 22] = [
     case("door/get-1k", || get(1000)),
     case("door/get-100k", || get(100_000)),
     case("door/get-1M", || get(1_000_000)),
+    case("door/get-alone-1M", || get_alone(1_000_000)),
     case("door/insert", insert),
     Case { name: "door/sweep-100k", times: 10, prepare: || sweep(100_000) },
     case("netlink/read-packet", read_packet),
@@ -83,15 +84,35 @@ fn tcp_open() -> Box<dyn FnMut()> {
     Box::new(move || assert_eq!(gate.inspect(NOW, black_box(&packet)).reason, Reason::Door))
 }
 
-/// Doors in no order that a cache could foresee.
+/// Doors of a batch of packets, as a queue asks for them: 32 at once. Each of 32 calls is one of them, for a mean.
 fn get(doors: u32) -> Box<dyn FnMut()> {
     let table = table(doors);
-    let mut state = 1u32;
+    let (mut next, mut batch) = (random(doors), Vec::with_capacity(BATCH));
     Box::new(move || {
+        batch.push(next());
+        if batch.len() == BATCH {
+            if table.outgrow_cache() {
+                batch.iter().for_each(|&source| table.prefetch(source));
+            }
+            batch.drain(..).for_each(|source| assert_eq!(table.pass(source, NOW, 700), State::Open));
+        }
+    })
+}
+
+fn get_alone(doors: u32) -> Box<dyn FnMut()> {
+    let table = table(doors);
+    let mut next = random(doors);
+    Box::new(move || assert_eq!(table.pass(next(), NOW, 700), State::Open))
+}
+
+/// Sources in no order that a cache could foresee.
+fn random(doors: u32) -> impl FnMut() -> Source {
+    let mut state = 1u32;
+    move || {
         // Numerical Recipes' generator; its low bits have short periods.
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        black_box(table.state(source((state >> 8) % doors), NOW));
-    })
+        source((state >> 8) % doors)
+    }
 }
 
 fn insert() -> Box<dyn FnMut()> {
@@ -217,6 +238,9 @@ fn ip4(source: Ipv4Addr, protocol: u8, transport: &[u8]) -> Vec<u8> {
     let header = [0x45, 0, length[0], length[1], 0, 0, 0, 0, 64, protocol, 0, 0];
     [&header[..], &source.octets(), &[192, 0, 2, 1], transport].concat()
 }
+
+/// Packets that a queue takes at once.
+const BATCH: usize = 32;
 
 const NOW: Time = Time::from_parts(1_800_000_000, 0);
 const PHONE: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 7);

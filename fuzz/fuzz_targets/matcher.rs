@@ -145,7 +145,7 @@ fn log(set: KnockSet, payload: &[u8], matching: &[KnockId], ranges: &[Range<usiz
     let gate = Inspector::new(Policy::default(), set, 1);
     let packet = datagram(payload);
     let decision = gate.inspect(Time::from_parts(1_795_356_000, 0), &packet);
-    assert_eq!(decision.knocks, matching);
+    assert_eq!(decision.knocks(), matching);
     assert_eq!(decision.reason, if matching.is_empty() { Reason::NoKnock } else { Reason::Knock });
 
     let events = Event::of_knocks(&gate, 7, &decision, &packet);

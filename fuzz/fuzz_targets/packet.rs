@@ -98,14 +98,14 @@ fn decisions(bytes: &[u8], packet: Option<Packet<'_>>) {
     let [enforcing, monitoring] = &*GATES;
     let (reason, knocks) = expected(packet);
     let decision = enforcing.inspect(START, bytes);
-    let names: Vec<_> = decision.knocks.iter().map(|&id| enforcing.knocks().name(id)).collect();
+    let names: Vec<_> = decision.knocks().iter().map(|&id| enforcing.knocks().name(id)).collect();
     assert_eq!((decision.reason, names), (reason, knocks));
     assert_eq!(decision.verdict, reason.verdict());
     assert!(!decision.would_drop());
     assert_eq!(decision.source, packet.map(|packet| packet.source));
     assert_eq!(
         reason == Reason::Knock,
-        matches!(decision.change, Some(Change::Opened { ran_out: None, .. }))
+        matches!(decision.change(), Some(Change::Opened { ran_out: None, .. }))
     );
     assert_eq!(enforcing.doors().len(), usize::from(reason == Reason::Knock));
 
@@ -119,7 +119,8 @@ fn decisions(bytes: &[u8], packet: Option<Packet<'_>>) {
         }
         for gate in [enforcing, monitoring] {
             gate.doors().close(Source::new(packet.source, gate.prefixes()));
-            assert!(gate.doors().is_empty() && gate.doors().open_count() == 0);
+            let doors = gate.doors();
+            assert!(doors.is_empty() && doors.open_count() == 0);
         }
     }
 }
@@ -172,9 +173,9 @@ fn in_net(address: IpAddr, net: &str, bits: u32) -> bool {
 
 /// Follows a door that was just opened through its lives.
 fn door(gate: &Inspector, decision: &Decision, packet: Packet<'_>) {
-    let Some(Change::Opened { door, .. }) = decision.change else { unreachable!() };
+    let Some(Change::Opened { door, .. }) = decision.change() else { unreachable!() };
     // The longest of those that matched; "folded" opens for a minute, all others for 4000 s.
-    let only_folded = decision.knocks.iter().all(|&id| gate.name(id) == "folded");
+    let only_folded = decision.knocks().iter().all(|&id| gate.name(id) == "folded");
     assert_eq!(door.life(), Duration::from_secs(if only_folded { 60 } else { 4000 }));
     assert_eq!((door.opened, door.expires), (START, START.after(door.life())));
 
@@ -203,7 +204,7 @@ fn door(gate: &Inspector, decision: &Decision, packet: Packet<'_>) {
     let later = START.after(Duration::from_secs(1));
     let again = gate.decide(later, &packet);
     assert!(
-        matches!(again.change, Some(Change::Renewed(renewed)) if renewed.expires == later.after(door.life()))
+        matches!(again.change(), Some(Change::Renewed(renewed)) if renewed.expires == later.after(door.life()))
     );
 }
 

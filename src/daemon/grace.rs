@@ -191,7 +191,7 @@ impl Looks {
         if decision.reason == Reason::Trusted || !self.shared.wanted.load(Ordering::Relaxed) {
             return;
         }
-        let knocked = matches!(decision.change, Some(Change::Opened { .. } | Change::Renewed(_)));
+        let knocked = matches!(decision.change(), Some(Change::Opened { .. } | Change::Renewed(_)));
         let Ok(packet) = Packet::parse(bytes) else { return };
         let Body::Segment(segment) = packet.body else { return };
         let wanted = match segment.sequence {

@@ -168,7 +168,7 @@ impl Worker {
         self.decisions.clear();
         // One gate for the whole batch, and for what there is to tell of it.
         let gate = self.gate.load();
-        self.decisions.extend((0..packets).map(|index| gate.inspect(now, self.queue.packet(index))));
+        gate.inspect_all(now, (0..packets).map(|index| self.queue.packet(index)), &mut self.decisions);
         // The one more look at the clock that a batch costs where metrics are asked for.
         let took = self.shared.inspected.as_ref().map(|inspected| (inspected, self.clock.now().since(now)));
         self.verdicts.clear();
@@ -208,18 +208,18 @@ impl Worker {
                 let source = decision.source.map(|address| Source::new(address, gate.prefixes()));
                 drops.add(source, decision.reason);
             }
-            let Some(change) = decision.change else { continue };
-            for &knock in &decision.knocks {
+            let Some(change) = decision.change() else { continue };
+            for &knock in decision.knocks() {
                 self.shared.knocks.add(knock, Outcome::of(knock, change));
             }
             // Doors opened are bounded by the table; what one source can repeat at will is not.
             let opened = matches!(change, Change::Opened { .. });
-            if opened || self.budget.take(now, decision.knocks.len()) {
+            if opened || self.budget.take(now, decision.knocks().len()) {
                 for event in Event::of_knocks(gate, number, decision, self.queue.packet(index)) {
                     self.sink.send(event);
                 }
             } else {
-                self.sink.skip(decision.knocks.len());
+                self.sink.skip(decision.knocks().len());
             }
         }
         self.shared.count(&counts, &self.shared.reasons);

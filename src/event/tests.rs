@@ -159,7 +159,7 @@ fn a_knock_in_several_segments_tells_who_it_was() {
     let payload = b"REGISTER sip:a SIP/2.0\r\nFrom: A <sip:1@a>\r\nCall-ID: 7\r\nX: mykn0ckstr1ng\r\n\r\n";
     let (first, second) = payload.split_at(70);
     let first = ipv4("203.0.113.1", &tcp_at(100, 0, first));
-    assert!(gate.inspect(Time::from_parts(1, 0), &first).change.is_none());
+    assert!(gate.inspect(Time::from_parts(1, 0), &first).change().is_none());
     let second = ipv4("203.0.113.1", &tcp_at(170, 0, second));
     let decision = gate.inspect(Time::from_parts(1, 0), &second);
     let made = Event::of_knocks(&gate, 0, &decision, &second);

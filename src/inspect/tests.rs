@@ -1,3 +1,5 @@
+mod batch;
+
 use std::time::Duration;
 
 use super::*;
@@ -59,7 +61,7 @@ fn a_packets_fate() {
         let decision = gate.inspect(at(secs), &ipv4(from, &body));
         assert_eq!(decision.reason, reason, "{from} at {secs}");
         assert_eq!(decision.verdict, reason.verdict(), "{from} at {secs}");
-        assert_eq!(decision.knocks.len(), knocks, "{from} at {secs}");
+        assert_eq!(decision.knocks().len(), knocks, "{from} at {secs}");
         assert_eq!(decision.source, Some(from.parse().unwrap()));
         assert!(!decision.would_drop());
     }
@@ -276,7 +278,7 @@ fn a_registrations_life_is_the_doors() {
                 ),
             );
         }
-        match gate.inspect(at(100), &ipv4(PHONE, &udp(message.as_bytes()))).change {
+        match gate.inspect(at(100), &ipv4(PHONE, &udp(message.as_bytes()))).change() {
             Some(Change::Opened { door, .. } | Change::Renewed(door)) => {
                 door.expires.since(at(100)).as_secs()
             }
@@ -406,8 +408,8 @@ fn a_successor_keeps_doors_by_the_names_of_their_knocks() {
     assert_eq!([id("alice"), id("inside"), id("new")], [0, 1, 3].map(KnockId::from));
     assert_eq!(second.knock_named("lonely"), None);
     let decision = second.inspect(at(3), &ipv4(other, &udp(b"the-new-secret mykn0ckstr1ng")));
-    assert_eq!(decision.knocks, [id("new"), id("inside")], "in the order of the config");
-    let Some(Change::Opened { door, .. }) = decision.change else { panic!("{decision:?}") };
+    assert_eq!(decision.knocks(), [id("new"), id("inside")], "in the order of the config");
+    let Some(Change::Opened { door, .. }) = decision.change() else { panic!("{decision:?}") };
     assert_eq!(second.name(door.knock), "new");
     assert_eq!(second.doors().held_by(id("alice")), 1);
     // The limit of the knock that has got one, and of the table.

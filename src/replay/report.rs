@@ -32,7 +32,7 @@ impl Summary {
         self.reasons.add(decision.reason);
         self.accepted += u64::from(decision.verdict == Verdict::Accept);
         self.would_drop += u64::from(decision.would_drop());
-        for knock in &decision.knocks {
+        for knock in decision.knocks() {
             *self.knocks.entry(*knock).or_default() += 1;
         }
         if decision.reason.verdict() == Verdict::Drop {
@@ -137,7 +137,7 @@ pub fn write_packet(
         verdict: decision.verdict.name(),
         would: decision.would_drop().then_some(Verdict::Drop.name()),
         reason: decision.reason,
-        knocks: decision.knocks.iter().map(|&knock| knocks.name(knock)).collect(),
+        knocks: decision.knocks().iter().map(|&knock| knocks.name(knock)).collect(),
     };
     write_line(out, &line)
 }

@@ -1,0 +1,113 @@
+//! Packets that come together, and queues that decide at the same time.
+
+use std::sync::{Arc, mpsc};
+use std::thread;
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// Datagrams and segments with and without knocks, whole and in pieces, from a few sources.
+fn any_packet() -> impl Strategy<Value = Vec<u8>> {
+    let body = prop_oneof![
+        Just(udp(KNOCK)),
+        Just(udp(LONELY)),
+        Just(udp(PLAIN)),
+        Just(udp(b"")),
+        Just(tcp(KNOCK)),
+        Just(tcp(PLAIN)),
+        Just(tcp(b"")),
+        Just(udp(PLAIN)[..7].to_vec()),
+        Just(tcp_at(99, SYN, b"")),
+        Just(tcp_at(150, FIN, b"")),
+        (prop::sample::select(&[KNOCK, PLAIN][..]), 1..50usize, any::<bool>()).prop_map(
+            |(text, cut, first)| {
+                let (half, rest) = text.split_at(cut);
+                if first { tcp_at(100, 0, half) } else { tcp_at(100 + u32::try_from(cut).unwrap(), 0, rest) }
+            }
+        ),
+    ];
+    let sources = || prop::sample::select(&["203.0.113.7", "203.0.113.8", "203.0.113.9", "10.10.1.9"][..]);
+    let whole = (sources(), body).prop_map(|(from, body)| ipv4(from, &body));
+    let fragment = sources().prop_map(|from| ipv4_fragment(from, 100, false, KNOCK));
+    prop_oneof![20 => whole, 1 => fragment, 1 => prop::collection::vec(any::<u8>(), 0..40)]
+}
+
+proptest! {
+    #[test]
+    fn a_batch_is_decided_as_its_packets_are(
+        batches in prop::collection::vec((0u64..60, prop::collection::vec(any_packet(), 0..40)), 1..8),
+        mode in prop::sample::select(&[Mode::Enforce, Mode::Monitor][..]),
+        renew in prop::sample::select(&[Renew::Knock, Renew::Packet][..]),
+    ) {
+        let (together, alone) = (inspector(mode, renew, 2), inspector(mode, renew, 2));
+        let mut now = at(0);
+        for (pause, packets) in batches {
+            now = now.after(Duration::from_secs(pause));
+            let mut decisions = Vec::new();
+            together.inspect_all(now, packets.iter().map(Vec::as_slice), &mut decisions);
+            let expected: Vec<_> = packets.iter().map(|packet| alone.inspect(now, packet)).collect();
+            prop_assert_eq!(decisions, expected);
+            let listed = |gate: &Inspector| {
+                let mut listed = gate.doors().listed(0, 1, now);
+                listed.sort_by_key(|listed| listed.source);
+                listed
+            };
+            prop_assert_eq!(listed(&together), listed(&alone));
+            prop_assert_eq!(together.streams().kept(), alone.streams().kept());
+        }
+    }
+}
+
+/// Flows and doors have locks of their own, and each needs the other's at times.
+#[test]
+fn queues_that_decide_the_same_flows_never_wait_for_each_other_for_good() {
+    let gate = Arc::new(inspector(Mode::Enforce, Renew::Packet, 200));
+    let (done, finished) = mpsc::channel();
+    for queue in 0..3u32 {
+        let (gate, done) = (Arc::clone(&gate), done.clone());
+        thread::spawn(move || {
+            let (half, rest) = KNOCK.split_at(50);
+            for round in 0..1000u32 {
+                let packets: Vec<_> = (0..32u32)
+                    .map(|n| {
+                        let from = format!("203.0.113.{}", (n + 7 * round + 50 * queue) % 251);
+                        ipv4(
+                            &from,
+                            &match (n + round) % 5 {
+                                0 => tcp_at(99, SYN, b""),
+                                1 => tcp_at(100, 0, half),
+                                2 => tcp_at(150, 0, rest),
+                                3 => tcp_at(100, 0, KNOCK),
+                                _ => udp(PLAIN),
+                            },
+                        )
+                    })
+                    .collect();
+                let mut decisions = Vec::new();
+                gate.inspect_all(
+                    at(u64::from(round / 10)),
+                    packets.iter().map(Vec::as_slice),
+                    &mut decisions,
+                );
+                assert_eq!(decisions.len(), packets.len());
+            }
+            done.send(()).unwrap();
+        });
+    }
+    let keeper = thread::spawn({
+        let gate = Arc::clone(&gate);
+        move || {
+            for round in 0..1000 {
+                gate.doors().sweep(at(round / 10));
+                gate.streams().sweep(at(round / 10));
+                gate.doors().flush(|_, _| {});
+            }
+            done.send(()).unwrap();
+        }
+    });
+    (0..4).for_each(|_| finished.recv_timeout(Duration::from_secs(60)).expect("all get on"));
+    keeper.join().unwrap();
+    gate.doors().flush(|_, _| {});
+    assert_eq!(gate.doors().open_count(), 0);
+}
