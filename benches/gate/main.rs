@@ -20,6 +20,7 @@
 
 #[path = "../../tests/common/mod.rs"]
 mod common;
+mod doors;
 mod endure;
 mod lab;
 mod latency;
@@ -47,6 +48,11 @@ fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     if args.iter().any(|arg| arg == ACCEPT_ALL) {
         accept_all();
+    }
+    if let Some(at) = args.iter().position(|arg| arg == doors::DOORS) {
+        lab::pin(lab::KEEPER_CPU);
+        doors::measure(args[at + 1].parse().unwrap());
+        return ExitCode::SUCCESS;
     }
     if let Some(reason) = Netns::missing() {
         println!("skipped: {reason}");
@@ -90,6 +96,7 @@ fn main() -> ExitCode {
     report.rates(&measured);
     report.latency(&LATENCIES.into_iter().zip(latencies).collect::<Vec<_>>());
     report.start(&start::first_verdicts(), &start::idle_memory());
+    report.doors(&doors::measure_all());
     report.finish();
     ExitCode::SUCCESS
 }

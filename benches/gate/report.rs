@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use sipknock::plot::{Chart, Line};
 
+use super::doors;
 use super::lab::Keeper;
 use super::latency::Latency;
 use super::load::{Case, Seen};
@@ -240,6 +241,38 @@ impl Report {
                 *kib as f64 / 1024.0
             )
             .unwrap();
+        }
+    }
+
+    /// What doors take.
+    pub(crate) fn doors(&mut self, seen: &[doors::Seen]) {
+        self.section(
+            "Doors",
+            "Open doors of sources in random order. Nanoseconds for a door, asked for with the 31 others of its batch as queues do, and alone. \
+             A shard is locked, and packets of its sources wait, for as long as it is swept, or doubles because of one knock more.",
+        );
+        self.row(&[
+            "doors",
+            "memory",
+            "for each",
+            "get, in a batch",
+            "get, alone",
+            "sweep of a shard",
+            "longest knock",
+        ]);
+        self.rule(7);
+        for seen in seen {
+            let doors = f64::from(seen.doors);
+            let micros = |time: Duration| format!("{:.0} µs", time.as_secs_f64() * 1e6);
+            self.row(&[
+                &thousands(doors),
+                &format!("{:.1} MB", seen.bytes * doors / 1e6),
+                &format!("{:.0} B", seen.bytes),
+                &format!("{:.0} ns", seen.get),
+                &format!("{:.0} ns", seen.get_alone),
+                &micros(seen.sweep),
+                &micros(seen.grow),
+            ]);
         }
     }
 
