@@ -25,7 +25,7 @@ pub(crate) struct Case {
     pub(crate) prepare: fn() -> Box<dyn FnMut()>,
 }
 
-pub(crate) const CASES: [Case; 23] = [
+pub(crate) const CASES: [Case; 27] = [
     case("packet/udp4", || repeat(udp4(PHONE, &register()), |bytes| Packet::parse(bytes).is_ok())),
     case("packet/udp6", || repeat(udp6(&register()), |bytes| Packet::parse(bytes).is_ok())),
     case("packet/tcp4", || repeat(tcp4(PHONE, 1, &register()), |bytes| Packet::parse(bytes).is_ok())),
@@ -45,8 +45,12 @@ pub(crate) const CASES: [Case; 23] = [
     case("door/get-100k", || get(100_000)),
     case("door/get-1M", || get(1_000_000)),
     case("door/get-alone-1M", || get_alone(1_000_000)),
-    case("door/insert", insert),
+    case("door/insert-1k", || insert(1000)),
+    case("door/insert-100k", || insert(100_000)),
+    case("door/insert-1M", || insert(1_000_000)),
+    Case { name: "door/sweep-1k", times: 10, prepare: || sweep(1000) },
     Case { name: "door/sweep-100k", times: 10, prepare: || sweep(100_000) },
+    Case { name: "door/sweep-1M", times: 10, prepare: || sweep(1_000_000) },
     case("netlink/read-packet", read_packet),
     case("netlink/write-verdict", write_verdict),
 ];
@@ -115,9 +119,9 @@ fn random(doors: u32) -> impl FnMut() -> Source {
     }
 }
 
-fn insert() -> Box<dyn FnMut()> {
-    let table = table(100_000);
-    let mut next = 100_000;
+fn insert(doors: u32) -> Box<dyn FnMut()> {
+    let table = table(doors);
+    let mut next = doors;
     Box::new(move || {
         table.knock(source(next), NOW, &GRANTS);
         table.close(source(next));
