@@ -7,6 +7,8 @@
 //! sent so far, see [`crate::stream`]; with the door open it passes, and only its knocks are looked for there.
 
 mod ids;
+mod search;
+mod settle;
 
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
@@ -15,12 +17,12 @@ use std::time::Duration;
 
 use ids::Ids;
 
-use crate::door::{Change, Door, DoorTable, Grant, State};
-use crate::knock::{Knock, KnockId, KnockSet, Life, Match, Payload};
+use crate::door::{Change, Door, DoorTable};
+use crate::knock::{Knock, KnockId, KnockSet};
 use crate::net::{NetSet, Prefixes, Source};
-use crate::packet::{Body, Flow, Packet, Segment, Sequence, Transport};
+use crate::packet::{Flow, Packet, Transport};
 use crate::registrar::Registrar;
-use crate::stream::{Fate, Finding, FlowId, Gathered, Limits, StreamTable};
+use crate::stream::{Limits, StreamTable};
 use crate::time::Time;
 use crate::verdict::{Reason, Verdict};
 
@@ -237,14 +239,15 @@ impl Inspector {
     pub fn inspect(&self, now: Time, bytes: &[u8]) -> Decision {
         match Packet::parse(bytes) {
             Ok(packet) => self.decide(now, &packet),
-            Err(_) => self.conclude(Reason::Malformed, None, None),
+            Err(_) => self.unreadable(),
         }
     }
 
     /// Decides a packet that has been read already.
     pub fn decide(&self, now: Time, packet: &Packet<'_>) -> Decision {
-        let seen = self.search(packet);
-        self.settle(now, packet, seen)
+        let mut parts = Vec::new();
+        let seen = self.search(packet, &mut parts);
+        self.settle(now, seen, &mut parts.into_iter())
     }
 
     /// Decides packets that came together, as [`Inspector::inspect`] does one after the other, and appends their
@@ -258,202 +261,20 @@ impl Inspector {
         packets: impl Iterator<Item = &'a [u8]>,
         decisions: &mut Vec<Decision>,
     ) {
-        let read = packets.map(|bytes| Packet::parse(bytes).ok());
-        let read = read.map(|packet| packet.map(|packet| (self.search(&packet), packet)));
-        let read: Vec<_> = read.collect();
+        let mut parts = Vec::new();
+        let seen = packets
+            .map(|bytes| Packet::parse(bytes).as_ref().ok().map(|packet| self.search(packet, &mut parts)));
+        let seen: Vec<_> = seen.collect();
         if self.doors.outgrow_cache() {
-            read.iter().flatten().for_each(|(seen, _)| self.doors.prefetch(seen.source));
+            seen.iter().flatten().for_each(|seen| self.doors.prefetch(seen.source));
         }
-        decisions.extend(read.into_iter().map(|read| match read {
-            Some((seen, packet)) => self.settle(now, &packet, seen),
-            None => self.conclude(Reason::Malformed, None, None),
-        }));
-    }
-
-    /// What can be said of a packet before its source's door is looked at.
-    fn search(&self, packet: &Packet<'_>) -> Searched {
-        let trusted = self.policy.trusted.contains(packet.source);
-        let found = match packet.body {
-            Body::Segment(Segment { payload, sequence: None, .. }) if !trusted => {
-                self.find(packet.source, Payload::Datagram(payload))
-            }
-            _ => None,
-        };
-        Searched { source: Source::new(packet.source, self.policy.prefixes), trusted, found }
-    }
-
-    /// Decides a packet by its source's door, and by what its own knocks do to that.
-    fn settle(&self, now: Time, packet: &Packet<'_>, seen: Searched) -> Decision {
-        let Searched { source, trusted, found } = seen;
-        let mut knocked = None;
-        let client = Client { address: packet.source, source, now, bytes: packet.length };
-        let reason = match &packet.body {
-            _ if trusted => Reason::Trusted,
-            Body::Segment(segment) => match segment.sequence {
-                None => {
-                    self.knock(client, found, &mut knocked);
-                    self.reason(client, &knocked)
-                }
-                Some(sequence) => {
-                    let id = FlowId::of(packet, *segment);
-                    let part = StreamPart { id, sequence, payload: segment.payload };
-                    self.segment(client, part, &mut knocked)
-                }
-            },
-            Body::LaterFragment(_) => self.without_knock(client, Reason::Fragment),
-            Body::Malformed(..) => self.without_knock(client, Reason::Malformed),
-        };
-        self.conclude(reason, Some(packet.source), knocked)
-    }
-
-    /// A TCP segment.
-    fn segment(&self, client: Client, part: StreamPart<'_>, knocked: &mut Option<Box<Knocked>>) -> Reason {
-        let StreamPart { id, sequence, payload } = part;
-        let state = self.doors.state(client.source, client.now);
-        if state == State::Open {
-            self.knock(client, self.find(client.address, Payload::Stream(payload)), knocked);
-            if knocked.is_some() {
-                self.streams.forget(id);
-            } else {
-                self.streams.follow(client.now, id, sequence, payload, |gathered| {
-                    self.gathered(client, gathered, payload, knocked)
-                });
-            }
-            return self.reason(client, knocked);
-        }
-        let stranger = if state == State::RunOut { Reason::Expired } else { Reason::NoKnock };
-        if sequence.length == 0 {
-            let passes = self.streams.handshake(client.now, id, sequence);
-            return if passes { Reason::Handshake } else { stranger };
-        }
-        let fate = self.streams.segment(client.now, id, sequence, payload, |gathered| {
-            self.gathered(client, gathered, payload, knocked)
+        let mut parts = parts.into_iter();
+        let settled = seen.into_iter().map(|seen| match seen {
+            Some(seen) => self.settle(now, seen, &mut parts),
+            None => self.unreadable(),
         });
-        match fate {
-            Fate::Partial => Reason::Partial,
-            Fate::Opened => Reason::Knock,
-            Fate::NoRoom => Reason::DoorLimit,
-            Fate::Refused => stranger,
-        }
+        decisions.extend(settled);
     }
-
-    /// Looks for knocks in all that is known of a flow, `last` being what came last.
-    fn gathered(
-        &self,
-        client: Client,
-        gathered: Gathered<'_>,
-        last: &[u8],
-        knocked: &mut Option<Box<Knocked>>,
-    ) -> Finding {
-        let bytes = gathered.bytes;
-        let payload = if gathered.grows { Payload::Growing(bytes) } else { Payload::Stream(bytes) };
-        self.knock(client, self.find(client.address, payload), knocked);
-        let Some(knocked) = knocked else { return Finding::Nothing };
-        if bytes.len() > last.len() {
-            knocked.gathered = Some(bytes.into());
-        }
-        match knocked.change {
-            Change::Refused(_) => Finding::NoRoom,
-            Change::Opened { .. } | Change::Renewed(_) => Finding::Opened,
-        }
-    }
-
-    /// Lets what was found, if anything was, do what it does to the source's door.
-    fn knock(&self, client: Client, found: Option<Box<Found>>, knocked: &mut Option<Box<Knocked>>) {
-        if let Some(found) = found {
-            let Found { knocks, grants } = *found;
-            let change = self.doors.knock_and_pass(client.source, client.now, &grants, client.bytes);
-            *knocked = Some(Box::new(Knocked { knocks, change, gathered: None }));
-        }
-    }
-
-    /// The reason that follows from what the knocks did, or from there being none.
-    fn reason(&self, client: Client, knocked: &Option<Box<Knocked>>) -> Reason {
-        match knocked.as_ref().map(|knocked| knocked.change) {
-            None => self.without_knock(client, Reason::NoKnock),
-            Some(Change::Opened { .. } | Change::Renewed(_)) => Reason::Knock,
-            Some(Change::Refused(_)) => match self.without_knock(client, Reason::DoorLimit) {
-                Reason::Expired => Reason::DoorLimit,
-                reason => reason,
-            },
-        }
-    }
-
-    /// The knocks of a payload that count, and what they grant.
-    #[inline]
-    fn find(&self, address: IpAddr, payload: Payload<'_>) -> Option<Box<Found>> {
-        let matches = self.knocks.matched(address, payload);
-        if matches.is_empty() { None } else { Some(self.granted(&matches)) }
-    }
-
-    #[cold]
-    fn granted(&self, matches: &[Match<'_>]) -> Box<Found> {
-        let knocks = matches.iter().map(|found| self.ids.of_place(found.knock)).collect();
-        Box::new(Found { knocks, grants: matches.iter().filter_map(|found| self.grant(found)).collect() })
-    }
-
-    fn grant(&self, found: &Match<'_>) -> Option<Grant> {
-        let knock = self.ids.of_place(found.knock);
-        Some(match self.knocks.get(found.knock)?.door {
-            Life::Span(life) => Grant { knock, life, registration: None },
-            Life::Registration => self.registrar.grant(knock, found.message.as_ref()),
-        })
-    }
-
-    /// What neither opens nor renews a door: it passes where one is open, and is dropped for `reason` where there never
-    /// was one.
-    fn without_knock(&self, client: Client, reason: Reason) -> Reason {
-        match self.doors.pass(client.source, client.now, client.bytes) {
-            State::Open => {
-                if self.policy.renew == Renew::Packet {
-                    self.doors.extend(client.source, client.now);
-                }
-                Reason::Door
-            }
-            State::RunOut => Reason::Expired,
-            State::None => reason,
-        }
-    }
-
-    fn conclude(&self, reason: Reason, source: Option<IpAddr>, knocked: Option<Box<Knocked>>) -> Decision {
-        let verdict = match self.policy.mode {
-            Mode::Enforce => reason.verdict(),
-            Mode::Monitor => Verdict::Accept,
-        };
-        Decision { verdict, reason, source, knocked }
-    }
-}
-
-/// What is known of a packet that was searched for knocks, and waits for its decision.
-struct Searched {
-    source: Source,
-    trusted: bool,
-    /// In its own payload, of a datagram.
-    found: Option<Box<Found>>,
-}
-
-/// A TCP segment's place, and what it holds.
-#[derive(Clone, Copy)]
-struct StreamPart<'a> {
-    id: FlowId,
-    sequence: Sequence,
-    payload: &'a [u8],
-}
-
-/// Knocks that were found, and what each of them grants.
-struct Found {
-    knocks: Vec<KnockId>,
-    grants: Vec<Grant>,
-}
-
-/// Who sent a packet, and when.
-#[derive(Clone, Copy)]
-struct Client {
-    address: IpAddr,
-    source: Source,
-    now: Time,
-    /// Of the packet, for the door's count.
-    bytes: u32,
 }
 
 /// What stands for a knock where a door was opened by hand.

@@ -24,13 +24,11 @@ impl NetSet {
     }
 
     /// Whether an address is in one of the networks.
+    #[inline]
     pub fn contains(&self, address: IpAddr) -> bool {
-        if self.v4.0.is_empty() && self.v6.0.is_empty() {
-            return false;
-        }
         let address = address.to_canonical();
         let ranges = if address.is_ipv4() { &self.v4 } else { &self.v6 };
-        ranges.contains(number(address))
+        !ranges.0.is_empty() && ranges.contains(number(address))
     }
 }
 
@@ -101,6 +99,7 @@ impl Hash for Source {
 
 impl Source {
     /// The source that an address belongs to.
+    #[inline]
     pub fn new(address: IpAddr, prefixes: Prefixes) -> Self {
         let unused = match address.to_canonical() {
             IpAddr::V4(_) => 32u32.saturating_sub(prefixes.v4.into()),
@@ -151,6 +150,7 @@ impl fmt::Display for SourceName {
 }
 
 /// One number space for both families: IPv4 stands at its IPv4-mapped place (RFC 4291, 2.5.5.2).
+#[inline]
 fn number(address: IpAddr) -> u128 {
     match address {
         IpAddr::V4(address) => u128::from(address.to_ipv6_mapped()),

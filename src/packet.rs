@@ -152,6 +152,7 @@ impl<'a> Packet<'a> {
     ///
     /// # Errors
     /// Only where not even the sender can be read. Everything else is in [`Body::Malformed`].
+    #[inline(always)]
     pub fn parse(bytes: &'a [u8]) -> Result<Self, Malformed> {
         match bytes.first().map(|byte| byte >> 4) {
             Some(4) => Self::parse_v4(bytes),
@@ -169,6 +170,7 @@ impl<'a> Packet<'a> {
         }
     }
 
+    #[inline(always)]
     fn parse_v4(bytes: &'a [u8]) -> Result<Self, Malformed> {
         let bad = Malformed::Ipv4(bytes.len());
         let header = Ipv4HeaderSlice::from_slice(bytes).map_err(|_| bad)?;
@@ -262,6 +264,7 @@ impl<'a> IpPayload<'a> {
         }
     }
 
+    #[inline(always)]
     fn transport(self, protocol: IpNumber, fragment: Option<Fragment>) -> Body<'a> {
         match protocol {
             ip_number::UDP => self.udp(fragment),
@@ -270,6 +273,7 @@ impl<'a> IpPayload<'a> {
         }
     }
 
+    #[inline(always)]
     fn udp(self, fragment: Option<Fragment>) -> Body<'a> {
         let Ok(header) = UdpHeaderSlice::from_slice(self.kept) else {
             return self.malformed(Malformed::UdpHeader(self.kept.len()), Transport::Udp);
@@ -295,6 +299,7 @@ impl<'a> IpPayload<'a> {
         }
     }
 
+    #[inline(always)]
     fn tcp(self, fragment: Option<Fragment>) -> Body<'a> {
         match TcpHeaderSlice::from_slice(self.kept) {
             Ok(header) if header.slice().len() <= self.on_wire => Body::Segment(Segment {

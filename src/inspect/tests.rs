@@ -3,7 +3,7 @@ mod batch;
 use std::time::Duration;
 
 use super::*;
-use crate::knock::{Knock, Part, Secret};
+use crate::knock::{Knock, Life, Part, Secret};
 use crate::testing::{ipv4, ipv4_fragment, ipv6, tcp, tcp_at, udp};
 
 fn knock(name: &str, secret: &str) -> Knock {

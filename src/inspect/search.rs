@@ -1,0 +1,91 @@
+//! What can be said of a packet before its source's door is looked at.
+
+use std::net::IpAddr;
+
+use super::Inspector;
+use crate::door::Grant;
+use crate::knock::{KnockId, Life, Match, Payload};
+use crate::net::Source;
+use crate::packet::{Body, Packet, Sequence};
+use crate::stream::FlowId;
+
+/// A packet that was read and searched for knocks, and waits for its decision. It is small, and built where it stays:
+/// what is written piece by piece and then moved as a whole makes the processor wait for its own writes.
+pub(super) struct Seen {
+    pub(super) address: IpAddr,
+    pub(super) source: Source,
+    /// Of the packet, for the door's count.
+    pub(super) bytes: u32,
+    pub(super) content: Content,
+}
+
+/// What a packet is to the gate.
+pub(super) enum Content {
+    /// Anything, from an address that needs no knock.
+    Trusted,
+    /// A datagram, and the knocks in it.
+    Datagram(Option<Box<Found>>),
+    /// A TCP segment, which is kept elsewhere. What is to be searched for knocks depends on the door.
+    Segment,
+    /// A fragment that is not the first.
+    LaterFragment,
+    /// Neither UDP nor TCP, or not as it should be.
+    Malformed,
+}
+
+/// A TCP segment's place, and what it holds.
+#[derive(Clone, Copy)]
+pub(super) struct StreamPart<'a> {
+    pub(super) id: FlowId,
+    pub(super) sequence: Sequence,
+    pub(super) payload: &'a [u8],
+}
+
+/// Knocks that were found, and what each of them grants.
+pub(super) struct Found {
+    pub(super) knocks: Vec<KnockId>,
+    pub(super) grants: Vec<Grant>,
+}
+
+impl Inspector {
+    /// Looks for knocks in a datagram. A TCP segment goes to the end of `parts`.
+    #[inline(always)]
+    pub(super) fn search<'a>(&self, packet: &Packet<'a>, parts: &mut Vec<StreamPart<'a>>) -> Seen {
+        let content = match packet.body {
+            _ if self.policy.trusted.contains(packet.source) => Content::Trusted,
+            Body::Segment(segment) => match segment.sequence {
+                None => Content::Datagram(self.find(packet.source, Payload::Datagram(segment.payload))),
+                Some(sequence) => {
+                    let id = FlowId::of(packet, segment);
+                    parts.push(StreamPart { id, sequence, payload: segment.payload });
+                    Content::Segment
+                }
+            },
+            Body::LaterFragment(_) => Content::LaterFragment,
+            Body::Malformed(..) => Content::Malformed,
+        };
+        let source = Source::new(packet.source, self.policy.prefixes);
+        Seen { address: packet.source, source, bytes: packet.length, content }
+    }
+
+    /// The knocks of a payload that count, and what they grant.
+    #[inline]
+    pub(super) fn find(&self, address: IpAddr, payload: Payload<'_>) -> Option<Box<Found>> {
+        let matches = self.knocks.matched(address, payload);
+        if matches.is_empty() { None } else { Some(self.granted(&matches)) }
+    }
+
+    #[cold]
+    fn granted(&self, matches: &[Match<'_>]) -> Box<Found> {
+        let knocks = matches.iter().map(|found| self.ids.of_place(found.knock)).collect();
+        Box::new(Found { knocks, grants: matches.iter().filter_map(|found| self.grant(found)).collect() })
+    }
+
+    fn grant(&self, found: &Match<'_>) -> Option<Grant> {
+        let knock = self.ids.of_place(found.knock);
+        Some(match self.knocks.get(found.knock)?.door {
+            Life::Span(life) => Grant { knock, life, registration: None },
+            Life::Registration => self.registrar.grant(knock, found.message.as_ref()),
+        })
+    }
+}

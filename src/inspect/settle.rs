@@ -1,0 +1,182 @@
+//! What becomes of a packet, by its source's door and by what its own knocks do to that.
+
+use std::net::IpAddr;
+
+use super::search::{Content, Found, Seen, StreamPart};
+use super::{Decision, Inspector, Knocked, Mode, Renew};
+use crate::door::{Change, State};
+use crate::knock::Payload;
+use crate::net::Source;
+use crate::stream::{Fate, Finding, Gathered};
+use crate::time::Time;
+use crate::verdict::{Reason, Verdict};
+
+/// Who sent a packet, and when.
+#[derive(Clone, Copy)]
+struct Client {
+    address: IpAddr,
+    source: Source,
+    now: Time,
+    /// Of the packet, for the door's count.
+    bytes: u32,
+}
+
+impl Inspector {
+    /// Decides a packet. If it is a TCP segment, it is the next one of `parts`.
+    #[inline(always)]
+    pub(super) fn settle<'a>(
+        &self,
+        now: Time,
+        seen: Seen,
+        parts: &mut impl Iterator<Item = StreamPart<'a>>,
+    ) -> Decision {
+        let Seen { address, source, bytes, content } = seen;
+        let client = Client { address, source, now, bytes };
+        let (reason, knocked) = match content {
+            Content::Trusted => (Reason::Trusted, None),
+            Content::Datagram(None) => (self.without_knock(client, Reason::NoKnock), None),
+            Content::Datagram(Some(found)) => self.knocking(client, *found),
+            Content::Segment if let Some(part) = parts.next() => self.segment(client, part),
+            Content::LaterFragment => (self.without_knock(client, Reason::Fragment), None),
+            Content::Segment | Content::Malformed => (self.without_knock(client, Reason::Malformed), None),
+        };
+        self.conclude(reason, Some(address), knocked)
+    }
+
+    /// A packet of which not even the sender can be read.
+    #[cold]
+    pub(super) fn unreadable(&self) -> Decision {
+        self.conclude(Reason::Malformed, None, None)
+    }
+
+    /// A datagram with knocks in it.
+    #[inline(never)]
+    fn knocking(&self, client: Client, found: Found) -> (Reason, Option<Box<Knocked>>) {
+        let knocked = self.knock(client, found);
+        (self.reason(client, knocked.change), Some(knocked))
+    }
+
+    /// A TCP segment.
+    #[inline(never)]
+    fn segment(&self, client: Client, part: StreamPart<'_>) -> (Reason, Option<Box<Knocked>>) {
+        let mut knocked = None;
+        let reason = match self.doors.state(client.source, client.now) {
+            State::Open => self.segment_of_guest(client, part, &mut knocked),
+            State::RunOut => self.segment_of_stranger(client, part, Reason::Expired, &mut knocked),
+            State::None => self.segment_of_stranger(client, part, Reason::NoKnock, &mut knocked),
+        };
+        (reason, knocked)
+    }
+
+    /// One that a door lets pass, whatever is in it.
+    fn segment_of_guest(
+        &self,
+        client: Client,
+        part: StreamPart<'_>,
+        knocked: &mut Option<Box<Knocked>>,
+    ) -> Reason {
+        let StreamPart { id, sequence, payload } = part;
+        if let Some(found) = self.find(client.address, Payload::Stream(payload)) {
+            *knocked = Some(self.knock(client, *found));
+            self.streams.forget(id);
+        } else {
+            self.streams.follow(client.now, id, sequence, payload, |gathered| {
+                self.gathered(client, gathered, payload, knocked)
+            });
+        }
+        match knocked {
+            Some(knocked) => self.reason(client, knocked.change),
+            None => self.without_knock(client, Reason::NoKnock),
+        }
+    }
+
+    /// One that passes only with what its flow has sent before, or is dropped for `stranger`.
+    fn segment_of_stranger(
+        &self,
+        client: Client,
+        part: StreamPart<'_>,
+        stranger: Reason,
+        knocked: &mut Option<Box<Knocked>>,
+    ) -> Reason {
+        let StreamPart { id, sequence, payload } = part;
+        if sequence.length == 0 {
+            let passes = self.streams.handshake(client.now, id, sequence);
+            return if passes { Reason::Handshake } else { stranger };
+        }
+        let fate = self.streams.segment(client.now, id, sequence, payload, |gathered| {
+            self.gathered(client, gathered, payload, knocked)
+        });
+        match fate {
+            Fate::Partial => Reason::Partial,
+            Fate::Opened => Reason::Knock,
+            Fate::NoRoom => Reason::DoorLimit,
+            Fate::Refused => stranger,
+        }
+    }
+
+    /// Looks for knocks in all that is known of a flow, `last` being what came last.
+    fn gathered(
+        &self,
+        client: Client,
+        gathered: Gathered<'_>,
+        last: &[u8],
+        knocked: &mut Option<Box<Knocked>>,
+    ) -> Finding {
+        let bytes = gathered.bytes;
+        let payload = if gathered.grows { Payload::Growing(bytes) } else { Payload::Stream(bytes) };
+        if let Some(found) = self.find(client.address, payload) {
+            *knocked = Some(self.knock(client, *found));
+        }
+        let Some(knocked) = knocked else { return Finding::Nothing };
+        if bytes.len() > last.len() {
+            knocked.gathered = Some(bytes.into());
+        }
+        match knocked.change {
+            Change::Refused(_) => Finding::NoRoom,
+            Change::Opened { .. } | Change::Renewed(_) => Finding::Opened,
+        }
+    }
+
+    /// Lets what was found do what it does to the source's door.
+    fn knock(&self, client: Client, found: Found) -> Box<Knocked> {
+        let Found { knocks, grants } = found;
+        let change = self.doors.knock_and_pass(client.source, client.now, &grants, client.bytes);
+        Box::new(Knocked { knocks, change, gathered: None })
+    }
+
+    /// The reason that follows from what the knocks did.
+    fn reason(&self, client: Client, change: Change) -> Reason {
+        match change {
+            Change::Opened { .. } | Change::Renewed(_) => Reason::Knock,
+            Change::Refused(_) => match self.without_knock(client, Reason::DoorLimit) {
+                Reason::Expired => Reason::DoorLimit,
+                reason => reason,
+            },
+        }
+    }
+
+    /// What neither opens nor renews a door: it passes where one is open, and is dropped for `reason` where there never
+    /// was one.
+    #[inline]
+    fn without_knock(&self, client: Client, reason: Reason) -> Reason {
+        match self.doors.pass(client.source, client.now, client.bytes) {
+            State::Open => {
+                if self.policy.renew == Renew::Packet {
+                    self.doors.extend(client.source, client.now);
+                }
+                Reason::Door
+            }
+            State::RunOut => Reason::Expired,
+            State::None => reason,
+        }
+    }
+
+    #[inline(always)]
+    fn conclude(&self, reason: Reason, source: Option<IpAddr>, knocked: Option<Box<Knocked>>) -> Decision {
+        let verdict = match self.policy.mode {
+            Mode::Enforce => reason.verdict(),
+            Mode::Monitor => Verdict::Accept,
+        };
+        Decision { verdict, reason, source, knocked }
+    }
+}
