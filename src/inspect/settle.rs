@@ -38,6 +38,7 @@ impl Inspector {
             Content::Datagram(Some(found)) => self.knocking(client, *found),
             Content::Segment if let Some(part) = parts.next() => self.segment(client, part),
             Content::LaterFragment => (self.without_knock(client, Reason::Fragment), None),
+            // There is a part for each segment; if there were none, it would be as unreadable as these.
             Content::Segment | Content::Malformed => (self.without_knock(client, Reason::Malformed), None),
         };
         self.conclude(reason, Some(address), knocked)

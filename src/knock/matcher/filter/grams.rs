@@ -63,7 +63,7 @@ fn folded(bytes: [u8; 8]) -> u64 {
 }
 
 /// The last bytes, fewer than eight, and zeros: a part of the last eight where there are so many, since a copy byte by
-/// byte takes as long as a dozen q-grams.
+/// byte takes as long as some five q-grams.
 #[inline(always)]
 fn last(bytes: &[u8], count: usize) -> [u8; 8] {
     match bytes.last_chunk() {
