@@ -16,6 +16,7 @@
 mod claims;
 mod entry;
 mod listing;
+mod look;
 mod places;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -29,11 +30,11 @@ use claims::Claims;
 pub use claims::{End, MAX_REGISTRATIONS, Registration};
 use entry::{Entry, LAST_KNOCK};
 pub use listing::Listed;
+pub use look::Key;
 use places::Places;
 
 use crate::knock::KnockId;
 use crate::net::Source;
-use crate::sys;
 use crate::time::{Span, Time};
 
 /// A bounded table of doors, shared by all queue threads.
@@ -136,53 +137,6 @@ impl DoorTable {
             next_expiry: AtomicU64::new(u64::MAX),
             changed: AtomicBool::new(false),
             unreported: Mutex::new(Vec::new()),
-        }
-    }
-
-    /// What the source's door is at `now`.
-    pub fn state(&self, source: Source, now: Time) -> State {
-        self.look(source, now, 0)
-    }
-
-    /// What the source's door is to a packet of so many bytes, which is counted where it passes.
-    pub fn pass(&self, source: Source, now: Time, bytes: u32) -> State {
-        self.look(source, now, bytes)
-    }
-
-    /// Whether there are so many doors open that a look at one waits for memory. Then it pays to
-    /// [prefetch](DoorTable::prefetch) those of all packets of a batch.
-    pub fn outgrow_cache(&self) -> bool {
-        self.places.held() > CACHED
-    }
-
-    /// Has what is known of a source brought near, for a look that comes soon.
-    pub fn prefetch(&self, source: Source) {
-        let hash = self.doors.hash_usize(&source);
-        let Some(shard) = self.doors.shards().get(self.doors.determine_shard(hash)) else { return };
-        // Asked of each entry that may be the one, it takes none, and so is never waited for.
-        shard.read().get(hash as u64, |entry| {
-            sys::prefetch(entry);
-            false
-        });
-    }
-
-    /// Both in one, so that the table's own search is compiled into it: as a function to call it costs 15 instructions.
-    #[inline(never)]
-    fn look(&self, source: Source, now: Time, bytes: u32) -> State {
-        let Some(entry) = self.doors.get(&source) else { return State::None };
-        let state = entry.state(now);
-        let spills = bytes > 0 && state == State::Open && entry.count(bytes);
-        drop(entry);
-        if spills {
-            self.spill(source);
-        }
-        state
-    }
-
-    #[cold]
-    fn spill(&self, source: Source) {
-        if let Some(mut entry) = self.doors.get_mut(&source) {
-            entry.spill();
         }
     }
 
@@ -487,10 +441,6 @@ impl Door {
         }
     }
 }
-
-/// So few entries stay in the cache while thousands of packets go through it, each with some kilobytes of the kernel's
-/// memory.
-const CACHED: usize = 64;
 
 #[cfg(test)]
 mod tests;

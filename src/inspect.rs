@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ids::Ids;
+use search::Seen;
 
 use crate::door::{Change, Door, DoorTable};
 use crate::knock::{Knock, KnockId, KnockSet};
@@ -245,35 +246,43 @@ impl Inspector {
 
     /// Decides a packet that has been read already.
     pub fn decide(&self, now: Time, packet: &Packet<'_>) -> Decision {
-        let mut parts = Vec::new();
-        let seen = self.search(packet, &mut parts);
-        self.settle(now, seen, &mut parts.into_iter())
+        let mut part = None;
+        let seen = self.search(packet, |its| part = Some(its));
+        self.settle(now, seen, &mut part.into_iter())
     }
 
-    /// Decides packets that came together, as [`Inspector::inspect`] does one after the other, and appends their
-    /// decisions.
+    /// Decides packets that came together, as [`Inspector::inspect`] does one after the other.
     ///
-    /// First all are read and searched, which is most of the work. Then what is known of their sources is fetched to the
-    /// cache, for all of them together: one after the other, each look at the doors would wait for memory by itself.
-    pub fn inspect_all<'a>(
-        &self,
-        now: Time,
-        packets: impl Iterator<Item = &'a [u8]>,
-        decisions: &mut Vec<Decision>,
-    ) {
+    /// First all are read, and datagrams are searched, which is most of the work. Then what is known of their sources is
+    /// fetched to the cache, for all of them together, and then they are decided in their order.
+    pub fn inspect_all<'a>(&self, now: Time, packets: impl Iterator<Item = &'a [u8]>, batch: &mut Batch) {
+        let Batch { seen, decisions } = batch;
         let mut parts = Vec::new();
-        let seen = packets
-            .map(|bytes| Packet::parse(bytes).as_ref().ok().map(|packet| self.search(packet, &mut parts)));
-        let seen: Vec<_> = seen.collect();
-        if self.doors.outgrow_cache() {
-            seen.iter().flatten().for_each(|seen| self.doors.prefetch(seen.source));
-        }
+        seen.extend(packets.map(|bytes| {
+            let packet = Packet::parse_inline(bytes);
+            packet.as_ref().ok().map(|packet| self.search(packet, |part| parts.push(part)))
+        }));
+        self.doors.prefetch(seen.iter().flatten().map(|seen| seen.key));
         let mut parts = parts.into_iter();
-        let settled = seen.into_iter().map(|seen| match seen {
+        decisions.clear();
+        decisions.extend(seen.drain(..).map(|seen| match seen {
             Some(seen) => self.settle(now, seen, &mut parts),
             None => self.unreadable(),
-        });
-        decisions.extend(settled);
+        }));
+    }
+}
+
+/// Packets that came together, as far as they are decided. It serves one batch after the other, for its memory.
+#[derive(Debug, Default)]
+pub struct Batch {
+    seen: Vec<Option<Seen>>,
+    decisions: Vec<Decision>,
+}
+
+impl Batch {
+    /// What [`Inspector::inspect_all`] has decided of each packet last.
+    pub fn decisions(&self) -> &[Decision] {
+        &self.decisions
     }
 }
 

@@ -89,11 +89,10 @@ pub struct Source(
     [u64; 2],
 );
 
-/// As two numbers: an array would have its length hashed as well, for each packet.
+/// As one number, which hashers take at once: an array would have its length hashed as well, for each packet.
 impl Hash for Source {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write_u64(self.0[0]);
-        state.write_u64(self.0[1]);
+        state.write_u128(u128::from(self.0[0]) << 64 | u128::from(self.0[1]));
     }
 }
 

@@ -152,10 +152,14 @@ impl<'a> Packet<'a> {
     ///
     /// # Errors
     /// Only where not even the sender can be read. Everything else is in [`Body::Malformed`].
-    // Compiled into its caller, with all that a UDP packet takes: a returned packet is copied in wider words than it was
-    // written in, which a processor waits for.
-    #[inline(always)]
     pub fn parse(bytes: &'a [u8]) -> Result<Self, Malformed> {
+        Self::parse_inline(bytes)
+    }
+
+    /// The same, compiled into its caller with all that a UDP packet takes: a returned packet is copied in wider words
+    /// than it was written in, which a processor waits for.
+    #[inline(always)]
+    pub(crate) fn parse_inline(bytes: &'a [u8]) -> Result<Self, Malformed> {
         match bytes.first().map(|byte| byte >> 4) {
             Some(4) => Self::parse_v4(bytes),
             Some(6) => Self::parse_v6(bytes),

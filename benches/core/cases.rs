@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use sipknock::config::{Config, Flags};
 use sipknock::door::{DoorTable, Grant, State};
-use sipknock::inspect::Inspector;
+use sipknock::inspect::{Batch, Inspector};
 use sipknock::knock::{KnockId, Payload};
 use sipknock::net::{Prefixes, Source};
 use sipknock::packet::Packet;
@@ -98,14 +98,13 @@ fn batch() -> Box<dyn FnMut()> {
     let phones: Vec<_> = (0..1000).map(|number| Ipv4Addr::from(u32::from(PHONE) + number)).collect();
     let packets: Vec<_> = phones.iter().map(|&phone| udp4(phone, &register())).collect();
     phones.iter().for_each(|&phone| _ = gate.inspect(NOW, &udp4(phone, &with_name(&secret(3)))));
-    let (mut calls, mut decisions) = (0, Vec::with_capacity(BATCH));
+    let (mut calls, mut decided) = (0, Batch::default());
     Box::new(move || {
         calls += 1;
         if calls % BATCH == 0 {
             let batch = packets.chunks_exact(BATCH).nth(calls / BATCH % (packets.len() / BATCH)).unwrap();
-            decisions.clear();
-            gate.inspect_all(NOW, batch.iter().map(Vec::as_slice), &mut decisions);
-            assert!(decisions.iter().all(|decision| decision.reason == Reason::Door));
+            gate.inspect_all(NOW, batch.iter().map(Vec::as_slice), &mut decided);
+            assert!(decided.decisions().iter().all(|decision| decision.reason == Reason::Door));
         }
     })
 }
@@ -115,12 +114,10 @@ fn get(doors: u32) -> Box<dyn FnMut()> {
     let table = table(doors);
     let (mut next, mut batch) = (random(doors), Vec::with_capacity(BATCH));
     Box::new(move || {
-        batch.push(next());
+        batch.push(table.key(next()));
         if batch.len() == BATCH {
-            if table.outgrow_cache() {
-                batch.iter().for_each(|&source| table.prefetch(source));
-            }
-            batch.drain(..).for_each(|source| assert_eq!(table.pass(source, NOW, 700), State::Open));
+            table.prefetch(batch.iter().copied());
+            batch.drain(..).for_each(|key| assert_eq!(table.pass(key, NOW, 700), State::Open));
         }
     })
 }
@@ -128,7 +125,7 @@ fn get(doors: u32) -> Box<dyn FnMut()> {
 fn get_alone(doors: u32) -> Box<dyn FnMut()> {
     let table = table(doors);
     let mut next = random(doors);
-    Box::new(move || assert_eq!(table.pass(next(), NOW, 700), State::Open))
+    Box::new(move || assert_eq!(table.pass(table.key(next()), NOW, 700), State::Open))
 }
 
 /// Sources in no order that a cache could foresee.

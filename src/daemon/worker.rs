@@ -14,7 +14,7 @@ use crate::clock::Clock;
 use crate::door::Change;
 use crate::drops::Drops;
 use crate::event::{Event, Outcome};
-use crate::inspect::{Decision, Inspector};
+use crate::inspect::{Batch, Inspector};
 use crate::metrics::counts::{Histogram, HistogramTotal, KnockCounts};
 use crate::net::Source;
 use crate::queue::{Queue, QueueError};
@@ -111,8 +111,8 @@ pub(super) struct Worker {
     shared: Arc<Shared>,
     copies: Option<Copies>,
     looks: Option<Looks>,
-    /// The current batch's decisions and verdicts, kept for their memory.
-    decisions: Vec<Decision>,
+    batch: Batch,
+    /// The current batch's, kept for their memory.
     verdicts: Vec<Verdict>,
     budget: Budget,
 }
@@ -134,7 +134,7 @@ impl Worker {
             shared,
             copies,
             looks: None,
-            decisions: Vec::new(),
+            batch: Batch::default(),
             verdicts: Vec::new(),
             budget: Budget::default(),
         }
@@ -165,14 +165,13 @@ impl Worker {
     fn serve(&mut self) -> Result<usize, QueueError> {
         let packets = self.queue.receive()?;
         let now = self.clock.now();
-        self.decisions.clear();
         // One gate for the whole batch, and for what there is to tell of it.
         let gate = self.gate.load();
-        gate.inspect_all(now, (0..packets).map(|index| self.queue.packet(index)), &mut self.decisions);
+        gate.inspect_all(now, (0..packets).map(|index| self.queue.packet(index)), &mut self.batch);
         // The one more look at the clock that a batch costs where metrics are asked for.
         let took = self.shared.inspected.as_ref().map(|inspected| (inspected, self.clock.now().since(now)));
         self.verdicts.clear();
-        self.verdicts.extend(self.decisions.iter().map(|decision| decision.verdict));
+        self.verdicts.extend(self.batch.decisions().iter().map(|decision| decision.verdict));
         self.queue.answer(&self.verdicts)?;
         if packets > 0 {
             self.shared.answered.store(now.as_nanos(), Ordering::Relaxed);
@@ -184,7 +183,7 @@ impl Worker {
             (0..packets).for_each(|index| copies.add(self.queue.packet(index)));
         }
         if let Some(looks) = &self.looks {
-            let decided = self.decisions.iter().enumerate();
+            let decided = self.batch.decisions().iter().enumerate();
             decided.for_each(|(index, decision)| looks.add(decision, self.queue.packet(index)));
         }
         self.tell(now, &gate);
@@ -196,7 +195,7 @@ impl Worker {
         let (mut counts, mut spared) = (ReasonCounts::default(), ReasonCounts::default());
         let mut drops = None;
         let number = self.queue.binding().queue;
-        for (index, decision) in self.decisions.iter().enumerate() {
+        for (index, decision) in self.batch.decisions().iter().enumerate() {
             if decision.would_drop() {
                 spared.add(decision.reason);
             } else {

@@ -437,9 +437,9 @@ fn what_passes_is_counted_and_listed() {
     for (secs, state) in
         [(1001, State::Open), (1099, State::Open), (1100, State::RunOut), (1200, State::None)]
     {
-        assert_eq!(doors.pass(source(1), at(secs), 700), state, "at {secs}");
+        assert_eq!(doors.pass(doors.key(source(1)), at(secs), 700), state, "at {secs}");
     }
-    assert_eq!(doors.pass(source(2), at(1000), 700), State::None);
+    assert_eq!(doors.pass(doors.key(source(2)), at(1000), 700), State::None);
     opened(doors.knock(source(3), at(1000), &[Grant { knock: Door::by_hand(), ..grant(0, 50) }]));
     doors.knock(source(1), at(1010), &[grant(0, 20)]);
     let mut listed = doors.listed(0, 1, at(1020));
@@ -550,7 +550,7 @@ fn a_door_of_before_a_restart() {
 
 fn doors_of_before(doors: &DoorTable) {
     opened(doors.knock(source(1), at(0), &[grant(0, 100)]));
-    doors.pass(source(1), at(10), 500);
+    doors.pass(doors.key(source(1)), at(10), 500);
 }
 
 #[test]
@@ -574,6 +574,6 @@ fn changes_are_noticed_once() {
     doors.take_changed();
     doors.knock(source(2), at(20), &[grant(0, 100)]);
     doors.close(source(3));
-    doors.pass(source(1), at(21), 100);
+    doors.pass(doors.key(source(1)), at(21), 100);
     assert!(!doors.take_changed(), "refused, not there, and not kept");
 }

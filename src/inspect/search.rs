@@ -3,38 +3,39 @@
 use std::net::IpAddr;
 
 use super::Inspector;
-use crate::door::Grant;
+use crate::door::{Grant, Key};
 use crate::knock::{KnockId, Life, Match, Payload};
 use crate::net::Source;
 use crate::packet::{Body, Packet, Sequence};
 use crate::stream::FlowId;
+use crate::verdict::Reason;
 
-/// A packet that was read and searched for knocks, and waits for its decision. It is small, and built where it stays:
-/// what is written piece by piece and then moved as a whole makes the processor wait for its own writes.
+/// A packet that was read, and searched if it is a datagram, and waits for its decision. Of all that was read it keeps
+/// only what that takes.
+#[derive(Debug)]
 pub(super) struct Seen {
     pub(super) address: IpAddr,
-    pub(super) source: Source,
+    pub(super) key: Key,
     /// Of the packet, for the door's count.
     pub(super) bytes: u32,
     pub(super) content: Content,
 }
 
 /// What a packet is to the gate.
+#[derive(Debug)]
 pub(super) enum Content {
     /// Anything, from an address that needs no knock.
     Trusted,
-    /// A datagram, and the knocks in it.
-    Datagram(Option<Box<Found>>),
+    /// A datagram with knocks in it.
+    Knocking(Box<Found>),
     /// A TCP segment, which is kept elsewhere. What is to be searched for knocks depends on the door.
     Segment,
-    /// A fragment that is not the first.
-    LaterFragment,
-    /// Neither UDP nor TCP, or not as it should be.
-    Malformed,
+    /// What opens no door, and why it is dropped where none is open.
+    Knockless(Reason),
 }
 
 /// A TCP segment's place, and what it holds.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct StreamPart<'a> {
     pub(super) id: FlowId,
     pub(super) sequence: Sequence,
@@ -42,30 +43,36 @@ pub(super) struct StreamPart<'a> {
 }
 
 /// Knocks that were found, and what each of them grants.
+#[derive(Debug)]
 pub(super) struct Found {
     pub(super) knocks: Vec<KnockId>,
     pub(super) grants: Vec<Grant>,
 }
 
 impl Inspector {
-    /// Looks for knocks in a datagram. A TCP segment goes to the end of `parts`.
+    /// Looks for knocks in a datagram, and hands a TCP segment to `keep`.
+    // Compiled into its caller, as reading a packet and `settle` are: what is written piece by piece and then moved as a
+    // whole makes the processor wait for its own writes.
     #[inline(always)]
-    pub(super) fn search<'a>(&self, packet: &Packet<'a>, parts: &mut Vec<StreamPart<'a>>) -> Seen {
+    pub(super) fn search<'a>(&self, packet: &Packet<'a>, keep: impl FnOnce(StreamPart<'a>)) -> Seen {
         let content = match packet.body {
             _ if self.policy.trusted.contains(packet.source) => Content::Trusted,
             Body::Segment(segment) => match segment.sequence {
-                None => Content::Datagram(self.find(packet.source, Payload::Datagram(segment.payload))),
+                None => match self.find(packet.source, Payload::Datagram(segment.payload)) {
+                    Some(found) => Content::Knocking(found),
+                    None => Content::Knockless(Reason::NoKnock),
+                },
                 Some(sequence) => {
                     let id = FlowId::of(packet, segment);
-                    parts.push(StreamPart { id, sequence, payload: segment.payload });
+                    keep(StreamPart { id, sequence, payload: segment.payload });
                     Content::Segment
                 }
             },
-            Body::LaterFragment(_) => Content::LaterFragment,
-            Body::Malformed(..) => Content::Malformed,
+            Body::LaterFragment(_) => Content::Knockless(Reason::Fragment),
+            Body::Malformed(..) => Content::Knockless(Reason::Malformed),
         };
-        let source = Source::new(packet.source, self.policy.prefixes);
-        Seen { address: packet.source, source, bytes: packet.length, content }
+        let key = self.doors.key(Source::new(packet.source, self.policy.prefixes));
+        Seen { address: packet.source, key, bytes: packet.length, content }
     }
 
     /// The knocks of a payload that count, and what they grant.

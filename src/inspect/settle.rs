@@ -4,9 +4,8 @@ use std::net::IpAddr;
 
 use super::search::{Content, Found, Seen, StreamPart};
 use super::{Decision, Inspector, Knocked, Mode, Renew};
-use crate::door::{Change, State};
+use crate::door::{Change, Key, State};
 use crate::knock::Payload;
-use crate::net::Source;
 use crate::stream::{Fate, Finding, Gathered};
 use crate::time::Time;
 use crate::verdict::{Reason, Verdict};
@@ -15,7 +14,7 @@ use crate::verdict::{Reason, Verdict};
 #[derive(Clone, Copy)]
 struct Client {
     address: IpAddr,
-    source: Source,
+    key: Key,
     now: Time,
     /// Of the packet, for the door's count.
     bytes: u32,
@@ -30,16 +29,19 @@ impl Inspector {
         seen: Seen,
         parts: &mut impl Iterator<Item = StreamPart<'a>>,
     ) -> Decision {
-        let Seen { address, source, bytes, content } = seen;
-        let client = Client { address, source, now, bytes };
+        let Seen { address, key, bytes, content } = seen;
+        let client = Client { address, key, now, bytes };
         let (reason, knocked) = match content {
             Content::Trusted => (Reason::Trusted, None),
-            Content::Datagram(None) => (self.without_knock(client, Reason::NoKnock), None),
-            Content::Datagram(Some(found)) => self.knocking(client, *found),
-            Content::Segment if let Some(part) = parts.next() => self.segment(client, part),
-            Content::LaterFragment => (self.without_knock(client, Reason::Fragment), None),
-            // There is a part for each segment; if there were none, it would be as unreadable as these.
-            Content::Segment | Content::Malformed => (self.without_knock(client, Reason::Malformed), None),
+            Content::Knockless(reason) => (self.without_knock(client, reason), None),
+            Content::Knocking(found) => self.knocking(client, *found),
+            Content::Segment => match parts.next() {
+                Some(part) => self.segment(client, part),
+                None => {
+                    debug_assert!(false, "each segment leaves a part");
+                    (self.without_knock(client, Reason::Malformed), None)
+                }
+            },
         };
         self.conclude(reason, Some(address), knocked)
     }
@@ -61,7 +63,7 @@ impl Inspector {
     #[inline(never)]
     fn segment(&self, client: Client, part: StreamPart<'_>) -> (Reason, Option<Box<Knocked>>) {
         let mut knocked = None;
-        let reason = match self.doors.state(client.source, client.now) {
+        let reason = match self.doors.pass(client.key, client.now, 0) {
             State::Open => self.segment_of_guest(client, part, &mut knocked),
             State::RunOut => self.segment_of_stranger(client, part, Reason::Expired, &mut knocked),
             State::None => self.segment_of_stranger(client, part, Reason::NoKnock, &mut knocked),
@@ -141,7 +143,7 @@ impl Inspector {
     /// Lets what was found do what it does to the source's door.
     fn knock(&self, client: Client, found: Found) -> Box<Knocked> {
         let Found { knocks, grants } = found;
-        let change = self.doors.knock_and_pass(client.source, client.now, &grants, client.bytes);
+        let change = self.doors.knock_and_pass(client.key.source(), client.now, &grants, client.bytes);
         Box::new(Knocked { knocks, change, gathered: None })
     }
 
@@ -160,10 +162,10 @@ impl Inspector {
     /// was one.
     #[inline]
     fn without_knock(&self, client: Client, reason: Reason) -> Reason {
-        match self.doors.pass(client.source, client.now, client.bytes) {
+        match self.doors.pass(client.key, client.now, client.bytes) {
             State::Open => {
                 if self.policy.renew == Renew::Packet {
-                    self.doors.extend(client.source, client.now);
+                    self.doors.extend(client.key.source(), client.now);
                 }
                 Reason::Door
             }

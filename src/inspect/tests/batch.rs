@@ -39,15 +39,20 @@ proptest! {
         batches in prop::collection::vec((0u64..60, prop::collection::vec(any_packet(), 0..40)), 1..8),
         mode in prop::sample::select(&[Mode::Enforce, Mode::Monitor][..]),
         renew in prop::sample::select(&[Renew::Knock, Renew::Packet][..]),
+        // Where there are many doors, those of a batch are fetched first.
+        others in prop::sample::select(&[0u8, 100][..]),
     ) {
-        let (together, alone) = (inspector(mode, renew, 2), inspector(mode, renew, 2));
-        let mut now = at(0);
+        let [together, alone] = [(); 2].map(|()| {
+            let gate = inspector(mode, renew, usize::from(others) + 2);
+            (0..others).for_each(|n| _ = gate.inspect(at(0), &ipv4(&format!("192.0.2.{n}"), &udp(KNOCK))));
+            gate
+        });
+        let (mut now, mut batch) = (at(0), Batch::default());
         for (pause, packets) in batches {
             now = now.after(Duration::from_secs(pause));
-            let mut decisions = Vec::new();
-            together.inspect_all(now, packets.iter().map(Vec::as_slice), &mut decisions);
+            together.inspect_all(now, packets.iter().map(Vec::as_slice), &mut batch);
             let expected: Vec<_> = packets.iter().map(|packet| alone.inspect(now, packet)).collect();
-            prop_assert_eq!(decisions, expected);
+            prop_assert_eq!(batch.decisions(), expected);
             let listed = |gate: &Inspector| {
                 let mut listed = gate.doors().listed(0, 1, now);
                 listed.sort_by_key(|listed| listed.source);
@@ -68,6 +73,7 @@ fn queues_that_decide_the_same_flows_never_wait_for_each_other_for_good() {
         let (gate, done) = (Arc::clone(&gate), done.clone());
         thread::spawn(move || {
             let (half, rest) = KNOCK.split_at(50);
+            let mut batch = Batch::default();
             for round in 0..1000u32 {
                 let packets: Vec<_> = (0..32u32)
                     .map(|n| {
@@ -84,13 +90,9 @@ fn queues_that_decide_the_same_flows_never_wait_for_each_other_for_good() {
                         )
                     })
                     .collect();
-                let mut decisions = Vec::new();
-                gate.inspect_all(
-                    at(u64::from(round / 10)),
-                    packets.iter().map(Vec::as_slice),
-                    &mut decisions,
-                );
-                assert_eq!(decisions.len(), packets.len());
+                let now = at(u64::from(round / 10));
+                gate.inspect_all(now, packets.iter().map(Vec::as_slice), &mut batch);
+                assert_eq!(batch.decisions().len(), packets.len());
             }
             done.send(()).unwrap();
         });
