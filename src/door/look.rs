@@ -41,8 +41,9 @@ impl DoorTable {
     fn prefetch_one(&self, Key { hash, .. }: Key) {
         let Some(shard) = self.doors.shards().get(self.doors.determine_shard(hash as usize)) else { return };
         // Asked of each entry that may be the one, it takes none, and so no entry is waited for.
-        shard.read().get(hash, |entry| {
-            sys::prefetch(entry);
+        shard.read().get(hash, |(source, entry)| {
+            sys::prefetch(source);
+            entry.get().prefetch();
             false
         });
     }
