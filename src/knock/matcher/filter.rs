@@ -16,6 +16,7 @@
 
 mod bloom;
 mod grams;
+mod places;
 mod sampled;
 mod window;
 

@@ -32,7 +32,7 @@ impl Grams {
         let rest = bytes.get(at..)?;
         match rest.first_chunk() {
             Some(bytes) => Some(self.hash(*bytes)),
-            None => (rest.len() >= self.q).then(|| self.hash(last(bytes, rest.len()))),
+            None => (rest.len() >= self.q).then(|| self.hash(tail(bytes, rest.len()))),
         }
     }
 
@@ -65,7 +65,7 @@ fn folded(bytes: [u8; 8]) -> u64 {
 /// The last bytes, fewer than eight, and zeros: a part of the last eight where there are so many, since a copy byte by
 /// byte takes as long as some five q-grams.
 #[inline(always)]
-fn last(bytes: &[u8], count: usize) -> [u8; 8] {
+fn tail(bytes: &[u8], count: usize) -> [u8; 8] {
     match bytes.last_chunk() {
         Some(word) => (u64::from_le_bytes(*word) >> (64 - 8 * count)).to_le_bytes(),
         None => padded(bytes.get(bytes.len() - count..).unwrap_or_default()),

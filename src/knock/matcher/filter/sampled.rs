@@ -5,7 +5,8 @@ use std::ops::Range;
 
 use super::super::{BuildError, KnockId, Numbered};
 use super::bloom::Bloom;
-use super::grams::{Grams, rehash};
+use super::grams::Grams;
+use super::places::Places;
 use super::window::Rarity;
 use super::{MAX_STRIDE, MIN_STRIDE};
 
@@ -16,9 +17,8 @@ pub(in super::super) struct Sampled<const WORDS: usize> {
     stride: usize,
     /// The q-grams of all windows.
     known: Bloom<WORDS>,
-    /// Where in a window the q-grams stand whose second hash has these first bits, a bit for each place.
-    places: Box<[u32]>,
-    places_shift: u32,
+    /// Where in a window the q-grams stand.
+    places: Places,
     /// Where in `entries` those begin whose window's hash has these first bits. One more says where the last ones end.
     buckets: Box<[u32]>,
     buckets_shift: u32,
@@ -53,14 +53,12 @@ impl<const WORDS: usize> Sampled<WORDS> {
         stride: usize,
     ) -> Result<(Self, Vec<Numbered<'a>>), BuildError> {
         let error = || BuildError::new(patterns.iter().map(|(_, pattern)| pattern));
-        let places = stride.saturating_mul(patterns.len()).next_power_of_two().max(2);
         let buckets = patterns.len().saturating_mul(BUCKETS_PER_PATTERN).next_power_of_two().max(2);
         let mut filter = Self {
             grams: Grams::new(q),
             stride,
             known: Bloom::new().ok_or_else(error)?,
-            places: vec![0; places].into(),
-            places_shift: u64::BITS - places.ilog2(),
+            places: Places::new(stride, stride.saturating_mul(patterns.len())),
             buckets: Box::default(),
             buckets_shift: u64::BITS - buckets.ilog2(),
             entries: Box::default(),
@@ -135,9 +133,7 @@ impl<const WORDS: usize> Sampled<WORDS> {
         for place in 0..self.stride {
             let Some(hash) = self.grams.hash_at(pattern, lead + place) else { continue };
             self.known.insert(hash);
-            if let Some(places) = self.places.get_mut((rehash(hash) >> self.places_shift) as usize) {
-                *places |= 1 << place;
-            }
+            self.places.insert(hash, place);
         }
     }
 
@@ -166,8 +162,7 @@ impl<const WORDS: usize> Sampled<WORDS> {
     #[cold]
     #[inline(never)]
     fn windows(&self, payload: &[u8], at: usize, hash: u64, visit: &mut impl FnMut(KnockId, Range<usize>)) {
-        let slot = (rehash(hash) >> self.places_shift) as usize;
-        let mut places = self.places.get(slot).copied().unwrap_or_default();
+        let mut places = self.places.of(hash);
         while places != 0 {
             let place = places.trailing_zeros() as usize;
             places &= places - 1;
@@ -205,7 +200,7 @@ impl<const WORDS: usize> Sampled<WORDS> {
 
     pub(super) fn memory_usage(&self) -> usize {
         self.known.memory_usage()
-            + size_of_val(&*self.places)
+            + self.places.memory_usage()
             + size_of_val(&*self.buckets)
             + size_of_val(&*self.entries)
             + self.secrets.len()
