@@ -42,15 +42,20 @@ struct Bench {
 }
 
 /// Measures cases with so many packets each, side by side: all are set up, and then each gets a few of its packets in
-/// turn, so that what slows the machine down for a while slows down all of them.
+/// turn, so that what slows the machine down for a while slows down all of them. They take turns in every order of three,
+/// so that none always finds the caches as one other leaves them.
 pub(crate) fn run_together(cases: &[Case], packets: usize) -> Vec<Seen> {
     let benches: Vec<_> = cases.iter().map(|&case| Bench::new(case)).collect();
     let turns = if cases.len() > 1 { packets.div_ceil(TURN) } else { 1 };
     let mut seen: Vec<_> = cases.iter().map(|_| Vec::new()).collect();
-    for _ in 0..turns {
-        for (bench, seen) in benches.iter().zip(&mut seen) {
-            seen.push(bench.run(packets / turns));
+    let mut order: Vec<_> = (0..cases.len()).collect();
+    for turn in 0..turns {
+        for &index in &order {
+            seen[index].push(benches[index].run(packets / turns));
         }
+        // Turned around each time, and shifted by one every other time.
+        order.reverse();
+        order.rotate_left(turn % 2);
     }
     seen.iter().map(|turns| Seen::of_all(turns)).collect()
 }

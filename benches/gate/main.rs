@@ -80,7 +80,8 @@ fn main() -> ExitCode {
     for round in 1..=rounds {
         for (group, seen) in groups.iter().zip(&mut seen) {
             eprintln!("round {round} of {rounds}: {group:?}");
-            let now = load::run_together(group, packets);
+            let packets_each = if group.len() > 1 { 2 * packets } else { packets };
+            let now = load::run_together(group, packets_each);
             seen.iter_mut().zip(now).for_each(|(seen, now)| seen.push(now));
         }
         for ((keeper, knocks), seen) in LATENCIES.into_iter().zip(&mut latencies) {

@@ -124,7 +124,7 @@ impl Report {
         self.section("CPU per packet", &format!(
             "{SOURCES} phones whose doors are open, packets without a knock, full speed: all are searched and all are accepted, as by accept-all, \
              which takes them from the queue in the same way and looks at nothing. Microseconds of the process's CPU time per packet, the kernel's \
-             part of the queue in it; in brackets those of the whole machine, the sender included. The three take turns of 10,000 packets."
+             part of the queue in it; in brackets those of the whole machine, the sender included. They get twice as many packets as above, in turns of 10,000 and in changing order."
         ));
         self.row(&[
             "knocks",
