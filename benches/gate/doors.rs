@@ -31,7 +31,7 @@ pub(crate) struct Seen {
 }
 
 pub(crate) fn measure_all() -> Vec<Seen> {
-    [1000, 100_000, 1_000_000].map(measure_apart).to_vec()
+    SIZES.map(measure_apart).to_vec()
 }
 
 fn measure_apart(doors: u32) -> Seen {
@@ -130,6 +130,7 @@ fn resident() -> u64 {
     line.split_whitespace().next().unwrap().parse::<u64>().unwrap() * 1024
 }
 
+pub(crate) const SIZES: [u32; 3] = [1000, 100_000, 1_000_000];
 const GRANT: Grant = Grant { knock: KnockId::FIRST, life: Duration::from_secs(4000), registration: None };
 const NOW: Time = Time::from_parts(1_800_000_000, 0);
 const GETS: usize = 1_000_000;

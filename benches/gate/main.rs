@@ -77,10 +77,12 @@ fn main() -> ExitCode {
     let groups = groups();
     let mut seen: Vec<Vec<Vec<Seen>>> = groups.iter().map(|group| vec![Vec::new(); group.len()]).collect();
     let mut latencies: Vec<_> = LATENCIES.iter().map(|_| Vec::new()).collect();
+    let mut doors = Vec::new();
     for round in 1..=rounds {
         for (group, seen) in groups.iter().zip(&mut seen) {
             eprintln!("round {round} of {rounds}: {group:?}");
-            let packets_each = if group.len() > 1 { 2 * packets } else { packets };
+            let costs = group.iter().any(|case| case.traffic == Traffic::Phones);
+            let packets_each = if costs { 2 * packets } else { packets };
             let now = load::run_together(group, packets_each);
             seen.iter_mut().zip(now).for_each(|(seen, now)| seen.push(now));
         }
@@ -88,6 +90,7 @@ fn main() -> ExitCode {
             eprintln!("round {round} of {rounds}: latency of {}, {knocks} knocks", keeper.name());
             seen.push(latency::measure(keeper, knocks, LATENCY_PACKETS));
         }
+        doors.push(doors::measure_all());
     }
     let cases = groups.into_iter().flatten().zip(seen.into_iter().flatten());
     let measured: Vec<_> = cases.collect();
@@ -97,7 +100,7 @@ fn main() -> ExitCode {
     report.rates(&measured);
     report.latency(&LATENCIES.into_iter().zip(latencies).collect::<Vec<_>>());
     report.start(&start::first_verdicts(), &start::idle_memory());
-    report.doors(&doors::measure_all());
+    report.doors(&doors);
     report.finish();
     ExitCode::SUCCESS
 }
@@ -109,16 +112,13 @@ fn groups() -> Vec<Vec<Case>> {
     for knocks in KNOCKS {
         let case = |keeper, traffic, sources, rate| Case { keeper, knocks, traffic, sources, rate };
         let mixed = Traffic::Mixed { knocks };
-        let alone = [
-            case(Keeper::SeedRules, Traffic::Strangers, SOURCES, None),
-            case(Keeper::Nfq, Traffic::Strangers, SOURCES, None),
-            case(Keeper::Batched, Traffic::Strangers, SOURCES, None),
-            case(Keeper::Lean, Traffic::Strangers, SOURCES, None),
-            case(Keeper::Polling, Traffic::Strangers, SOURCES, None),
-            case(Keeper::Batched, mixed, SOURCES, None),
-            case(Keeper::Batched, mixed, MANY_SOURCES, None),
-        ];
-        groups.extend(alone.map(|case| vec![case]));
+        groups.push(
+            [Keeper::SeedRules, Keeper::Nfq, Keeper::Batched, Keeper::Lean, Keeper::Polling]
+                .map(|keeper| case(keeper, Traffic::Strangers, SOURCES, None))
+                .to_vec(),
+        );
+        groups
+            .extend([SOURCES, MANY_SOURCES].map(|sources| vec![case(Keeper::Batched, mixed, sources, None)]));
         groups.push(
             [Keeper::AcceptAll, Keeper::Batched, Keeper::Nfq]
                 .map(|keeper| case(keeper, Traffic::Phones, SOURCES, None))
