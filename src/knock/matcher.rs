@@ -160,6 +160,12 @@ impl Matcher {
     /// Nothing is allocated where nothing occurs.
     pub fn occurring(&self, payload: &[u8]) -> Vec<KnockId> {
         let mut found = Vec::new();
+        // This search is so short that the way through what follows would be felt.
+        if let [Finder::Memmem(memmem)] = &self.finders[..]
+            && !memmem.finds(payload)
+        {
+            return found;
+        }
         let mut most = MIN_COMPACT;
         for finder in &self.finders {
             finder.each(payload, |id, _| {
@@ -172,8 +178,10 @@ impl Matcher {
                 }
             });
         }
-        found.sort_unstable();
-        found.dedup();
+        if found.len() > 1 {
+            found.sort_unstable();
+            found.dedup();
+        }
         found
     }
 

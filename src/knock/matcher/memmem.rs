@@ -31,6 +31,15 @@ impl Memmem {
         Self(patterns.iter().filter_map(|(id, pattern)| Some((*id, search(pattern)?))).collect())
     }
 
+    /// Whether any of them occurs, or may.
+    #[inline]
+    pub(super) fn finds(&self, payload: &[u8]) -> bool {
+        self.0.iter().any(|(_, search)| match search {
+            Search::Exact(finder) => finder.find(payload).is_some(),
+            Search::Folded(_) => true,
+        })
+    }
+
     pub(super) fn each(&self, payload: &[u8], mut visit: impl FnMut(KnockId, Range<usize>)) {
         for (id, search) in &self.0 {
             match search {
