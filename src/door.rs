@@ -30,7 +30,7 @@ use claims::Claims;
 pub use claims::{End, MAX_REGISTRATIONS, Registration};
 use entry::{Entry, LAST_KNOCK};
 pub use listing::Listed;
-pub use look::Key;
+pub use look::{Ask, Key};
 use places::Places;
 
 use crate::knock::KnockId;

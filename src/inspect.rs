@@ -253,8 +253,9 @@ impl Inspector {
 
     /// Decides packets that came together, as [`Inspector::inspect`] does one after the other.
     ///
-    /// First all are read, and datagrams are searched, which is most of the work. Then what is known of their sources is
-    /// fetched to the cache, for all of them together, and then they are decided in their order.
+    /// First all are read, and datagrams are searched, which is most of the work. Then their doors are looked at, for all
+    /// of them together, up to the first packet that may change one. What is known of the sources of the rest is fetched
+    /// to the cache, and then all are decided in their order.
     pub fn inspect_all<'a>(&self, now: Time, packets: impl Iterator<Item = &'a [u8]>, batch: &mut Batch) {
         let Batch { seen, decisions } = batch;
         let mut parts = Vec::new();
@@ -262,7 +263,13 @@ impl Inspector {
             let packet = Packet::parse_inline(bytes);
             packet.as_ref().ok().map(|packet| self.search(packet, |part| parts.push(part)))
         }));
-        self.doors.prefetch(seen.iter().flatten().map(|seen| seen.key));
+        let changing = |seen: &Option<Seen>| seen.as_ref().is_some_and(Seen::may_change_doors);
+        let first = seen.iter().position(changing).unwrap_or(seen.len());
+        let (before, rest) = seen.split_at_mut(first);
+        let ask = |seen: &Option<Seen>| seen.as_ref().and_then(Seen::ask);
+        self.doors
+            .pass_together(before, now, ask, |seen, state| seen.iter_mut().for_each(|seen| seen.told(state)));
+        self.doors.prefetch(rest.iter().flatten().map(|seen| seen.key));
         let mut parts = parts.into_iter();
         decisions.clear();
         decisions.extend(seen.drain(..).map(|seen| match seen {

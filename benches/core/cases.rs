@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use sipknock::config::{Config, Flags};
-use sipknock::door::{DoorTable, Grant, State};
+use sipknock::door::{Ask, DoorTable, Grant, Key, State};
 use sipknock::inspect::{Batch, Inspector};
 use sipknock::knock::{KnockId, Payload};
 use sipknock::net::{Prefixes, Source};
@@ -116,8 +116,11 @@ fn get(doors: u32) -> Box<dyn FnMut()> {
     Box::new(move || {
         batch.push(table.key(next()));
         if batch.len() == BATCH {
-            table.prefetch(batch.iter().copied());
-            batch.drain(..).for_each(|key| assert_eq!(table.pass(key, NOW, 700), State::Open));
+            let ask = |key: &Key| Some(Ask { key: *key, bytes: 700 });
+            let mut open = 0;
+            table.pass_together(&mut batch, NOW, ask, |_, state| open += usize::from(state == State::Open));
+            assert_eq!(open, BATCH);
+            batch.clear();
         }
     })
 }

@@ -8,7 +8,7 @@ use std::net::Ipv4Addr;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use sipknock::door::{DoorTable, Grant, Key, State};
+use sipknock::door::{Ask, DoorTable, Grant, Key, State};
 use sipknock::knock::KnockId;
 use sipknock::net::{Prefixes, Source};
 use sipknock::time::Time;
@@ -77,9 +77,11 @@ fn batches(table: &DoorTable, doors: u32) -> f64 {
     let mut random = random(doors);
     let began = Instant::now();
     for _ in 0..GETS / BATCH {
-        let batch: [Key; BATCH] = std::array::from_fn(|_| table.key(random()));
-        table.prefetch(batch.into_iter());
-        batch.into_iter().for_each(|key| assert_eq!(table.pass(key, NOW, 700), State::Open));
+        let mut batch: [Key; BATCH] = std::array::from_fn(|_| table.key(random()));
+        let mut open = 0;
+        let ask = |key: &Key| Some(Ask { key: *key, bytes: 700 });
+        table.pass_together(&mut batch, NOW, ask, |_, state| open += usize::from(state == State::Open));
+        assert_eq!(open, BATCH);
     }
     began.elapsed().as_secs_f64() * 1e9 / GETS as f64
 }

@@ -91,6 +91,14 @@ impl Entry {
         if now < self.expires { State::Open } else { self.state_when_shut(now) }
     }
 
+    /// What the door is to a packet of so many bytes, which is counted where it passes if they are not 0, and whether
+    /// it is time to [`Entry::spill`].
+    #[inline]
+    pub(super) fn pass(&self, now: Time, bytes: u32) -> (State, bool) {
+        let state = self.state(now);
+        (state, bytes > 0 && state == State::Open && self.count(bytes))
+    }
+
     #[cold]
     #[inline(never)]
     fn state_when_shut(&self, now: Time) -> State {

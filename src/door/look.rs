@@ -1,5 +1,8 @@
 //! What each packet asks of the doors.
 
+use dashmap::SharedValue;
+
+use super::entry::Entry;
 use super::{DoorTable, State};
 use crate::net::Source;
 use crate::sys;
@@ -9,7 +12,7 @@ use crate::time::Time;
 #[derive(Clone, Copy, Debug)]
 pub struct Key {
     source: Source,
-    hash: u64,
+    pub(super) hash: u64,
 }
 
 impl Key {
@@ -17,6 +20,15 @@ impl Key {
     pub fn source(&self) -> Source {
         self.source
     }
+}
+
+/// A packet that passes where its source's door is open.
+#[derive(Clone, Copy, Debug)]
+pub struct Ask {
+    /// Whose it is.
+    pub key: Key,
+    /// Its length, for the door's count; one of 0 is not counted.
+    pub bytes: u32,
 }
 
 impl DoorTable {
@@ -39,13 +51,10 @@ impl DoorTable {
 
     #[inline]
     fn prefetch_one(&self, Key { hash, .. }: Key) {
-        let Some(shard) = self.doors.shards().get(self.doors.determine_shard(hash as usize)) else { return };
-        // Asked of each entry that may be the one, it takes none, and so no entry is waited for.
-        shard.read().get(hash, |(source, entry)| {
-            sys::prefetch(source);
-            entry.get().prefetch();
-            false
-        });
+        let shard = self.doors.shards().get(self.doors.determine_shard(hash as usize));
+        if let Some(shard) = shard.and_then(|shard| shard.try_read()) {
+            shard.get(hash, prefetch);
+        }
     }
 
     /// What the source's door is at `now`.
@@ -62,14 +71,53 @@ impl DoorTable {
             self.doors.shards().get(self.doors.determine_shard(hash as usize)).map(|shard| shard.read());
         let Some(shard) = shard else { return State::None };
         let Some((_, entry)) = shard.get(hash, |(other, _)| *other == source) else { return State::None };
-        let entry = entry.get();
-        let state = entry.state(now);
-        let spills = bytes > 0 && state == State::Open && entry.count(bytes);
+        let (state, spills) = entry.get().pass(now, bytes);
         drop(shard);
         if spills {
             self.spill(source);
         }
         state
+    }
+
+    /// Tells packets that came together what [`DoorTable::pass`] says of each, where it has an [`Ask`].
+    ///
+    /// While one door comes from memory so do others, and a shard is locked once for fetching and looking. Nobody is waited
+    /// for: a packet whose shard is locked for a change is told nothing, and has to ask by itself. Doors stay locked while
+    /// `tell` runs.
+    #[inline]
+    pub fn pass_together<P>(
+        &self,
+        packets: &mut [P],
+        now: Time,
+        ask: impl Fn(&P) -> Option<Ask>,
+        mut tell: impl FnMut(&mut P, State),
+    ) {
+        for packets in packets.chunks_mut(TOGETHER) {
+            let mut spilled = Vec::new();
+            let mut shards = [const { None }; TOGETHER];
+            for (packet, held) in packets.iter().zip(&mut shards) {
+                let Some(Ask { key, .. }) = ask(packet) else { continue };
+                let shard = self.doors.shards().get(self.doors.determine_shard(key.hash as usize));
+                *held = shard.and_then(|shard| shard.try_read());
+            }
+            if self.places.held() > CACHED {
+                for (packet, shard) in packets.iter().zip(&shards) {
+                    let (Some(shard), Some(Ask { key, .. })) = (shard, ask(packet)) else { continue };
+                    shard.get(key.hash, prefetch);
+                }
+            }
+            for (packet, shard) in packets.iter_mut().zip(shards) {
+                let (Some(shard), Some(Ask { key, bytes })) = (shard, ask(packet)) else { continue };
+                let entry = shard.get(key.hash, |(other, _)| *other == key.source);
+                let (state, spills) =
+                    entry.map_or((State::None, false), |(_, entry)| entry.get().pass(now, bytes));
+                tell(packet, state);
+                if spills {
+                    spilled.push(key.source);
+                }
+            }
+            spilled.into_iter().for_each(|source| self.spill(source));
+        }
     }
 
     #[cold]
@@ -79,6 +127,17 @@ impl DoorTable {
         }
     }
 }
+
+/// Asked of each entry that may be the one, it takes none, and so no entry is waited for.
+#[inline(always)]
+fn prefetch((source, entry): &(Source, SharedValue<Entry>)) -> bool {
+    sys::prefetch(source);
+    entry.get().prefetch();
+    false
+}
+
+/// Looks that wait for memory together: as many as packets come at once, most often.
+const TOGETHER: usize = 32;
 
 /// So few entries stay in the cache while thousands of packets go through it, each with some kilobytes of the kernel's
 /// memory.

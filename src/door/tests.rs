@@ -1,4 +1,5 @@
 mod books;
+mod look;
 mod places;
 
 use std::collections::HashMap;

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::Inspector;
-use crate::door::{Grant, Key};
+use crate::door::{Ask, Grant, Key, State};
 use crate::knock::{KnockId, Life, Match, Payload};
 use crate::net::Source;
 use crate::packet::{Body, Packet, Sequence};
@@ -32,6 +32,42 @@ pub(super) enum Content {
     Segment,
     /// What opens no door, and why it is dropped where none is open.
     Knockless(Reason),
+    /// What was one of these, and what became of it at its door.
+    Told(Reason),
+}
+
+impl Seen {
+    /// What is to be asked of the doors, where the decision is all in that.
+    #[inline]
+    pub(super) fn ask(&self) -> Option<Ask> {
+        let asks = matches!(self.content, Content::Knockless(_));
+        asks.then_some(Ask { key: self.key, bytes: self.bytes })
+    }
+
+    /// What the doors say to that.
+    #[inline]
+    pub(super) fn told(&mut self, state: State) {
+        if let Content::Knockless(reason) = self.content {
+            self.content = Content::Told(at_door(state, reason));
+        }
+    }
+
+    /// Whether the doors may be others once it is decided.
+    #[inline]
+    pub(super) fn may_change_doors(&self) -> bool {
+        matches!(self.content, Content::Knocking(_) | Content::Segment)
+    }
+}
+
+/// What becomes of a packet without a knock: it passes where a door is open, and is dropped for `reason` where there never
+/// was one.
+#[inline]
+pub(super) fn at_door(state: State, reason: Reason) -> Reason {
+    match state {
+        State::Open => Reason::Door,
+        State::RunOut => Reason::Expired,
+        State::None => reason,
+    }
 }
 
 /// A TCP segment's place, and what it holds.

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::search::{Content, Found, Seen, StreamPart};
+use super::search::{Content, Found, Seen, StreamPart, at_door};
 use super::{Decision, Inspector, Knocked, Mode, Renew};
 use crate::door::{Change, Key, State};
 use crate::knock::Payload;
@@ -34,6 +34,7 @@ impl Inspector {
         let (reason, knocked) = match content {
             Content::Trusted => (Reason::Trusted, None),
             Content::Knockless(reason) => (self.without_knock(client, reason), None),
+            Content::Told(reason) => (self.renewed(client, reason), None),
             Content::Knocking(found) => self.knocking(client, *found),
             Content::Segment => match parts.next() {
                 Some(part) => self.segment(client, part),
@@ -158,20 +159,20 @@ impl Inspector {
         }
     }
 
-    /// What neither opens nor renews a door: it passes where one is open, and is dropped for `reason` where there never
-    /// was one.
+    /// What has no knock, or one that did nothing: [`at_door`].
     #[inline]
     fn without_knock(&self, client: Client, reason: Reason) -> Reason {
-        match self.doors.pass(client.key, client.now, client.bytes) {
-            State::Open => {
-                if self.policy.renew == Renew::Packet {
-                    self.doors.extend(client.key.source(), client.now);
-                }
-                Reason::Door
-            }
-            State::RunOut => Reason::Expired,
-            State::None => reason,
+        let state = self.doors.pass(client.key, client.now, client.bytes);
+        self.renewed(client, at_door(state, reason))
+    }
+
+    /// Has what passed through a door renew it, where packets do that.
+    #[inline]
+    fn renewed(&self, client: Client, reason: Reason) -> Reason {
+        if reason == Reason::Door && self.policy.renew == Renew::Packet {
+            self.doors.extend(client.key.source(), client.now);
         }
+        reason
     }
 
     #[inline(always)]
