@@ -88,7 +88,7 @@ impl Lab {
                 Process::Gate(Gate::start(&world, &["--config", &config, "--backend", backend]))
             }
         };
-        pin(SENDER_CPU);
+        pin_all(SENDER_CPU);
         Self { world, process, keeper }
     }
 
@@ -162,6 +162,17 @@ pub(crate) fn pin(cpu: usize) {
     cpus.set(cpu);
     // A machine with one core has no second; then all share the first.
     let _ = rustix::thread::sched_setaffinity(None, &cpus);
+}
+
+/// Moves all threads of this process to one core: also those that read what keepers write, each of which began on its
+/// keeper's.
+fn pin_all(cpu: usize) {
+    let mut cpus = rustix::thread::CpuSet::new();
+    cpus.set(cpu);
+    for thread in fs::read_dir("/proc/self/task").unwrap() {
+        let id = thread.unwrap().file_name().to_str().unwrap().parse().unwrap();
+        let _ = rustix::thread::sched_setaffinity(rustix::thread::Pid::from_raw(id), &cpus);
+    }
 }
 
 /// CPU time of the whole machine so far, interrupts included (proc(5), /proc/stat).
