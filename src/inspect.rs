@@ -254,8 +254,8 @@ impl Inspector {
     /// Decides packets that came together, as [`Inspector::inspect`] does one after the other.
     ///
     /// First all are read, and datagrams are searched, which is most of the work. Then their doors are looked at, for all
-    /// of them together, up to the first packet that may change one. What is known of the sources of the rest is fetched
-    /// to the cache, and then all are decided in their order.
+    /// of them together, up to the first packet that may open or shut one. What is known of the sources of the rest is
+    /// fetched to the cache, and then all are decided in their order.
     pub fn inspect_all<'a>(&self, now: Time, packets: impl Iterator<Item = &'a [u8]>, batch: &mut Batch) {
         let Batch { seen, decisions } = batch;
         let mut parts = Vec::new();

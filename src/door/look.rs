@@ -41,7 +41,7 @@ impl DoorTable {
     /// Has what is known of the sources of a batch brought near, for looks that come soon.
     ///
     /// One after the other, each look at one of many doors would wait for memory by itself. Where there are few, all are
-    /// near anyway.
+    /// near anyway. Nobody is waited for: what is locked for a change is left out.
     #[inline]
     pub fn prefetch(&self, keys: impl Iterator<Item = Key>) {
         if self.places.held() > CACHED {
@@ -82,8 +82,8 @@ impl DoorTable {
     /// Tells packets that came together what [`DoorTable::pass`] says of each, where it has an [`Ask`].
     ///
     /// While one door comes from memory so do others, and a shard is locked once for fetching and looking. Nobody is waited
-    /// for: a packet whose shard is locked for a change is told nothing, and has to ask by itself. Doors stay locked while
-    /// `tell` runs.
+    /// for: a packet whose shard is locked for a change is told nothing, and has to ask by itself. `ask` is called some
+    /// times for each packet and has to say the same; doors are locked while it and `tell` run.
     #[inline]
     pub fn pass_together<P>(
         &self,

@@ -52,7 +52,8 @@ impl Seen {
         }
     }
 
-    /// Whether the doors may be others once it is decided.
+    /// Whether what a door is to the next packet may be another once this one is decided. What passes may prolong its door,
+    /// which makes no difference to a packet of the same time.
     #[inline]
     pub(super) fn may_change_doors(&self) -> bool {
         matches!(self.content, Content::Knocking(_) | Content::Segment)

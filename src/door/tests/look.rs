@@ -62,6 +62,31 @@ fn nobody_is_waited_for() {
     );
 }
 
+/// Who is told nothing asks by himself, so that each packet is counted once whoever locks doors meanwhile.
+#[test]
+fn queues_count_each_packet_once_while_doors_change() {
+    let doors = doors_of(0..200);
+    let open: Vec<_> = (0..200).filter(|n| n % 4 < 2).map(|n| (source(n), 1)).collect();
+    let rounds = 300;
+    std::thread::scope(|scope| {
+        let queues = [(); 2].map(|()| {
+            scope.spawn(|| {
+                for _ in 0..rounds {
+                    for (&(source, bytes), told) in open.iter().zip(together(&doors, &open, at(100))) {
+                        let state = told.unwrap_or_else(|| doors.pass(doors.key(source), at(100), bytes));
+                        assert_eq!(state, State::Open);
+                    }
+                }
+            })
+        });
+        while !queues.iter().all(std::thread::ScopedJoinHandle::is_finished) {
+            doors.sweep(at(100));
+            open.iter().for_each(|&(source, _)| doors.extend(source, at(100)));
+        }
+    });
+    assert!(doors.listed(0, 1, at(100)).iter().all(|listed| listed.packets == 2 * rounds));
+}
+
 #[test]
 fn counts_go_on_beyond_their_bits() {
     let doors = doors_of(0..1);

@@ -34,10 +34,10 @@ impl Memmem {
     /// Whether any of them occurs, or may.
     #[inline]
     pub(super) fn finds(&self, payload: &[u8]) -> bool {
-        self.0.iter().any(|(_, search)| match search {
-            Search::Exact(finder) => finder.find(payload).is_some(),
-            Search::Folded(_) => true,
-        })
+        match &self.0[..] {
+            [(_, Search::Exact(finder))] => finder.find(payload).is_some(),
+            _ => true,
+        }
     }
 
     pub(super) fn each(&self, payload: &[u8], mut visit: impl FnMut(KnockId, Range<usize>)) {
