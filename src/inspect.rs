@@ -267,8 +267,11 @@ impl Inspector {
         let first = seen.iter().position(changing).unwrap_or(seen.len());
         let (before, rest) = seen.split_at_mut(first);
         let ask = |seen: &Option<Seen>| seen.as_ref().and_then(Seen::ask);
-        self.doors
-            .pass_together(before, now, ask, |seen, state| seen.iter_mut().for_each(|seen| seen.told(state)));
+        self.doors.pass_together(before, now, ask, |seen, state| {
+            if let Some(seen) = seen {
+                seen.told(state);
+            }
+        });
         self.doors.prefetch(rest.iter().flatten().map(|seen| seen.key));
         let mut parts = parts.into_iter();
         decisions.clear();

@@ -12,7 +12,7 @@ use crate::time::Time;
 #[derive(Clone, Copy, Debug)]
 pub struct Key {
     source: Source,
-    pub(super) hash: u64,
+    hash: u64,
 }
 
 impl Key {
