@@ -7,6 +7,7 @@
 //! sent so far, see [`crate::stream`]; with the door open it passes, and only its knocks are looked for there.
 
 mod ids;
+mod outbound;
 mod search;
 mod settle;
 
@@ -16,11 +17,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ids::Ids;
+pub use outbound::Outgoing;
 use search::Seen;
 
 use crate::door::{Change, Door, DoorTable};
 use crate::knock::{Knock, KnockId, KnockSet};
 use crate::net::{NetSet, Prefixes, Source};
+use crate::outbound::OutboundTable;
 use crate::packet::{Flow, Packet, Transport};
 use crate::registrar::Registrar;
 use crate::stream::{Limits, StreamTable};
@@ -42,6 +45,8 @@ pub struct Policy {
     pub registrations: Bounds,
     /// How much of a TCP flow may pass before a knock.
     pub streams: Limits,
+    /// For how long a request of the PBX opens a door for its destination; `None`: it opens none.
+    pub outbound: Option<Duration>,
 }
 
 /// The shortest and the longest time for which a registration holds a door.
@@ -144,6 +149,7 @@ pub struct Inspector {
     knocks: KnockSet,
     ids: Ids,
     doors: Arc<DoorTable>,
+    outbound: Arc<OutboundTable>,
     streams: Arc<StreamTable>,
     registrar: Registrar,
 }
@@ -155,7 +161,8 @@ impl Inspector {
         let doors = DoorTable::new(max_doors, knocks.iter().map(|knock| knock.max_doors)).into();
         let streams = StreamTable::new(policy.streams).into();
         let registrar = Registrar::new(policy.registrations);
-        Self { policy, knocks, ids, doors, streams, registrar }
+        let outbound = OutboundTable::new(DEFAULT_MAX_OUTBOUND).into();
+        Self { policy, knocks, ids, doors, outbound, streams, registrar }
     }
 
     /// One with another policy and other knocks that shares this one's doors and TCP flows. Knocks are told by their
@@ -166,6 +173,7 @@ impl Inspector {
             registrar: self.registrar.with(policy.registrations),
             policy: Policy { prefixes: self.policy.prefixes, streams: self.policy.streams, ..policy },
             doors: Arc::clone(&self.doors),
+            outbound: Arc::clone(&self.outbound),
             streams: Arc::clone(&self.streams),
             knocks,
         }
@@ -216,6 +224,11 @@ impl Inspector {
         &self.doors
     }
 
+    /// The doors of those whom the PBX has called.
+    pub fn outbound(&self) -> &OutboundTable {
+        &self.outbound
+    }
+
     /// The TCP flows of those who have no door open.
     pub fn streams(&self) -> &StreamTable {
         &self.streams
@@ -248,7 +261,7 @@ impl Inspector {
     pub fn decide(&self, now: Time, packet: &Packet<'_>) -> Decision {
         let mut part = None;
         let seen = self.search(packet, |its| part = Some(its));
-        self.settle(now, seen, &mut part.into_iter())
+        self.settle(now, seen, &mut part.into_iter(), || Some(*packet), &mut || {})
     }
 
     /// Decides packets that came together, as [`Inspector::inspect`] does one after the other.
@@ -256,10 +269,19 @@ impl Inspector {
     /// First all are read, and datagrams are searched, which is most of the work. Then their doors are looked at, for all
     /// of them together, up to the first packet that may open or shut one. What is known of the sources of the rest is
     /// fetched to the cache, and then all are decided in their order.
-    pub fn inspect_all<'a>(&self, now: Time, packets: impl Iterator<Item = &'a [u8]>, batch: &mut Batch) {
+    ///
+    /// `catch_up` is called once at most, before the first packet that may answer a request of the PBX is dropped for want
+    /// of a door. It has [`Inspector::outgoing`] see all that the PBX has sent so far.
+    pub fn inspect_all<'a>(
+        &self,
+        now: Time,
+        packets: impl Iterator<Item = &'a [u8]> + Clone,
+        batch: &mut Batch,
+        catch_up: impl FnOnce(),
+    ) {
         let Batch { seen, decisions } = batch;
         let mut parts = Vec::new();
-        seen.extend(packets.map(|bytes| {
+        seen.extend(packets.clone().map(|bytes| {
             let packet = Packet::parse_inline(bytes);
             packet.as_ref().ok().map(|packet| self.search(packet, |part| parts.push(part)))
         }));
@@ -274,9 +296,11 @@ impl Inspector {
         });
         self.doors.prefetch(rest.iter().flatten().map(|seen| seen.key));
         let mut parts = parts.into_iter();
+        let mut catch_up = Some(catch_up);
+        let mut catch_up = || catch_up.take().into_iter().for_each(|catch_up| catch_up());
         decisions.clear();
-        decisions.extend(seen.drain(..).map(|seen| match seen {
-            Some(seen) => self.settle(now, seen, &mut parts),
+        decisions.extend(seen.drain(..).zip(packets).map(|(seen, bytes)| match seen {
+            Some(seen) => self.settle(now, seen, &mut parts, || Packet::parse(bytes).ok(), &mut catch_up),
             None => self.unreadable(),
         }));
     }
@@ -298,6 +322,12 @@ impl Batch {
 
 /// What stands for a knock where a door was opened by hand.
 pub const MANUAL: &str = "manual";
+
+/// What stands for a knock where the PBX opened a door for whom it called.
+pub const OUTBOUND: &str = "outbound";
+
+/// Outbound doors, unless [`OutboundTable::limit`] says otherwise: a large office's phones and providers.
+pub const DEFAULT_MAX_OUTBOUND: usize = 16_384;
 
 #[cfg(test)]
 mod tests;

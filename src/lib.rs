@@ -4,8 +4,9 @@
 //!
 //! - [`queue`] takes it out of the kernel's NFQUEUE, [`replay`] out of a capture;
 //! - [`inspect`] decides it: [`packet`] reads its headers, [`stream`] puts TCP segments together for as long as no
-//!   door is open, [`knock`] finds the secrets, asking [`sip`] only on a hit, and [`door`] keeps who may pass until
-//!   when; [`net`] says what a source is. The outcome is a [`verdict`] with its reason;
+//!   door is open, [`knock`] finds the secrets, asking [`sip`] only on a hit, [`door`] keeps who may pass until
+//!   when, and [`outbound`] whom the PBX has called; [`net`] says what a source is. The outcome is a [`verdict`] with its
+//!   reason;
 //! - the queue carries the verdict back, and then [`event`] and [`drops`] tell what happened, through [`log`].
 //!
 //! That much in the middle, `inspect` and what it names, is the core: it takes bytes and a [`time`] and returns a
@@ -41,6 +42,7 @@ pub mod learn;
 pub mod log;
 pub mod metrics;
 pub mod net;
+pub mod outbound;
 pub mod packet;
 pub mod plot;
 pub mod queue;

@@ -22,6 +22,7 @@
 mod block;
 mod doubt;
 mod flow;
+mod passage;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -34,9 +35,10 @@ pub use flow::LIFE;
 use block::{Progress, Scanner};
 use doubt::Doubts;
 use flow::{HELD_LIFE, State, Stream};
+use passage::Step;
 
 use crate::packet::{Packet, Segment, Sequence};
-use crate::sip;
+use crate::sip::{self, Message};
 use crate::time::Time;
 
 /// The bounded table of flows, shared by all queue threads.
@@ -106,6 +108,8 @@ pub enum Fate {
     Opened,
     /// A knock was found, and there is no room for a door.
     NoRoom,
+    /// It passes as part of a message that may, see [`StreamTable::called`].
+    Admitted,
     /// It does not pass.
     Refused,
 }
@@ -202,6 +206,78 @@ impl StreamTable {
         }
         let place = Place { number, length: sequence.length, last: sequence.fin || sequence.rst };
         self.advance(&mut shard, now, id, place, payload, judge)
+    }
+
+    /// A segment with payload of a source that the PBX has called. A message of the flow passes if `allows` says so of its
+    /// header block, and then its body does. `judge` is asked for knocks as by [`StreamTable::segment`].
+    ///
+    /// Only a flow that was seen from its start is judged so: of any other, a receiver may have half a message already.
+    pub fn called(
+        &self,
+        now: Time,
+        id: FlowId,
+        sequence: Sequence,
+        payload: &[u8],
+        judge: impl FnOnce(Gathered<'_>) -> Finding,
+        allows: impl FnMut(&Message<'_>) -> bool,
+    ) -> Fate {
+        if sequence.urgent {
+            return Fate::Refused;
+        }
+        let number = sequence.number.wrapping_add(sequence.syn.into());
+        let mut guard = self.shard(id);
+        let shard = &mut *guard;
+        let known = shard.flows.get(&id).is_some_and(|stream| !stream.is_stale(now));
+        if sequence.syn || !known {
+            self.begin(shard, now, id, number, sequence.syn);
+        }
+        let last = sequence.fin || sequence.rst;
+        let Some(stream) = shard.flows.get_mut(&id) else { return Fate::Refused };
+        if stream.state != State::Gathering || !stream.whole {
+            let place = Place { number, length: sequence.length, last };
+            return self.advance(shard, now, id, place, payload, judge);
+        }
+        // Of a truncated copy nobody knows what stood in the rest.
+        let whole = sequence.length as usize == payload.len();
+        let Some(new) = stream.new_bytes(number, payload).filter(|_| whole) else { return Fate::Refused };
+        if new.is_empty() && !last {
+            stream.seen = now;
+            return Fate::Admitted;
+        }
+        let bytes = [&stream.kept, new].concat();
+        let mut passage = stream.passage.unwrap_or_default();
+        let begun = stream.kept.len() - passage.unjudged(&stream.kept).len();
+        let step = passage.advance(&bytes, self.limits.bytes, allows);
+        let grows = step == Step::Passes && !passage.unjudged(&bytes).is_empty();
+        // A knock in this message, however it was cut.
+        let fate = Fate::of(judge(Gathered { bytes: bytes.get(begun..).unwrap_or_default(), grows }));
+        if fate != Fate::Refused {
+            if fate == Fate::Opened {
+                self.remove(shard, id);
+            }
+            return fate;
+        }
+        let segments = if grows { stream.segments + 1 } else { 0 };
+        let partial = !passage.is_at_start(&bytes);
+        if step == Step::Refused || segments > self.limits.segments || last && partial {
+            (stream.state, stream.seen) = (State::Refused, now);
+            return Fate::Refused;
+        }
+        if last {
+            // The connection is over, and the receiver has whole messages only.
+            self.remove(shard, id);
+            return Fate::Admitted;
+        }
+        let before = stream.kept.len();
+        let forgotten = passage.forget(bytes.len(), self.limits.bytes);
+        stream.kept = bytes.get(forgotten..).unwrap_or_default().to_vec();
+        stream.start = stream.start.wrapping_add(u32::try_from(forgotten).unwrap_or(0));
+        stream.scanner = if partial { Scanner::InLine } else { Scanner::Blank };
+        (stream.passage, stream.segments) = (Some(passage), segments);
+        (stream.passed, stream.seen) = (true, now);
+        shard.kept = shard.kept + stream.kept.len() - before;
+        shard.make_room(id);
+        Fate::Admitted
     }
 
     /// A segment of a source whose door is open. It passes in any case; `judge` is asked where it goes on with a header
@@ -311,6 +387,7 @@ impl StreamTable {
             passed,
             ended,
             seen: now,
+            passage: None,
         };
         shard.flows.insert(id, stream);
         self.flows.fetch_add(1, Ordering::Relaxed);
@@ -326,6 +403,11 @@ impl StreamTable {
         payload: &[u8],
         judge: impl FnOnce(Gathered<'_>) -> Finding,
     ) -> Fate {
+        let Some(stream) = shard.flows.get_mut(&id) else { return Fate::Refused };
+        if stream.passage.take().is_some() {
+            // Its source was one that the PBX had called, and is none any more.
+            shard.kept -= stream.hold();
+        }
         let Some(stream) = shard.flows.get_mut(&id) else { return Fate::Refused };
         let new = stream.new_bytes(number, payload).filter(|_| stream.state != State::Held);
         if new.is_some_and(<[u8]>::is_empty) && length as usize == payload.len() && !last {
@@ -376,7 +458,7 @@ impl StreamTable {
             }
             Fate::Refused => (stream.state, stream.seen) = (State::Refused, now),
             Fate::Opened => _ = self.remove(shard, id),
-            Fate::NoRoom | Fate::Partial => {}
+            Fate::NoRoom | Fate::Partial | Fate::Admitted => {}
         }
         fate
     }
@@ -396,6 +478,10 @@ impl StreamTable {
             }
         }
         let Some(stream) = shard.flows.get_mut(&id) else { return true };
+        if stream.is_between_messages() && sequence.fin && sequence.number == stream.next() {
+            self.remove(shard, id);
+            return true;
+        }
         let blank = stream.scanner == Scanner::Blank && stream.state == State::Gathering;
         if stream.passed && !blank {
             return false;

@@ -30,6 +30,8 @@ pub enum Reason {
     Knock,
     /// The source's door is open.
     Door,
+    /// The PBX has called the source, and the packet is one that may come of that.
+    Outbound,
     /// A knock matched, but the table or the knock's own `max_doors` is full.
     DoorLimit,
     /// A TCP segment without payload.
@@ -48,10 +50,11 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in the order of the checks.
-    pub const ALL: [Reason; 10] = [
+    pub const ALL: [Reason; 11] = [
         Self::Trusted,
         Self::Knock,
         Self::Door,
+        Self::Outbound,
         Self::DoorLimit,
         Self::Handshake,
         Self::Partial,
@@ -67,6 +70,7 @@ impl Reason {
             Self::Trusted => "trusted",
             Self::Knock => "knock",
             Self::Door => "door",
+            Self::Outbound => "outbound",
             Self::Handshake => "handshake",
             Self::Partial => "partial",
             Self::Expired => "expired",
@@ -80,7 +84,9 @@ impl Reason {
     /// The verdict that goes with the reason where the gate enforces.
     pub const fn verdict(self) -> Verdict {
         match self {
-            Self::Trusted | Self::Knock | Self::Door | Self::Handshake | Self::Partial => Verdict::Accept,
+            Self::Trusted | Self::Knock | Self::Door | Self::Outbound | Self::Handshake | Self::Partial => {
+                Verdict::Accept
+            }
             Self::Expired | Self::NoKnock | Self::Fragment | Self::Malformed | Self::DoorLimit => {
                 Verdict::Drop
             }
@@ -159,6 +165,6 @@ mod tests {
         }
         let expected: Vec<_> = Reason::ALL.into_iter().zip(0..).skip(1).collect();
         assert_eq!(counts.occurred().collect::<Vec<_>>(), expected);
-        assert_eq!(counts.total(), 45);
+        assert_eq!(counts.total(), 55);
     }
 }

@@ -103,7 +103,7 @@ fn batch() -> Box<dyn FnMut()> {
         calls += 1;
         if calls % BATCH == 0 {
             let batch = packets.chunks_exact(BATCH).nth(calls / BATCH % (packets.len() / BATCH)).unwrap();
-            gate.inspect_all(NOW, batch.iter().map(Vec::as_slice), &mut decided);
+            gate.inspect_all(NOW, batch.iter().map(Vec::as_slice), &mut decided, || {});
             assert!(decided.decisions().iter().all(|decision| decision.reason == Reason::Door));
         }
     })

@@ -296,6 +296,7 @@ impl Config {
             prefixes: self.inspect.prefixes,
             registrations: self.inspect.registrations,
             streams: self.inspect.streams,
+            outbound: Some(DEFAULT_OUTBOUND),
         };
         Ok((policy, KnockSet::new(self.knocks.clone())?))
     }
@@ -393,6 +394,9 @@ const DEFAULT_MAX_LEN: u32 = 16_384;
 
 /// Room for as many packets of the usual 700 bytes, which the kernel accounts at some 2 KiB each.
 const DEFAULT_RECEIVE_BUFFER: usize = 32 * 1024 * 1024;
+
+/// How long a request of the PBX opens a door for its destination.
+const DEFAULT_OUTBOUND: Duration = Duration::from_secs(4 * 3600);
 
 #[cfg(test)]
 mod tests;

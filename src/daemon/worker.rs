@@ -167,7 +167,7 @@ impl Worker {
         let now = self.clock.now();
         // One gate for the whole batch, and for what there is to tell of it.
         let gate = self.gate.load();
-        gate.inspect_all(now, (0..packets).map(|index| self.queue.packet(index)), &mut self.batch);
+        gate.inspect_all(now, (0..packets).map(|index| self.queue.packet(index)), &mut self.batch, || {});
         // The one more look at the clock that a batch costs where metrics are asked for.
         let took = self.shared.inspected.as_ref().map(|inspected| (inspected, self.clock.now().since(now)));
         self.verdicts.clear();

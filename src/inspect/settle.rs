@@ -6,43 +6,53 @@ use super::search::{Content, Found, Seen, StreamPart, at_door};
 use super::{Decision, Inspector, Knocked, Mode, Renew};
 use crate::door::{Change, Key, State};
 use crate::knock::Payload;
+use crate::outbound::Inbound;
+use crate::packet::Packet;
 use crate::stream::{Fate, Finding, Gathered};
 use crate::time::Time;
 use crate::verdict::{Reason, Verdict};
 
 /// Who sent a packet, and when.
 #[derive(Clone, Copy)]
-struct Client {
-    address: IpAddr,
-    key: Key,
-    now: Time,
+pub(super) struct Client {
+    pub(super) address: IpAddr,
+    pub(super) key: Key,
+    pub(super) now: Time,
     /// Of the packet, for the door's count.
     bytes: u32,
 }
 
 impl Inspector {
-    /// Decides a packet. If it is a TCP segment, it is the next one of `parts`.
+    /// Decides a packet. If it is a TCP segment, it is the next one of `parts`. `packet` reads it again, and `catch_up` has
+    /// all seen that the PBX has sent: either is wanted only for a packet without a door.
     #[inline(always)]
     pub(super) fn settle<'a>(
         &self,
         now: Time,
         seen: Seen,
         parts: &mut impl Iterator<Item = StreamPart<'a>>,
+        packet: impl FnOnce() -> Option<Packet<'a>>,
+        catch_up: &mut dyn FnMut(),
     ) -> Decision {
         let Seen { address, key, bytes, content } = seen;
         let client = Client { address, key, now, bytes };
+        let is_segment = matches!(content, Content::Segment);
         let (reason, knocked) = match content {
             Content::Trusted => (Reason::Trusted, None),
             Content::Knockless(reason) => (self.without_knock(client, reason), None),
             Content::Told(reason) => (self.renewed(client, reason), None),
             Content::Knocking(found) => self.knocking(client, *found),
             Content::Segment => match parts.next() {
-                Some(part) => self.segment(client, part),
+                Some(part) => self.segment(client, part, catch_up),
                 None => {
                     debug_assert!(false, "each segment leaves a part");
                     (self.without_knock(client, Reason::Malformed), None)
                 }
             },
+        };
+        let reason = match reason.verdict() {
+            Verdict::Drop if !is_segment => self.through_outbound(client, packet(), reason, catch_up),
+            _ => reason,
         };
         self.conclude(reason, Some(address), knocked)
     }
@@ -62,12 +72,22 @@ impl Inspector {
 
     /// A TCP segment.
     #[inline(never)]
-    fn segment(&self, client: Client, part: StreamPart<'_>) -> (Reason, Option<Box<Knocked>>) {
+    fn segment(
+        &self,
+        client: Client,
+        part: StreamPart<'_>,
+        catch_up: &mut dyn FnMut(),
+    ) -> (Reason, Option<Box<Knocked>>) {
         let mut knocked = None;
-        let reason = match self.doors.pass(client.key, client.now, 0) {
-            State::Open => self.segment_of_guest(client, part, &mut knocked),
-            State::RunOut => self.segment_of_stranger(client, part, Reason::Expired, &mut knocked),
-            State::None => self.segment_of_stranger(client, part, Reason::NoKnock, &mut knocked),
+        let stranger = match self.doors.pass(client.key, client.now, 0) {
+            State::Open => return (self.segment_of_guest(client, part, &mut knocked), knocked),
+            State::RunOut => Reason::Expired,
+            State::None => Reason::NoKnock,
+        };
+        let called = part.sequence.length > 0 && self.is_called(client, true, catch_up);
+        let reason = match called {
+            true => self.segment_of_called(client, part, stranger, &mut knocked),
+            false => self.segment_of_stranger(client, part, stranger, &mut knocked),
         };
         (reason, knocked)
     }
@@ -110,12 +130,35 @@ impl Inspector {
         let fate = self.streams.segment(client.now, id, sequence, payload, |gathered| {
             self.gathered(client, gathered, payload, knocked)
         });
-        match fate {
-            Fate::Partial => Reason::Partial,
-            Fate::Opened => Reason::Knock,
-            Fate::NoRoom => Reason::DoorLimit,
-            Fate::Refused => stranger,
+        of_fate(fate, stranger)
+    }
+
+    /// One of a source that the PBX has called.
+    fn segment_of_called(
+        &self,
+        client: Client,
+        part: StreamPart<'_>,
+        stranger: Reason,
+        knocked: &mut Option<Box<Knocked>>,
+    ) -> Reason {
+        let StreamPart { id, sequence, payload } = part;
+        let mut in_dialog = false;
+        let fate = self.streams.called(
+            client.now,
+            id,
+            sequence,
+            payload,
+            |gathered| self.gathered(client, gathered, payload, knocked),
+            |message| {
+                let inbound = Inbound::of_message(message);
+                in_dialog |= inbound == Inbound::InDialog;
+                inbound != Inbound::Refused
+            },
+        );
+        if fate == Fate::Admitted && in_dialog {
+            self.renew_outbound(client);
         }
+        of_fate(fate, stranger)
     }
 
     /// Looks for knocks in all that is known of a flow, `last` being what came last.
@@ -182,5 +225,16 @@ impl Inspector {
             Mode::Monitor => Verdict::Accept,
         };
         Decision { verdict, reason, source, knocked }
+    }
+}
+
+/// What a flow's fate is called; one that is refused is dropped for `stranger`.
+fn of_fate(fate: Fate, stranger: Reason) -> Reason {
+    match fate {
+        Fate::Partial => Reason::Partial,
+        Fate::Opened => Reason::Knock,
+        Fate::Admitted => Reason::Outbound,
+        Fate::NoRoom => Reason::DoorLimit,
+        Fate::Refused => stranger,
     }
 }

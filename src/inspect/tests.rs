@@ -1,4 +1,5 @@
 mod batch;
+mod outbound;
 
 use std::time::Duration;
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::block::Scanner;
+use super::passage::Passage;
 use crate::time::Time;
 
 /// One flow.
@@ -25,6 +26,8 @@ pub(super) struct Stream {
     pub(super) ended: bool,
     /// When it last got on.
     pub(super) seen: Time,
+    /// Its messages pass one by one, since the PBX has called the source.
+    pub(super) passage: Option<Passage>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,14 +68,21 @@ impl Stream {
         std::mem::take(&mut self.kept).len()
     }
 
-    /// Idle for so long that its sender has given up.
+    /// Idle for so long that its sender has given up. Between two messages that were judged, silence means nothing.
     pub(super) fn is_stale(&self, now: Time) -> bool {
-        now.since(self.seen) >= LIFE
+        now.since(self.seen) >= if self.is_between_messages() { HELD_LIFE } else { LIFE }
     }
 
     /// Whether a receiver may still wait for the rest of what it has.
     pub(super) fn is_held(&self, now: Time) -> bool {
-        (self.passed || self.ended) && now.since(self.seen) < HELD_LIFE
+        (self.passed || self.ended) && !self.is_between_messages() && now.since(self.seen) < HELD_LIFE
+    }
+
+    /// Whether all that has passed are whole messages, each of them judged.
+    pub(super) fn is_between_messages(&self) -> bool {
+        self.state == State::Gathering
+            && !self.ended
+            && self.passage.is_some_and(|passage| passage.is_at_start(&self.kept))
     }
 }
 

@@ -68,7 +68,7 @@ proptest! {
         let (mut now, mut batch) = (at(0), Batch::default());
         for (pause, packets) in batches {
             now = now.after(Duration::from_secs(pause));
-            together.inspect_all(now, packets.iter().map(Vec::as_slice), &mut batch);
+            together.inspect_all(now, packets.iter().map(Vec::as_slice), &mut batch, || {});
             let expected: Vec<_> = packets.iter().map(|packet| alone.inspect(now, packet)).collect();
             prop_assert_eq!(batch.decisions(), expected);
             let listed = |gate: &Inspector| {
@@ -110,7 +110,7 @@ fn queues_that_decide_the_same_flows_never_wait_for_each_other_for_good() {
                     })
                     .collect();
                 let now = at(u64::from(round / 10));
-                gate.inspect_all(now, packets.iter().map(Vec::as_slice), &mut batch);
+                gate.inspect_all(now, packets.iter().map(Vec::as_slice), &mut batch, || {});
                 assert_eq!(batch.decisions().len(), packets.len());
             }
             done.send(()).unwrap();

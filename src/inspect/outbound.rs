@@ -1,0 +1,106 @@
+//! The PBX's own requests, and what passes because of them.
+
+use std::net::IpAddr;
+
+use super::Inspector;
+use super::settle::Client;
+use crate::net::Source;
+use crate::outbound::{Effect, Inbound, Method, Request, called_user};
+use crate::packet::{Body, Packet};
+use crate::time::Time;
+use crate::verdict::Reason;
+
+/// A request of the PBX, and its effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outgoing {
+    /// The destination.
+    pub address: IpAddr,
+    /// The source that it is, once it answers.
+    pub source: Source,
+    /// The request's method.
+    pub method: Method,
+    /// What it did.
+    pub effect: Effect,
+}
+
+impl Inspector {
+    /// Takes note of a packet that the PBX has sent, from its IP header on; `None` where that is no request, or where no
+    /// request opens a door.
+    pub fn outgoing(&self, now: Time, bytes: &[u8]) -> Option<Outgoing> {
+        self.sent(now, &Packet::parse(bytes).ok()?)
+    }
+
+    /// The same for a packet that has been read already.
+    pub fn sent(&self, now: Time, packet: &Packet<'_>) -> Option<Outgoing> {
+        let life = self.policy.outbound?;
+        let Body::Segment(segment) = packet.body else { return None };
+        let request = Request::parse(segment.payload)?;
+        let address = packet.destination;
+        if self.policy.trusted.contains(address) {
+            return None;
+        }
+        let source = Source::new(address, self.policy.prefixes);
+        let effect = self.outbound.requested(source, address, now, &request, life);
+        Some(Outgoing { address, source, method: request.method(), effect })
+    }
+
+    /// The user part that an INVITE is for, if the PBX has registered with that somewhere: the call of a provider, perhaps.
+    pub fn called_trunk(&self, now: Time, bytes: &[u8]) -> Option<(IpAddr, Vec<u8>)> {
+        let packet = Packet::parse(bytes).ok()?;
+        let Body::Segment(segment) = packet.body else { return None };
+        let (user, hash) = called_user(segment.payload)?;
+        self.outbound.has_user(hash, now).then(|| (packet.source, user.to_vec()))
+    }
+
+    /// Whether the PBX has called a source. If the packet `may_answer`, all that it has sent is looked at before the answer
+    /// is no.
+    pub(super) fn is_called(&self, client: Client, may_answer: bool, catch_up: &mut dyn FnMut()) -> bool {
+        if self.policy.outbound.is_none() {
+            return false;
+        }
+        let admits = || self.outbound.admits(client.key.source(), client.now);
+        admits()
+            || may_answer && {
+                catch_up();
+                admits()
+            }
+    }
+
+    /// A packet that would be dropped for `reason`: it passes if the PBX has called its source, and it is one that may come
+    /// of that. TCP segments are judged elsewhere, with what came before them.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn through_outbound(
+        &self,
+        client: Client,
+        packet: Option<Packet<'_>>,
+        reason: Reason,
+        catch_up: &mut dyn FnMut(),
+    ) -> Reason {
+        let Some(packet) = packet.filter(|_| self.policy.outbound.is_some()) else { return reason };
+        match packet.body {
+            Body::Segment(segment) => {
+                let answers =
+                    segment.payload.get(..4).is_some_and(|start| start.eq_ignore_ascii_case(b"SIP/"));
+                if !self.is_called(client, answers, catch_up) {
+                    return reason;
+                }
+                match Inbound::of_datagram(segment.payload, segment.fragment.is_some()) {
+                    Inbound::Refused => return reason,
+                    Inbound::InDialog => self.renew_outbound(client),
+                    Inbound::Passes => {}
+                }
+                Reason::Outbound
+            }
+            // Of a datagram whose first fragment was refused nothing is put together.
+            Body::LaterFragment(_) if self.is_called(client, false, catch_up) => Reason::Outbound,
+            Body::LaterFragment(_) | Body::Malformed(..) => reason,
+        }
+    }
+
+    pub(super) fn renew_outbound(&self, client: Client) {
+        if let Some(life) = self.policy.outbound {
+            self.outbound.in_dialog(client.key.source(), client.now, life);
+        }
+    }
+}
