@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use ipnet::IpNet;
 
 pub use bench::BenchArgs;
 pub use control::{
@@ -204,6 +205,9 @@ pub struct ReplayArgs {
     /// pcap or pcapng files, decided one after the other; - for standard input
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
+    /// An address or network of the PBX: packets from there are its own, and its requests open doors; repeatable
+    #[arg(long, value_name = "CIDR", value_parser = values::network)]
+    pub pbx: Vec<IpNet>,
     /// Print a JSON object per inspected packet, and one at the end
     #[arg(long)]
     pub json: bool,

@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
+#[path = "corpus/asterisk.rs"]
+mod asterisk;
 #[path = "corpus/files.rs"]
 mod files;
 #[path = "corpus/gates.rs"]
@@ -51,8 +53,12 @@ fn main() -> ExitCode {
         }
     }
     match corpus {
-        Some(corpus) => trials.push(Trial::test("raw_messages", move || compare_raw(&corpus.join("raw")))),
-        None => trials.extend(["corpus", "raw_messages"].map(|name| {
+        Some(corpus) => {
+            let asterisk = corpus.join("pcap/asterisk_qualify_trunk_tcp_gen.pcap");
+            trials.push(Trial::test("asterisk", move || asterisk::replayed(&asterisk)));
+            trials.push(Trial::test("raw_messages", move || compare_raw(&corpus.join("raw"))));
+        }
+        None => trials.extend(["corpus", "asterisk", "raw_messages"].map(|name| {
             Trial::ignorable_test(name, || Ok(Completion::ignored_with(format!("{CORPUS} is not set"))))
         })),
     }

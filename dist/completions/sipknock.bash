@@ -1442,7 +1442,7 @@ _sipknock() {
             return 0
             ;;
         sipknock__subcmd__replay)
-            opts="-v -h --knock --port --door --trust --queue --backend --monitor --json --config --log-format --verbose --help"
+            opts="-v -h --knock --port --door --trust --queue --backend --monitor --pbx --json --config --log-format --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1469,6 +1469,10 @@ _sipknock() {
                     return 0
                     ;;
                 --backend)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --pbx)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

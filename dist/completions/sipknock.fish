@@ -74,6 +74,7 @@ complete -c sipknock -n "__fish_sipknock_using_subcommand replay" -l door -d 'Ho
 complete -c sipknock -n "__fish_sipknock_using_subcommand replay" -l trust -d 'A network that passes without a knock; repeatable' -r
 complete -c sipknock -n "__fish_sipknock_using_subcommand replay" -l queue -d 'NFQUEUE numbers, as in 0 or 0-3' -r
 complete -c sipknock -n "__fish_sipknock_using_subcommand replay" -l backend -d 'How packets are read from the kernel: batched or nfq' -r
+complete -c sipknock -n "__fish_sipknock_using_subcommand replay" -l pbx -d 'An address or network of the PBX: packets from there are its own, and its requests open doors; repeatable' -r
 complete -c sipknock -n "__fish_sipknock_using_subcommand replay" -l config -d 'The configuration file; the default one need not exist' -r -F
 complete -c sipknock -n "__fish_sipknock_using_subcommand replay" -l log-format -d 'The form of the log' -r -f -a "text\t'Lines for people, on stderr'
 json\t'An object per line, on stderr, with the event\'s fields at its top level'

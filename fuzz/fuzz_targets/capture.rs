@@ -19,7 +19,7 @@ use sipknock::config::{Config, Flags};
 use sipknock::replay::capture::{Capture, Error};
 use sipknock::replay::link::{LinkType, network_layer};
 use sipknock::replay::report::{Summary, write_packet};
-use sipknock::replay::{Inspected, Replay};
+use sipknock::replay::{Fate, Inspected, Replay};
 use sipknock::time::Time;
 
 fuzz_target!(|file: &[u8]| {
@@ -147,7 +147,7 @@ fn replay(records: &[Record]) {
 }
 
 fn decision(inspected: &Inspected) {
-    let decision = &inspected.decision;
+    let Fate::Decided(decision) = &inspected.fate else { panic!("no address is known to be the PBX's") };
     assert_eq!(decision.verdict, decision.reason.verdict());
     assert_eq!(decision.source, Some(inspected.source));
     assert!(RULES.inspect.scope.covers(inspected.flow));

@@ -7,13 +7,15 @@ use std::process::ExitCode;
 use super::Failure;
 use super::captures::{Outcome, each_packet};
 use crate::cli::{Cli, ReplayArgs};
+use crate::net::NetSet;
 use crate::replay::Replay;
 use crate::replay::report::{Summary, write_packet};
 
 pub(super) fn run(cli: &Cli, args: &ReplayArgs) -> Result<ExitCode, Failure> {
     let config = cli.configuration(&args.gate)?;
     let mut run = Run {
-        replay: Replay::new(config.inspector()?, config.inspect.scope),
+        replay: Replay::new(config.inspector()?, config.inspect.scope.clone())
+            .with_pbx(NetSet::new(&args.pbx), config.inspect.scope),
         summary: Summary::default(),
         out: BufWriter::new(io::stdout().lock()),
         json: args.json,

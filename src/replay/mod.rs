@@ -12,6 +12,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 
 use crate::inspect::{Decision, Inspector, Scope};
+use crate::net::NetSet;
 use crate::packet::{Body, Flow, Fragment, Packet};
 use crate::time::Time;
 
@@ -20,13 +21,16 @@ use crate::time::Time;
 pub struct Replay {
     gate: Inspector,
     scope: Scope,
+    pbx: NetSet,
+    /// What is copied of the PBX's packets, by either port.
+    outbound: Scope,
     fragments: HashMap<DatagramId, Flow>,
 }
 
 /// What ties fragments to their first (RFC 791, 3.2; RFC 8200, 4.5).
 type DatagramId = (IpAddr, IpAddr, Fragment);
 
-/// A packet that the firewall would have queued, and what becomes of it.
+/// A packet that the firewall would have queued or copied, and its fate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Inspected {
     /// The sender.
@@ -35,14 +39,29 @@ pub struct Inspected {
     pub destination: IpAddr,
     /// Transport and ports; of a later fragment, those of its datagram.
     pub flow: Flow,
-    /// The decision.
-    pub decision: Decision,
+    /// Its fate.
+    pub fate: Fate,
+}
+
+/// The fate of a packet in a capture.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// The decision about a packet to the PBX.
+    Decided(Decision),
+    /// A packet of the PBX: it is never held, and its requests open doors.
+    Outgoing,
 }
 
 impl Replay {
-    /// With all doors shut.
+    /// With all doors shut, and with no address known to be the PBX's.
     pub fn new(gate: Inspector, scope: Scope) -> Self {
-        Self { gate, scope, fragments: HashMap::new() }
+        let (pbx, outbound) = (NetSet::default(), scope.clone());
+        Self { gate, scope, pbx, outbound, fragments: HashMap::new() }
+    }
+
+    /// The same with the PBX's addresses. Its packets from or to the ports of `outbound` are those that are copied.
+    pub fn with_pbx(self, pbx: NetSet, outbound: Scope) -> Self {
+        Self { pbx, outbound, ..self }
     }
 
     /// What is being knocked with, and where the doors are.
@@ -50,7 +69,7 @@ impl Replay {
         &self.gate
     }
 
-    /// Decides a packet that starts with its IP header; `None` where the firewall would not have queued it.
+    /// Decides a packet that starts with its IP header; `None` where the firewall would neither have queued nor copied it.
     ///
     /// A later fragment has no ports. It counts as bound for the ports of its datagram, where that one's first
     /// fragment was seen.
@@ -70,12 +89,15 @@ impl Replay {
             }
             self.fragments.insert((packet.source, packet.destination, fragment), flow);
         }
-        self.scope.covers(flow).then(|| Inspected {
-            source: packet.source,
-            destination: packet.destination,
-            flow,
-            decision: self.gate.decide(time, &packet),
-        })
+        let fate = if self.pbx.contains(packet.source) {
+            (self.outbound.covers(flow) || self.outbound.covers(flow.reversed())).then(|| {
+                self.gate.sent(time, &packet);
+                Fate::Outgoing
+            })
+        } else {
+            self.scope.covers(flow).then(|| Fate::Decided(self.gate.decide(time, &packet)))
+        };
+        Some(Inspected { source: packet.source, destination: packet.destination, flow, fate: fate? })
     }
 }
 
@@ -98,6 +120,13 @@ mod tests {
         Replay::new(config.inspector().unwrap(), config.inspect.scope)
     }
 
+    fn reason_of(inspected: &Inspected) -> Reason {
+        match &inspected.fate {
+            Fate::Decided(decision) => decision.reason,
+            Fate::Outgoing => panic!("it is no packet to the PBX"),
+        }
+    }
+
     #[test]
     fn only_what_the_firewall_would_queue() {
         let mut replay = replay("ports = [5060]\ntransports = [\"udp\"]");
@@ -113,7 +142,7 @@ mod tests {
             (Vec::new(), None),
         ] {
             let inspected = replay.packet(Time::default(), &packet);
-            assert_eq!(inspected.map(|inspected| inspected.decision.reason), reason, "{packet:02x?}");
+            assert_eq!(inspected.map(|inspected| reason_of(&inspected)), reason, "{packet:02x?}");
         }
     }
 
@@ -123,7 +152,7 @@ mod tests {
         let mut decide = |packet: &[u8]| {
             replay
                 .packet(Time::default(), packet)
-                .map(|inspected| (inspected.decision.reason, inspected.flow.destination_port))
+                .map(|inspected| (reason_of(&inspected), inspected.flow.destination_port))
         };
         let first = ipv4_fragment("192.0.2.7", 0, true, &udp(&[b'x'; 24]));
         let knocking = ipv4_fragment("192.0.2.7", 0, true, &udp(b"...mykn0ckstr1ng"));
@@ -133,5 +162,34 @@ mod tests {
         assert_eq!(decide(&later), Some((Reason::Fragment, 5060)));
         assert_eq!(decide(&knocking), Some((Reason::Knock, 5060)));
         assert_eq!(decide(&later), Some((Reason::Door, 5060)));
+    }
+
+    #[test]
+    fn packets_of_the_pbx_open_doors_and_are_never_dropped() {
+        let plain = replay("ports = [5060]");
+        let outbound = Scope { ports: vec![5060..=5060, 5080..=5080], ..plain.scope.clone() };
+        let pbx = NetSet::new(&["192.0.2.7/32".parse().unwrap()]);
+        let mut replay = plain.with_pbx(pbx, outbound);
+        let from_port = |port: u16, body: &[u8]| [&port.to_be_bytes()[..], &udp(body)[2..]].concat();
+        let to_port =
+            |port: u16, body: &[u8]| [&udp(body)[..2], &port.to_be_bytes(), &udp(body)[4..]].concat();
+        let call = b"OPTIONS sip:x SIP/2.0\r\nTo: <sip:x>\r\n\r\n";
+        let fate = |replay: &mut Replay, from: &str, transport: &[u8]| {
+            replay.packet(Time::default(), &ipv4(from, transport)).map(|inspected| inspected.fate)
+        };
+        // To 192.0.2.1, which is where all packets here go; from there it answers.
+        let answer = |replay: &mut Replay| match fate(replay, "192.0.2.1", &udp(b"SIP/2.0 200 OK\r\n\r\n")) {
+            Some(Fate::Decided(decision)) => decision.reason,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(answer(&mut replay), Reason::NoKnock);
+        assert_eq!(fate(&mut replay, "192.0.2.7", &to_port(6000, call)), None, "neither port is copied");
+        assert_eq!(answer(&mut replay), Reason::NoKnock);
+        assert_eq!(fate(&mut replay, "192.0.2.7", &udp(b"SIP/2.0 200 OK\r\n\r\n")), Some(Fate::Outgoing));
+        assert_eq!(answer(&mut replay), Reason::NoKnock, "an answer opens nothing");
+        let from_5060 = [&from_port(5060, call)[..2], &to_port(6000, call)[2..]].concat();
+        assert_eq!(fate(&mut replay, "192.0.2.7", &from_5060), Some(Fate::Outgoing));
+        assert_eq!(answer(&mut replay), Reason::Outbound);
+        assert_eq!(fate(&mut replay, "192.0.2.7", &to_port(5080, call)), Some(Fate::Outgoing));
     }
 }

@@ -7,10 +7,11 @@ use std::net::IpAddr;
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 
-use super::Inspected;
+use super::{Fate, Inspected};
+use crate::inspect::Decision;
 use crate::knock::{KnockId, KnockSet};
 use crate::time::Time;
-use crate::verdict::{Reason, ReasonCounts, Verdict};
+use crate::verdict::{ReasonCounts, Verdict};
 
 /// Counts over all packets of a replay.
 #[derive(Clone, Debug, Default)]
@@ -21,6 +22,7 @@ pub struct Summary {
     pub would_drop: u64,
     reasons: ReasonCounts,
     accepted: u64,
+    outgoing: u64,
     knocks: BTreeMap<KnockId, u64>,
     dropped_sources: BTreeMap<IpAddr, u64>,
 }
@@ -28,7 +30,11 @@ pub struct Summary {
 impl Summary {
     /// Counts an inspected packet.
     pub fn add(&mut self, inspected: &Inspected) {
-        let decision = &inspected.decision;
+        let Fate::Decided(decision) = &inspected.fate else {
+            self.outgoing += 1;
+            self.accepted += 1;
+            return;
+        };
         self.reasons.add(decision.reason);
         self.accepted += u64::from(decision.verdict == Verdict::Accept);
         self.would_drop += u64::from(decision.would_drop());
@@ -40,9 +46,16 @@ impl Summary {
         }
     }
 
-    /// Packets that the firewall would have queued.
+    /// Packets that the firewall would have queued, or copied as the PBX's own.
     pub fn inspected(&self) -> u64 {
-        self.reasons.total()
+        self.reasons.total() + self.outgoing
+    }
+
+    /// The reasons that occurred, with their counts. Those of the PBX's own packets come last.
+    fn counted(&self) -> impl Iterator<Item = (Verdict, &'static str, u64)> + '_ {
+        let decided = self.reasons.occurred().map(|(reason, count)| (reason.verdict(), reason.name(), count));
+        let outgoing = (self.outgoing > 0).then_some((Verdict::Accept, OUTGOING, self.outgoing));
+        decided.chain(outgoing)
     }
 
     /// Writes the last line of `--json`.
@@ -57,9 +70,7 @@ impl Summary {
                 accepted: self.accepted,
                 dropped: self.inspected() - self.accepted,
                 would_drop: (self.would_drop > 0).then_some(self.would_drop),
-                reasons: Counts(
-                    self.reasons.occurred().map(|(reason, count)| (reason.name(), count)).collect(),
-                ),
+                reasons: Counts(self.counted().map(|(_, reason, count)| (reason, count)).collect()),
                 knocks: Counts(
                     self.knocks.iter().map(|(&knock, &count)| (knocks.name(knock), count)).collect(),
                 ),
@@ -86,8 +97,8 @@ impl Summary {
         }
         if self.inspected() > 0 {
             let mut table = table(["verdict", "reason", "packets"]);
-            for (reason, count) in self.reasons.occurred() {
-                table.add_row([reason.verdict().name(), reason.name(), &count.to_string()]);
+            for (verdict, reason, count) in self.counted() {
+                table.add_row([verdict.name(), reason, &count.to_string()]);
             }
             writeln!(out, "\n{table}")?;
         }
@@ -124,7 +135,10 @@ pub fn write_packet(
     time: Time,
     inspected: &Inspected,
 ) -> io::Result<()> {
-    let decision = &inspected.decision;
+    let decision = match &inspected.fate {
+        Fate::Decided(decision) => Some(decision),
+        Fate::Outgoing => None,
+    };
     let line = PacketLine {
         file,
         n: number,
@@ -134,10 +148,11 @@ pub fn write_packet(
         dst: inspected.destination,
         dport: inspected.flow.destination_port,
         transport: inspected.flow.transport.name(),
-        verdict: decision.verdict.name(),
-        would: decision.would_drop().then_some(Verdict::Drop.name()),
-        reason: decision.reason,
-        knocks: decision.knocks().iter().map(|&knock| knocks.name(knock)).collect(),
+        direction: decision.is_none().then_some("out"),
+        verdict: decision.map_or(Verdict::Accept, |decision| decision.verdict).name(),
+        would: decision.is_some_and(Decision::would_drop).then_some(Verdict::Drop.name()),
+        reason: decision.map_or(OUTGOING, |decision| decision.reason.name()),
+        knocks: decision.map_or(&[][..], Decision::knocks).iter().map(|&knock| knocks.name(knock)).collect(),
     };
     write_line(out, &line)
 }
@@ -153,10 +168,12 @@ struct PacketLine<'a> {
     dst: IpAddr,
     dport: u16,
     transport: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    direction: Option<&'static str>,
     verdict: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     would: Option<&'static str>,
-    reason: Reason,
+    reason: &'static str,
     knocks: Vec<&'a str>,
 }
 
@@ -190,12 +207,6 @@ impl Serialize for Counts<'_> {
     }
 }
 
-impl Serialize for Reason {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.name())
-    }
-}
-
 fn write_line(out: &mut impl Write, line: &impl Serialize) -> io::Result<()> {
     serde_json::to_writer(&mut *out, line)?;
     out.write_all(b"\n")
@@ -217,6 +228,9 @@ fn more(out: &mut impl Write, rows: usize, what: &str) -> io::Result<()> {
         Ok(())
     }
 }
+
+/// The reason of the PBX's own packets, which are never decided about.
+const OUTGOING: &str = "outgoing";
 
 /// Rows of a table that a person reads.
 const MAX_ROWS: usize = 20;
