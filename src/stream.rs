@@ -269,7 +269,8 @@ impl StreamTable {
             return Fate::Admitted;
         }
         let before = stream.kept.len();
-        let forgotten = passage.forget(bytes.len(), self.limits.bytes);
+        // What may be sent again: the last segment at least, which can be longer than the bound.
+        let forgotten = passage.forget(bytes.len(), self.limits.bytes.max(new.len()));
         stream.kept = bytes.get(forgotten..).unwrap_or_default().to_vec();
         stream.start = stream.start.wrapping_add(u32::try_from(forgotten).unwrap_or(0));
         stream.scanner = if partial { Scanner::InLine } else { Scanner::Blank };

@@ -8,6 +8,7 @@ use proptest::sample::Index;
 use std::time::Duration;
 
 use super::*;
+use crate::outbound::Inbound;
 
 const LIMITS: Limits = Limits { bytes: 100, segments: 6, flows: 64 };
 
@@ -114,6 +115,49 @@ impl Receiver {
         let text = text.trim_start_matches('\n');
         text.contains("\n\n") || !text.is_empty() && self.ends.contains(&self.next())
     }
+}
+
+impl Receiver {
+    /// Reads message after message as the most tolerant PBX does: any line end, any case, no length is a length of 0.
+    fn has_a_register(&self) -> bool {
+        let text: Vec<u8> = self.read.iter().copied().flatten().collect();
+        let mut rest = &text[..];
+        loop {
+            let start = rest.iter().position(|byte| !b"\r\n".contains(byte)).unwrap_or(rest.len());
+            rest = &rest[start..];
+            let ended = self.ends.contains(&self.next());
+            let Some(end) = block_end(rest).or(ended.then_some(rest.len())).filter(|end| *end > 0) else {
+                return false;
+            };
+            let block = String::from_utf8_lossy(&rest[..end]).to_ascii_lowercase();
+            if block.starts_with("register") {
+                return true;
+            }
+            let mut lengths = block.split(['\r', '\n']).filter_map(|line| line.strip_prefix("l:"));
+            let length = lengths.next_back().and_then(|length| length.trim().parse().ok()).unwrap_or(0);
+            rest = &rest[rest.len().min(end + length)..];
+        }
+    }
+}
+
+/// Behind the first blank line.
+fn block_end(text: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    let mut blank = false;
+    while at < text.len() {
+        let length = match &text[at..] {
+            [b'\r', b'\n', ..] => 2,
+            [b'\r' | b'\n', ..] => 1,
+            _ => 0,
+        };
+        match (length, blank) {
+            (0, _) => blank = false,
+            (_, true) => return Some(at + length),
+            (_, false) => blank = true,
+        }
+        at += length.max(1);
+    }
+    None
 }
 
 /// A sequence number; the end of the number space is not far.
@@ -227,6 +271,98 @@ proptest! {
         }
     }
 
+    /// The PBX has called the source, at times. Then messages pass, and no REGISTER is ever among them.
+    #[test]
+    fn no_receiver_has_a_register_of_one_who_was_called(
+        words in prop::collection::vec(prop::sample::select(WORDS.to_vec()), 1..8),
+        steps in steps(),
+        uncalled in prop::collection::vec(any::<Index>(), 0..4),
+    ) {
+        let stream = words.concat().into_bytes();
+        let uncalled: HashSet<_> = uncalled.iter().map(|index| index.index(steps.len())).collect();
+        let table = StreamTable::new(Limits { bytes: 200, ..LIMITS });
+        let mut now = Time::from_parts(1_000_000, 0);
+        let mut receivers = Receiver::all();
+        let syn = Flags { syn: true, ..Flags::default() };
+        table.handshake(now, id(1), syn.sequence(0, b""));
+        for (n, step) in steps.iter().enumerate() {
+            match step {
+                Step::Segment { at, length, change, flags, arrives } => {
+                    let at = place(at, &stream, &receivers);
+                    let length = if n % 3 == 0 { 200 } else { *length };
+                    let mut payload = stream[at..stream.len().min(at + length)].to_vec();
+                    if payload.is_empty() {
+                        continue;
+                    }
+                    if let Some((index, byte)) = change {
+                        let index = index.index(payload.len());
+                        payload[index] = *byte;
+                    }
+                    let sequence = flags.sequence(at, &payload);
+                    let judge = |_: Gathered<'_>| Finding::Nothing;
+                    let fate = match uncalled.contains(&n) {
+                        true => table.segment(now, id(1), sequence, &payload, judge),
+                        false => table.called(now, id(1), sequence, &payload, judge, |message| {
+                            Inbound::of_message(message) != Inbound::Refused
+                        }),
+                    };
+                    if fate != Fate::Refused && *arrives {
+                        receivers.iter_mut().for_each(|receiver| receiver.receive(at, *flags, &payload));
+                    }
+                }
+                Step::Empty { at, flags, arrives } => {
+                    let at = place(at, &stream, &receivers);
+                    if table.handshake(now, id(1), flags.sequence(at, b"")) && *arrives {
+                        receivers.iter_mut().for_each(|receiver| receiver.receive(at, *flags, b""));
+                    }
+                }
+                Step::Pause(secs) => {
+                    now = now.after(Duration::from_secs(*secs));
+                    table.sweep(now);
+                }
+                Step::Flood(_) => {}
+            }
+            for receiver in &receivers {
+                prop_assert!(!receiver.has_a_register(), "{:?}", receiver);
+            }
+        }
+    }
+
+    /// What is sent in its order passes, wherever it is cut, and some of it is sent twice.
+    #[test]
+    fn messages_of_one_who_was_called_get_in(
+        words in prop::collection::vec(prop::sample::select(WORDS[..5].to_vec()), 1..8),
+        cuts in prop::collection::vec(any::<Index>(), 0..30),
+        again in prop::collection::vec(any::<Index>(), 0..5),
+    ) {
+        let stream = words.concat().into_bytes();
+        let mut ends: Vec<_> = cuts.iter().map(|cut| cut.index(stream.len())).collect();
+        ends.extend([0, stream.len()]);
+        ends.sort_unstable();
+        ends.dedup();
+        let again: HashSet<_> = again.iter().map(|index| index.index(ends.len())).collect();
+        let table = StreamTable::new(Limits { bytes: 200, segments: 40, flows: 64 });
+        let mut now = Time::from_parts(1_000_000, 0);
+        let syn = Flags { syn: true, ..Flags::default() };
+        table.handshake(now, id(1), syn.sequence(0, b""));
+        for (n, pair) in ends.windows(2).enumerate() {
+            for _ in 0..=usize::from(again.contains(&n)) {
+                let payload = &stream[pair[0]..pair[1]];
+                let sequence = Flags::default().sequence(pair[0], payload);
+                let judge = |_: Gathered<'_>| Finding::Nothing;
+                let fate = table.called(now, id(1), sequence, payload, judge, |message| {
+                    Inbound::of_message(message) != Inbound::Refused
+                });
+                prop_assert_eq!(fate, Fate::Admitted, "{:?}", String::from_utf8_lossy(&stream[..pair[1]]));
+                now = now.after(Duration::from_secs(7));
+                table.sweep(now);
+            }
+        }
+        let fin = Flags { fin: true, ..Flags::default() };
+        prop_assert!(table.handshake(now, id(1), fin.sequence(stream.len(), b"")));
+        prop_assert!(table.is_empty() && table.kept() == 0);
+    }
+
     /// In pieces, in any order, some of them several times or together with the next ones. What is not acknowledged is
     /// sent again, by and by in its order.
     #[test]
@@ -289,6 +425,22 @@ proptest! {
         }
     }
 }
+
+/// Messages that pass, and behind them some that don't and parts of messages.
+const WORDS: [&str; 12] = [
+    "BYE s:a SIP/2.0\r\nf:<s:t>;tag=1\r\nl:0\r\n\r\n",
+    "REFER s:a SIP/2.0\r\nf:<s:t>;tag=1\r\nl:4\r\n\r\nREGI",
+    "SIP/2.0 200 OK\r\nl:12\r\n\r\nREGISTER s\r\n",
+    "\r\n\r\n",
+    "\r\n",
+    "REGISTER s:a SIP/2.0\r\nf:<s:t>;tag=1\r\nl:0\r\n\r\n",
+    "ISTER s:a SIP/2.0\r\nf:<s:t>;tag=1\r\nl:0\r\n\r\n",
+    "BYE s:a SIP/2.0\r\nf:<s:t>;tag=1\r\nl:4\r\nl:0\r\n\r\n",
+    "BYE s:a SIP/2.0\nf:<s:t>;tag=1\nl:0\n\n",
+    "REG",
+    "\n\n",
+    "STER s:a SIP/2.0\r\n",
+];
 
 /// More than usual: most of what a sender does at random is refused at once.
 const CASES: u32 = 4000;

@@ -3,7 +3,7 @@
 //! What a receiver takes for the end of a header block or of a body must not be in doubt here. So lines end in CR LF, a
 //! block has exactly one Content-Length, and nothing follows out of order. A sender that writes otherwise is refused.
 
-use crate::sip::Message;
+use crate::sip::{self, Message};
 
 /// Where a flow stands between its messages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -49,18 +49,22 @@ impl Passage {
             let blank = rest.chunks_exact(2).take_while(|pair| pair == b"\r\n").count() * 2;
             self.at += blank;
             let rest = rest.get(blank..).unwrap_or_default();
-            let Some(end) = memchr::memmem::find(rest, b"\r\n\r\n") else {
-                let plain = is_plain(rest) && (rest.is_empty() || rest == b"\r" || begins(rest));
-                let passes = plain && rest.len() <= limit;
+            // Some receivers take a CR alone for a line end: behind it the block is complete.
+            let Some(end) = memchr::memmem::find(rest, b"\r\n\r") else {
+                let begins = rest.is_empty() || rest == b"\r" || sip::may_begin(rest);
+                let passes = begins && is_plain(rest) && rest.len() <= limit;
                 return if passes { Step::Passes } else { Step::Refused };
             };
-            let block = rest.get(..end + 4).unwrap_or_default();
+            let block = rest.get(..end + 4).unwrap_or(rest);
             let judged = Message::parse(block).filter(|_| is_plain(block) && block.len() <= limit);
             let Some(body) =
                 judged.filter(|message| allows(message)).and_then(|message| body_length(&message))
             else {
                 return Step::Refused;
             };
+            if !block.ends_with(b"\n") {
+                return Step::Passes;
+            }
             self.at += block.len();
             self.body = body;
         }
@@ -88,11 +92,6 @@ fn is_plain(bytes: &[u8]) -> bool {
         _ => false,
     };
     !bytes.iter().enumerate().any(bare)
-}
-
-/// Whether a message may begin so.
-fn begins(bytes: &[u8]) -> bool {
-    crate::sip::may_begin(bytes)
 }
 
 /// The length of a message's body (RFC 3261, 18.3); `None` where receivers may differ about it.
