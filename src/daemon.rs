@@ -26,6 +26,7 @@ mod rounds;
 mod rules;
 mod signals;
 mod succession;
+mod trunks;
 mod watchdog;
 mod worker;
 

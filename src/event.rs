@@ -7,6 +7,7 @@
 mod grace;
 mod json;
 mod text;
+mod trunk;
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -25,6 +26,7 @@ use crate::verdict::ReasonCounts;
 pub use grace::Grace;
 use text::Text;
 pub(crate) use text::printable_parts;
+pub use trunk::TrunkRefused;
 
 /// Something worth a line in the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -107,6 +109,8 @@ pub enum Event {
     },
     /// The gate lets everything pass for a time, or does no more.
     Grace(Grace),
+    /// A provider's call was dropped, perhaps.
+    TrunkRefused(Box<TrunkRefused>),
     /// Something else that is good to know for who wants to know more.
     Detail(String),
     /// Something else that is good to know.
@@ -350,6 +354,7 @@ impl Event {
                 "the gate is down"
             ),
             Self::Grace(grace) => grace.write(),
+            Self::TrunkRefused(refused) => refused.write(),
             Self::Detail(text) => debug!(target: "sipknock::daemon", "{text}"),
             Self::Note(text) => info!(target: "sipknock::daemon", "{text}"),
             Self::Warning(text) => warn!(target: "sipknock::daemon", "{text}"),

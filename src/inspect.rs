@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ids::Ids;
-pub use outbound::Outgoing;
+pub use outbound::{Outgoing, TrunkCall};
 use search::Seen;
 
 use crate::door::{Change, Door, DoorTable};

@@ -180,9 +180,14 @@ impl OutboundTable {
         }
     }
 
+    /// Whether the PBX has registered somewhere, now or until the last sweep.
+    pub fn has_users(&self) -> bool {
+        self.bindings.load(Ordering::Relaxed) > 0
+    }
+
     /// Whether the PBX has registered somewhere with this user part, see [`registered_user`].
     pub fn has_user(&self, user: u64, now: Time) -> bool {
-        self.bindings.load(Ordering::Relaxed) > 0
+        self.has_users()
             && self.read().doors.values().any(|door| {
                 door.bindings.iter().any(|held| now < held.until && held.binding.users.contains(&user))
             })

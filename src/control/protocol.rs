@@ -173,6 +173,22 @@ pub struct Stats {
     pub grace: Option<GraceStats>,
     /// Events that were counted and not logged.
     pub events_lost: u64,
+    /// Senders of INVITEs that were dropped although they are for a user that the PBX has registered somewhere.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refused_trunks: Vec<RefusedTrunk>,
+}
+
+/// A sender whose calls were dropped, and that may be a provider.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefusedTrunk {
+    /// Its address.
+    pub source: String,
+    /// The user part that it called last.
+    pub user: String,
+    /// INVITEs so far.
+    pub calls: u64,
+    /// The time of the last one, RFC 3339.
+    pub last: String,
 }
 
 /// What holds the daemon's process since its queues were bound.

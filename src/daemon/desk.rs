@@ -18,6 +18,7 @@ use super::keeper::Counts;
 use super::manager::Manager;
 use super::reload::{Live, Load, Outcome, Reloader};
 use super::succession::Exit;
+use super::trunks::RefusedTrunks;
 use super::watchdog::{Health, QueueHealth};
 use super::worker::Shared;
 use crate::clock::Clock;
@@ -47,6 +48,7 @@ pub(super) struct Desk {
     /// Gone once the gate ends, so that the log can end.
     sink: Mutex<Option<EventSink>>,
     workers: Vec<Watched>,
+    trunks: Arc<RefusedTrunks>,
     health: Health,
     backend: &'static str,
     started: Time,
@@ -79,6 +81,7 @@ impl Desk {
             watchers: sink.watchers(),
             sink: Mutex::new(Some(sink)),
             workers,
+            trunks: Arc::default(),
             health,
             backend: config.queue.backend.name(),
             started: clock.now(),
@@ -93,6 +96,11 @@ impl Desk {
     /// The same with a safe start.
     pub(super) fn beginning_with(self, grace: Option<Grace>) -> Self {
         Self { reloader: self.reloader.beginning_with(grace), ..self }
+    }
+
+    /// The same with the calls that queue threads drop and that may be a provider's.
+    pub(super) fn seeing(self, trunks: Arc<RefusedTrunks>) -> Self {
+        Self { trunks, ..self }
     }
 
     /// The same with a memory.
@@ -325,6 +333,7 @@ impl Desk {
             protection: self.protection.clone(),
             grace: self.reloader.grace().and_then(Grace::stats),
             events_lost: sink.as_ref().map_or(0, EventSink::lost),
+            refused_trunks: self.trunks.list(),
         }
     }
 

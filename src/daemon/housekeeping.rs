@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::events::EventSink;
 use super::reload::Live;
+use super::trunks::RefusedTrunks;
 use super::worker::Shared;
 use crate::clock::Clock;
 use crate::drops::Drops;
@@ -22,6 +23,7 @@ pub(super) struct Housekeeping {
     sink: EventSink,
     workers: Vec<Watched>,
     drops: Arc<Mutex<Drops>>,
+    trunks: Arc<RefusedTrunks>,
     summed_up: Time,
     /// Whether queue threads count how long decisions take, too.
     timed: bool,
@@ -30,14 +32,19 @@ pub(super) struct Housekeeping {
 impl Housekeeping {
     pub(super) fn new(gate: Live, clock: Clock, sink: EventSink, timed: bool) -> Self {
         let (workers, drops, summed_up) = (Vec::new(), Arc::default(), clock.now());
-        Self { gate, clock, sink, workers, drops, summed_up, timed }
+        Self { gate, clock, sink, workers, drops, trunks: Arc::default(), summed_up, timed }
     }
 
     /// What another thread of this queue counts in, which from here on is watched.
     pub(super) fn watch(&mut self, queue: u16) -> Arc<Shared> {
-        let shared = Arc::new(Shared::new(Arc::clone(&self.drops), self.timed));
+        let shared = Arc::new(Shared::new(Arc::clone(&self.drops), Arc::clone(&self.trunks), self.timed));
         self.workers.push((queue, Arc::clone(&shared)));
         shared
+    }
+
+    /// Calls that queue threads drop and that may be a provider's.
+    pub(super) fn trunks(&self) -> Arc<RefusedTrunks> {
+        Arc::clone(&self.trunks)
     }
 
     /// What all queue threads count in.

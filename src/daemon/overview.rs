@@ -342,7 +342,7 @@ mod tests {
         let gate = Arc::new(ArcSwap::from_pointee(config.inspector().unwrap()));
         let clock = Clock::start();
         let (sink, _writer) = EventSink::start(clock).unwrap();
-        let workers = vec![(65_000, Arc::new(Shared::new(Arc::default(), true)))];
+        let workers = vec![(65_000, Arc::new(Shared::new(Arc::default(), Arc::default(), true)))];
         let queues = watchdog::Health::default();
         queues.serve(Binding { queue: 65_000, port_id: 1, receive_buffer: 0 });
         queues.set(65_000, Some(Fault::Stuck), clock.now());

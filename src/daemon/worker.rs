@@ -9,6 +9,7 @@ use super::events::{Budget, EventSink};
 use super::grace::Looks;
 use super::learner::Copies;
 use super::reload::Live;
+use super::trunks::RefusedTrunks;
 use super::{Alarm, Handle};
 use crate::clock::Clock;
 use crate::door::Change;
@@ -36,11 +37,13 @@ pub(super) struct Shared {
     inspected: Option<Histogram>,
     /// Drops since the last summary, of all queues together.
     drops: Arc<Mutex<Drops>>,
+    /// Calls that were dropped and may be a provider's.
+    trunks: Arc<RefusedTrunks>,
 }
 
 impl Shared {
     /// `timed`: it is to count how long decisions take.
-    pub(super) fn new(drops: Arc<Mutex<Drops>>, timed: bool) -> Self {
+    pub(super) fn new(drops: Arc<Mutex<Drops>>, trunks: Arc<RefusedTrunks>, timed: bool) -> Self {
         Self {
             reasons: Default::default(),
             spared: Default::default(),
@@ -48,6 +51,7 @@ impl Shared {
             answered: AtomicU64::default(),
             inspected: timed.then(Histogram::default),
             drops,
+            trunks,
         }
     }
 
@@ -115,6 +119,8 @@ pub(super) struct Worker {
     /// The current batch's, kept for their memory.
     verdicts: Vec<Verdict>,
     budget: Budget,
+    /// Dropped packets that are looked at for a provider's call.
+    trunk_budget: Budget,
 }
 
 impl Worker {
@@ -137,6 +143,7 @@ impl Worker {
             batch: Batch::default(),
             verdicts: Vec::new(),
             budget: Budget::default(),
+            trunk_budget: Budget::default(),
         }
     }
 
@@ -206,6 +213,11 @@ impl Worker {
                     .get_or_insert_with(|| self.shared.drops.lock().unwrap_or_else(PoisonError::into_inner));
                 let source = decision.source.map(|address| Source::new(address, gate.prefixes()));
                 drops.add(source, decision.reason);
+                if gate.outbound().has_users() && self.trunk_budget.take(now, 1) {
+                    let call = gate.trunk_call(now, self.queue.packet(index));
+                    let event = call.and_then(|call| self.shared.trunks.add(gate, &call, now));
+                    event.into_iter().for_each(|event| self.sink.send(event));
+                }
             }
             let Some(change) = decision.change() else { continue };
             for &knock in decision.knocks() {

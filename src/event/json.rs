@@ -14,6 +14,7 @@ impl Event {
             Self::Knock(_) => ("INFO", "knock"),
             Self::ByHand { .. } | Self::Closed { .. } => ("INFO", "door"),
             Self::Dropped { .. } => ("INFO", "drop"),
+            Self::TrunkRefused(_) => ("WARN", "drop"),
             Self::Overload { .. } | Self::EventsLost(_) | Self::Warning(_) => ("WARN", "daemon"),
             Self::Grace(grace) => (grace.level(), "daemon"),
             Self::QueueFault { .. } => ("ERROR", "daemon"),
@@ -66,6 +67,7 @@ impl Event {
                 "waiting": waiting, "stale": stale, "unreadable": unreadable, "handed_to": handed_to,
             }),
             Self::Grace(grace) => grace.fields(),
+            Self::TrunkRefused(refused) => refused.fields(),
             Self::Detail(text) | Self::Note(text) | Self::Warning(text) => json!({"message": text}),
         }
     }

@@ -6,7 +6,7 @@ use super::Inspector;
 use super::settle::Client;
 use crate::net::Source;
 use crate::outbound::{Effect, Inbound, Method, Request, called_user};
-use crate::packet::{Body, Packet};
+use crate::packet::{Body, Packet, Segment};
 use crate::time::Time;
 use crate::verdict::Reason;
 
@@ -21,6 +21,17 @@ pub struct Outgoing {
     pub method: Method,
     /// What it did.
     pub effect: Effect,
+}
+
+/// An INVITE for a user that the PBX has registered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TrunkCall<'a> {
+    /// The sender.
+    pub address: IpAddr,
+    /// The whole message.
+    pub payload: &'a [u8],
+    /// The user part of its Request-URI, a part of the message.
+    pub user: &'a [u8],
 }
 
 impl Inspector {
@@ -44,12 +55,16 @@ impl Inspector {
         Some(Outgoing { address, source, method: request.method(), effect })
     }
 
-    /// The user part that an INVITE is for, if the PBX has registered with that somewhere: the call of a provider, perhaps.
-    pub fn called_trunk(&self, now: Time, bytes: &[u8]) -> Option<(IpAddr, Vec<u8>)> {
+    /// An INVITE for a user that the PBX has registered somewhere: the call of a provider, perhaps. `None` for any other
+    /// packet.
+    pub fn trunk_call<'a>(&self, now: Time, bytes: &'a [u8]) -> Option<TrunkCall<'a>> {
+        if !self.outbound.has_users() {
+            return None;
+        }
         let packet = Packet::parse(bytes).ok()?;
-        let Body::Segment(segment) = packet.body else { return None };
-        let (user, hash) = called_user(segment.payload)?;
-        self.outbound.has_user(hash, now).then(|| (packet.source, user.to_vec()))
+        let Body::Segment(Segment { payload, .. }) = packet.body else { return None };
+        let (user, hash) = called_user(payload)?;
+        self.outbound.has_user(hash, now).then_some(TrunkCall { address: packet.source, payload, user })
     }
 
     /// Whether the PBX has called a source. If the packet `may_answer`, all that it has sent is looked at before the answer

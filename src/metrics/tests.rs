@@ -35,6 +35,7 @@ fn snapshot() -> Snapshot {
             }],
             state: None,
             events_lost: 8,
+            refused_trunks: vec![],
         },
         started_s: 1_795_356_000.5,
         decided,

@@ -128,13 +128,14 @@ fn a_batch_looks_once_at_what_the_pbx_has_sent_before_it_drops_an_answer() {
 fn the_call_of_a_provider_is_told_by_the_user_that_the_pbx_registered() {
     let gate = gate();
     let call = ipv4(OTHER, &udp(INVITE));
-    assert_eq!(gate.called_trunk(at(0), &call), None);
+    assert_eq!(gate.trunk_call(at(0), &call), None);
     let register =
         "REGISTER sip:p SIP/2.0\r\nTo: <sip:me@p>\r\nContact: <sip:line@192.0.2.1>;expires=60\r\n\r\n";
     gate.outgoing(at(0), &from_pbx(TRUNK, register.as_bytes()));
-    assert_eq!(gate.called_trunk(at(1), &call), Some((OTHER.parse().unwrap(), b"line".to_vec())));
-    assert_eq!(gate.called_trunk(at(1), &ipv4(OTHER, &udp(REGISTER))), None);
-    assert_eq!(gate.called_trunk(at(64), &call), None);
+    let found = gate.trunk_call(at(1), &call).unwrap();
+    assert_eq!((found.address, found.user, found.payload), (OTHER.parse().unwrap(), &b"line"[..], INVITE));
+    assert_eq!(gate.trunk_call(at(1), &ipv4(OTHER, &udp(REGISTER))), None);
+    assert_eq!(gate.trunk_call(at(64), &call), None);
 }
 
 /// A TCP connection of the trunk, segment by segment.

@@ -1,0 +1,43 @@
+//! A call that may be a provider's, in the log.
+
+use serde_json::{Value, json};
+use tracing::warn;
+
+/// An INVITE from a source without a door, for a user that the PBX has registered somewhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TrunkRefused {
+    /// The sender's address.
+    pub source: String,
+    /// The user part of its Request-URI, escaped and cut.
+    pub user: String,
+    /// It passed, since the gate is in monitor mode.
+    pub would: bool,
+}
+
+impl TrunkRefused {
+    pub(super) fn write(&self) {
+        warn!(
+            target: "sipknock::drop",
+            event = "trunk-refused",
+            src = %self.source,
+            user = self.user,
+            would = self.would.then_some(true),
+            advice = self.advice(),
+            "a call for a user that the PBX has registered comes from an address that it does not call"
+        );
+    }
+
+    pub(super) fn fields(&self) -> Value {
+        json!({
+            "event": "trunk-refused", "src": self.source, "user": self.user, "would": self.would.then_some(true),
+            "advice": self.advice(),
+        })
+    }
+
+    fn advice(&self) -> String {
+        format!(
+            "if it is your provider's: trusted += \"{}\", then 'sipknock firewall apply' and 'sipknock reload'",
+            self.source
+        )
+    }
+}
