@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::gate::World;
+use super::process;
 
 /// Exit status, stdout, stderr.
 pub(crate) fn sipknock(world: &World, config: &str, args: &[&str]) -> (i32, String, String) {
@@ -25,9 +26,11 @@ pub(crate) fn objects(world: &World, config: &str, args: &[&str]) -> Vec<Value> 
     says(world, config, args).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-/// The counters.
+/// The counters, with all packets that were decided before this call.
 pub(crate) fn stats(world: &World, config: &str) -> Value {
-    objects(world, config, &["stats", "--json"]).remove(0)
+    let stats = || objects(world, config, &["stats", "--json"]).remove(0);
+    process::settle(stats()["pid"].as_u64().unwrap().try_into().unwrap());
+    stats()
 }
 
 /// The open doors, by source.

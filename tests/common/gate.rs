@@ -18,6 +18,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use super::log::Log;
 use super::netns::Netns;
 use super::write_secret;
 
@@ -106,11 +107,47 @@ impl World {
         panic!("the sentinel did not arrive; before it came {seen:?}");
     }
 
-    /// The next datagram at the server, if one comes within a fifth of a second.
+    /// The next datagram at the server. `None` once none is under way: no NFQUEUE of the server holds a packet, and
+    /// nothing has come for a while before and after that was so.
     pub(crate) fn receive(&self) -> Option<String> {
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            if let Some(text) = self.next_datagram() {
+                return Some(text);
+            }
+            if self.waiting() == 0 || Instant::now() >= deadline {
+                return self.next_datagram();
+            }
+        }
+    }
+
+    /// The next datagram at the server, which has to come.
+    pub(crate) fn arrives(&self) -> String {
+        wait_until(|| self.next_datagram()).expect("a datagram arrives within the deadline")
+    }
+
+    /// All datagrams that reach the server of those sent before this call. A datagram to a port that is not inspected,
+    /// sent behind them, proves that the kernel has handled them: for a server without a gate, where no sentinel passes.
+    pub(crate) fn arrived(&self) -> Vec<String> {
+        let bystander = self.server.run(|| UdpSocket::bind((SERVER4, 0)).unwrap());
+        bystander.set_read_timeout(Some(DEADLINE)).unwrap();
+        let address = bystander.local_addr().unwrap();
+        let sender = self.clients.run(|| UdpSocket::bind((SENTINEL, 0)).unwrap());
+        sender.send_to(b"behind all others", address).unwrap();
+        bystander.recv(&mut [0; 64]).expect("an uninspected port is reached");
+        std::iter::from_fn(|| self.receive()).collect()
+    }
+
+    /// The next datagram, if one comes within a fifth of a second.
+    fn next_datagram(&self) -> Option<String> {
         let mut buffer = vec![0; 65_536];
         let (length, _) = self.receiver.as_ref()?.recv_from(&mut buffer).ok()?;
         Some(String::from_utf8_lossy(&buffer[..length]).into_owned())
+    }
+
+    /// Packets that wait for a verdict in the server's queues.
+    fn waiting(&self) -> u64 {
+        self.queue_rows().iter().map(|(_, row)| row[0]).sum()
     }
 
     /// The server's socket, for those who wait in another way.
@@ -190,13 +227,25 @@ impl World {
 
     /// The line of a queue in the kernel's table: waiting, dropped by queue, dropped by socket, packets so far.
     pub(crate) fn queue_row(&self, number: u16) -> Option<[u64; 4]> {
+        self.queue_rows().into_iter().find_map(|(queue, row)| (queue == number).then_some(row))
+    }
+
+    /// Waits until the line of a queue is as it should be.
+    pub(crate) fn wait_for_row(&self, number: u16, wanted: impl Fn([u64; 4]) -> bool) -> [u64; 4] {
+        let row = wait_until(|| self.queue_row(number).filter(|row| wanted(*row)));
+        row.unwrap_or_else(|| panic!("queue {number}: {:?}", self.queue_row(number)))
+    }
+
+    /// All lines of that table, by queue.
+    fn queue_rows(&self) -> Vec<(u16, [u64; 4])> {
         let table = self
             .server
             .run(|| fs::read_to_string("/proc/thread-self/net/netfilter/nfnetlink_queue").unwrap());
-        table.lines().find_map(|line| {
+        let rows = table.lines().map(|line| {
             let columns: Vec<u64> = line.split_whitespace().map(|column| column.parse().unwrap()).collect();
-            (columns[0] == u64::from(number)).then(|| [columns[2], columns[5], columns[6], columns[7]])
-        })
+            (u16::try_from(columns[0]).unwrap(), [columns[2], columns[5], columns[6], columns[7]])
+        });
+        rows.collect()
     }
 }
 
@@ -239,11 +288,11 @@ impl Client {
     }
 }
 
-/// A running `sipknock run` with its log.
+/// A running `sipknock run` with its log: [`super::log`] reads it, [`super::process`] looks at the process.
 pub(crate) struct Gate {
-    child: Child,
-    log: Arc<Mutex<Vec<Value>>>,
-    reader: Option<JoinHandle<()>>,
+    pub(super) child: Child,
+    pub(super) log: Arc<Mutex<Log>>,
+    pub(super) reader: Option<JoinHandle<()>>,
     /// Kept open, and never read.
     full_log: Option<OwnedFd>,
 }
@@ -271,7 +320,7 @@ impl Gate {
     /// Whatever a command starts, with its log.
     pub(crate) fn of(command: &mut Command) -> Self {
         let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
-        let log = Arc::new(Mutex::new(Vec::new()));
+        let log = Arc::<Mutex<Log>>::default();
         let (stderr, lines) = (child.stderr.take().unwrap(), Arc::clone(&log));
         let reader = thread::spawn(move || {
             for line in BufReader::new(stderr).lines() {
@@ -282,7 +331,7 @@ impl Gate {
                     Some(text) => json!({"message": text}),
                     None => serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}")),
                 };
-                lines.lock().unwrap().push(value);
+                lines.lock().unwrap().add(value);
             }
         });
         Self { child, log, reader: Some(reader), full_log: None }
@@ -307,91 +356,14 @@ impl Gate {
         Self { child, log: Arc::default(), reader: Some(thread::spawn(|| {})), full_log: Some(reader) }
     }
 
-    /// How many descriptors it has open.
-    pub(crate) fn descriptors(&self) -> usize {
-        fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap().count()
-    }
-
     /// Waits until it ends.
     pub(crate) fn wait(&mut self) -> ExitStatus {
         wait_until(|| self.child.try_wait().unwrap()).expect("it ends within the deadline")
     }
 
-    /// The names of its threads.
-    pub(crate) fn threads(&self) -> Vec<String> {
-        let tasks = fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap();
-        tasks
-            .map(|task| fs::read_to_string(task.unwrap().path().join("comm")).unwrap().trim().to_owned())
-            .collect()
-    }
-
     /// Its process: `ip netns exec` becomes it.
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
-    }
-
-    /// Whether some line of the log so far says this.
-    pub(crate) fn says(&self, text: &str) -> bool {
-        let said = |line: &Value| line["message"].as_str().is_some_and(|message| message.contains(text));
-        wait_until(|| self.log.lock().unwrap().iter().any(said).then_some(())).is_some()
-    }
-
-    /// All events of a kind so far.
-    pub(crate) fn events(&self, kind: &str) -> Vec<Value> {
-        self.log.lock().unwrap().iter().filter(|line| line["event"] == kind).cloned().collect()
-    }
-
-    /// The texts of all warnings so far.
-    pub(crate) fn warnings(&self) -> Vec<String> {
-        self.texts("WARN")
-    }
-
-    /// The texts of all that is good to know so far.
-    pub(crate) fn notes(&self) -> Vec<String> {
-        self.texts("INFO")
-    }
-
-    fn texts(&self, level: &str) -> Vec<String> {
-        let log = self.log.lock().unwrap();
-        let lines = log.iter().filter(|line| line["level"] == level);
-        lines.filter_map(|line| line["message"].as_str().map(str::to_owned)).collect()
-    }
-
-    /// Waits for an event.
-    pub(crate) fn wait_for(&mut self, kind: &str, wanted: impl Fn(&Value) -> bool) -> Value {
-        let found = wait_until(|| self.events(kind).into_iter().find(&wanted));
-        found.unwrap_or_else(|| panic!("no event {kind:?}; the log: {:#?}", self.log.lock().unwrap()))
-    }
-
-    /// Time that its threads have spent on a CPU (Documentation/scheduler/sched-stats.rst).
-    pub(crate) fn cpu_time(&self) -> Duration {
-        let tasks = fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap();
-        let nanos = tasks.map(|task| {
-            let text = fs::read_to_string(task.unwrap().path().join("schedstat")).unwrap();
-            text.split(' ').next().unwrap().parse::<u64>().unwrap()
-        });
-        Duration::from_nanos(nanos.sum())
-    }
-
-    /// Resident memory.
-    pub(crate) fn resident_kib(&self) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-        line.trim().trim_end_matches(" kB").parse().unwrap()
-    }
-
-    /// Stops all of its threads in their tracks, until SIGCONT.
-    pub(crate) fn halt(&self) {
-        self.signal(Signal::STOP);
-        let halted = || {
-            let mut tasks = fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap();
-            // "pid (name) state ..."; the name may hold anything (proc_pid_stat(5)).
-            tasks.all(|task| {
-                let stat = fs::read_to_string(task.unwrap().path().join("stat")).unwrap();
-                stat.rsplit_once(") ").unwrap().1.starts_with('T')
-            })
-        };
-        wait_until(|| halted().then_some(())).expect("it stops within the deadline");
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
@@ -410,7 +382,7 @@ impl Gate {
         if let Some(Err(panic)) = self.reader.take().map(JoinHandle::join) {
             std::panic::resume_unwind(panic);
         }
-        let log = std::mem::take(&mut *self.log.lock().unwrap());
+        let log = std::mem::take(&mut self.log.lock().unwrap().lines);
         let last = log.last().cloned().unwrap_or_default();
         (status, last, log)
     }
@@ -486,5 +458,6 @@ fn socket(address: &str) -> UdpSocket {
 /// A gate that stays root, since the folders of a test are root's; tests/harden.rs has the others.
 const RUN: &[&str] = &["--log-format", "json", "run", "--user", "root"];
 
-/// Longer than anything here takes on a busy machine.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
+/// For all that has to happen: ten times what it takes on a machine with load on every core. It costs nothing where it
+/// does happen.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(60);

@@ -138,7 +138,7 @@ impl World {
     pub(crate) fn load(&self, family: Family, script: &str) {
         let program = format!("{}-restore", self.program(family));
         let mut command = self.netns.command(&program);
-        feed(command.args(["--noflush", "-w", "5"]), script);
+        feed(command.args(["--noflush", "-w", "60"]), script);
     }
 
     fn program(&self, family: Family) -> &'static str {
