@@ -52,7 +52,7 @@ pub(crate) fn a_queue_unbound_from_outside_is_bound_again(world: &World) {
         let before = holder(world);
         unbind(socket_of(world, &gate), 0).unwrap();
         wait_until(|| holder(world).filter(|holder| Some(*holder) != before)).expect("it is bound again");
-        wait_until(|| (gate.events("fault").len() == round).then_some(())).expect("and told of");
+        assert_eq!(gate.wait_for_events("fault", round).len(), round, "and told of");
         opens(world, "198.51.100.8");
     }
     let fault = gate.wait_for("fault", |_| true);
@@ -62,8 +62,8 @@ pub(crate) fn a_queue_unbound_from_outside_is_bound_again(world: &World) {
     );
     wait_until(|| stats(world, &config)["queues"][0]["fault"].is_null().then_some(())).expect("all is well");
     assert_eq!(stats(world, &config)["queues"][0]["faults"], 2);
-    let queues = gate.threads().iter().filter(|name| name.starts_with("queue")).count();
-    assert_eq!(queues, 1, "the old threads are gone");
+    let queues = || gate.threads().iter().filter(|name| name.starts_with("queue")).count();
+    wait_until(|| (queues() == 1).then_some(())).expect("the old threads are gone");
     let (status, stopped, _) = gate.stop();
     assert!(status.success());
     assert_eq!((&stopped["waiting"], &stopped["stale"]), (&0.into(), &0.into()));
@@ -91,10 +91,9 @@ pub(crate) fn a_stolen_queue_is_bound_again_when_the_thief_is_gone(world: &World
     });
     wait_until(|| (stats(world, &config)["queues"][0]["fault"] == "lost").then_some(()))
         .expect("it is noticed");
-    let tried = || gate.warnings().iter().any(|text| text.contains("is taken by port id")).then_some(());
-    wait_until(tried).expect("and the log says who has it");
+    gate.wait_for_warning("is taken by port id");
     drop(thief);
-    wait_until(|| gate.notes().iter().any(|text| text.contains("bound anew")).then_some(())).unwrap();
+    gate.wait_for_note("bound anew");
     opens(world, "198.51.100.8");
     assert!(gate.stop().0.success());
 }
@@ -127,7 +126,7 @@ pub(crate) fn packets_that_wait_and_are_not_decided(world: &World) {
     noticed.expect("the queue is bound anew");
     let fault = gate.wait_for("fault", |_| true);
     assert_eq!((&fault["fault"], &fault["queue"]), (&"stuck".into(), &0.into()));
-    while world.receive().is_some() {}
+    world.delivered();
     opens(world, "198.51.100.8");
     wait_until(|| stats(world, &config)["queues"][0]["fault"].is_null().then_some(())).expect("all is well");
     assert_eq!(stats(world, &config)["queues"][0]["faults"], 1);
@@ -168,7 +167,7 @@ pub(crate) fn a_queue_that_is_stuck_again_ends_the_gate(world: &World) {
     // Nobody has the queue any more, and the rules are still there.
     assert_eq!(holder(world), None);
     phone.send("open?");
-    assert_eq!(world.receive(), None);
+    assert_eq!(world.arrived(), [""; 0]);
     let gate = Gate::start(world, &["--config", &config]);
     opens(world, "198.51.100.7");
     assert!(gate.stop().0.success());

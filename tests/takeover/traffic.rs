@@ -3,16 +3,16 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use crate::common::gate::{SECRET, World, register, wait_until};
+use crate::common::gate::{Client, DEADLINE, SECRET, World, register, wait_until};
 
 /// Two senders, and a receiver that holds all packets against what was sent.
 pub(crate) struct Traffic {
     stop: Arc<AtomicBool>,
     sent: Arc<AtomicUsize>,
     received: Arc<AtomicUsize>,
-    sender: JoinHandle<()>,
+    sender: JoinHandle<Client>,
     receiver: JoinHandle<Seen>,
 }
 
@@ -45,8 +45,9 @@ impl Traffic {
             (Arc::<AtomicBool>::default(), Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default());
         let (phone, stranger) = (world.client(phone), world.client(stranger));
         phone.send(&register(SECRET));
-        wait_until(|| world.receive().filter(|text| text.starts_with("REGISTER"))).expect("the door is open");
-        while world.receive().is_some() {}
+        phone.send(BEGIN);
+        // One queue keeps the order: all that others have sent comes before this.
+        while world.arrives() != BEGIN {}
         let sender = {
             let (stop, sent, received) = (Arc::clone(&stop), Arc::clone(&sent), Arc::clone(&received));
             thread::spawn(move || {
@@ -66,22 +67,25 @@ impl Traffic {
                     // Some 100,000 a second, strangers among them, where the machine has them.
                     thread::sleep(Duration::from_micros(100));
                 }
+                phone
             })
         };
         let socket = world.server_socket().try_clone().unwrap();
         let receiver = {
-            let (stop, received) = (Arc::clone(&stop), Arc::clone(&received));
+            let received = Arc::clone(&received);
             thread::spawn(move || {
                 let (mut seen, mut buffer) = (Seen::default(), [0; 2048]);
+                let mut silent_since = Instant::now();
                 loop {
                     let Ok((length, _)) = socket.recv_from(&mut buffer) else {
-                        // Nothing for a fifth of a second, and nothing more to come.
-                        if stop.load(Ordering::SeqCst) {
-                            return seen;
-                        }
+                        assert!(silent_since.elapsed() < DEADLINE, "the last packet does not come: {seen:?}");
                         continue;
                     };
+                    silent_since = Instant::now();
                     let text = String::from_utf8_lossy(&buffer[..length]);
+                    if text == END {
+                        return seen;
+                    }
                     match text.strip_prefix("n ").and_then(|number| number.parse::<usize>().ok()) {
                         Some(number) => {
                             seen.times.resize(seen.times.len().max(number + 1), 0);
@@ -105,24 +109,29 @@ impl Traffic {
         })
     }
 
-    /// Ends it; how many the phone has sent, of which all have come, each once.
+    /// Ends it; how many the phone has sent, the REGISTER and the marks among them. All have come, each once.
     pub(crate) fn finish(self) -> usize {
-        let (sent, seen) = self.end(0);
+        let (sent, seen) = self.end();
         assert_eq!(seen.missing(sent), 0, "of {sent}");
         seen.assert_clean();
-        sent
+        sent + BESIDE
     }
 
-    /// Ends it, where so many may be lost.
-    pub(crate) fn end(self, lost: usize) -> (usize, Seen) {
-        let Self { stop, sent, received, sender, receiver } = self;
+    /// Ends it, where some may be lost: how many numbers were sent, and what came.
+    pub(crate) fn end(self) -> (usize, Seen) {
+        let Self { stop, sent, sender, receiver, .. } = self;
         stop.store(true, Ordering::SeqCst);
-        sender.join().unwrap();
-        let sent = sent.load(Ordering::SeqCst);
-        let _ = wait_until(|| (received.load(Ordering::SeqCst) + lost >= sent).then_some(()));
-        (sent, receiver.join().unwrap())
+        sender.join().unwrap().send(END);
+        (sent.load(Ordering::SeqCst), receiver.join().unwrap())
     }
 }
+
+/// What the phone sends before and behind the numbers. The queue keeps the order.
+const BEGIN: &str = "the first packet";
+const END: &str = "the last packet";
+
+/// These two, and the REGISTER.
+const BESIDE: usize = 3;
 
 /// Some phones' worth, at a time.
 const BURST: usize = 16;
