@@ -4,7 +4,7 @@
 
 mod common;
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -88,13 +88,16 @@ fn knock_opens_and_its_own_packet_arrives(world: &World, backend: &str) {
     let (status, stopped, log) = gate.stop();
     assert!(status.success());
     assert_eq!(stopped["reasons"], "trusted:1 knock:1 door:1 no-knock:3");
-    let dropped: Vec<_> = log.iter().filter(|line| line["event"] == "dropped").collect();
-    assert_eq!(dropped.len(), 2, "one line per source: {dropped:?}");
-    assert_eq!((&dropped[0]["src"], &dropped[0]["count"]), (&"198.51.100.8".into(), &2.into()));
+    // One line per source and summary, of which a slow machine may have several.
+    let mut dropped = BTreeMap::new();
+    for line in log.iter().filter(|line| line["event"] == "dropped") {
+        *dropped.entry(line["src"].as_str().unwrap()).or_default() += line["count"].as_u64().unwrap();
+    }
+    assert_eq!(dropped, BTreeMap::from([("198.51.100.7", 1), ("198.51.100.8", 2)]));
 }
 
 fn door_expires(world: &World, backend: &str) {
-    let mut gate = start(world, backend, "door = \"1s\"", "");
+    let mut gate = start(world, backend, "door = \"3s\"", "");
     let phone = world.client("198.51.100.7");
     phone.send(&register(SECRET));
     phone.send("open");
@@ -120,13 +123,13 @@ fn door_expires(world: &World, backend: &str) {
 }
 
 fn renewal_while_open_moves_the_expiry(world: &World, backend: &str) {
-    let mut gate = start(world, backend, "door = \"2s\"", "");
+    let mut gate = start(world, backend, "door = \"5s\"", "");
     let phone = world.client("198.51.100.7");
     phone.send(&register(SECRET));
     let first = gate.wait_for("opened", |_| true);
     // Renewed twice a second, the door outlives its first expiry.
     let start = Instant::now();
-    while start.elapsed() < Duration::from_secs(3) {
+    while start.elapsed() < Duration::from_secs(6) {
         phone.send("in between");
         phone.send(&register(SECRET));
         assert_eq!(world.delivered().last(), Some(&register(SECRET)), "after {:?}", start.elapsed());
@@ -135,7 +138,9 @@ fn renewal_while_open_moves_the_expiry(world: &World, backend: &str) {
     // RFC 3339 in one form sorts as time does.
     let later = |event: &Value| event["expires_at"].as_str() > first["expires_at"].as_str();
     assert_eq!(gate.wait_for("renewed", later)["knock"], "alice");
-    assert_eq!((gate.events("opened").len(), gate.events("closed").len()), (1, 0));
+    let (_, _, log) = gate.stop();
+    let count = |kind: &str| log.iter().filter(|line| line["event"] == kind).count();
+    assert_eq!((count("opened"), count("closed")), (1, 0), "{log:#?}");
 }
 
 fn trusted_passes_and_a_stranger_drops(world: &World, backend: &str) {
@@ -294,15 +299,15 @@ fn on_exit(world: &World, backend: &str, fallback: &str) {
 
 /// As [`World::delivered`], once the queue has seen this many packets and none waits.
 fn delivered_by_row(world: &World, packets: u64) -> Vec<String> {
-    let row = wait_until(|| world.queue_row(0).filter(|row| row[0] == 0 && row[3] >= packets));
-    row.unwrap_or_else(|| panic!("{:?}", world.queue_row(0)));
+    world.wait_for_row(0, |row| row[0] == 0 && row[3] >= packets);
     world.delivered()
 }
 
 fn on_overload_closed(world: &World, backend: &str) {
     let mut gate = start(world, backend, "", "max_len = 4");
     let stranger = overload(world, &gate);
-    assert_eq!(world.queue_row(0).unwrap()[..3], [4, 16, 0], "waiting, dropped by queue, dropped by socket");
+    // Waiting, dropped by the queue, dropped by the socket.
+    world.wait_for_row(0, |row| row[..3] == [4, 16, 0]);
     gate.signal(Signal::CONT);
     assert_eq!(delivered_by_row(world, 4), [""; 0]);
     let overload = gate.wait_for("overload", |_| true);
@@ -317,8 +322,8 @@ fn on_overload_closed(world: &World, backend: &str) {
 fn on_overload_open(world: &World, backend: &str) {
     let gate = start(world, backend, "", "max_len = 4\non_overload = \"open\"");
     overload(world, &gate);
-    let unchecked: Vec<_> = (0..16).map_while(|_| world.receive()).collect();
-    assert_eq!(unchecked.len(), 16, "what finds the queue full passes");
+    // What finds the queue full passes.
+    (0..16).for_each(|_| assert!(world.arrives().starts_with("stranger")));
     assert_eq!(world.queue_row(0).unwrap()[..2], [4, 0]);
     gate.signal(Signal::CONT);
     assert_eq!(delivered_by_row(world, 4), [""; 0], "what waited is decided");
@@ -331,7 +336,7 @@ fn overload(world: &World, gate: &Gate) -> Client {
     for n in 0..20 {
         stranger.send(&format!("stranger {n}"));
     }
-    wait_until(|| world.queue_row(0).filter(|row| row[0] == 4)).unwrap();
+    world.wait_for_row(0, |row| row[0] == 4);
     stranger
 }
 
@@ -424,7 +429,7 @@ fn sigterm_while_the_socket_overflows(world: &World, backend: &str) {
                     stranger.send(&"x".repeat(1400));
                 }
             });
-            wait_until(|| world.queue_row(0).filter(|row| row[3] > 1000)).unwrap();
+            world.wait_for_row(0, |row| row[3] > 1000);
             let (status, stopped, _) = gate.stop();
             stop.store(true, Ordering::Relaxed);
             assert!(status.success());
@@ -456,11 +461,11 @@ fn a_fault_opens_nothing(world: &World, backend: &str) {
     gate.signal(Signal::KILL);
     assert!(!gate.wait().success());
     world.client("198.51.100.9").send("stranger");
-    assert!(world.receive().is_none());
+    assert_eq!(world.arrived(), [""; 0]);
     // And the next one goes on with them.
     let gate = Gate::start(world, &["--config", &config, "--backend", backend, "--firewall"]);
     world.client("198.51.100.7").send(&register(SECRET));
-    assert_eq!(world.receive(), Some(register(SECRET)));
+    assert_eq!(world.arrives(), register(SECRET));
     assert!(gate.stop().0.success());
 }
 
