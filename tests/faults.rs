@@ -23,7 +23,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use common::commands;
-use common::gate::{Client, Gate, SECRET, World, alice, register, wait_until};
+use common::gate::{Client, Gate, SECRET, World, alice, register};
 use common::trials::{self, Outcome};
 use libtest_mimic::{Failed, Trial};
 use serde_json::Value;
@@ -143,14 +143,9 @@ impl<'a> Site<'a> {
         commands::stats(self.world, &self.config)
     }
 
-    /// How many warnings have this in them.
+    /// How many warnings of what happened so far have this in them.
     fn warned(&self, part: &str) -> usize {
         self.gate.warnings().iter().filter(|text| text.contains(part)).count()
-    }
-
-    fn waits_for_warning(&self, part: &str) {
-        let seen = wait_until(|| (self.warned(part) > 0).then_some(()));
-        seen.unwrap_or_else(|| panic!("{part:?} is not in {:#?}", self.gate.warnings()));
     }
 
     /// It ends in order, with nothing undecided.

@@ -1,6 +1,7 @@
 //! Files that go away or are not what they were.
 
 use std::fs;
+use std::time::Instant;
 
 use rustix::process::Signal;
 use sipknock::state::format::read;
@@ -14,7 +15,7 @@ pub(crate) fn config_deleted_before_a_reload(world: &World) -> Outcome {
     let text = fs::read_to_string(&site.config).unwrap();
     fs::remove_file(&site.config).unwrap();
     site.gate.signal(Signal::HUP);
-    site.waits_for_warning("all is as it was");
+    site.gate.wait_for_warning("all is as it was");
     assert_eq!(site.warned("all is as it was"), 1);
     site.phone.send("open");
     site.stranger.send("stranger");
@@ -54,10 +55,13 @@ pub(crate) fn state_directory_removed(world: &World) -> Outcome {
     wait_until(|| fs::exists(&file).unwrap().then_some(())).expect("the doors are written");
     fs::remove_dir_all(&folder).unwrap();
     site.opens("198.51.100.8");
-    site.waits_for_warning("can't be kept");
+    let warned = Instant::now();
+    site.gate.wait_for_warning("can't be kept");
     let failures = || site.stats()["state"]["failures"].as_u64().unwrap();
     wait_until(|| (failures() >= 3).then_some(())).expect("it tries again");
-    assert_eq!(site.warned("can't be kept"), 1, "{:?}", site.gate.warnings());
+    // Once a minute.
+    let most = 1 + warned.elapsed().as_secs() / 60;
+    assert!((1..=most).contains(&(site.warned("can't be kept") as u64)), "{:?}", site.gate.warnings());
     site.holds("without a place for the doors");
     fs::create_dir(&folder).unwrap();
     let doors = wait_until(|| {
@@ -95,8 +99,8 @@ fn other_state(world: &World, spoil: impl Fn(&mut Vec<u8>), why: &str) {
     spoil(&mut content);
     fs::write(&file, &content).unwrap();
     let gate = Gate::start(world, &arguments);
-    let lost: Vec<_> =
-        gate.warnings().into_iter().filter(|text| text.contains("doors of before are lost")).collect();
+    let warnings = gate.warnings();
+    let lost: Vec<_> = warnings.iter().filter(|text| text.contains("doors of before are lost")).collect();
     assert!(lost.len() == 1 && lost[0].contains(why), "{lost:?}");
     assert_eq!(fs::read(format!("{file}.damaged")).unwrap(), content, "it can be looked at");
     world.client(PHONE).send("shut");
@@ -123,7 +127,7 @@ pub(crate) fn control_socket_removed(world: &World) -> Outcome {
         let config = site.config.clone();
         site.ends();
         let gate = Gate::start(world, &["--config", &config, "--state", &world.path("state/doors")]);
-        assert!(gate.warnings().iter().any(|text| text.contains("no control socket")));
+        gate.wait_for_warning("no control socket");
         let site = Site::around(world, gate, config);
         site.holds("with a file in the socket's place");
         assert_eq!(fs::read(&socket).unwrap(), b"mine");

@@ -24,6 +24,8 @@ pub(crate) fn sources_flooding(world: &World) -> Outcome {
             if round % 10 == 0 {
                 site.phone.send("open");
             }
+            // The queue has room for 16,384.
+            world.wait_for_row(0, |row| row[0] < 4096);
         }
     });
     let expected = vec!["open"; SOURCES as usize / 10_000];
