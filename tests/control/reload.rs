@@ -1,5 +1,6 @@
 //! Another configuration for a running gate.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use std::{fs, thread};
 
@@ -121,13 +122,13 @@ pub(crate) fn reloads_under_load_lose_nothing(world: &World) {
     let phones: Vec<_> = (1..=4).map(|n| world.client(&format!("198.51.100.{n}"))).collect();
     phones.iter().for_each(|phone| phone.send(&register(SECRET)));
     assert_eq!(world.delivered().len(), 4);
-    let stop = std::sync::atomic::AtomicBool::new(false);
-    let stopped = || stop.load(std::sync::atomic::Ordering::Relaxed);
+    // To stop sending, and that nothing more is sent.
+    let [stop, over] = [(); 2].map(|()| AtomicBool::new(false));
     let (sent, arrived) = thread::scope(|scope| {
         let sending = scope.spawn(|| {
             let stranger = world.client("198.51.100.99");
             let mut sent = 0u64;
-            while !stopped() {
+            while !stop.load(Ordering::SeqCst) {
                 for phone in &phones {
                     phone.send("open");
                     sent += 1;
@@ -145,7 +146,7 @@ pub(crate) fn reloads_under_load_lose_nothing(world: &World) {
                         assert_eq!(text, "open");
                         arrived += 1;
                     }
-                    None if stopped() => return arrived,
+                    None if over.load(Ordering::SeqCst) => return arrived,
                     None => {}
                 }
             }
@@ -160,8 +161,10 @@ pub(crate) fn reloads_under_load_lose_nothing(world: &World) {
             says(world, &config, &["reload"]);
             assert_eq!(objects(world, &config, &["doors", "--json"]).len(), 4);
         }
-        stop.store(true, std::sync::atomic::Ordering::Relaxed);
-        (sending.join().unwrap(), receiving.join().unwrap())
+        stop.store(true, Ordering::SeqCst);
+        let sent = sending.join().unwrap();
+        over.store(true, Ordering::SeqCst);
+        (sent, receiving.join().unwrap())
     });
     assert!(sent > 1000, "{sent}");
     assert_eq!(arrived, sent);
