@@ -128,6 +128,7 @@ fn make_traffic(world: &World, gate: &mut Gate, config: &str) {
     (0..5).for_each(|_| alice.send("open"));
     (0..7).for_each(|_| stranger.send("let me in"));
     world.delivered();
+    gate.settle();
     let opened = world.sipknock(&["--config", config, "doors", "open", "198.51.100.20"]).output().unwrap();
     assert!(opened.status.success(), "{}", String::from_utf8_lossy(&opened.stderr));
     gate.wait_for("opened", |event| event["by"] == "control");
@@ -219,10 +220,11 @@ fn metrics_agree_with_stats(world: &World) {
 }
 
 fn monitor_mode_is_told_apart(world: &World) {
-    let (_gate, _) = start(world, "mode = \"monitor\"", &knocks());
+    let (gate, _) = start(world, "mode = \"monitor\"", &knocks());
     let stranger = world.client("198.51.100.66");
     (0..3).for_each(|_| stranger.send("let me in"));
     assert_eq!(world.delivered().len(), 3);
+    gate.settle();
     let metrics = get(world, "/metrics");
     for (series, expected) in [
         ("sipknock_packets_total{verdict=\"accept\",reason=\"no-knock\"}", 3.0),
@@ -288,8 +290,8 @@ fn who_is_not_meant_gets_nothing(world: &World) {
     fs::write(&config, format!("{text}[http]\nlisten = \"0.0.0.0:9470\"\nhosts = [\"pbx.example.org\"]\n"))
         .unwrap();
     let gate = Gate::start(world, &["--config", &config]);
-    wait_until(|| gate.warnings().iter().any(|warning| warning.contains("has no login")).then_some(()))
-        .expect("an address that others reach is warned of");
+    // An address that others reach.
+    gate.wait_for_warning("has no login");
     for (line, host, expected) in [
         ("GET / HTTP/1.1", "127.0.0.1:9470", 200),
         ("GET / HTTP/1.1", "[::1]:9470", 200),
@@ -398,7 +400,7 @@ fn a_port_in_use_is_a_warning(world: &World) {
     assert_eq!(world.delivered().len(), 1);
     let warned =
         |warning: &String| warning.contains("127.0.0.1:9470 can't be had") && warning.contains("--http");
-    wait_until(|| gate.warnings().iter().any(warned).then_some(())).expect("it says so");
+    gate.wait_for_warning("127.0.0.1:9470 can't be had");
     // It is had as soon as it is free.
     drop(other);
     wait_until(|| world.server.run(|| TcpStream::connect(LISTEN).ok())).expect("it is tried again");

@@ -245,7 +245,7 @@ pub(super) static FAULTS: [Fault; 33] = [
             patient.gate.as_ref().unwrap().halt();
             patient.world.client("198.51.100.7").send("waits");
             // Until it waits.
-            wait_until(|| patient.world.queue_row(0).filter(|row| row[0] > 0)).unwrap();
+            patient.world.wait_for_row(0, |row| row[0] > 0);
             patient
         },
         args: NONE,
@@ -260,9 +260,9 @@ pub(super) static FAULTS: [Fault; 33] = [
             let gate = patient.gate.as_ref().unwrap();
             gate.halt();
             (0..20).for_each(|_| patient.world.client("198.51.100.7").send("waits"));
-            wait_until(|| patient.world.queue_row(0).filter(|row| row[1] > 0)).unwrap();
+            patient.world.wait_for_row(0, |row| row[1] > 0);
             gate.signal(Signal::CONT);
-            wait_until(|| patient.world.queue_row(0).filter(|row| row[0] == 0)).unwrap();
+            patient.world.wait_for_row(0, |row| row[0] == 0);
             patient
         },
         args: NONE,

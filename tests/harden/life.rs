@@ -46,14 +46,14 @@ pub(crate) fn behind_the_strictest_filter(backend: &str) {
     let good = fs::read_to_string(&config).unwrap();
     fs::write(&config, "nonsense").unwrap();
     gate.signal(Signal::HUP);
-    wait_until(|| gate.warnings().iter().any(|text| text.contains("not reloaded")).then_some(())).unwrap();
+    gate.wait_for_warning("not reloaded");
     let secret = Path::new(&config).with_file_name("bob");
     crate::write_secret(&secret, "another-long-secret\n");
     house.to_group(&secret, 0o640);
     fs::write(&config, format!("{good}[[knock]]\nname = \"bob\"\nsecret_file = \"bob\"\n")).unwrap();
-    let before = gate.events("reloaded").len();
     gate.signal(Signal::HUP);
-    wait_until(|| (gate.events("reloaded").len() > before).then_some(())).unwrap();
+    // One by the command and this one.
+    gate.wait_for_events("reloaded", 2);
     live(&house.world, &register("another-long-secret"));
 
     gate.signal(Signal::USR1);

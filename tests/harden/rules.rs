@@ -33,7 +33,7 @@ pub(crate) fn are_taken_out_by_their_keeper() {
     let keepers = processes(&house, "sipknock-rules");
     let [keeper] = keepers.as_slice() else { panic!("{keepers:?}") };
     // CAP_NET_ADMIN and CAP_NET_RAW, which iptables asks for.
-    let found = status(Path::new(&format!("/proc/{keeper}")));
+    let found = status(Path::new(&format!("/proc/{keeper}"))).unwrap();
     for (name, value) in [("CapEff", "0000000000003000"), ("CapBnd", "0000000000003000")] {
         assert!(found.contains(&(name.to_owned(), value.to_owned())), "{found:?}");
     }

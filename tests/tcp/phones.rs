@@ -3,13 +3,14 @@
 use std::io::{BufRead as _, BufReader, Read, Write as _};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use std::{env, fs, thread};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use super::{INSTANCE, count, start_with};
-use crate::common::gate::{PORT, SECRET, SENTINEL, SERVER4, World, wait_until};
+use crate::common::gate::{DEADLINE, PORT, SECRET, SENTINEL, SERVER4, World, wait_until};
 
 pub(crate) fn sipp_registers_over_tcp(world: &World) {
     let kamailio = Kamailio::start(world);
@@ -18,7 +19,8 @@ pub(crate) fn sipp_registers_over_tcp(world: &World) {
         ("198.51.100.7", "register", "display", SECRET, "alice"),
         ("198.51.100.8", "register-instance", "instance", INSTANCE, "desk"),
     ] {
-        sipp(world, scenario, address, [key, value]).unwrap_or_else(|said| panic!("{scenario}: {said}"));
+        let answered = sipp(world, scenario, address, [key, value], DEADLINE);
+        answered.unwrap_or_else(|said| panic!("{scenario}: {said}"));
         let opened = gate.wait_for("opened", |event| event["src"] == address);
         assert_eq!((&opened["knock"], &opened["transport"]), (&knock.into(), &"tcp".into()));
         kamailio.0.wait_for(&format!("REGISTER from {address} over tcp"));
@@ -27,7 +29,8 @@ pub(crate) fn sipp_registers_over_tcp(world: &World) {
         ("198.51.100.9", "register", "display", "A. Phone"),
         ("198.51.100.10", "register-instance", "instance", OTHER_INSTANCE),
     ] {
-        assert!(sipp(world, scenario, address, [key, value]).is_err(), "{scenario} with {value}");
+        let answered = sipp(world, scenario, address, [key, value], Duration::from_secs(2));
+        assert!(answered.is_err(), "{scenario} with {value}");
         kamailio.settle(world);
         assert!(!kamailio.heard(address), "{:?}", kamailio.0.log());
     }
@@ -96,8 +99,14 @@ fn knocks(door: &str) -> String {
     )
 }
 
-/// SIPp's scenario from an address: once, with one key set. It says what went wrong.
-fn sipp(world: &World, scenario: &str, address: &str, key: [&str; 2]) -> Result<(), String> {
+/// SIPp's scenario from an address: once, with one key set. It waits so long for an answer, and says what went wrong.
+fn sipp(
+    world: &World,
+    scenario: &str,
+    address: &str,
+    key: [&str; 2],
+    patience: Duration,
+) -> Result<(), String> {
     let mut command = world.clients.command("sipp");
     command.current_dir(world.folder());
     command.args([
@@ -111,7 +120,8 @@ fn sipp(world: &World, scenario: &str, address: &str, key: [&str; 2]) -> Result<
         "t1",
         "-nostdin",
     ]);
-    command.args(["-i", address, "-p", "5062", "-recv_timeout", "2000", "-key"]).args(key);
+    let patience = patience.as_millis().to_string();
+    command.args(["-i", address, "-p", "5062", "-recv_timeout", &patience, "-key"]).args(key);
     let output = command.arg(format!("{SERVER4}:{PORT}")).stdin(Stdio::null()).output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
     output.status.success().then_some(()).ok_or_else(|| said.into_owned())
