@@ -201,7 +201,7 @@ mod tests {
         (Line::new(one), Line::new(other))
     }
 
-    const SOON: Duration = Duration::from_secs(5);
+    const SOON: Duration = Duration::from_secs(60);
 
     #[test]
     fn words_and_descriptors_arrive_as_they_were_said() {

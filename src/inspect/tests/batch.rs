@@ -127,7 +127,7 @@ fn queues_that_decide_the_same_flows_never_wait_for_each_other_for_good() {
             done.send(()).unwrap();
         }
     });
-    (0..4).for_each(|_| finished.recv_timeout(Duration::from_secs(60)).expect("all get on"));
+    (0..4).for_each(|_| finished.recv_timeout(Duration::from_secs(600)).expect("all get on"));
     keeper.join().unwrap();
     gate.doors().flush(|_, _| {});
     assert_eq!(gate.doors().open_count(), 0);
