@@ -68,9 +68,17 @@ fn it_enforces_where_the_gate_only_watches() {
 fn nothing_is_left_even_by_kill_9() {
     let patient = Patient::sound();
     let mut command = patient.doctor(&["--probe"]);
-    let mut doctor = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    // The gate of this machine, doctor, witness, and its gate.
-    wait_until(|| (left_over(&patient) == 4).then_some(())).expect("the probe's gate starts");
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    let mut doctor = command.spawn().unwrap();
+    wait_until(|| {
+        // They may have come and gone between two looks.
+        if doctor.try_wait().unwrap().is_some() {
+            doctor = command.spawn().unwrap();
+        }
+        // The gate of this machine, doctor, witness, and its gate.
+        (left_over(&patient) == 4).then_some(())
+    })
+    .expect("the probe's gate starts");
     doctor.kill().unwrap();
     doctor.wait().unwrap();
     wait_until(|| (left_over(&patient) == 1).then_some(())).expect("the probe's processes end");

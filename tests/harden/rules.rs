@@ -81,9 +81,16 @@ pub(crate) fn a_probe_ends_with_its_caller() {
     assert!(said.contains("probe-knock") && !said.contains("did not get through"), "{said}");
 
     use std::os::unix::process::CommandExt as _;
-    let mut doctor = command.stdout(Stdio::null()).stderr(Stdio::null()).process_group(0).spawn().unwrap();
-    let gate = wait_until(|| gate_of_a_probe(&config)).expect("the probe starts a gate");
-    let _ = gate;
+    command.stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
+    let mut doctor = command.spawn().unwrap();
+    wait_until(|| {
+        // It may have come and gone between two looks.
+        if doctor.try_wait().unwrap().is_some() {
+            doctor = command.spawn().unwrap();
+        }
+        gate_of_a_probe(&config)
+    })
+    .expect("the probe starts a gate");
     doctor.kill().unwrap();
     doctor.wait().unwrap();
     let gone = wait_until(|| gate_of_a_probe(&config).is_none().then_some(()));

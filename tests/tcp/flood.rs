@@ -41,7 +41,11 @@ fn flood(world: &World, inspect: &str, message: &str, pieces: usize) -> (u64, u6
     let before = gate.resident_kib();
     let begin = || {
         let clients = world.connect_crowd_to(FLOWS / 2, FLOODED);
-        clients.iter().for_each(|mut client| client.write_all(message.as_bytes()).unwrap());
+        for some in clients.chunks(256) {
+            some.iter().for_each(|mut client| client.write_all(message.as_bytes()).unwrap());
+            // A message is five segments at most, and the queue has room for 16,384.
+            world.wait_for_row(0, |row| row[0] < 4096);
+        }
         clients
     };
     let some = begin();
