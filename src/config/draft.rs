@@ -23,6 +23,8 @@ pub(super) struct Draft {
     pub(super) knocks: Vec<DraftKnock>,
     pub(super) files: Vec<SecretFile>,
     pub(super) notes: Vec<Note>,
+    /// Flags have had a say.
+    pub(super) flagged: bool,
 }
 
 /// A knock whose door may still be the general one.
@@ -40,6 +42,7 @@ pub(super) struct DraftKnock {
 
 impl Draft {
     pub(super) fn apply(&mut self, flags: &Flags) {
+        self.flagged = flags.change_the_meaning();
         if let Some(ports) = &flags.ports {
             self.inspect.scope.ports.clone_from(ports);
         }
@@ -108,6 +111,7 @@ impl Draft {
             files: self.files,
             notes: self.notes,
             path: path.to_owned(),
+            flagged: self.flagged,
         })
     }
 

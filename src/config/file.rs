@@ -35,7 +35,8 @@ pub(super) fn read(text: &str, path: &Path, this: Option<SecretFile>) -> Result<
     let numbered = file.knock.into_iter().enumerate();
     let knocks = numbered.map(|(index, table)| reader.knock(index + 1, table)).collect::<Result<_, _>>()?;
     let files = reader.files;
-    Ok(Draft { inspect, queue, control, state, http, process, knocks, files, notes: reader.notes })
+    let notes = reader.notes;
+    Ok(Draft { inspect, queue, control, state, http, process, knocks, files, notes, flagged: false })
 }
 
 #[derive(Deserialize)]

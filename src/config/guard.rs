@@ -7,6 +7,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use super::Place;
+use super::digest::Content;
 
 /// A file that was read: the configuration, or one that holds a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +21,8 @@ pub struct SecretFile {
     /// Its permissions; `None` for what is no regular file, such as a pipe.
     pub(super) mode: Option<u32>,
     pub(super) group: u32,
+    /// What it had in it, for [`super::Digests`].
+    pub(super) content: Content,
 }
 
 /// A file with secrets that more people can read or change than should.
@@ -103,6 +106,7 @@ pub(super) fn read_bytes(path: &Path) -> io::Result<(Vec<u8>, SecretFile)> {
         holds_secrets: false,
         mode: metadata.is_file().then_some(metadata.mode() & 0o7777),
         group: metadata.gid(),
+        content: Content::of(&bytes),
     };
     Ok((bytes, found))
 }
@@ -135,6 +139,7 @@ mod tests {
             holds_secrets,
             mode,
             group,
+            content: Content::default(),
         };
         for (mode, group, mend) in [
             (0o600, 0, None),

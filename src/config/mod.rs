@@ -3,6 +3,7 @@
 //! [`file`] reads TOML, [`values`] reads single values (for flags just the same), and [`Config`] is only ever made
 //! whole and valid. Errors name file, line and key.
 
+mod digest;
 mod draft;
 mod file;
 mod guard;
@@ -24,6 +25,7 @@ use crate::packet::Transport;
 use crate::queue::Backend;
 use crate::state::DEFAULT_FILE;
 use crate::stream::Limits;
+pub use digest::{Digests, SALT};
 pub(crate) use guard::shell_word;
 pub use guard::{Exposed, SecretFile};
 
@@ -52,6 +54,8 @@ pub struct Config {
     pub notes: Vec<Note>,
     /// Where it was looked for.
     pub path: PathBuf,
+    /// Flags have a say in what it means, as [`Digests::meaning`] has it.
+    pub flagged: bool,
 }
 
 /// `[inspect]`: what is looked at, and what opens.
@@ -181,6 +185,27 @@ pub struct Flags {
     pub user: Option<String>,
 }
 
+impl Flags {
+    /// Whether any of them is about what decides packets or makes rules.
+    fn change_the_meaning(&self) -> bool {
+        let Self {
+            knocks,
+            ports,
+            door,
+            trusted,
+            queues,
+            backend,
+            monitor,
+            control: _,
+            state: _,
+            http: _,
+            user: _,
+        } = self;
+        let some = [ports.is_some(), door.is_some(), queues.is_some(), backend.is_some(), *monitor];
+        !knocks.is_empty() || !trusted.is_empty() || some.contains(&true)
+    }
+}
+
 /// Something valid that its writer should see.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Note {
@@ -270,6 +295,12 @@ impl Config {
         let mut draft = file::read(text, path, file)?;
         draft.apply(flags);
         draft.finish(path)
+    }
+
+    /// The file that it was read from, with its whole path; `None` if it was not there.
+    pub fn file(&self) -> Option<PathBuf> {
+        let file = self.files.iter().find(|file| file.path == self.path)?;
+        Some(whole_path(&file.path))
     }
 
     /// What the packets are held against, with no door open.
@@ -372,6 +403,12 @@ impl fmt::Display for Place {
         }
         f.write_str(&self.key)
     }
+}
+
+/// A path from the root on, without links as far as they can be followed, so that two names of one file are the same.
+pub fn whole_path(path: &Path) -> PathBuf {
+    let whole = || std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    path.canonicalize().unwrap_or_else(|_| whole())
 }
 
 /// Where the configuration is looked for.

@@ -19,6 +19,14 @@ pub fn ports(text: &str) -> Result<Vec<RangeInclusive<u16>>, String> {
     text.split(',').map(|item| range(item.trim(), "port", 1)).collect()
 }
 
+/// A range of ports as [`ports`] reads it: `5060`, or `5061-5063`.
+pub fn ports_text(range: &RangeInclusive<u16>) -> String {
+    match (range.start(), range.end()) {
+        (first, last) if first == last => first.to_string(),
+        (first, last) => format!("{first}-{last}"),
+    }
+}
+
 /// `0`, or a range: `0-3`.
 ///
 /// # Errors
