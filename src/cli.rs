@@ -63,6 +63,11 @@ impl Cli {
         move || Config::load(path.as_deref().unwrap_or(Path::new(DEFAULT_PATH)), named, &flags)
     }
 
+    /// The configuration file, if one was named.
+    pub fn named_config(&self) -> Option<&Path> {
+        self.config.as_deref()
+    }
+
     /// Where the control socket is: as said here, else as configured, else where it usually is. A configuration that
     /// only root may read is no reason to give up.
     ///

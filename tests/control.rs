@@ -29,7 +29,7 @@ fn main() -> ExitCode {
 
 type Case = fn(&World);
 
-const CASES: [(&str, Case); 26] = [
+const CASES: [(&str, Case); 27] = [
     ("doors_are_listed_with_what_they_were_used_for", doors_are_listed_with_what_they_were_used_for),
     ("a_door_opened_by_hand", a_door_opened_by_hand),
     ("closing_bites_at_the_next_packet", closing_bites_at_the_next_packet),
@@ -43,6 +43,7 @@ const CASES: [(&str, Case); 26] = [
         the_socket_is_for_its_group_and_goes_with_the_gate,
     ),
     ("a_reload_closes_doors_whose_knock_is_gone", reload::a_reload_closes_doors_whose_knock_is_gone),
+    ("a_reload_of_another_file_is_refused", reload::a_reload_of_another_file_is_refused),
     ("sighup_with_a_broken_config_changes_nothing", reload::sighup_with_a_broken_config_changes_nothing),
     ("a_reload_says_what_it_does_not_change", reload::a_reload_says_what_it_does_not_change),
     ("reloads_under_load_lose_nothing", reload::reloads_under_load_lose_nothing),

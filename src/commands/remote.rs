@@ -2,10 +2,10 @@
 
 use std::io::{self, Write};
 
-use super::{Failure, write_json};
+use super::{Failure, Work, write_json};
 use crate::cli::{Cli, ControlArgs};
 use crate::control::client::Client;
-use crate::control::protocol::{Answer, Done, Request};
+use crate::control::protocol::{Answer, Done, Request, Stats};
 
 /// Asks the running gate, and gives each line of its answer to `each`.
 pub(super) fn ask(
@@ -16,6 +16,18 @@ pub(super) fn ask(
 ) -> Result<Done, Failure> {
     let mut client = Client::connect(&cli.socket(args)?)?;
     Ok(client.ask(request, each)?)
+}
+
+/// What the running gate says of itself.
+pub(super) fn stats(cli: &Cli, args: &ControlArgs) -> Result<Stats, Failure> {
+    let mut seen = None;
+    ask(cli, args, &Request::Stats {}, |answer| {
+        if let Answer::Stats(stats) = answer {
+            seen = Some(*stats);
+        }
+        Ok(())
+    })?;
+    seen.ok_or_else(|| Failure::Work(Work::Other("the gate says nothing of itself".to_owned())))
 }
 
 /// Prints how it ended.

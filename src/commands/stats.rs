@@ -3,23 +3,16 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use super::remote::{ask, counted, moment, span};
-use super::{Failure, write_json};
+use super::remote::{counted, moment, span};
+use super::{Failure, remote, write_json};
 use crate::cli::{Cli, StatsArgs};
-use crate::control::protocol::{Answer, ProtectionStats, Request, Stats};
+use crate::control::protocol::{ProtectionStats, Stats};
 
 pub(super) fn run(cli: &Cli, args: &StatsArgs) -> Result<ExitCode, Failure> {
-    let mut seen = None;
-    ask(cli, &args.gate, &Request::Stats {}, |answer| {
-        if let Answer::Stats(stats) = answer {
-            seen = Some(stats);
-        }
-        Ok(())
-    })?;
-    match seen {
-        Some(stats) if args.json => write_json(&stats)?,
-        Some(stats) => write_text(&stats, io::stdout().lock())?,
-        None => {}
+    let stats = remote::stats(cli, &args.gate)?;
+    match args.json {
+        true => write_json(&stats)?,
+        false => write_text(&stats, io::stdout().lock())?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -35,6 +28,11 @@ fn write_text(stats: &Stats, mut out: impl Write) -> io::Result<()> {
             out,
             "runs as {user} with {capabilities} alone; seccomp is {seccomp}, landlock is {landlock}"
         )?;
+    }
+    if let Some(config) = &stats.config {
+        let file = config.file.as_deref().unwrap_or("flags alone");
+        let flags = if config.flags && config.file.is_some() { ", and flags" } else { "" };
+        writeln!(out, "goes by {file}{flags}, read {}", moment(&config.read))?;
     }
     if let Some(grace) = &stats.grace {
         let time = match grace.left_s {

@@ -107,6 +107,9 @@ pub struct Done {
     /// `opened` or `renewed`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub event: Option<String>,
+    /// The configuration file that was read, with its whole path.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
     /// What else is good to know.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
@@ -171,6 +174,12 @@ pub struct Stats {
     /// While everything passes because of `run --grace`; `None` otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grace: Option<GraceStats>,
+    /// The configuration in force; `None` from a daemon that does not say, and where anybody may read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config: Option<Box<ConfigStats>>,
+    /// The source that sends most of the packets; `None` from a daemon that does not say, and before the first packet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub busiest: Option<BusiestStats>,
     /// Events that were counted and not logged.
     pub events_lost: u64,
     /// Senders of INVITEs that were dropped although they are for a user that the PBX has registered somewhere.
@@ -202,6 +211,43 @@ pub struct ProtectionStats {
     pub seccomp: bool,
     /// Files are out of reach by the gate's own Landlock rules.
     pub landlock: bool,
+}
+
+/// The configuration that a daemon goes by.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConfigStats {
+    /// The file that it read, with its whole path; `None` if there was none, so that flags say it all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+    /// When it read it, RFC 3339.
+    pub read: String,
+    /// [`crate::config::Digests::meaning`] of what is in force.
+    pub meaning: String,
+    /// [`crate::config::Digests::files`] of what was read.
+    pub files: String,
+    /// Flags of `run` have a say in what it means.
+    #[serde(default)]
+    pub flags: bool,
+    /// Ports that are inspected, as in `5060` and `5061-5063`.
+    pub ports: Vec<String>,
+    /// Transports that are inspected.
+    pub transports: Vec<String>,
+    /// Networks that pass without a knock.
+    pub trusted: Vec<String>,
+    /// Keys that the files have changed since the start, and that only a restart puts in force.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub restart: Vec<String>,
+}
+
+/// The source from which most of the recent packets came.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BusiestStats {
+    /// Its address.
+    pub address: String,
+    /// Its share of the recent packets in percent, at least.
+    pub percent: u64,
+    /// How many packets are recent: some thousands at most.
+    pub of: u64,
 }
 
 /// How a safe start is going.

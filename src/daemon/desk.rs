@@ -11,6 +11,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use serde_json::Map;
 
+use super::busiest::Vote;
 use super::events::{EventSink, Shut};
 use super::grace::Grace;
 use super::housekeeping::Watched;
@@ -24,8 +25,8 @@ use super::worker::Shared;
 use crate::clock::Clock;
 use crate::config::{Config, DEFAULT_DOOR, values};
 use crate::control::protocol::{
-    Answer, Done, DoorLine, DoorStats, Kind, ProtectionStats, QueueStats, Refusal, Request, StateStats,
-    Stats, reasons,
+    Answer, BusiestStats, Done, DoorLine, DoorStats, Kind, ProtectionStats, QueueStats, Refusal, Request,
+    StateStats, Stats, reasons,
 };
 use crate::control::server::{Say, Service};
 use crate::control::watch::{Watch, Watchers};
@@ -128,7 +129,10 @@ impl Desk {
         self.manager.ready(if outcome.is_ok() { "reloaded" } else { "not reloaded, all is as it was" });
         self.reloads[usize::from(outcome.is_err())].fetch_add(1, Ordering::Relaxed);
         match outcome {
-            Ok(Outcome { closed, notes }) => Ok(Done { doors: Some(closed), event: None, notes }),
+            Ok(Outcome { closed, notes }) => {
+                let file = self.reloader.told().file.clone();
+                Ok(Done { doors: Some(closed), file, notes, ..Done::default() })
+            }
             Err(error) => Err(Refusal::failed(format!("not reloaded, all is as it was: {error}"))),
         }
     }
@@ -283,7 +287,10 @@ impl Desk {
             notes.push("it was open for longer already, and stays so".to_owned());
         }
         let listed = Listed { source, door, last_knock: now, packets: 0, bytes: 0 };
-        Ok((line(&gate, &listed, now), Done { doors: Some(1), event: Some(event.to_owned()), notes }))
+        Ok((
+            line(&gate, &listed, now),
+            Done { doors: Some(1), event: Some(event.to_owned()), notes, ..Done::default() },
+        ))
     }
 
     fn close_door(&self, address: &str) -> Result<Done, Refusal> {
@@ -309,6 +316,17 @@ impl Desk {
         Ok(Done { doors: Some(doors), ..Done::default() })
     }
 
+    /// All that there is to say, for those who may ask at the control socket.
+    fn all_stats(&self) -> Stats {
+        let busiest = Vote::winner(self.workers().map(Shared::vote)).map(|winner| BusiestStats {
+            address: winner.address.to_canonical().to_string(),
+            percent: winner.percent,
+            of: winner.packets,
+        });
+        Stats { config: Some(Box::new(self.reloader.told().as_ref().clone())), busiest, ..self.stats() }
+    }
+
+    /// What the pages show, which have no login.
     pub(super) fn stats(&self) -> Stats {
         let mut totals = ReasonCounts::default();
         self.workers().for_each(|worker| totals.merge(&worker.reasons()));
@@ -332,6 +350,8 @@ impl Desk {
             }),
             protection: self.protection.clone(),
             grace: self.reloader.grace().and_then(Grace::stats),
+            config: None,
+            busiest: None,
             events_lost: sink.as_ref().map_or(0, EventSink::lost),
             refused_trunks: self.trunks.list(),
         }
@@ -365,7 +385,7 @@ impl Service for Desk {
             Request::Close { address } => self.close_door(&address),
             Request::Flush {} => self.flush(),
             Request::Stats {} => {
-                say(Answer::Stats(Box::new(self.stats())))?;
+                say(Answer::Stats(Box::new(self.all_stats())))?;
                 Ok(Done::default())
             }
             Request::Reload {} => self.reload(),

@@ -9,10 +9,12 @@ use arc_swap::ArcSwap;
 use super::events::Shut;
 use super::grace::Grace;
 use crate::clock::Clock;
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, ConfigError, Digests, SALT, values::ports_text};
+use crate::control::protocol::ConfigStats;
 use crate::event::{Event, REVOKED, Reloaded};
 use crate::inspect::{Inspector, Mode, Policy};
 use crate::knock::{KnockSet, Life};
+use crate::time::Time;
 
 /// The gate that decides. Each batch of packets takes the one that is there when it begins.
 pub(super) type Live = Arc<ArcSwap<Inspector>>;
@@ -27,6 +29,8 @@ pub(super) struct Reloader {
     load: Load,
     /// What is in force. Its lock lets one reload at a time.
     running: Mutex<Config>,
+    /// The same for those who ask, who never wait for a reload.
+    told: ArcSwap<ConfigStats>,
     /// While it lasts, everything passes, whatever the configuration says.
     grace: Option<Grace>,
 }
@@ -54,7 +58,13 @@ pub(super) struct Outcome {
 
 impl Reloader {
     pub(super) fn new(live: Live, clock: Clock, load: Load, running: Config) -> Self {
-        Self { live, clock, load, running: Mutex::new(running), grace: None }
+        let told = ArcSwap::from_pointee(told(&running, clock.now(), &[]));
+        Self { live, clock, load, running: Mutex::new(running), told, grace: None }
+    }
+
+    /// The configuration in force.
+    pub(super) fn told(&self) -> Arc<ConfigStats> {
+        self.told.load_full()
     }
 
     /// The same with a safe start.
@@ -86,7 +96,8 @@ impl Reloader {
     fn replace(&self, running: &mut Config, tell: &dyn Fn(Event)) -> Result<Outcome, ConfigError> {
         let (config, warnings) = (self.load)()?;
         let (closed, monitor) = self.put(&config, tell)?;
-        let mut notes = unchanged(running, &config);
+        let restart = needs_restart(running, &config);
+        let mut notes = unchanged(running, &config, &restart);
         notes.extend(warnings);
         if let Some(grace) = self.lasting() {
             if config.inspect.mode == Mode::Monitor {
@@ -113,6 +124,7 @@ impl Reloader {
             ..config.inspect.clone()
         };
         *running = Config { queue, control, state, http, process, inspect, ..config };
+        self.told.store(Arc::new(told(running, self.clock.now(), &restart)));
         Ok(Outcome { closed, notes })
     }
 
@@ -162,11 +174,30 @@ impl Reloader {
     }
 }
 
-/// What a reload does not change, or not alone.
-fn unchanged(running: &Config, wanted: &Config) -> Vec<String> {
+/// The configuration as those get to see it who ask.
+fn told(running: &Config, now: Time, restart: &[&str]) -> ConfigStats {
+    let mut salt = [0; SALT];
+    // Without it the digests could be compared with those of another time, and still with no secret alone.
+    let _ = rustix::rand::getrandom(&mut salt, rustix::rand::GetRandomFlags::empty());
+    let Digests { meaning, files } = running.digests(salt);
+    let scope = &running.inspect.scope;
+    ConfigStats {
+        file: running.file().map(|path| path.display().to_string()),
+        read: now.to_string(),
+        meaning,
+        files,
+        flags: running.flagged,
+        ports: scope.ports.iter().map(ports_text).collect(),
+        transports: scope.transports.iter().map(|transport| transport.name().to_owned()).collect(),
+        trusted: running.inspect.trusted.iter().map(|net| net.trunc().to_string()).collect(),
+        restart: restart.iter().map(|key| (*key).to_owned()).collect(),
+    }
+}
+
+/// Keys in which the files and the running gate differ, and that a reload can't change.
+fn needs_restart(running: &Config, wanted: &Config) -> Vec<&'static str> {
     let (was, is) = (&running.inspect, &wanted.inspect);
-    let mut notes = Vec::new();
-    let restart = [
+    let keys = [
         ("queue.numbers", running.queue.numbers != wanted.queue.numbers),
         ("queue.backend", running.queue.backend != wanted.queue.backend),
         ("queue.max_len", running.queue.max_len != wanted.queue.max_len),
@@ -187,7 +218,13 @@ fn unchanged(running: &Config, wanted: &Config) -> Vec<String> {
         ("http.listen", running.http.listen != wanted.http.listen),
         ("http.hosts", running.http.hosts != wanted.http.hosts),
     ];
-    let restart: Vec<_> = restart.iter().filter(|(_, differs)| *differs).map(|(key, _)| *key).collect();
+    keys.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect()
+}
+
+/// What a reload does not change, or not alone.
+fn unchanged(running: &Config, wanted: &Config, restart: &[&str]) -> Vec<String> {
+    let (was, is) = (&running.inspect, &wanted.inspect);
+    let mut notes = Vec::new();
     if !restart.is_empty() {
         notes.push(format!("{} can't change while the gate runs: restart it for that", restart.join(", ")));
     }

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
+use super::busiest::Vote;
 use super::events::{Budget, EventSink};
 use super::grace::Looks;
 use super::learner::Copies;
@@ -39,6 +40,8 @@ pub(super) struct Shared {
     drops: Arc<Mutex<Drops>>,
     /// Calls that were dropped and may be a provider's.
     trunks: Arc<RefusedTrunks>,
+    /// From where most packets come. Only the queue thread writes.
+    vote: Mutex<Vote>,
 }
 
 impl Shared {
@@ -52,6 +55,7 @@ impl Shared {
             inspected: timed.then(Histogram::default),
             drops,
             trunks,
+            vote: Mutex::default(),
         }
     }
 
@@ -84,6 +88,11 @@ impl Shared {
     /// When the packets that had their verdicts last were received.
     pub(super) fn last_verdict(&self) -> Option<Time> {
         Some(self.answered.load(Ordering::Relaxed)).filter(|nanos| *nanos > 0).map(Time::from_nanos)
+    }
+
+    /// From where most packets of this queue come.
+    pub(super) fn vote(&self) -> Vote {
+        *self.vote.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Adds how long decisions took.
@@ -201,6 +210,7 @@ impl Worker {
     fn tell(&mut self, now: Time, gate: &Inspector) {
         let (mut counts, mut spared) = (ReasonCounts::default(), ReasonCounts::default());
         let mut drops = None;
+        let mut vote = self.shared.vote.lock().unwrap_or_else(PoisonError::into_inner);
         let number = self.queue.binding().queue;
         for (index, decision) in self.batch.decisions().iter().enumerate() {
             if decision.would_drop() {
@@ -208,6 +218,7 @@ impl Worker {
             } else {
                 counts.add(decision.reason);
             }
+            decision.source.into_iter().for_each(|source| vote.add(source));
             if decision.reason.verdict() == Verdict::Drop {
                 let drops = drops
                     .get_or_insert_with(|| self.shared.drops.lock().unwrap_or_else(PoisonError::into_inner));
@@ -233,6 +244,7 @@ impl Worker {
                 self.sink.skip(decision.knocks().len());
             }
         }
+        drop(vote);
         self.shared.count(&counts, &self.shared.reasons);
         self.shared.count(&spared, &self.shared.spared);
     }

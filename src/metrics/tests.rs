@@ -14,6 +14,8 @@ fn snapshot() -> Snapshot {
     Snapshot {
         stats: Stats {
             grace: None,
+            config: None,
+            busiest: None,
             protection: None,
             version: "1.2.3".into(),
             pid: 1,

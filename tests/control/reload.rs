@@ -27,7 +27,8 @@ pub(crate) fn a_reload_closes_doors_whose_knock_is_gone(world: &World) {
     let knocks = "[[knock]]\nname = \"carol\"\nsecret = \"carols-own-secret\"\n\
         [[knock]]\nname = \"alice\"\nsecret = \"alices-new-secret\"\n";
     rewrite(world, &config, "", "", knocks);
-    assert_eq!(says(world, &config, &["reload"]), "the configuration is in force, 1 door closed\n");
+    let said = format!("the configuration is in force, read from {config}, 1 door closed\n");
+    assert_eq!(says(world, &config, &["reload"]), said);
     for (phone, text) in [(&alice, "alice"), (&bob, "bob"), (&guest, "guest")] {
         phone.send(text);
     }
@@ -51,6 +52,33 @@ pub(crate) fn a_reload_closes_doors_whose_knock_is_gone(world: &World) {
     assert_eq!(knocks, ["alice", "manual", "alice", "carol"]);
     let stats = stats(world, &config);
     assert_eq!(stats["doors"]["by_knock"], serde_json::json!({"alice": 2, "carol": 1, "manual": 1}));
+    assert!(gate.stop().0.success());
+}
+
+pub(crate) fn a_reload_of_another_file_is_refused(world: &World) {
+    let (mut gate, config) = start(world, "", &two_knocks());
+    let other = world.path("other.toml");
+    fs::write(&other, fs::read_to_string(&config).unwrap().replace("[inspect]", "[inspect]\nmax_doors = 7"))
+        .unwrap();
+    for args in [&["reload"][..], &["reload", "--control", &socket(&config)]] {
+        let (status, out, err) = sipknock(world, &other, args);
+        assert_eq!((status, out.as_str()), (2, ""), "{err}");
+        assert!(err.contains(&format!("runs with {config} and not with {other}")), "{err}");
+        assert!(err.contains(&format!("'sipknock --config {config} reload'")), "{err}");
+    }
+    // Another name of the same file is no other file, and none at all is whichever the gate has.
+    let link = world.path("link.toml");
+    std::os::unix::fs::symlink(&config, &link).unwrap();
+    let said = format!("the configuration is in force, read from {config}\n");
+    assert!(says(world, &link, &["reload"]).starts_with(&said));
+    let output = world.sipknock(&["reload", "--json", "--control", &socket(&config)]).output().unwrap();
+    let done: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(done["file"], config.as_str());
+    let told = &stats(world, &config)["config"];
+    assert_eq!((&told["file"], &told["flags"]), (&config.as_str().into(), &false.into()), "{told}");
+    gate.wait_for("reloaded", |_| true);
+    let reloads = wait_until(|| (gate.events("reloaded").len() == 2).then_some(()));
+    reloads.expect("two reloads, and no third one");
     assert!(gate.stop().0.success());
 }
 
