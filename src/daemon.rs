@@ -6,6 +6,7 @@
 //!
 //! A gate's life is the few lines of `serve`: `groundwork` with all rights, `house` without them.
 
+mod busiest;
 mod crew;
 mod desk;
 mod error;

@@ -1,9 +1,11 @@
 //! Whether the gate works on this machine: what is wrong, in plain words, and the command that mends it.
 //!
 //! `gather` looks, [`judge`] decides by what was seen and asks nothing further; so judgements are tested on tables of
-//! facts. [`path`] and [`nft`] read the rules of others, `diag` asks for a socket's buffer. [`probe`] sends real packets
+//! facts. [`path`] and [`nft`] read the rules of others, `diag` asks for a socket's buffer, and
+//! `addresses` lists those of this machine and of its routers. [`probe`] sends real packets
 //! through a gate of its own, in a network namespace that is gone afterwards.
 
+mod addresses;
 mod diag;
 pub mod facts;
 mod gather;
@@ -110,6 +112,12 @@ impl Subject<'_> {
             DEFAULT_PATH => format!("sipknock {words}"),
             path => format!("sipknock --config {} {words}", quoted(path)),
         }
+    }
+
+    /// Edits the configuration, and puts it in force: in the gate and in the rules.
+    fn edit(&self, what: &str) -> String {
+        let file = self.config.path.display().to_string();
+        format!("$EDITOR {}   # {what}, then: {} && {}", quoted(&file), self.command("reload"), self.apply())
     }
 
     /// What puts the rules in, on top.

@@ -12,6 +12,7 @@ mod probe;
 
 use std::io::Read as _;
 use std::net::UdpSocket;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
 use std::process::{Child, Command, ExitCode, Stdio};
@@ -27,6 +28,10 @@ fn main() -> ExitCode {
     if let Some(port) = env::args().nth(1).and_then(|word| word.strip_prefix("listen-on=")?.parse().ok()) {
         return listen(port);
     }
+    // Or a service manager, which keeps a copy of a gate's sockets.
+    if let Some(pid) = env::args().nth(1).and_then(|word| word.strip_prefix("copy-of=")?.parse().ok()) {
+        return keep(&sockets_of(pid));
+    }
     let others = CASES.into_iter().chain(probe::CASES).map(|(name, case)| trials::in_netns(name, case));
     let planted = planted::FAULTS
         .iter()
@@ -36,11 +41,13 @@ fn main() -> ExitCode {
 
 type Case = fn();
 
-const CASES: [(&str, Case); 4] = [
+const CASES: [(&str, Case); 6] = [
     ("nothing_on_a_sound_set_up", nothing_on_a_sound_set_up),
     ("for_people", for_people),
     ("wrong_words_and_configs_end_with_2", wrong_words_and_configs_end_with_2),
     ("looking_changes_nothing", looking_changes_nothing),
+    ("a_copy_of_the_socket_is_not_the_gate", a_copy_of_the_socket_is_not_the_gate),
+    ("a_queue_that_only_the_service_manager_has", a_queue_that_only_the_service_manager_has),
 ];
 
 fn nothing_on_a_sound_set_up() {
@@ -93,6 +100,37 @@ fn looking_changes_nothing() {
     let before = patient.rules();
     patient.examine();
     assert_eq!(patient.rules(), before);
+}
+
+/// As systemd does it, in whose table of processes it comes first.
+fn a_copy_of_the_socket_is_not_the_gate() {
+    let patient = Patient::sound();
+    let gate = patient.gate.as_ref().unwrap().pid();
+    let _copies = sockets_of(gate);
+    assert!(std::process::id() < gate, "the holder of the copy is the first to be found");
+    let (status, findings) = patient.examine();
+    assert_eq!((status, bad(&findings)), (0, vec![]));
+    let listens = format!("queue 0: process {gate} (sipknock) listens");
+    assert!(
+        findings.iter().any(|finding| finding["text"].as_str().unwrap().starts_with(&listens)),
+        "{findings:#?}"
+    );
+}
+
+fn a_queue_that_only_the_service_manager_has() {
+    let mut patient = Patient::sound();
+    let gate = patient.gate.as_ref().unwrap().pid();
+    patient.child("systemd", &format!("copy-of={gate}"));
+    assert_eq!(bad(&patient.examine().1), [&Value::Null; 0]);
+    let gate = patient.gate.take().unwrap();
+    gate.signal(rustix::process::Signal::KILL);
+    gate.end();
+    let (status, findings) = patient.examine();
+    let found: Vec<_> = bad(&findings).into_iter().map(|finding| finding["name"].as_str().unwrap()).collect();
+    assert_eq!((status, found.as_slice()), (1, &["stored-queue"][..]), "{findings:#?}");
+    let mends: Vec<_> = findings.iter().filter_map(|finding| finding["mend"].as_str()).collect();
+    assert!(mends.contains(&"systemctl restart sipknock"), "{mends:?}");
+    assert!(mends.iter().all(|mend| !mend.contains("kill")), "{mends:?}");
 }
 
 /// A machine with a gate.
@@ -158,10 +196,15 @@ impl Patient {
 
     /// A PBX of that name that listens on a port.
     fn pbx(&mut self, name: &str, port: u16) {
+        self.child(name, &format!("listen-on={port}"));
+    }
+
+    /// This program under another name, with a word that says what it is to do. It is about it when this returns.
+    fn child(&mut self, name: &str, word: &str) {
         let path = self.folder.path().join(name);
         symlink(env::current_exe().unwrap(), &path).unwrap();
         let mut command = Command::new(path);
-        command.arg(format!("listen-on={port}")).stdout(Stdio::piped());
+        command.arg(word).stdout(Stdio::piped());
         let mut child = self.world.server.run(move || command.spawn().unwrap());
         child.stdout.take().unwrap().read_exact(&mut [0]).unwrap();
         self.children.push(child);
@@ -206,11 +249,31 @@ fn knock() -> String {
 }
 
 fn listen(port: u16) -> ExitCode {
+    keep(&UdpSocket::bind(("::", port)).unwrap())
+}
+
+/// Copies of all sockets that a process has open.
+fn sockets_of(pid: u32) -> Vec<OwnedFd> {
+    let process = rustix::process::Pid::from_raw(pid.cast_signed()).unwrap();
+    let process = rustix::process::pidfd_open(process, rustix::process::PidfdFlags::empty()).unwrap();
+    let folder = format!("/proc/{pid}/fd");
+    let descriptors = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap());
+    let sockets = descriptors.filter(|entry| {
+        fs::read_link(entry.path()).is_ok_and(|link| link.to_string_lossy().starts_with("socket:"))
+    });
+    let copy = |entry: fs::DirEntry| {
+        let number = entry.file_name().to_str().unwrap().parse().unwrap();
+        rustix::process::pidfd_getfd(&process, number, rustix::process::PidfdGetfdFlags::empty()).unwrap()
+    };
+    sockets.map(copy).collect()
+}
+
+/// Keeps something until it is killed, and says when it has it.
+fn keep<T>(kept: &T) -> ExitCode {
     use std::io::Write as _;
-    let _socket = UdpSocket::bind(("::", port)).unwrap();
     std::io::stdout().write_all(b"!\n").unwrap();
-    // Until it is killed.
     loop {
+        std::hint::black_box(kept);
         std::thread::park();
     }
 }

@@ -1,5 +1,8 @@
 //! What was found on this machine, without any judgement.
 
+use std::net::IpAddr;
+use std::path::PathBuf;
+
 use crate::control::protocol::Stats;
 use crate::firewall::{Family, Status};
 use crate::packet::Transport;
@@ -28,6 +31,16 @@ pub struct Facts {
     /// What the gate says of itself at the control socket, or why it does not. `None` where nobody was asked: there is no
     /// such socket, or nobody on the queues who could answer.
     pub gate: Option<Result<Stats, String>>,
+    /// The process that says so.
+    pub gate_process: Option<Process>,
+    /// Queue numbers that somebody listens on.
+    pub taken_queues: Vec<u16>,
+    /// Addresses of this machine.
+    pub own_addresses: Vec<IpAddr>,
+    /// Routers that it sends through.
+    pub gateways: Vec<IpAddr>,
+    /// net.netfilter.nf_conntrack_max.
+    pub conntrack_max: Option<u64>,
     /// Sockets that take packets.
     pub listeners: Vec<Listener>,
     /// net.core.rmem_max.
@@ -73,7 +86,7 @@ pub struct QueueFacts {
     pub row: Option<QueueRow>,
     /// The same a moment later.
     pub later: Option<QueueRow>,
-    /// Who listens, where that can be seen.
+    /// Who listens, where that can be seen: of several processes that have the socket open, the gate.
     pub owner: Option<Process>,
     /// The receive buffer of the listening socket, in the measure in which it was asked for.
     pub receive_buffer: Option<usize>,
@@ -90,6 +103,12 @@ pub struct Process {
     pub stopped: bool,
     /// `--monitor` is among its arguments.
     pub monitors: bool,
+    /// What `--config` among its arguments names, with its whole path; the usual file if it names none.
+    pub config: Option<PathBuf>,
+    /// The unit of systemd that it belongs to, as in `sipknock.service`.
+    pub unit: Option<String>,
+    /// It is in another network namespace than this process.
+    pub elsewhere: bool,
     /// How long it has been running, in seconds.
     pub seconds: u64,
     /// What it may do, where that can be seen.
@@ -99,9 +118,18 @@ pub struct Process {
 impl Process {
     /// Whether it is a sipknock, by its name.
     pub fn is_gate(&self) -> bool {
-        self.name.starts_with("sipknock")
+        self.name == "sipknock" || self.name.starts_with("sipknock-") && self.name != RULES_HELPER
+    }
+
+    /// Whether it is a service manager, whose descriptor store keeps a copy of a gate's sockets (systemd.service(5),
+    /// `FileDescriptorStoreMax=`).
+    pub fn keeps_descriptors(&self) -> bool {
+        self.pid == 1 || self.name == "systemd"
     }
 }
+
+/// The gate's helper that changes the firewall's rules, as its name is cut.
+const RULES_HELPER: &str = "sipknock-rules";
 
 /// What a process may do, as /proc/PID/status has it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

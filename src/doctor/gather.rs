@@ -1,25 +1,26 @@
 //! Gathering the facts: /proc, iptables, nft. It changes nothing; what a kernel can do is tried with
 //! `iptables-restore --test`.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use crate::config::Config;
+use crate::config::{Config, DEFAULT_PATH, whole_path};
 use crate::control::client::{Client, ClientError};
 use crate::control::protocol::{Answer, Request, Stats};
 use crate::firewall::{Family, Firewall, Plan, Programs, State};
 use crate::packet::Transport;
-use crate::queue::kernel;
+use crate::queue::kernel::{self, QueueRow};
 
-use super::diag;
 use super::facts::{Facts, Listener, Need, Process, QueueFacts, Rights, Tables};
 use super::nft::Nft;
 use super::path::Listing;
+use super::{addresses, diag};
 
 /// Looks at this machine, or rather at the calling thread's network namespace.
 pub(super) fn gather(config: &Config, plan: &Plan) -> Facts {
@@ -30,7 +31,10 @@ pub(super) fn gather(config: &Config, plan: &Plan) -> Facts {
     });
     let families = Family::ALL.into_iter().filter(|family| *family == Family::V4 || v6);
     let sockets = Sockets::look();
-    let queues = queues(config, &sockets);
+    let (rows, later) = queue_rows();
+    let gate = gate(config, &rows, &sockets);
+    let told = gate.as_ref().and_then(|gate| gate.as_ref().ok()).map(|stats| stats.pid);
+    let queues = queues(config, &rows, &later, &sockets, told);
     let apparmor = queues.iter().find_map(|queue| {
         let pid = queue.owner.as_ref()?.pid;
         Some(read(&format!("/proc/{pid}/attr/apparmor/current"))?.trim().to_owned())
@@ -47,10 +51,15 @@ pub(super) fn gather(config: &Config, plan: &Plan) -> Facts {
             .stderr(Stdio::null())
             .output()
             .map_or(Nft::Unknown, |output| Nft::parse(&String::from_utf8_lossy(&output.stdout))),
-        gate: gate(config, &queues),
+        gate,
+        gate_process: told.and_then(process),
+        taken_queues: rows.iter().map(|row| row.queue).collect(),
         queues,
         listeners: listeners(&sockets),
-        rmem_max: read("/proc/sys/net/core/rmem_max").and_then(|text| text.trim().parse().ok()),
+        own_addresses: addresses::own(),
+        gateways: addresses::gateways(),
+        conntrack_max: number("/proc/sys/net/netfilter/nf_conntrack_max"),
+        rmem_max: number("/proc/sys/net/core/rmem_max"),
         selinux_enforcing: read("/sys/fs/selinux/enforce").is_some_and(|text| text.trim() == "1"),
         apparmor,
     }
@@ -100,35 +109,59 @@ fn tables(firewall: &Firewall, family: Family) -> Option<Tables> {
     Some(Tables { family, ours, other: listed.map(|text| (other, Listing::parse(&text))) })
 }
 
-fn queues(config: &Config, sockets: &Sockets) -> Vec<QueueFacts> {
+/// The kernel's queues now and a moment later.
+fn queue_rows() -> (Vec<QueueRow>, Vec<QueueRow>) {
     let before = kernel::queues();
     // Long enough for a gate that is alive to decide something.
     if before.iter().any(|row| row.waiting > 0) {
         thread::sleep(MOMENT);
     }
-    let after = kernel::queues();
-    let find = |rows: &[kernel::QueueRow], number| rows.iter().find(|row| row.queue == number).copied();
+    (before, kernel::queues())
+}
+
+fn queues(
+    config: &Config,
+    before: &[QueueRow],
+    after: &[QueueRow],
+    sockets: &Sockets,
+    gate: Option<u32>,
+) -> Vec<QueueFacts> {
+    let find = |rows: &[QueueRow], number| rows.iter().find(|row| row.queue == number).copied();
     let facts = |number| {
-        let row = find(&before, number);
+        let row = find(before, number);
         let port_id = row.map(|row| row.port_id);
+        let holders = row.map_or_else(Vec::new, |row| sockets.holders(row));
         QueueFacts {
             number,
             row,
-            later: find(&after, number),
-            owner: port_id.and_then(kernel::socket_inode).and_then(|inode| sockets.process(inode)),
+            later: find(after, number),
+            owner: owner(holders, gate),
             receive_buffer: port_id.and_then(diag::receive_buffer),
         }
     };
     config.queue.numbers.clone().map(facts).collect()
 }
 
-/// What the gate says of itself.
-fn gate(config: &Config, queues: &[QueueFacts]) -> Option<Result<Stats, String>> {
+/// Of the processes that have a queue's socket open the one that reads it: the gate, as it says itself or by its name. A
+/// service manager only keeps a copy, and comes last.
+fn owner(holders: Vec<Process>, gate: Option<u32>) -> Option<Process> {
+    let rank = |process: &Process| {
+        (Some(process.pid) != gate, !process.is_gate(), process.keeps_descriptors(), process.pid)
+    };
+    holders.into_iter().min_by_key(rank)
+}
+
+/// What the gate says of itself, or why it does not. Nobody is asked if nobody is there who could answer: a process that a
+/// signal has stopped would not.
+fn gate(config: &Config, rows: &[QueueRow], sockets: &Sockets) -> Option<Result<Stats, String>> {
     let path = config.control.socket.as_deref()?;
-    // A process that a signal has stopped would not answer.
-    let answers =
-        |queue: &QueueFacts| queue.row.is_some() && queue.owner.as_ref().is_none_or(|owner| !owner.stopped);
-    queues.iter().any(answers).then(|| ask(path))
+    let ours = rows.iter().filter(|row| config.queue.numbers.contains(&row.queue));
+    let holders: Vec<_> = ours.flat_map(|row| sockets.holders(*row)).collect();
+    let stopped = holders.iter().any(|process| process.is_gate() && process.stopped);
+    (!stopped).then(|| ask(path)).filter(|answer| {
+        // A socket that is left over, beside no queue of ours, is no gate that does not answer.
+        answer.is_ok() || rows.iter().any(|row| config.queue.numbers.contains(&row.queue))
+    })
 }
 
 /// Asks aside, since whoever hangs may hold up a connection as well as an answer.
@@ -159,46 +192,84 @@ fn ask(path: &Path) -> Result<Stats, String> {
     })
 }
 
-/// Which process has which socket.
-struct Sockets(HashMap<u64, u32>);
+/// Which processes have which socket open.
+struct Sockets(HashMap<u64, Vec<u32>>);
 
 impl Sockets {
     fn look() -> Self {
         let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
         let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-        let mut owners = HashMap::new();
+        let mut owners: HashMap<u64, Vec<u32>> = HashMap::new();
         for pid in pids {
             let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
             for descriptor in descriptors {
                 let link = fs::read_link(descriptor.path()).unwrap_or_default();
                 let inode = link.to_str().and_then(|link| link.strip_prefix("socket:[")?.strip_suffix(']'));
                 if let Some(inode) = inode.and_then(|inode| inode.parse().ok()) {
-                    owners.entry(inode).or_insert(pid);
+                    let owners = owners.entry(inode).or_default();
+                    if owners.last() != Some(&pid) {
+                        owners.push(pid);
+                    }
                 }
             }
         }
         Self(owners)
     }
 
-    fn name(&self, inode: u64) -> Option<String> {
-        name(*self.0.get(&inode)?)
+    fn of(&self, inode: u64) -> &[u32] {
+        self.0.get(&inode).map_or(&[], Vec::as_slice)
     }
 
-    fn process(&self, inode: u64) -> Option<Process> {
-        let pid = *self.0.get(&inode)?;
-        let arguments = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        let stat = read(&format!("/proc/{pid}/stat")).unwrap_or_default();
-        let started = fs::metadata(format!("/proc/{pid}")).and_then(|folder| folder.modified()).ok();
-        Some(Process {
-            pid,
-            name: name(pid)?,
-            // "pid (name) state ..."; the name may hold anything (proc_pid_stat(5)).
-            stopped: stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with(['T', 't'])),
-            monitors: arguments.split(|byte| *byte == 0).any(|word| word == b"--monitor"),
-            rights: read(&format!("/proc/{pid}/status")).and_then(|status| rights(&status)),
-            seconds: started.and_then(|time| time.elapsed().ok()).map_or(0, |span| span.as_secs()),
-        })
+    /// The name of the process that a socket belongs to: not that of a service manager that has opened it for another one.
+    fn name(&self, inode: u64) -> Option<String> {
+        let own = |pid: &&u32| **pid != 1;
+        let pids = self.of(inode);
+        name(*pids.iter().find(own).or(pids.first())?)
     }
+
+    fn holders(&self, row: QueueRow) -> Vec<Process> {
+        let Some(inode) = kernel::socket_inode(row.port_id) else { return Vec::new() };
+        self.of(inode).iter().filter_map(|pid| process(*pid)).collect()
+    }
+}
+
+fn process(pid: u32) -> Option<Process> {
+    let arguments = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let words: Vec<_> = arguments.split(|byte| *byte == 0).map(String::from_utf8_lossy).collect();
+    let stat = read(&format!("/proc/{pid}/stat")).unwrap_or_default();
+    let started = fs::metadata(format!("/proc/{pid}")).and_then(|folder| folder.modified()).ok();
+    let namespace = |pid: &str| fs::read_link(format!("/proc/{pid}/ns/net")).ok();
+    let theirs = namespace(&pid.to_string());
+    Some(Process {
+        pid,
+        name: name(pid)?,
+        // "pid (name) state ..."; the name may hold anything (proc_pid_stat(5)).
+        stopped: stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with(['T', 't'])),
+        monitors: words.iter().any(|word| word == "--monitor"),
+        config: config_of(pid, &words),
+        unit: read(&format!("/proc/{pid}/cgroup")).and_then(|cgroup| unit(&cgroup)),
+        elsewhere: theirs.is_some() && theirs != namespace("thread-self"),
+        rights: read(&format!("/proc/{pid}/status")).and_then(|status| rights(&status)),
+        seconds: started.and_then(|time| time.elapsed().ok()).map_or(0, |span| span.as_secs()),
+    })
+}
+
+/// The configuration file that a sipknock was told of.
+fn config_of(pid: u32, words: &[Cow<'_, str>]) -> Option<PathBuf> {
+    let named = words.iter().enumerate().find_map(|(place, word)| match word.strip_prefix("--config") {
+        Some("") => words.get(place + 1).map(|next| next.as_ref()),
+        Some(rest) => rest.strip_prefix('='),
+        None => None,
+    });
+    let folder = fs::read_link(format!("/proc/{pid}/cwd")).unwrap_or_else(|_| "/".into());
+    Some(whole_path(&folder.join(named.unwrap_or(DEFAULT_PATH))))
+}
+
+/// The unit in a line such as `0::/system.slice/sipknock.service` (cgroups(7)).
+fn unit(cgroup: &str) -> Option<String> {
+    let last =
+        |line: &str| line.rsplit('/').next().filter(|last| last.ends_with(".service")).map(str::to_owned);
+    cgroup.lines().find_map(last)
 }
 
 fn rights(status: &str) -> Option<Rights> {
@@ -251,6 +322,10 @@ fn is_loopback(address: &str, loopback: &str) -> bool {
     address.len() == loopback.len() && address.ends_with(loopback.trim_start_matches('x'))
 }
 
+fn number<T: std::str::FromStr>(path: &str) -> Option<T> {
+    read(path)?.trim().parse().ok()
+}
+
 fn read(path: &str) -> Option<String> {
     fs::read_to_string(path).ok()
 }
@@ -278,6 +353,45 @@ const PATIENCE: Duration = Duration::from_secs(5);
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_gate_is_the_owner_of_its_queue_whoever_else_has_the_socket() {
+        let process = |pid, name: &str| Process { pid, name: name.to_owned(), ..Process::default() };
+        let systemd = || process(1, "systemd");
+        let gate = || process(700, "sipknock");
+        for (name, holders, told, expected) in [
+            ("the descriptor store first", vec![systemd(), gate()], Some(700), Some(700)),
+            ("and a gate that does not answer", vec![systemd(), gate()], None, Some(700)),
+            ("a user's service manager", vec![process(90, "systemd"), gate()], None, Some(700)),
+            ("another keeper of descriptors", vec![process(60, "s6-fdholderd"), gate()], None, Some(700)),
+            (
+                "a gate under another name",
+                vec![systemd(), process(20, "x"), process(30, "gate")],
+                Some(30),
+                Some(30),
+            ),
+            ("two gates while one takes over", vec![gate(), process(800, "sipknock")], Some(800), Some(800)),
+            ("the store alone", vec![systemd()], None, Some(1)),
+            ("another program beside the store", vec![systemd(), process(9, "suricata")], None, Some(9)),
+            ("the gate's helper is no gate", vec![process(5, "sipknock-rules"), gate()], None, Some(700)),
+            ("nobody that can be seen", vec![], Some(700), None),
+        ] {
+            assert_eq!(owner(holders, told).map(|owner| owner.pid), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn the_file_and_unit_of_a_process() {
+        let of = |words: &[&str]| {
+            let words: Vec<_> = words.iter().map(|word| Cow::Borrowed(*word)).collect();
+            config_of(std::process::id(), &words).unwrap()
+        };
+        assert_eq!(of(&["sipknock", "--config", "/no/such/a.toml", "run"]), Path::new("/no/such/a.toml"));
+        assert_eq!(of(&["sipknock", "run", "--config=/no/such/b.toml"]), Path::new("/no/such/b.toml"));
+        assert_eq!(of(&["sipknock", "run"]), whole_path(Path::new(DEFAULT_PATH)));
+        assert_eq!(unit("0::/system.slice/sipknock.service\n").as_deref(), Some("sipknock.service"));
+        assert_eq!(unit("0::/user.slice/user-0.slice/session-1.scope\n"), None);
+    }
 
     #[test]
     #[cfg(target_endian = "little")]

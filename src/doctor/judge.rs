@@ -1,11 +1,14 @@
 //! What the facts mean.
 
+mod gate;
 mod queues;
 mod rights;
 mod rules;
 #[cfg(test)]
 mod tests;
 mod verdicts;
+
+use ipnet::IpNet;
 
 use crate::config::Fallback;
 use crate::inspect::Mode;
@@ -29,7 +32,11 @@ pub fn all(subject: Subject<'_>, facts: &Facts) -> Vec<Finding> {
     };
     let blind = !may(facts, CAP_NET_ADMIN);
     for (name, all_is_well, found) in [
-        ("configuration", "the configuration has knocks, and lets nobody else in", configuration(subject)),
+        (
+            "configuration",
+            "the configuration has knocks, and lets nobody else in",
+            configuration(subject, facts),
+        ),
         (
             "capabilities",
             "this process may look at rules and at other processes",
@@ -39,6 +46,11 @@ pub fn all(subject: Subject<'_>, facts: &Facts) -> Vec<Finding> {
         ("rules", "the rules are in place, and nothing decides before them", rules::place(subject, facts)),
         ("way", way, rules::behind(subject, facts)),
         ("managers", "no other firewall manager is at work", rules::managers(subject, facts)),
+        (
+            "gate",
+            "the running gate drops strangers, and goes by this configuration",
+            gate::judge(subject, facts),
+        ),
         ("queues", "a gate listens on each queue, and has lost no packet", queues::judge(subject, facts)),
         ("ports", "what listens for SIP here is inspected", ports(subject, facts)),
         ("rights", "no gate has more rights than it needs", rights::judge(subject, facts)),
@@ -47,7 +59,8 @@ pub fn all(subject: Subject<'_>, facts: &Facts) -> Vec<Finding> {
         if blind && ["kernel", "rules", "way", "managers", "queues"].contains(&name) {
             continue;
         }
-        if found.is_empty() {
+        // Of a gate that was not asked nothing is known.
+        if found.is_empty() && (name != "gate" || gate::told(facts).is_some()) {
             findings.push(Finding::ok(name, all_is_well));
         }
         findings.extend(found);
@@ -55,7 +68,7 @@ pub fn all(subject: Subject<'_>, facts: &Facts) -> Vec<Finding> {
     findings
 }
 
-fn configuration(subject: Subject<'_>) -> Vec<Finding> {
+fn configuration(subject: Subject<'_>, facts: &Facts) -> Vec<Finding> {
     let config = subject.config;
     let file = config.path.display();
     let mut found = Vec::new();
@@ -64,20 +77,15 @@ fn configuration(subject: Subject<'_>) -> Vec<Finding> {
         let mend = format!("sipknock keygen --name alice-desk --toml >> {file}");
         found.push(Finding::fault("no-knock", text).mend(mend));
     }
-    let trusted = NetSet::new(&config.inspect.trusted);
-    for (family, everybody) in [("IPv4", ["0.0.0.0", "255.255.255.255"]), ("IPv6", ["::", "ffff::"])] {
-        let strangers = everybody.iter().filter_map(|address| address.parse().ok());
-        // Both ends are in it only where all between them is, or nearly so.
-        if strangers.clone().count() == 2 && strangers.into_iter().all(|address| trusted.contains(address)) {
-            let text = format!("`trusted` holds every {family} address: strangers pass without a knock");
-            found.push(Finding::fault("everybody-trusted", text).mend(format!("$EDITOR {file}")));
-        }
+    for family in everybody_trusted(&config.inspect.trusted) {
+        let text = format!("`trusted` holds every {family} address: strangers pass without a knock");
+        let mend = subject.edit("take it out of [inspect] trusted");
+        found.push(Finding::fault("everybody-trusted", text).mend(mend));
     }
-    if config.inspect.mode == Mode::Monitor {
+    // A gate that runs says itself what it does.
+    if config.inspect.mode == Mode::Monitor && gate::told(facts).is_none() {
         let text = "the mode is \"monitor\": strangers pass, and are only written down";
-        found.push(
-            Finding::warning("monitor", text).mend(format!("sed -i 's/\"monitor\"/\"enforce\"/' {file}")),
-        );
+        found.push(Finding::warning("monitor", text).mend(gate::shut(subject, None)));
     }
     for weak in weakness::of(&config.knocks) {
         if let Some(knock) = config.knocks.get(weak.knock) {
@@ -94,6 +102,15 @@ fn configuration(subject: Subject<'_>) -> Vec<Finding> {
         found.push(Finding::note("unchecked-on-overload", text));
     }
     found
+}
+
+/// The families whose addresses are all in these networks, or nearly so: both ends are.
+pub(super) fn everybody_trusted(trusted: &[IpNet]) -> Vec<&'static str> {
+    let trusted = NetSet::new(trusted);
+    let families = [("IPv4", ["0.0.0.0", "255.255.255.255"]), ("IPv6", ["::", "ffff::"])];
+    let all =
+        |ends: &[&str; 2]| ends.iter().all(|end| end.parse().is_ok_and(|address| trusted.contains(address)));
+    families.into_iter().filter(|(_, ends)| all(ends)).map(|(family, _)| family).collect()
 }
 
 fn capabilities(subject: Subject<'_>, facts: &Facts) -> Vec<Finding> {
@@ -176,7 +193,7 @@ fn ports(subject: Subject<'_>, facts: &Facts) -> Vec<Finding> {
             true => format!("add {port} to `ports`"),
             false => format!("add \"{}\" to `transports`", transport.name()),
         };
-        let mend = format!("$EDITOR {}   # {key}, then: {}", config.path.display(), subject.apply());
+        let mend = subject.edit(&key);
         found.push(if transport == Transport::Tcp && TLS_PORTS.contains(&port) {
             // Where no knock can be seen, leaving it out may be what is meant.
             Finding::note("tls-port", format!("{what}; inside TLS no knock can be seen: see the guide"))

@@ -76,7 +76,7 @@ macro_rules! rules {
     };
 }
 
-pub(super) static FAULTS: [Fault; 33] = [
+pub(super) static FAULTS: [Fault; 43] = [
     rules!("rules_absent", "sipknock firewall remove", [("rules-absent", "fault")], APPLY, true),
     rules!(
         "ipv6_rules_absent",
@@ -320,8 +320,116 @@ pub(super) static FAULTS: [Fault; 33] = [
         name: "a_gate_that_only_watches",
         plant: || Patient::with("", "", &["--monitor"]),
         args: NONE,
-        found: &[("monitor", "warning")],
-        mend: " run",
+        found: &[("monitor", "fault")],
+        mend: "run --takeover",
+        mends: false,
+    },
+    Fault {
+        name: "a_gate_that_only_watches_by_its_file",
+        plant: || Patient::with("mode = \"monitor\"  # for now", "", &[]),
+        args: NONE,
+        found: &[("monitor", "fault")],
+        mend: "sed -E -i",
+        mends: true,
+    },
+    Fault {
+        name: "a_grace",
+        plant: || Patient::with("", "", &["--grace", "1h"]),
+        args: NONE,
+        found: &[("grace", "warning")],
+        mend: " enforce",
+        mends: true,
+    },
+    Fault {
+        name: "a_grace_that_is_up",
+        plant: || {
+            let mut patient = Patient::with("", "", &["--grace", "1s"]);
+            patient.gate.as_mut().unwrap().wait_for("grace", |event| event["phones"] == 0);
+            patient
+        },
+        args: NONE,
+        found: &[("grace", "fault")],
+        mend: " enforce",
+        mends: true,
+    },
+    Fault {
+        name: "a_file_that_was_not_reloaded",
+        plant: || {
+            let patient = Patient::sound();
+            edit(&patient, "[inspect]", "[inspect]\nmax_doors = 7");
+            patient
+        },
+        args: NONE,
+        found: &[("not-reloaded", "fault")],
+        mend: " reload",
+        mends: true,
+    },
+    Fault {
+        name: "a_key_that_waits_for_a_restart",
+        plant: || {
+            let patient = Patient::sound();
+            edit(&patient, "[queue]", "[queue]\nmax_len = 77");
+            patient.sh(&format!("sipknock --config {} reload", patient.config));
+            patient
+        },
+        args: NONE,
+        found: &[("restart-needed", "warning")],
+        mend: "run --takeover",
+        mends: false,
+    },
+    Fault {
+        name: "a_gate_of_another_file",
+        plant: || {
+            let mut patient = Patient::sound();
+            let other = patient.world.path("other.toml");
+            patient.sh(&format!("cp -p {} {other}", patient.config));
+            patient.config = other;
+            patient
+        },
+        args: NONE,
+        found: &[("other-config", "fault")],
+        mend: "/0.toml doctor",
+        mends: false,
+    },
+    Fault {
+        name: "a_flag_that_the_rules_know_nothing_of",
+        plant: || Patient::with("", "", &["--trust", "192.0.2.0/24", "--port", "5060,5070"]),
+        args: NONE,
+        found: &[("gate-differs", "fault")],
+        mend: "$EDITOR",
+        mends: false,
+    },
+    Fault {
+        name: "most_packets_from_one_place",
+        plant: || from_one_address("198.51.100.9"),
+        args: NONE,
+        found: &[("one-source", "warning")],
+        mend: "tcpdump",
+        mends: false,
+    },
+    Fault {
+        name: "most_packets_from_the_router",
+        plant: || from_one_address("192.0.2.2"),
+        args: NONE,
+        found: &[("one-source", "fault")],
+        mend: "tcpdump",
+        mends: false,
+    },
+    Fault {
+        name: "a_gate_in_another_namespace",
+        plant: || {
+            let mut patient = Patient::sound();
+            patient.gate.take().unwrap().stop();
+            let mut command = patient.world.clients.command(env!("CARGO_BIN_EXE_sipknock"));
+            command.args(["--log-format", "json", "--config", &patient.config, "run", "--user", "root"]);
+            let mut gate = Gate::spawn_command(command);
+            gate.wait_for("started", |_| true);
+            patient.gate = Some(gate);
+            patient
+        },
+        args: NONE,
+        found: &[("other-namespace", "fault")],
+        mend: "nsenter -t",
         mends: false,
     },
     Fault {
@@ -349,6 +457,33 @@ pub(super) static FAULTS: [Fault; 33] = [
         mends: false,
     },
 ];
+
+/// Puts something else into its configuration.
+fn edit(patient: &Patient, old: &str, new: &str) {
+    let text = fs::read_to_string(&patient.config).unwrap();
+    assert!(text.contains(old), "{text}");
+    fs::write(&patient.config, text.replace(old, new)).unwrap();
+}
+
+/// One to which some hundred packets came, nearly all of them from one address.
+fn from_one_address(address: &str) -> Patient {
+    let patient = Patient::sound();
+    let (one, another) = (patient.world.client(address), patient.world.client("198.51.100.77"));
+    one.send(SECRET);
+    (0..20).for_each(|_| another.send("stranger"));
+    (0..400).for_each(|_| one.send("phone"));
+    let decided = || patient.world.queue_row(0).filter(|row| row[0] == 0 && row[3] >= 421);
+    wait_until(decided).expect("all packets are decided");
+    // They are counted once their verdicts have left.
+    let counted = || {
+        let command = ["--config", &patient.config, "stats", "--json"];
+        let output = patient.world.sipknock(&command).output().unwrap();
+        let stats: Value = serde_json::from_slice(&output.stdout).unwrap();
+        (stats["busiest"]["of"] == 421).then_some(())
+    };
+    wait_until(counted).expect("all packets are counted");
+    patient
+}
 
 /// One whose iptables does not know a word.
 fn without(word: &str) -> Patient {

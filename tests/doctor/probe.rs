@@ -62,7 +62,7 @@ fn it_tells_that_everybody_is_trusted() {
 fn it_enforces_where_the_gate_only_watches() {
     let patient = Patient::with("mode = \"monitor\"", "", &[]);
     let (status, findings) = patient.examine_with(&["--probe"]);
-    assert_eq!((status, probed(&findings)), (0, (4, 4)), "{findings:#?}");
+    assert_eq!((status, probed(&findings)), (1, (4, 4)), "{findings:#?}");
 }
 
 fn nothing_is_left_even_by_kill_9() {

@@ -5,7 +5,7 @@ use crate::control::protocol::QueueStats;
 
 use super::super::facts::{Facts, Process, QueueFacts};
 use super::super::{Finding, Subject};
-use super::verdicts;
+use super::{gate, verdicts};
 
 pub(super) fn judge(subject: Subject<'_>, facts: &Facts) -> Vec<Finding> {
     let mut found = Vec::new();
@@ -27,13 +27,12 @@ fn of_queue(subject: Subject<'_>, facts: &Facts, queue: &QueueFacts) -> Vec<Find
             Fallback::Closed => "packets for it are dropped, also those of phones",
             Fallback::Open => "packets for it pass unchecked, as on_exit = \"open\" has it",
         };
-        let text = format!("nobody listens on queue {number}: {meanwhile}");
-        return vec![Finding::fault("nobody-on-queue", text).mend(subject.command("run"))];
+        return vec![nobody(subject, facts, &format!("nobody listens on queue {number}: {meanwhile}"))];
     };
     let mut found = Vec::new();
     if let Some(owner) = &queue.owner {
-        found.extend(of_owner(subject, number, owner));
-        if found.iter().any(|finding| finding.name == "foreign-queue") {
+        found.extend(of_owner(subject, facts, number, owner));
+        if found.iter().any(|finding| [FOREIGN, STORED].contains(&finding.name.as_str())) {
             return found;
         }
     }
@@ -89,25 +88,50 @@ fn of_queue(subject: Subject<'_>, facts: &Facts, queue: &QueueFacts) -> Vec<Find
     found
 }
 
-fn of_owner(subject: Subject<'_>, number: u16, owner: &Process) -> Vec<Finding> {
+/// A queue that nobody reads. The gate may be in another network namespace, with a queue of the same number there.
+fn nobody(subject: Subject<'_>, facts: &Facts, text: &str) -> Finding {
+    let Some(gate) = facts.gate_process.as_ref().filter(|gate| gate.elsewhere) else {
+        return Finding::fault("nobody-on-queue", text).mend(subject.command("run"));
+    };
+    let text = format!("{text}; the gate, process {}, is in another network namespace", gate.pid);
+    let mend = format!("nsenter -t {} -n {}", gate.pid, subject.command("doctor"));
+    Finding::fault("other-namespace", text).mend(mend)
+}
+
+fn of_owner(subject: Subject<'_>, facts: &Facts, number: u16, owner: &Process) -> Vec<Finding> {
     let Process { pid, name, .. } = owner;
-    if !owner.is_gate() {
+    if !owner.is_gate() && gate::told(facts).is_none_or(|stats| stats.pid != *pid) {
+        if owner.keeps_descriptors() {
+            let text = format!(
+                "queue {number}: no gate reads it, and process {pid} ({name}) keeps its socket in the descriptor store: \
+                 packets wait in it, also those of phones"
+            );
+            return vec![Finding::fault(STORED, text).mend("systemctl restart sipknock")];
+        }
         let text = format!("queue {number} is held by process {pid} ({name}), and not by sipknock");
-        let other = number.checked_add(1).unwrap_or(0);
-        let mend =
-            format!("kill {pid}   # or another number: {}", edit(subject, &format!("numbers = \"{other}\"")));
-        return vec![Finding::fault("foreign-queue", text).mend(mend)];
+        let numbers = subject.config.queue.numbers.len() as u16;
+        let free = |first: &u16| {
+            let last = first.saturating_add(numbers - 1);
+            !facts.taken_queues.iter().any(|taken| (*first..=last).contains(taken)) && *first != number
+        };
+        let first = (0..=u16::MAX - numbers).find(free).unwrap_or(0);
+        let wanted = match numbers {
+            1 => format!("numbers = \"{first}\""),
+            more => format!("numbers = \"{first}-{}\"", first + (more - 1)),
+        };
+        let mend = format!("{} && {}", edit(subject, &wanted), subject.apply());
+        return vec![Finding::fault(FOREIGN, text).mend(mend)];
     }
     let mut found = Vec::new();
     if owner.stopped {
         let text = format!("the gate, process {pid}, is stopped by a signal: nobody gets through");
         found.push(Finding::fault("stopped", text).mend(format!("kill -CONT {pid}")));
     }
-    if owner.monitors {
+    if owner.monitors && gate::told(facts).is_none() {
         let text = format!(
             "the gate, process {pid}, runs with --monitor: strangers pass, and are only written down"
         );
-        found.push(Finding::warning("monitor", text).mend(subject.command("run")));
+        found.push(Finding::fault("monitor", text).mend(gate::shut(subject, Some(owner))));
     }
     found
 }
@@ -118,3 +142,9 @@ fn edit(subject: Subject<'_>, key: &str) -> String {
 
 /// The finding that packets wait and none is decided.
 const STUCK: &str = "stuck";
+
+/// The finding that another program has the queue.
+const FOREIGN: &str = "foreign-queue";
+
+/// The finding that only the service manager has it.
+const STORED: &str = "stored-queue";

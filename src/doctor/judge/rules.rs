@@ -164,11 +164,7 @@ fn earlier(subject: Subject<'_>, family: Family, stranger: Stranger, met: &Met) 
             let text = format!(
                 "{name}: `{rule}` sends packets to port {to}, which is not inspected: strangers reach it"
             );
-            let mend = format!(
-                "$EDITOR {}   # add {to} to `ports`, then: {}",
-                subject.config.path.display(),
-                subject.apply()
-            );
+            let mend = subject.edit(&format!("add {to} to `ports`"));
             Finding::fault("redirected", text).mend(mend)
         }
         Action::Elsewhere(to) if met.names_port && subject.plan.parent == DEFAULT_PARENT => {

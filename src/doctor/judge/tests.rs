@@ -1,5 +1,7 @@
 //! Facts and what they mean, above all those that no namespace has.
 
+mod gate;
+
 use std::path::Path;
 
 use super::*;
@@ -24,7 +26,7 @@ fn nothing_is_found_where_nothing_is_wrong() {
 #[test]
 fn each_fact_has_its_finding() {
     type Edit = fn(&mut Facts);
-    let rows: [(&str, Severity, &str, Edit); 29] = [
+    let rows: [(&str, Severity, &str, Edit); 31] = [
         ("no-nfnetlink-queue", Severity::Fault, "modprobe nfnetlink_queue", |facts| {
             facts.queue_table = false
         }),
@@ -53,16 +55,31 @@ fn each_fact_has_its_finding() {
         ("nobody-on-queue", Severity::Fault, "sipknock --config x.toml run", |facts| {
             facts.queues[0].row = None
         }),
-        ("foreign-queue", Severity::Fault, "kill 7", |facts| {
+        ("foreign-queue", Severity::Fault, "numbers = \"2\"", |facts| {
+            facts.taken_queues = vec![0, 1, 3];
+            facts.gate = None;
             facts.queues[0].owner =
                 Some(Process { pid: 7, name: "suricata".to_owned(), ..Process::default() });
+        }),
+        ("stored-queue", Severity::Fault, "systemctl restart sipknock", |facts| {
+            facts.gate = Some(Err("nobody".to_owned()));
+            facts.queues[0].owner =
+                Some(Process { pid: 1, name: "systemd".to_owned(), ..Process::default() });
+        }),
+        ("other-namespace", Severity::Fault, "nsenter -t 4 -n sipknock --config x.toml doctor", |facts| {
+            facts.queues[0].row = None;
+            facts.queues[0].owner = None;
+            facts.gate_process = Some(Process { pid: 4, elsewhere: true, ..Process::default() });
         }),
         ("stopped", Severity::Fault, "kill -CONT 4", |facts| edit_owner(facts, |owner| owner.stopped = true)),
         ("rights", Severity::Warning, "systemctl restart sipknock", |facts| {
             let rights = Rights { capabilities: 1 << 21 | 1 << 12, ..Rights::default() };
             edit_owner(facts, |owner| owner.rights = Some(rights));
         }),
-        ("monitor", Severity::Warning, "run", |facts| edit_owner(facts, |owner| owner.monitors = true)),
+        ("monitor", Severity::Fault, "run --takeover", |facts| {
+            facts.gate = None;
+            edit_owner(facts, |owner| owner.monitors = true);
+        }),
         ("quiet", Severity::Note, "doctor --probe", |facts| {
             facts.queues[0].row = Some(QueueRow { sequence: 0, ..row() });
             facts.gate = None;
@@ -245,7 +262,7 @@ fn configurations() {
         ("configuration-note", "trusted = [\"10.1.2.3/8\"]"),
     ] {
         let (config, plan) = (config(text), plan());
-        let findings = configuration(Subject { config: &config, plan: &plan });
+        let findings = configuration(Subject { config: &config, plan: &plan }, &Facts::default());
         assert_eq!(
             findings.iter().map(|finding| finding.name.as_str()).collect::<Vec<_>>(),
             [name],

@@ -4,6 +4,7 @@ use crate::control::protocol::QueueStats;
 
 use super::super::facts::{Facts, QueueFacts};
 use super::super::{Finding, Subject};
+use super::gate;
 
 /// Of the gate as a whole: by which of its queues a phone comes is chance, and some may see nobody for days.
 pub(super) fn judge(subject: Subject<'_>, facts: &Facts) -> Vec<Finding> {
@@ -78,13 +79,20 @@ impl<'a> Silence<'a> {
 /// Why the gate does not tell, where one has the queues.
 fn unasked(subject: Subject<'_>, facts: &Facts) -> Option<Finding> {
     let owner = facts.queues.iter().find_map(|queue| queue.owner.as_ref().filter(|owner| owner.is_gate()))?;
-    let why = match facts.gate.as_ref()? {
-        Err(error) => error.clone(),
-        Ok(stats) if stats.pid == owner.pid => return None,
-        Ok(stats) => format!("process {} answers at the control socket", stats.pid),
+    // That says it already.
+    if gate::other_config(subject, facts).is_some() {
+        return None;
+    }
+    let why = match &facts.gate {
+        Some(Err(error)) => error.clone(),
+        Some(Ok(stats)) if stats.pid == owner.pid => return None,
+        Some(Ok(stats)) => format!("process {} answers at the control socket", stats.pid),
+        None if subject.config.control.socket.is_none() => "the control socket is off".to_owned(),
+        None => return None,
     };
     let text = format!(
-        "how long ago the last verdict was is not known: {why}; was the gate, process {}, started with another --control?",
+        "what the gate, process {}, does is not known, nor how long ago its last verdict was: {why}; was it started with \
+         another --control?",
         owner.pid
     );
     Some(Finding::note("unasked", text).mend(subject.command("stats --control PATH")))
