@@ -29,12 +29,13 @@ fn main() -> ExitCode {
 /// A name, the programs that it needs, and what it does.
 type Case = (&'static str, &'static [&'static str], fn(&World));
 
-const CASES: [Case; 13] = [
+const CASES: [Case; 14] = [
     ("metrics_pass_promtool", &["promtool"], metrics_pass_promtool),
     ("metrics_agree_with_stats", &[], metrics_agree_with_stats),
     ("monitor_mode_is_told_apart", &[], monitor_mode_is_told_apart),
     ("what_is_shipped_asks_for_what_there_is", &[], shipped::what_is_shipped_asks_for_what_there_is),
     ("rules_and_queries_pass_promtool", &["promtool"], shipped::rules_and_queries_pass_promtool),
+    ("alerts_fire_when_they_should", &["promtool"], shipped::alerts_fire_when_they_should),
     ("the_page_has_doors_knocks_and_events", &[], the_page_has_doors_knocks_and_events),
     (
         "a_hostile_user_agent_is_shown_and_not_run",

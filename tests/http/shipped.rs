@@ -70,8 +70,63 @@ pub(super) fn rules_and_queries_pass_promtool(world: &World) {
     check_rules(&path);
 }
 
+/// Alerts over time, in minutes: of a gate whose packets stop, of one that never had any, and of one that has just begun.
+pub(super) fn alerts_fire_when_they_should(world: &World) {
+    let start = "process_start_time_seconds{job=\"sipknock\", instance=\"gate\"}";
+    let verdict =
+        "sipknock_queue_last_verdict_timestamp_seconds{job=\"sipknock\", instance=\"gate\", queue=\"0\"}";
+    // Time begins at 0, and so do gates; seconds of each minute follow.
+    let (from_the_start, always_0) = ("0x600", "0x600");
+    let quiet = "No packet has come to sipknock on gate for two hours, or none at all";
+    let mut tests = String::new();
+    for (start_values, verdict_values, minutes, fires) in [
+        // A packet each minute.
+        (from_the_start, "0+60x600", 300, false),
+        // None after the first hour.
+        (from_the_start, "0+60x60 3600x500", 170, false),
+        (from_the_start, "0+60x60 3600x500", 190, true),
+        // Never one.
+        (from_the_start, always_0, 110, false),
+        (from_the_start, always_0, 130, true),
+        // Never one since a restart in the third hour.
+        ("0x180 10800x400", always_0, 290, false),
+        ("0x180 10800x400", always_0, 310, true),
+    ] {
+        let expected = match fires {
+            true => format!(
+                "[{{exp_labels: {{severity: warning, instance: gate}}, exp_annotations: {{summary: {quiet:?}, description: {}}}}}]",
+                Value::from(description("SipknockQuiet"))
+            ),
+            false => "[]".to_owned(),
+        };
+        tests.push_str(&format!(
+            "- interval: 1m\n  input_series:\n  - {{series: '{start}', values: '{start_values}'}}\n  - {{series: '{verdict}', \
+             values: '{verdict_values}'}}\n  alert_rule_test:\n  - {{alertname: SipknockQuiet, eval_time: {minutes}m, \
+             exp_alerts: {expected}}}\n"
+        ));
+    }
+    let rules = root().join(RULES);
+    let file =
+        format!("rule_files: [{:?}]\nevaluation_interval: 1m\ntests:\n{tests}", rules.to_str().unwrap());
+    let path = world.folder().join("alerts.yml");
+    std::fs::write(&path, file).unwrap();
+    promtool(&["test", "rules"], &path);
+}
+
+/// What an alert says.
+fn description(alert: &str) -> String {
+    let rules = read(RULES);
+    let from = rules.find(&format!("alert: {alert}\n")).unwrap();
+    let line = rules[from..].lines().find_map(|line| line.trim().strip_prefix("description: ")).unwrap();
+    line.trim_matches('"').to_owned()
+}
+
 fn check_rules(path: &Path) {
-    let output = Command::new("promtool").args(["check", "rules"]).arg(path).output().unwrap();
+    promtool(&["check", "rules"], path);
+}
+
+fn promtool(words: &[&str], path: &Path) {
+    let output = Command::new("promtool").args(words).arg(path).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&[output.stdout, output.stderr].concat()));
 }
 
