@@ -58,6 +58,8 @@ pub struct Extras {
     pub grace: Option<Duration>,
     /// Take over from the gate that serves the same control socket, where one does.
     pub takeover: bool,
+    /// Rules that others have put in lead packets here; `None` if that can't be seen.
+    pub rules_lead_here: Option<bool>,
     /// For the log, which nothing here waits for.
     pub warnings: Vec<String>,
 }

@@ -238,6 +238,24 @@ fn check_reports_and_warns() {
 }
 
 #[test]
+fn check_warns_of_what_doctor_finds() {
+    let folder = TempDir::new().unwrap();
+    let doubtful = "[inspect]\nmode = \"monitor\"\ntrusted = [\"0.0.0.0/0\"]\n[http]\nlisten = \"[::]:9470\"\n\
+                    [[knock]]\nname = \"a\"\nsecret = \"gjdmtwapgjdtmwagptjd\"\nmethods = [\"REGSTER\"]\n";
+    let (status, out, _) = run(&["check", "--config", &config(&folder, doubtful)]);
+    assert_eq!(status, 0);
+    for says in [
+        "the mode is \"monitor\"",
+        "`trusted` holds every IPv4 address",
+        "warning: knock \"a\": no phone sends the method \"REGSTER\", so it never opens a door",
+        "set [http] listen = \"127.0.0.1:9470\"",
+        "1 knock, 4 warnings",
+    ] {
+        assert!(out.contains(says), "{says}: {out}");
+    }
+}
+
+#[test]
 fn keygen_makes_what_check_likes() {
     for alphabet in ["keypad", "digits", "alnum", "hex"] {
         let (status, toml, _) =

@@ -26,7 +26,7 @@ fn main() -> ExitCode {
 
 type Case = fn(&World, &str);
 
-const CASES: [(&str, Case); 24] = [
+const CASES: [(&str, Case); 25] = [
     ("knock_opens_and_its_own_packet_arrives", knock_opens_and_its_own_packet_arrives),
     ("door_expires", door_expires),
     ("renewal_while_open_moves_the_expiry", renewal_while_open_moves_the_expiry),
@@ -39,6 +39,7 @@ const CASES: [(&str, Case); 24] = [
     ("sigterm_under_load_ends_busy_polling", sigterm_under_load_ends_busy_polling),
     ("on_exit_closed", on_exit_closed),
     ("on_exit_open", on_exit_open),
+    ("rules_that_are_missing_and_rules_that_stay", rules_that_are_missing_and_rules_that_stay),
     ("on_overload_closed", on_overload_closed),
     ("on_overload_open", on_overload_open),
     ("monitor_lets_pass_and_tells", monitor_lets_pass_and_tells),
@@ -301,6 +302,28 @@ fn on_exit(world: &World, backend: &str, fallback: &str) {
 fn delivered_by_row(world: &World, packets: u64) -> Vec<String> {
     world.wait_for_row(0, |row| row[0] == 0 && row[3] >= packets);
     world.delivered()
+}
+
+fn rules_that_are_missing_and_rules_that_stay(world: &World, backend: &str) {
+    let closed = world.config("", "");
+    let open = world.config("", "on_exit = \"open\"");
+    // What a gate says of its rules at its start and at its end.
+    let says = |config: &str, more: &[&str]| {
+        let gate = Gate::start(world, &[&["--config", config, "--backend", backend], more].concat());
+        let (status, last, log) = gate.stop();
+        assert!(status.success() && last["event"] == "stopped", "{last}");
+        let said = |text: &str| {
+            log.iter().any(|line| line["message"].as_str().is_some_and(|said| said.contains(text)))
+        };
+        let apply = format!("'sipknock --config {config} firewall apply' puts the rules in");
+        (said(&apply), said("the port is shut: 'sipknock firewall remove' opens it"))
+    };
+    assert_eq!(says(&closed, &[]), (true, false));
+    assert_eq!(says(&closed, &["--firewall"]), (false, false), "they come and go with it");
+    world.apply_rules(&closed);
+    assert_eq!(says(&closed, &[]), (false, true));
+    world.apply_rules(&open);
+    assert_eq!(says(&open, &[]), (false, false), "it is open");
 }
 
 fn on_overload_closed(world: &World, backend: &str) {

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::captures::each_packet;
 use super::{Failure, readable_secrets, write_json};
 use crate::cli::{CheckArgs, Cli};
-use crate::config::Config;
+use crate::config::{Config, Doubt};
 use crate::harden::trusted_groups;
 use crate::knock::{KnockSet, weakness};
 use crate::learn::{Against, At, Opens};
@@ -39,6 +39,10 @@ pub(super) fn run(cli: &Cli, args: &CheckArgs) -> Result<ExitCode, Failure> {
             .into_iter()
             .filter_map(|weak| Some(of_knock(&config.knocks.get(weak.knock)?.name, weak.why))),
     );
+    warnings.extend(config.doubts().into_iter().map(|doubt| {
+        let Doubt { knock, text, edit, .. } = doubt;
+        Warning { place: place.clone(), knock, warning: format!("{text}: {edit}") }
+    }));
     let (opens, status) = against(&config, gate.knocks(), args)?;
     for opens in &opens {
         warnings.extend(opens.warnings().map(|warning| of_knock(&opens.knock, warning)));

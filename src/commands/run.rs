@@ -4,8 +4,9 @@ use std::process::ExitCode;
 
 use super::{Failure, Work, firewall, readable_secrets};
 use crate::cli::{Cli, RunArgs};
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, ConfigError, shell_word};
 use crate::daemon::{self, Extras};
+use crate::firewall::{Firewall, State};
 use crate::harden::trusted_groups;
 use crate::inspect::Mode;
 use crate::knock::weakness;
@@ -28,7 +29,17 @@ pub(super) fn run(cli: &Cli, args: &RunArgs) -> Result<ExitCode, Failure> {
     log::start(cli.log_format, cli.verbose).map_err(|error| {
         Failure::Work(Work::Other(format!("the journal can't be reached, try --log-format text: {error}")))
     })?;
-    let first = warnings(&config, readable);
+    let mut first = warnings(&config, readable);
+    let rules_lead_here = if args.firewall || args.takeover { None } else { rules_lead_here(&config) };
+    if rules_lead_here == Some(false) {
+        let apply = match cli.named_config() {
+            Some(path) => format!("sipknock --config {} firewall apply", shell_word(path)),
+            None => "sipknock firewall apply".to_owned(),
+        };
+        first.push(format!(
+            "no firewall rules lead packets here, so all of them pass: '{apply}' puts the rules in"
+        ));
+    }
     let read = cli.again(args.flags());
     let load = move || {
         let config = read().map_err(out_of_reach)?;
@@ -42,9 +53,19 @@ pub(super) fn run(cli: &Cli, args: &RunArgs) -> Result<ExitCode, Failure> {
         grace: args.grace,
         takeover: args.takeover,
         warnings: first,
+        rules_lead_here,
     };
     daemon::run(&config, extras, Box::new(load))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Whether any rules of ours are in place. Only root can see that, and a gate under systemd is not root.
+fn rules_lead_here(config: &Config) -> Option<bool> {
+    if !rustix::process::geteuid().is_root() {
+        return None;
+    }
+    let status = Firewall::default().status(&firewall::default_plan(config)).ok()?;
+    Some(status.families.iter().any(|family| matches!(family.state, State::InPlace | State::Differs)))
 }
 
 /// Says why a gate that runs can't read what it could read as it started: a folder that it did not know then.

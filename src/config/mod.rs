@@ -4,6 +4,7 @@
 //! whole and valid. Errors name file, line and key.
 
 mod digest;
+mod doubts;
 mod draft;
 mod file;
 mod guard;
@@ -26,6 +27,7 @@ use crate::queue::Backend;
 use crate::state::DEFAULT_FILE;
 use crate::stream::Limits;
 pub use digest::{Digests, SALT};
+pub use doubts::{Doubt, DoubtKind, everybody_trusted};
 pub(crate) use guard::shell_word;
 pub use guard::{Exposed, SecretFile};
 

@@ -49,6 +49,9 @@ pub(super) struct House {
     /// Of the doors.
     keeper: Option<Keeper>,
     rules: Option<RulesInPlace>,
+    /// What becomes of packets once nobody reads the queues, and whether rules lead there that stay.
+    on_exit: Fallback,
+    rules_lead_here: Option<bool>,
 }
 
 /// What was left to this gate and is not in its place yet.
@@ -119,6 +122,8 @@ impl House {
             grace,
             keeper,
             rules,
+            on_exit: config.queue.on_exit,
+            rules_lead_here: extras.rules_lead_here,
         };
         Ok((house, predecessor))
     }

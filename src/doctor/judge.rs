@@ -8,12 +8,8 @@ mod rules;
 mod tests;
 mod verdicts;
 
-use ipnet::IpNet;
-
-use crate::config::Fallback;
-use crate::inspect::Mode;
+use crate::config::{DoubtKind, Fallback};
 use crate::knock::weakness;
-use crate::net::NetSet;
 use crate::packet::Transport;
 
 use super::facts::{Facts, Need};
@@ -77,15 +73,26 @@ fn configuration(subject: Subject<'_>, facts: &Facts) -> Vec<Finding> {
         let mend = format!("sipknock keygen --name alice-desk --toml >> {file}");
         found.push(Finding::fault("no-knock", text).mend(mend));
     }
-    for family in everybody_trusted(&config.inspect.trusted) {
-        let text = format!("`trusted` holds every {family} address: strangers pass without a knock");
-        let mend = subject.edit("take it out of [inspect] trusted");
-        found.push(Finding::fault("everybody-trusted", text).mend(mend));
-    }
-    // A gate that runs says itself what it does.
-    if config.inspect.mode == Mode::Monitor && gate::told(facts).is_none() {
-        let text = "the mode is \"monitor\": strangers pass, and are only written down";
-        found.push(Finding::warning("monitor", text).mend(gate::shut(subject, None)));
+    for doubt in config.doubts() {
+        let name = doubt.kind.name();
+        let text = match &doubt.knock {
+            Some(knock) => format!("knock {knock:?}: {}", doubt.text),
+            None => doubt.text,
+        };
+        let edit = subject.edit(&doubt.edit);
+        match doubt.kind {
+            // A gate that runs says itself what it does.
+            DoubtKind::Monitor if gate::told(facts).is_some() => {}
+            DoubtKind::Monitor => found.push(Finding::warning(name, text).mend(gate::shut(subject, None))),
+            DoubtKind::EverybodyTrusted => found.push(Finding::fault(name, text).mend(edit)),
+            DoubtKind::NoKnownMethod => found.push(Finding::fault(name, text).mend(edit)),
+            DoubtKind::UnknownMethod => found.push(Finding::warning(name, text).mend(edit)),
+            // What is listened on changes with a restart alone.
+            DoubtKind::HttpEverywhere => {
+                let mend = format!("$EDITOR {file}   # {}, then: systemctl restart sipknock", doubt.edit);
+                found.push(Finding::warning(name, text).mend(mend));
+            }
+        }
     }
     for weak in weakness::of(&config.knocks) {
         if let Some(knock) = config.knocks.get(weak.knock) {
@@ -102,15 +109,6 @@ fn configuration(subject: Subject<'_>, facts: &Facts) -> Vec<Finding> {
         found.push(Finding::note("unchecked-on-overload", text));
     }
     found
-}
-
-/// The families whose addresses are all in these networks, or nearly so: both ends are.
-pub(super) fn everybody_trusted(trusted: &[IpNet]) -> Vec<&'static str> {
-    let trusted = NetSet::new(trusted);
-    let families = [("IPv4", ["0.0.0.0", "255.255.255.255"]), ("IPv6", ["::", "ffff::"])];
-    let all =
-        |ends: &[&str; 2]| ends.iter().all(|end| end.parse().is_ok_and(|address| trusted.contains(address)));
-    families.into_iter().filter(|(_, ends)| all(ends)).map(|(family, _)| family).collect()
 }
 
 fn capabilities(subject: Subject<'_>, facts: &Facts) -> Vec<Finding> {

@@ -4,6 +4,7 @@ use std::os::fd::AsFd as _;
 
 use super::front::Front;
 use super::{End, House, queue_names};
+use crate::config::Fallback;
 use crate::daemon::error::DaemonError;
 use crate::daemon::succession;
 use crate::event::Event;
@@ -46,6 +47,7 @@ impl House {
             Next::Manager => {}
             // New packets stop coming before anything else stops: first the rules go, then each queue is shut and drained.
             Next::Nobody => {
+                self.say_what_stays(clean);
                 rules_out = self.rules.take().map_or(Ok(()), |rules| rules.take_out(clean, &self.sink));
                 outcome = outcome.and(self.crew.shut());
             }
@@ -83,6 +85,16 @@ impl House {
             Ok(()) => (Next::Manager, Ok(())),
             // Some threads have stopped, and what waits in their queues is to be decided.
             Err(_) => (Next::Nobody, self.crew.resume()),
+        }
+    }
+
+    /// Rules that are not ours to take out lead to queues that nobody reads from here on.
+    fn say_what_stays(&self, clean: bool) {
+        let packets = self.housekeeping.totals().total();
+        let lead_here = self.rules_lead_here == Some(true) || packets > 0;
+        if clean && self.rules.is_none() && lead_here && self.on_exit == Fallback::Closed {
+            let text = "the firewall rules stay and the port is shut: 'sipknock firewall remove' opens it";
+            self.sink.send(Event::Note(text.to_owned()));
         }
     }
 

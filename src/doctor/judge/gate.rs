@@ -5,14 +5,13 @@ use std::ops::RangeInclusive;
 
 use ipnet::IpNet;
 
-use crate::config::{Digests, shell_word, values};
+use crate::config::{Digests, everybody_trusted, shell_word, values};
 use crate::control::protocol::{BusiestStats, ConfigStats, Stats};
 use crate::inspect::Mode;
 use crate::net::NetSet;
 
 use super::super::facts::{Facts, Process};
 use super::super::{Finding, Subject};
-use super::everybody_trusted;
 
 /// What the gate says of itself; nothing if it says nothing.
 pub(super) fn judge(subject: Subject<'_>, facts: &Facts) -> Vec<Finding> {

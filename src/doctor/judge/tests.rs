@@ -260,6 +260,11 @@ fn configurations() {
         ("everybody-trusted", "trusted = [\"::/0\"]"),
         ("monitor", "mode = \"monitor\""),
         ("configuration-note", "trusted = [\"10.1.2.3/8\"]"),
+        ("http-everywhere", "[http]\nlisten = \"0.0.0.0:9470\""),
+        (
+            "unknown-method",
+            "[[knock]]\nname = \"b\"\nsecret = \"pgjtmwdagjpamtwgdjatmpw\"\nmethods = [\"REGSTER\"]",
+        ),
     ] {
         let (config, plan) = (config(text), plan());
         let findings = configuration(Subject { config: &config, plan: &plan }, &Facts::default());
