@@ -1,7 +1,7 @@
 //! Whether the gate works on this machine: what is wrong, in plain words, and the command that mends it.
 //!
 //! `gather` looks, [`judge`] decides by what was seen and asks nothing further; so judgements are tested on tables of
-//! facts. [`path`] and [`nft`] read the rules of others, `diag` asks for a socket's buffer, and
+//! facts. [`path`] of the firewall and [`nft`] read the rules of others, `diag` asks for a socket's buffer, and
 //! `addresses` lists those of this machine and of its routers. [`probe`] sends real packets
 //! through a gate of its own, in a network namespace that is gone afterwards.
 
@@ -11,7 +11,6 @@ pub mod facts;
 mod gather;
 pub mod judge;
 pub mod nft;
-pub mod path;
 pub mod probe;
 
 use std::borrow::Cow;
@@ -19,7 +18,7 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{Config, DEFAULT_PATH};
-use crate::firewall::{DEFAULT_PARENT, Plan};
+use crate::firewall::{Plan, path};
 
 /// Something that was found out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -123,9 +122,12 @@ impl Subject<'_> {
     /// What puts the rules in, on top.
     fn apply(&self) -> String {
         let mut words = "firewall apply".to_owned();
-        if self.plan.parent != DEFAULT_PARENT {
-            words.push_str(" --chain ");
-            words.push_str(&self.plan.parent);
+        if self.config.firewall.typed {
+            let pbx = &self.plan.pbx;
+            let addresses =
+                pbx.networks.iter().map(ToString::to_string).chain(pbx.interfaces.iter().cloned());
+            words.extend(self.plan.chains.iter().map(|chain| format!(" --chain {chain}")));
+            words.extend(addresses.map(|address| format!(" --pbx {address}")));
         }
         self.command(&words)
     }
@@ -138,6 +140,11 @@ fn quoted(word: &str) -> Cow<'_, str> {
         true => Cow::Borrowed(word),
         false => Cow::Owned(format!("'{}'", word.replace('\'', r"'\''"))),
     }
+}
+
+/// The sockets of this machine that take packets from elsewhere, and whose they are.
+pub fn listeners() -> Vec<facts::Listener> {
+    gather::all_listeners()
 }
 
 /// Looks at this machine and judges what it sees. Nothing is changed.

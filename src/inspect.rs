@@ -47,6 +47,8 @@ pub struct Policy {
     pub streams: Limits,
     /// For how long a request of the PBX opens a door for its destination; `None`: it opens none.
     pub outbound: Option<Duration>,
+    /// How many such doors there may be; `None`: [`DEFAULT_MAX_OUTBOUND`].
+    pub max_outbound: Option<usize>,
 }
 
 /// The shortest and the longest time for which a registration holds a door.
@@ -161,7 +163,7 @@ impl Inspector {
         let doors = DoorTable::new(max_doors, knocks.iter().map(|knock| knock.max_doors)).into();
         let streams = StreamTable::new(policy.streams).into();
         let registrar = Registrar::new(policy.registrations);
-        let outbound = OutboundTable::new(DEFAULT_MAX_OUTBOUND).into();
+        let outbound = OutboundTable::new(policy.max_outbound.unwrap_or(DEFAULT_MAX_OUTBOUND)).into();
         Self { policy, knocks, ids, doors, outbound, streams, registrar }
     }
 
@@ -184,6 +186,7 @@ impl Inspector {
     pub fn take_over(&self, max_doors: usize, now: Time, each: impl FnMut(Source, Door)) -> u64 {
         let limit = |place: &Option<KnockId>| place.and_then(|place| self.knocks.get(place)?.max_doors);
         self.doors.limit(max_doors, self.ids.places().iter().map(limit));
+        self.outbound.limit(self.policy.max_outbound.unwrap_or(DEFAULT_MAX_OUTBOUND));
         self.doors.retire(|id| id != Door::by_hand() && self.ids.place(id).is_none(), now, each)
     }
 

@@ -285,15 +285,30 @@ fn firewall_print_needs_neither_root_nor_a_knock() {
         "iptables -w -A SIPKNOCK -s 10.10.1.0/24 -j ACCEPT",
         "ip6tables -w -A SIPKNOCK -j NFQUEUE --queue-num 2",
         "iptables -w -I INPUT 1 -p udp -m multiport --dports 5060,5070:5079 -j SIPKNOCK",
+        "ip6tables -w -I OUTPUT 2 -p tcp -m multiport --ports 5060,5070:5079 -j SIPKNOCK-OUT",
+        "iptables -w -A SIPKNOCK-OUT -j NFLOG --nflog-group 5062 --nflog-size 2048 --nflog-threshold 1",
+        "ip6tables -w -t mangle -I INPUT 1 -p udp -m multiport --dports 5060,5070:5079 -m comment --comment sipknock-counter",
     ] {
         assert!(out.lines().any(|printed| printed == line), "{line}\n{out}");
     }
     let (_, out, _) = run(&["firewall", "print", "--restore", "ipv6", "--no-replies"]);
-    assert!(out.starts_with("*filter\n") && out.ends_with("COMMIT\n") && !out.contains("conntrack"), "{out}");
+    assert!(
+        out.starts_with("*filter\n") && out.ends_with("COMMIT\n") && !out.contains("ESTABLISHED"),
+        "{out}"
+    );
     let (_, out, _) = run(&["firewall", "print", "--json"]);
     let json: Value = serde_json::from_str(&out).unwrap();
     assert_eq!((&json[0]["family"], &json[1]["family"]), (&"ipv4".into(), &"ipv6".into()));
+    assert_eq!(json[0]["rules"][0], "-A SIPKNOCK -j NFQUEUE --queue-num 0");
     assert_eq!(run(&["firewall", "print", "--chain", "-x"]).0, 2);
+    let (status, _, err) = run(&["firewall", "print", "--chain", "FORWARD"]);
+    assert!(status == 2 && err.contains("--chain") && err.contains("pbx = ["), "{err}");
+    let (_, out, _) =
+        run(&["firewall", "print", "--chain", "FORWARD", "--pbx", "192.0.2.5", "--pbx", "eth1"]);
+    let jump =
+        "iptables -w -I FORWARD 2 -s 192.0.2.5/32 -i eth1 -p udp -m multiport --ports 5060 -j SIPKNOCK-OUT";
+    assert!(out.contains("-I FORWARD 1 -d 192.0.2.5/32 -p udp") && !out.contains("INPUT"), "{out}");
+    assert!(out.contains(&jump.replace("FORWARD 2", "FORWARD 3")), "{out}");
 }
 
 #[test]

@@ -4,14 +4,20 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
 mod common;
+#[path = "firewall/copies.rs"]
+mod copies;
+#[path = "firewall/moves.rs"]
+mod moves;
 
 use std::net::UdpSocket;
 use std::process::ExitCode;
 use std::{fs, thread};
 
 use common::iptables::{FOREIGN_V6, VARIANTS, World};
-use common::trials;
-use sipknock::firewall::{Change, Difference, Error, Family, Ipv4State, Note, Plan, State};
+use common::trials::{self, Outcome};
+use sipknock::firewall::{
+    Change, Counted, Difference, Error, Family, Firewall, Ipv4State, Note, Pbx, Plan, Routes, State,
+};
 use sipknock::packet::Transport;
 
 fn main() -> ExitCode {
@@ -24,57 +30,97 @@ fn main() -> ExitCode {
     }))
 }
 
-type Case = fn(&World);
+/// Whether it was tried.
+type Case = fn(&World) -> Outcome;
 
-const CASES: [(&str, Case); 22] = [
-    ("apply_on_empty", apply_on_empty),
-    ("apply_among_foreign_rules", apply_among_foreign_rules),
-    ("apply_twice_changes_nothing", apply_twice_changes_nothing),
-    ("changed_plan_is_rewritten", changed_plan_is_rewritten),
-    ("changed_parent_moves_the_jumps", changed_parent_moves_the_jumps),
-    ("missing_parent_is_an_error", missing_parent_is_an_error),
-    ("rule_inserted_above_ours", rule_inserted_above_ours),
-    ("remove_leaves_no_trace", remove_leaves_no_trace),
-    ("remove_twice", remove_twice),
-    ("remove_a_stray_jump", remove_a_stray_jump),
-    ("remove_a_chain_alone", remove_a_chain_alone),
-    ("no_ip6tables", no_ip6tables),
-    ("no_iptables", no_iptables),
-    ("ipv6_fails", ipv6_fails),
-    ("not_root", not_root),
-    ("lock_is_held", lock_is_held),
-    ("no_conntrack_match", no_conntrack_match),
-    ("status_as_json", status_as_json),
-    ("thousands_of_trusted_nets", thousands_of_trusted_nets),
-    ("two_applies_at_once", two_applies_at_once),
-    ("traffic_is_counted", traffic_is_counted),
-    ("printed_commands_and_files_work", printed_commands_and_files_work),
+const CASES: [(&str, Case); 36] = [
+    ("apply_on_empty", |world| apply_on_empty(world).into()),
+    ("apply_among_foreign_rules", |world| apply_among_foreign_rules(world).into()),
+    ("apply_twice_changes_nothing", |world| apply_twice_changes_nothing(world).into()),
+    ("changed_plan_is_rewritten", |world| changed_plan_is_rewritten(world).into()),
+    ("changed_chains_move_the_jumps", |world| moves::changed_chains_move_the_jumps(world).into()),
+    ("several_chains_at_once", |world| moves::several_chains_at_once(world).into()),
+    ("missing_parent_is_an_error", |world| moves::missing_parent_is_an_error(world).into()),
+    ("a_docker_user_of_ipv4_alone", |world| moves::a_docker_user_of_ipv4_alone(world).into()),
+    ("rules_of_the_other_variant_are_removed", |world| {
+        moves::rules_of_the_other_variant_are_removed(world).into()
+    }),
+    ("what_the_other_variant_had_is_put_back", |world| {
+        moves::what_the_other_variant_had_is_put_back(world).into()
+    }),
+    ("rule_inserted_above_ours", |world| rule_inserted_above_ours(world).into()),
+    ("a_jump_of_fail2ban_above_ours", |world| a_jump_of_fail2ban_above_ours(world).into()),
+    ("packets_that_others_take_are_counted", |world| packets_that_others_take_are_counted(world).into()),
+    ("remove_leaves_no_trace", |world| remove_leaves_no_trace(world).into()),
+    ("remove_twice", |world| remove_twice(world).into()),
+    ("remove_a_stray_jump", |world| remove_a_stray_jump(world).into()),
+    ("remove_a_chain_alone", |world| remove_a_chain_alone(world).into()),
+    ("no_ip6tables", |world| no_ip6tables(world).into()),
+    ("no_iptables", |world| no_iptables(world).into()),
+    ("ipv6_fails", |world| ipv6_fails(world).into()),
+    ("not_root", |world| not_root(world).into()),
+    ("lock_is_held", |world| lock_is_held(world).into()),
+    ("no_conntrack_match", |world| no_conntrack_match(world).into()),
+    ("no_nflog_target", |world| no_nflog_target(world).into()),
+    ("no_u32_match", |world| no_u32_match(world).into()),
+    ("no_table_mangle", |world| no_table_mangle(world).into()),
+    ("status_as_json", |world| status_as_json(world).into()),
+    ("thousands_of_trusted_nets", |world| thousands_of_trusted_nets(world).into()),
+    ("two_applies_at_once", |world| two_applies_at_once(world).into()),
+    ("traffic_is_counted", |world| traffic_is_counted(world).into()),
+    ("printed_commands_and_files_work", |world| printed_commands_and_files_work(world).into()),
+    ("ipv6_fragments_are_put_together", |world| copies::ipv6_fragments_are_put_together(world).into()),
+    ("what_the_pbx_sends_is_copied", copies::what_the_pbx_sends_is_copied),
+    ("what_the_pbx_sends_over_tcp_is_copied", copies::what_the_pbx_sends_over_tcp_is_copied),
+    ("a_pbx_behind_forward", copies::a_pbx_behind_forward),
+    ("a_container_that_came_back_elsewhere", |world| {
+        moves::a_container_that_came_back_elsewhere(world).into()
+    }),
 ];
 
 fn apply_on_empty(world: &World) {
     assert_eq!(world.states(&plan()), [State::Absent; 2]);
     assert_eq!(world.apply(&plan()), [Change::Written; 2]);
     assert_eq!(world.states(&plan()), [State::InPlace; 2]);
-    assert_eq!(
-        world.rules(Family::V4),
-        [
-            "-A INPUT -p udp -m multiport --dports 5060,5061:5063 -j SIPKNOCK",
-            "-A INPUT -p tcp -m multiport --dports 5060,5061:5063 -j SIPKNOCK",
-            "-A SIPKNOCK -s 10.10.1.0/24 -j ACCEPT",
-            "-A SIPKNOCK -p udp -m conntrack --ctstate RELATED,ESTABLISHED --ctdir REPLY -j ACCEPT",
-            "-A SIPKNOCK -j NFQUEUE --queue-balance 0:3",
-        ]
-    );
-    assert_eq!(
-        world.rules(Family::V6),
-        [
-            "-A INPUT -p udp -m multiport --dports 5060,5061:5063 -j SIPKNOCK",
-            "-A INPUT -p tcp -m multiport --dports 5060,5061:5063 -j SIPKNOCK",
-            "-A SIPKNOCK -s 2001:db8:1::/48 -j ACCEPT",
-            "-A SIPKNOCK -p udp -m conntrack --ctstate RELATED,ESTABLISHED --ctdir REPLY -j ACCEPT",
-            "-A SIPKNOCK -j NFQUEUE --queue-balance 0:3",
-        ]
-    );
+    for (family, net, answer, fragments) in [
+        (Family::V4, "10.10.1.0/24", "0x0>>0x16&0x3c@0x8=0x5349502f", None),
+        (
+            Family::V6,
+            "2001:db8:1::/48",
+            "0x3&0xff=0x11&&0x30=0x5349502f",
+            Some("-A SIPKNOCK -m conntrack --ctstate INVALID -j DROP".to_owned()),
+        ),
+    ] {
+        let ports = "5060,5061:5063";
+        let mut rules: Vec<_> = ["udp", "tcp"]
+            .into_iter()
+            .map(|proto| format!("-A INPUT -p {proto} -m multiport --dports {ports} -j SIPKNOCK"))
+            .collect();
+        rules.extend(
+            ["udp", "tcp"]
+                .map(|proto| format!("-A OUTPUT -p {proto} -m multiport --ports {ports} -j SIPKNOCK-OUT")),
+        );
+        rules.push(format!("-A SIPKNOCK -s {net} -j ACCEPT"));
+        rules.push("-A SIPKNOCK -j NFQUEUE --queue-balance 0:3".to_owned());
+        rules.extend(fragments);
+        rules.push("-A SIPKNOCK-OUT -o lo -j RETURN".to_owned());
+        rules.push(format!("-A SIPKNOCK-OUT -d {net} -j RETURN"));
+        rules.push(format!("-A SIPKNOCK-OUT -p udp -m u32 --u32 \"{answer}\" -j RETURN"));
+        rules.push("-A SIPKNOCK-OUT -p tcp -m tcp ! --tcp-flags PSH PSH -j RETURN".to_owned());
+        rules.push(
+            "-A SIPKNOCK-OUT -j NFLOG --nflog-group 5060 --nflog-size 2048 --nflog-threshold 1".to_owned(),
+        );
+        assert_eq!(world.rules(family), rules);
+        let counters: Vec<_> = ["udp", "tcp"]
+            .into_iter()
+            .map(|proto| {
+                format!(
+                    "-A INPUT -p {proto} -m multiport --dports {ports} -m comment --comment sipknock-counter"
+                )
+            })
+            .collect();
+        assert_eq!(world.rules_of(family, "mangle"), counters);
+    }
 }
 
 fn apply_among_foreign_rules(world: &World) {
@@ -100,6 +146,7 @@ fn apply_twice_changes_nothing(world: &World) {
     assert_eq!(world.apply(&plan), [Change::Unchanged; 2]);
     assert_eq!(world.states(&plan), [State::InPlace; 2]);
     assert_eq!((counted, world.packets(&plan, "NFQUEUE")), (1, 1));
+    assert_eq!(world.packets(&plan, "mangle"), 1);
     for odd in ["0.0.0.0/0", "::/0"] {
         let plan = Plan { trusted: nets(&[odd]), queues: 7..=7, bypass: true, ..plan.clone() };
         assert!(world.apply(&plan).contains(&Change::Written));
@@ -115,53 +162,20 @@ fn changed_plan_is_rewritten(world: &World) {
         trusted: vec![],
         queues: 9..=9,
         bypass: true,
-        replies: false,
+        outbound: false,
         ..plan()
     };
     assert_eq!(world.states(&changed), [State::Differs; 2]);
     assert_eq!(world.apply(&changed), [Change::Written; 2]);
-    for family in Family::ALL {
-        assert_eq!(
-            world.rules(family),
-            [
-                "-A INPUT -p udp -m multiport --dports 5070 -j SIPKNOCK",
-                "-A SIPKNOCK -j NFQUEUE --queue-num 9 --queue-bypass",
-            ]
-        );
-    }
-}
-
-fn changed_parent_moves_the_jumps(world: &World) {
-    world.apply(&plan());
-    let stray = "-A OUTPUT -m comment --comment \"a \\\"stray\\\" one\" -g SIPKNOCK\n";
-    world.load(Family::V4, &format!("*filter\n{stray}COMMIT\n"));
-    let plan = Plan { parent: "FORWARD".to_owned(), ..plan() };
-    assert_eq!(world.apply(&plan), [Change::Written; 2]);
-    let rules = world.rules(Family::V4);
-    assert!(
-        rules.iter().all(|rule| !rule.starts_with("-A INPUT") && !rule.starts_with("-A OUTPUT")),
-        "{rules:#?}"
+    assert_eq!(
+        world.rules(Family::V4),
+        [
+            "-A INPUT -p udp -m multiport --dports 5070 -j SIPKNOCK",
+            "-A SIPKNOCK -j NFQUEUE --queue-num 9 --queue-bypass",
+        ]
     );
-    assert_eq!(rules.iter().filter(|rule| rule.starts_with("-A FORWARD")).count(), 2);
-}
-
-fn missing_parent_is_an_error(world: &World) {
-    let plan = Plan { parent: "DOCKER-USER".to_owned(), ..plan() };
-    match world.try_apply(&plan) {
-        Err(Error::ParentMissing { family: Family::V4, chain, .. }) => assert_eq!(chain, "DOCKER-USER"),
-        other => panic!("{other:?}"),
-    }
-    world.load(Family::V4, "*filter\n:DOCKER-USER - [0:0]\nCOMMIT\n");
-    let before = world.saved();
-    match world.try_apply(&plan) {
-        Err(Error::Ipv6 { error, ipv4: Ipv4State::PutBack }) => {
-            assert!(matches!(*error, Error::ParentMissing { family: Family::V6, .. }), "{error}");
-        }
-        other => panic!("{other:?}"),
-    }
-    assert_eq!(world.saved(), before);
-    world.load(Family::V6, "*filter\n:DOCKER-USER - [0:0]\nCOMMIT\n");
-    assert_eq!(world.apply(&plan), [Change::Written; 2]);
+    let counter = "-A INPUT -p udp -m multiport --dports 5070 -m comment --comment sipknock-counter";
+    assert_eq!(world.rules_of(Family::V6, "mangle"), [counter]);
 }
 
 fn rule_inserted_above_ours(world: &World) {
@@ -182,12 +196,67 @@ fn rule_inserted_above_ours(world: &World) {
     assert_eq!(world.rules(Family::V4)[2], "-A INPUT -s 192.0.2.1/32 -j ACCEPT");
 }
 
+/// Such as fail2ban puts first at each of its starts: it is about other ports, or it drops.
+fn a_jump_of_fail2ban_above_ours(world: &World) {
+    world.apply(&plan());
+    let jail = |name: &str, ports: &str| {
+        format!(
+            "*filter\n:{name} - [0:0]\n-I INPUT 1 -p tcp -m multiport --dports {ports} -j {name}\n\
+             -A {name} -s 198.51.100.7/32 -j REJECT --reject-with icmp-port-unreachable\n-A {name} -j RETURN\nCOMMIT\n"
+        )
+    };
+    world.load(Family::V4, &jail("f2b-sshd", "22"));
+    world.load(Family::V4, &jail("f2b-asterisk", "5060,5061"));
+    assert_eq!(world.states(&plan()), [State::InPlace; 2]);
+    assert_eq!(world.apply(&plan()), [Change::Unchanged; 2]);
+    assert!(world.rules(Family::V4)[0].contains("f2b-asterisk"));
+    // One that lets somebody in is another matter.
+    world.load(Family::V4, "*filter\n-I f2b-asterisk 1 -s 198.51.100.8/32 -j ACCEPT\nCOMMIT\n");
+    assert_eq!(world.states(&plan()), [State::Differs, State::InPlace]);
+    assert_eq!(world.apply(&plan()), [Change::Written, Change::Unchanged]);
+    assert!(world.rules(Family::V4)[2].contains("f2b-asterisk"));
+}
+
+fn packets_that_others_take_are_counted(world: &World) {
+    let counted = || {
+        let status = world.netns.run(|| world.firewall.status(&plan())).unwrap();
+        status.families.iter().map(|family| family.counted.unwrap()).collect::<Vec<_>>()
+    };
+    let send = |times: usize| world.netns.run(|| (0..times).for_each(|_| send_udp("127.0.0.1:5060")));
+    world.apply(&plan());
+    send(3);
+    let of_v4 = |arrived, reached| Counted { arrived, reached, taken_before: arrived - reached };
+    assert_eq!(counted(), [of_v4(3, 3), of_v4(0, 0)]);
+    let accept = "-p udp -m udp --dport 5060 -j ACCEPT";
+    world.load(Family::V4, &format!("*filter\n-I INPUT 1 {accept}\nCOMMIT\n"));
+    send(2);
+    assert_eq!(counted()[0], of_v4(5, 3));
+    // The rules are written anew, and count anew.
+    assert_eq!(world.apply(&plan()), [Change::Written, Change::Unchanged]);
+    assert_eq!(counted()[0], of_v4(0, 0));
+    // Somebody flushes table mangle alone: the jumps go on counting, and so the rules there begin where these are.
+    send(4);
+    for variant in [Family::V4, Family::V6] {
+        world.load(variant, "*mangle\n-F INPUT\nCOMMIT\n");
+    }
+    assert_eq!(world.states(&plan()), [State::Differs; 2]);
+    assert_eq!(world.apply(&plan()), [Change::Written; 2]);
+    send(1);
+    assert_eq!(counted()[0], of_v4(5, 5));
+    let rule = "-t mangle -A INPUT -p udp -m multiport --dports 5060,5061:5063 -m comment --comment sipknock-counter";
+    let status = world.netns.run(|| world.firewall.status(&plan())).unwrap();
+    assert!(status.families[0].rules.iter().any(|counted| counted.rule == rule && counted.packets == 5));
+}
+
 fn remove_leaves_no_trace(world: &World) {
     world.load_foreign_rules();
     world.load(Family::V6, FOREIGN_V6);
+    for family in Family::ALL {
+        world.load(family, "*mangle\n-A INPUT -p udp -m comment --comment accounting\nCOMMIT\n");
+    }
     let before = world.saved();
     world.apply(&plan());
-    world.apply(&Plan { parent: "FORWARD".to_owned(), ..plan() });
+    world.load(Family::V4, "*filter\n-A FORWARD -p udp -j SIPKNOCK\nCOMMIT\n");
     assert_ne!(world.saved(), before);
     assert_eq!(world.remove(), [Change::Removed; 2]);
     assert_eq!(world.saved(), before);
@@ -252,6 +321,8 @@ fn ipv6_fails(world: &World) {
     let v6 = world.stand_in(directory.path(), world.variant.v6, "echo 'out of order' >&2; exit 1");
     let firewall = world.firewall_with(|programs| programs.v6 = v6);
     world.load_foreign_rules();
+    // What stays of table mangle is empty, and is no rule.
+    world.load(Family::V4, "*mangle\n-A INPUT -p udp -m comment --comment accounting\nCOMMIT\n");
     for before in [None, Some(Plan { queues: 5..=5, ..plan() })] {
         if let Some(before) = before {
             world.apply(&before);
@@ -310,35 +381,60 @@ fn lock_is_held(world: &World) {
     }
 }
 
-fn no_conntrack_match(world: &World) {
+/// iptables without a match or target: what it is for is left out, said, and no difference; an apply changes nothing more.
+fn without(world: &World, word: &str, notes: &[Note]) -> Firewall {
     let directory = tempfile::tempdir().unwrap();
     let restore = format!(
-        "script=$(cat); case $script in *conntrack*) echo \"Couldn't load match conntrack\" >&2; exit 2;; \
+        "script=$(cat); case $script in *{word}*) echo \"Couldn't load {word}\" >&2; exit 2;; \
          esac; printf '%s\\n' \"$script\" | {}-restore \"$@\"",
-        world.variant.v4
+        world.variant.v6
     );
-    let v4 = world.stand_in(directory.path(), world.variant.v4, &restore);
-    let firewall = world.firewall_with(|programs| programs.v4 = v4);
+    let v6 = world.stand_in(directory.path(), world.variant.v6, &restore);
+    let firewall = world.firewall_with(|programs| programs.v6 = v6);
     for change in [Change::Written, Change::Unchanged] {
         let report = world.netns.run(|| firewall.apply(&plan())).unwrap();
-        assert_eq!(report.families[0].change, change);
-        assert_eq!(report.families[0].notes, [Note::RepliesLeftOut]);
-        assert_eq!(report.families[1].notes, []);
+        assert_eq!(report.families[1].change, change);
+        assert_eq!(report.families[1].notes, notes);
+        assert_eq!(report.families[0].notes, []);
     }
     let status = world.netns.run(|| firewall.status(&plan())).unwrap();
-    assert!(status.in_place());
-    assert_eq!(status.families[0].notes, [Note::RepliesLeftOut]);
-    assert!(!world.rules(Family::V4).iter().any(|rule| rule.contains("conntrack")));
+    assert!(status.in_place(), "{status:?}");
+    assert_eq!(status.families[1].notes, notes);
+    for rules in [world.rules(Family::V6), world.rules_of(Family::V6, "mangle")] {
+        assert!(!rules.iter().any(|rule| rule.contains(word)), "{rules:?}");
+    }
+    // With what was missing all is as configured, and only then.
+    assert_eq!(world.states(&plan()), [State::InPlace, State::Differs]);
+    assert_eq!(world.apply(&plan()), [Change::Unchanged, Change::Written]);
+    assert_eq!(world.states(&plan()), [State::InPlace; 2]);
+    firewall
+}
 
-    // Where the rest fails as well, the first error is told.
+fn no_conntrack_match(world: &World) {
+    without(world, "conntrack", &[Note::ReassemblyLeftOut]);
+
+    // If the rest fails as well, the first error is told.
+    let directory = tempfile::tempdir().unwrap();
     let v4 = world.stand_in(
         directory.path(),
         world.variant.v4,
-        "case $(cat) in *conntrack*) echo first >&2;; *) echo second >&2;; esac; exit 2",
+        "case $(cat) in *OUTPUT*) echo first >&2;; *) echo second >&2;; esac; exit 2",
     );
     let firewall = world.firewall_with(|programs| programs.v4 = v4);
     let error = world.netns.run(|| firewall.apply(&Plan { queues: 8..=8, ..plan() })).unwrap_err();
     assert!(error.to_string().contains("first"), "{error}");
+}
+
+fn no_nflog_target(world: &World) {
+    without(world, "NFLOG", &[Note::OutboundLeftOut]);
+}
+
+fn no_u32_match(world: &World) {
+    without(world, "u32", &[Note::AnswersCopied]);
+}
+
+fn no_table_mangle(world: &World) {
+    without(world, "mangle", &[Note::CounterLeftOut]);
 }
 
 fn status_as_json(world: &World) {
@@ -350,10 +446,11 @@ fn status_as_json(world: &World) {
     assert_eq!(v4["family"], "ipv4");
     assert_eq!(v4["state"], "in-place");
     assert_eq!(v4["queues"], serde_json::json!({"first": 0, "last": 3, "bypass": false}));
+    assert_eq!(v4["counted"], serde_json::json!({"arrived": 0, "reached": 0, "taken_before": 0}));
     assert_eq!(
-        v4["rules"][4],
+        v4["rules"][5],
         serde_json::json!({
-            "rule": "-A SIPKNOCK -j NFQUEUE --queue-balance 0:3", "position": 3, "packets": 0, "bytes": 0
+            "rule": "-A SIPKNOCK -j NFQUEUE --queue-balance 0:3", "position": 2, "packets": 0, "bytes": 0
         })
     );
     let v6 = &json["families"][1];
@@ -379,7 +476,7 @@ fn thousands_of_trusted_nets(world: &World) {
     let plan = Plan { trusted, ..plan() };
     assert_eq!(world.apply(&plan), [Change::Written; 2]);
     assert_eq!(world.apply(&plan), [Change::Unchanged; 2]);
-    assert_eq!(world.rules(Family::V6).len(), 2 + 3000 + 2);
+    assert_eq!(world.rules(Family::V6).len(), 4 + 3000 + 2 + 3000 + 4);
     assert_eq!(world.remove(), [Change::Removed; 2]);
 }
 
@@ -410,16 +507,15 @@ fn traffic_is_counted(world: &World) {
 }
 
 fn printed_commands_and_files_work(world: &World) {
-    let commands = plan().commands(world.firewall.programs()).unwrap();
+    let commands = plan().commands(world.firewall.programs(), &Routes::default()).unwrap();
     for line in commands.lines() {
-        let mut words = line.split(' ');
-        let status = world.netns.command(words.next().unwrap()).args(words).status().unwrap();
+        let status = world.netns.command("sh").args(["-c", line]).status().unwrap();
         assert!(status.success(), "{line}");
     }
     assert_eq!(world.apply(&plan()), [Change::Unchanged; 2]);
     world.remove();
     for family in Family::ALL {
-        world.load(family, &plan().ruleset(family).unwrap().restore_file());
+        world.load(family, &plan().ruleset(family, &Routes::default()).unwrap().restore_file());
     }
     assert_eq!(world.apply(&plan()), [Change::Unchanged; 2]);
 }
@@ -427,13 +523,14 @@ fn printed_commands_and_files_work(world: &World) {
 fn plan() -> Plan {
     Plan {
         ports: vec![5060..=5060, 5061..=5063],
-        transports: vec![Transport::Udp, Transport::Tcp],
         trusted: nets(&["10.10.1.0/24", "2001:db8:1::/48"]),
         queues: 0..=3,
-        bypass: false,
-        replies: true,
-        parent: "INPUT".to_owned(),
+        ..Plan::default()
     }
+}
+
+fn pbx(networks: &[&str], interfaces: &[&str]) -> Pbx {
+    Pbx { networks: nets(networks), interfaces: interfaces.iter().map(|&name| name.to_owned()).collect() }
 }
 
 fn nets(texts: &[&str]) -> Vec<ipnet::IpNet> {

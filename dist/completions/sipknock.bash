@@ -332,7 +332,7 @@ _sipknock() {
             return 0
             ;;
         sipknock__subcmd__doctor)
-            opts="-v -h --knock --port --door --trust --queue --backend --monitor --chain --no-replies --json --probe --config --log-format --verbose --help"
+            opts="-v -h --knock --port --door --trust --queue --backend --monitor --chain --pbx --no-replies --json --probe --config --log-format --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -363,6 +363,10 @@ _sipknock() {
                     return 0
                     ;;
                 --chain)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --pbx)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -676,7 +680,7 @@ _sipknock() {
             return 0
             ;;
         sipknock__subcmd__firewall__subcmd__apply)
-            opts="-v -h --knock --port --door --trust --queue --backend --monitor --chain --no-replies --json --confirm --config --log-format --verbose --help"
+            opts="-v -h --knock --port --door --trust --queue --backend --monitor --chain --pbx --no-replies --json --confirm --move --config --log-format --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -707,6 +711,10 @@ _sipknock() {
                     return 0
                     ;;
                 --chain)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --pbx)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -850,7 +858,7 @@ _sipknock() {
             return 0
             ;;
         sipknock__subcmd__firewall__subcmd__print)
-            opts="-v -h --knock --port --door --trust --queue --backend --monitor --chain --no-replies --json --restore --config --log-format --verbose --help"
+            opts="-v -h --knock --port --door --trust --queue --backend --monitor --chain --pbx --no-replies --json --restore --config --log-format --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -881,6 +889,10 @@ _sipknock() {
                     return 0
                     ;;
                 --chain)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --pbx)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -926,7 +938,7 @@ _sipknock() {
             return 0
             ;;
         sipknock__subcmd__firewall__subcmd__status)
-            opts="-v -h --knock --port --door --trust --queue --backend --monitor --chain --no-replies --json --config --log-format --verbose --help"
+            opts="-v -h --knock --port --door --trust --queue --backend --monitor --chain --pbx --no-replies --json --config --log-format --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -957,6 +969,10 @@ _sipknock() {
                     return 0
                     ;;
                 --chain)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --pbx)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

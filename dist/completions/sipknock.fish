@@ -127,7 +127,8 @@ complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_s
 complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from print" -l trust -d 'A network that passes without a knock; repeatable' -r
 complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from print" -l queue -d 'NFQUEUE numbers, as in 0 or 0-3' -r
 complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from print" -l backend -d 'How packets are read from the kernel: batched or nfq' -r
-complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from print" -l chain -d 'The chain that packets to the PBX pass: INPUT, or FORWARD or DOCKER-USER where it runs in a container' -r
+complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from print" -l chain -d 'A chain that packets to the PBX pass, instead of those of the configuration file: INPUT, or FORWARD or DOCKER-USER if it is behind this machine or in a container; repeatable' -r
+complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from print" -l pbx -d 'An address, network or interface of a PBX behind this machine, instead of those of the configuration file; repeatable' -r
 complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from print" -l restore -d 'Print a file for iptables-restore --noflush (ipv4) or ip6tables-restore --noflush (ipv6) instead' -r -f -a "ipv4\t'iptables'
 ipv6\t'ip6tables'"
 complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from print" -l config -d 'The configuration file; the default one need not exist' -r -F
@@ -135,7 +136,7 @@ complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_s
 json\t'An object per line, on stderr, with the event\'s fields at its top level'
 journald\t'Structured, to systemd\'s journal'"
 complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from print" -l monitor -d 'Accept everything, and say what would be dropped'
-complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from print" -l no-replies -d 'Leave out the rule for replies to what the PBX started, which needs conntrack'
+complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from print" -l no-replies -d 'Without effect: no rule accepts replies unseen any more'
 complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from print" -l json -d 'Print a JSON object'
 complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from print" -s v -l verbose -d 'Log more; twice for everything'
 complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from print" -s h -l help -d 'Print help (see more with \'--help\')'
@@ -145,15 +146,17 @@ complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_s
 complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from apply" -l trust -d 'A network that passes without a knock; repeatable' -r
 complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from apply" -l queue -d 'NFQUEUE numbers, as in 0 or 0-3' -r
 complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from apply" -l backend -d 'How packets are read from the kernel: batched or nfq' -r
-complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from apply" -l chain -d 'The chain that packets to the PBX pass: INPUT, or FORWARD or DOCKER-USER where it runs in a container' -r
+complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from apply" -l chain -d 'A chain that packets to the PBX pass, instead of those of the configuration file: INPUT, or FORWARD or DOCKER-USER if it is behind this machine or in a container; repeatable' -r
+complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from apply" -l pbx -d 'An address, network or interface of a PBX behind this machine, instead of those of the configuration file; repeatable' -r
 complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from apply" -l confirm -d 'Put everything back as it was, unless somebody types yes or runs \'sipknock firewall confirm\' in that time' -r
 complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from apply" -l config -d 'The configuration file; the default one need not exist' -r -F
 complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from apply" -l log-format -d 'The form of the log' -r -f -a "text\t'Lines for people, on stderr'
 json\t'An object per line, on stderr, with the event\'s fields at its top level'
 journald\t'Structured, to systemd\'s journal'"
 complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from apply" -l monitor -d 'Accept everything, and say what would be dropped'
-complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from apply" -l no-replies -d 'Leave out the rule for replies to what the PBX started, which needs conntrack'
+complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from apply" -l no-replies -d 'Without effect: no rule accepts replies unseen any more'
 complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from apply" -l json -d 'Print a JSON object'
+complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from apply" -l move -d 'Take the rules out of chains that the configuration does not name any more'
 complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from apply" -s v -l verbose -d 'Log more; twice for everything'
 complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from apply" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from confirm" -l config -d 'The configuration file; the default one need not exist' -r -F
@@ -176,13 +179,14 @@ complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_s
 complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from status" -l trust -d 'A network that passes without a knock; repeatable' -r
 complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from status" -l queue -d 'NFQUEUE numbers, as in 0 or 0-3' -r
 complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from status" -l backend -d 'How packets are read from the kernel: batched or nfq' -r
-complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from status" -l chain -d 'The chain that packets to the PBX pass: INPUT, or FORWARD or DOCKER-USER where it runs in a container' -r
+complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from status" -l chain -d 'A chain that packets to the PBX pass, instead of those of the configuration file: INPUT, or FORWARD or DOCKER-USER if it is behind this machine or in a container; repeatable' -r
+complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from status" -l pbx -d 'An address, network or interface of a PBX behind this machine, instead of those of the configuration file; repeatable' -r
 complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from status" -l config -d 'The configuration file; the default one need not exist' -r -F
 complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from status" -l log-format -d 'The form of the log' -r -f -a "text\t'Lines for people, on stderr'
 json\t'An object per line, on stderr, with the event\'s fields at its top level'
 journald\t'Structured, to systemd\'s journal'"
 complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from status" -l monitor -d 'Accept everything, and say what would be dropped'
-complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from status" -l no-replies -d 'Leave out the rule for replies to what the PBX started, which needs conntrack'
+complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from status" -l no-replies -d 'Without effect: no rule accepts replies unseen any more'
 complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from status" -l json -d 'Print a JSON object'
 complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from status" -s v -l verbose -d 'Log more; twice for everything'
 complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from status" -s h -l help -d 'Print help (see more with \'--help\')'
@@ -198,13 +202,14 @@ complete -c sipknock -n "__fish_sipknock_using_subcommand doctor" -l door -d 'Ho
 complete -c sipknock -n "__fish_sipknock_using_subcommand doctor" -l trust -d 'A network that passes without a knock; repeatable' -r
 complete -c sipknock -n "__fish_sipknock_using_subcommand doctor" -l queue -d 'NFQUEUE numbers, as in 0 or 0-3' -r
 complete -c sipknock -n "__fish_sipknock_using_subcommand doctor" -l backend -d 'How packets are read from the kernel: batched or nfq' -r
-complete -c sipknock -n "__fish_sipknock_using_subcommand doctor" -l chain -d 'The chain that packets to the PBX pass: INPUT, or FORWARD or DOCKER-USER where it runs in a container' -r
+complete -c sipknock -n "__fish_sipknock_using_subcommand doctor" -l chain -d 'A chain that packets to the PBX pass, instead of those of the configuration file: INPUT, or FORWARD or DOCKER-USER if it is behind this machine or in a container; repeatable' -r
+complete -c sipknock -n "__fish_sipknock_using_subcommand doctor" -l pbx -d 'An address, network or interface of a PBX behind this machine, instead of those of the configuration file; repeatable' -r
 complete -c sipknock -n "__fish_sipknock_using_subcommand doctor" -l config -d 'The configuration file; the default one need not exist' -r -F
 complete -c sipknock -n "__fish_sipknock_using_subcommand doctor" -l log-format -d 'The form of the log' -r -f -a "text\t'Lines for people, on stderr'
 json\t'An object per line, on stderr, with the event\'s fields at its top level'
 journald\t'Structured, to systemd\'s journal'"
 complete -c sipknock -n "__fish_sipknock_using_subcommand doctor" -l monitor -d 'Accept everything, and say what would be dropped'
-complete -c sipknock -n "__fish_sipknock_using_subcommand doctor" -l no-replies -d 'Leave out the rule for replies to what the PBX started, which needs conntrack'
+complete -c sipknock -n "__fish_sipknock_using_subcommand doctor" -l no-replies -d 'Without effect: no rule accepts replies unseen any more'
 complete -c sipknock -n "__fish_sipknock_using_subcommand doctor" -l json -d 'Print a JSON object'
 complete -c sipknock -n "__fish_sipknock_using_subcommand doctor" -l probe -d 'Send real packets, too: a gate of its own must drop a stranger\'s and pass a knock'
 complete -c sipknock -n "__fish_sipknock_using_subcommand doctor" -s v -l verbose -d 'Log more; twice for everything'

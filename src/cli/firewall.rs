@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::GateArgs;
-use crate::config::values;
+use crate::config::{Flags, values};
 
 /// `firewall`
 #[derive(Debug, Args)]
@@ -23,7 +23,9 @@ pub enum FirewallAction {
     Print(PrintArgs),
     /// Put the rules in; what is there already is brought up to date
     #[command(after_help = "Example, where phones or your own way in are at stake:\n  \
-        sipknock firewall apply --confirm 60s")]
+        sipknock firewall apply --confirm 60s\n\n\
+        For a PBX in a container, for a first try; [firewall] in the configuration file is the place to keep it:\n  \
+        sipknock firewall apply --chain INPUT --chain DOCKER-USER --pbx 172.18.0.5")]
     Apply(ApplyArgs),
     /// Keep what 'firewall apply --confirm' has put in, from another shell
     #[command(after_help = "Example:\n  sipknock firewall apply --confirm 60s   # in one shell\n  \
@@ -43,15 +45,27 @@ pub struct RulesArgs {
     /// Ports, networks and queues
     #[command(flatten)]
     pub gate: GateArgs,
-    /// The chain that packets to the PBX pass: INPUT, or FORWARD or DOCKER-USER where it runs in a container
-    #[arg(long, value_name = "CHAIN", default_value = crate::firewall::DEFAULT_PARENT)]
-    pub chain: String,
-    /// Leave out the rule for replies to what the PBX started, which needs conntrack
-    #[arg(long)]
-    pub no_replies: bool,
+    /// A chain that packets to the PBX pass, instead of those of the configuration file: INPUT, or FORWARD or DOCKER-USER
+    /// if it is behind this machine or in a container; repeatable
+    #[arg(long, value_name = "CHAIN", value_parser = values::chain)]
+    chain: Vec<String>,
+    /// An address, network or interface of a PBX behind this machine, instead of those of the configuration file;
+    /// repeatable
+    #[arg(long, value_name = "ADDRESS", value_parser = values::pbx)]
+    pbx: Vec<values::PbxEntry>,
+    /// Without effect: no rule accepts replies unseen any more
+    #[arg(long, hide = true)]
+    no_replies: bool,
     /// Print a JSON object
     #[arg(long)]
     pub json: bool,
+}
+
+impl RulesArgs {
+    /// What flags say.
+    pub fn flags(&self) -> Flags {
+        Flags { chains: self.chain.clone(), pbx: self.pbx.clone(), ..self.gate.flags() }
+    }
 }
 
 /// `firewall apply`
@@ -63,6 +77,9 @@ pub struct ApplyArgs {
     /// Put everything back as it was, unless somebody types yes or runs 'sipknock firewall confirm' in that time
     #[arg(long, value_name = "SPAN", value_parser = values::patience)]
     pub confirm: Option<Duration>,
+    /// Take the rules out of chains that the configuration does not name any more
+    #[arg(long = "move")]
+    pub moves: bool,
 }
 
 /// `firewall confirm`

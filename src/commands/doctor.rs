@@ -5,15 +5,15 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
-use super::{Failure, firewall, write_json};
+use super::{Failure, write_json};
 use crate::cli::{Cli, DoctorArgs};
 use crate::doctor::{self, Finding, Severity, probe};
 
 pub(super) fn run(cli: &Cli, args: &DoctorArgs) -> Result<ExitCode, Failure> {
-    let config = cli.configuration(&args.rules.gate)?;
-    let plan = firewall::plan_of(&config, &args.rules);
+    let config = cli.configuration_of(&args.rules.flags())?;
+    let plan = config.firewall_plan();
     // Rules that can't be are wrong words, and not a fault of the machine.
-    plan.commands(&crate::firewall::Programs::default()).map_err(Failure::Plan)?;
+    plan.check().map_err(Failure::Plan)?;
     match probe::role() {
         Some(probe::Role::Gate) => {
             probe::gate(&config)?;

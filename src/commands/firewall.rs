@@ -9,11 +9,12 @@ use serde::Serialize;
 
 use super::{Failure, write_json};
 use crate::cli::{Cli, FamilyArg, FirewallAction, FirewallArgs, PrintArgs, RulesArgs};
-use crate::config::{Config, Fallback};
+use crate::doctor;
 use crate::firewall::{
-    Answer, Change, DEFAULT_PARENT, Family, Firewall, Plan, Report, State, Status, Vigil, confirm,
-    has_terminal,
+    Answer, CHAIN, CHAIN_OUT, Change, Counted, Family, Firewall, Note, Placed, Plan, Report, Routes, Ruleset,
+    State, Status, Vigil, confirm, has_terminal,
 };
+use crate::queue::kernel;
 
 pub(super) fn run(cli: &Cli, args: &FirewallArgs) -> Result<ExitCode, Failure> {
     let firewall = Firewall::default();
@@ -21,71 +22,122 @@ pub(super) fn run(cli: &Cli, args: &FirewallArgs) -> Result<ExitCode, Failure> {
         FirewallAction::Print(args) => print(&plan(cli, &args.rules)?, &firewall, args),
         FirewallAction::Apply(args) => {
             let plan = plan(cli, &args.rules)?;
+            let firewall = firewall.moving(args.moves);
             match args.confirm {
-                None => report(&firewall.apply(&plan)?, args.rules.json),
+                None => applied(&firewall.apply(&plan)?, &plan, args.rules.json),
                 Some(span) => apply_on_trial(&firewall, &plan, span, args.rules.json),
             }
         }
         FirewallAction::Confirm(args) => confirmed(args.json),
-        FirewallAction::Remove(args) => report(&firewall.remove()?, args.json),
+        FirewallAction::Remove(args) => report(&firewall.remove()?, &[], args.json),
         FirewallAction::Status(args) => status(&firewall.status(&plan(cli, args)?)?, args.json),
     }
 }
 
-/// The rules that follow from a configuration.
-pub(super) fn default_plan(config: &Config) -> Plan {
-    Plan {
-        ports: config.inspect.scope.ports.clone(),
-        transports: config.inspect.scope.transports.clone(),
-        trusted: config.inspect.trusted.clone(),
-        queues: config.queue.numbers.clone(),
-        bypass: config.queue.on_exit == Fallback::Open,
-        replies: true,
-        parent: DEFAULT_PARENT.to_owned(),
-    }
-}
-
-fn plan(cli: &Cli, args: &RulesArgs) -> Result<Plan, Failure> {
-    Ok(plan_of(&cli.configuration(&args.gate)?, args))
-}
-
 /// The rules that follow from a configuration and the firewall's flags.
-pub(super) fn plan_of(config: &Config, args: &RulesArgs) -> Plan {
-    Plan { replies: !args.no_replies, parent: args.chain.clone(), ..default_plan(config) }
+fn plan(cli: &Cli, args: &RulesArgs) -> Result<Plan, Failure> {
+    Ok(cli.configuration_of(&args.flags())?.firewall_plan())
 }
 
 fn print(plan: &Plan, firewall: &Firewall, args: &PrintArgs) -> Result<ExitCode, Failure> {
+    let routes = Routes::look();
     if args.rules.json {
-        let family = |family| {
-            plan.ruleset(family).map(|rules| Printed {
-                family,
-                jumps: rules.jumps().to_vec(),
-                rules: rules.rules().to_vec(),
-            })
-        };
+        let family = |family| plan.ruleset(family, &routes).map(|rules| Printed::from(&rules));
         let printed: Result<Vec<_>, _> = Family::ALL.into_iter().map(family).collect();
         write_json(&printed.map_err(Failure::Plan)?)?;
         return Ok(ExitCode::SUCCESS);
     }
     let text = match args.restore {
-        None => plan.commands(firewall.programs()),
-        Some(FamilyArg::Ipv4) => plan.ruleset(Family::V4).map(|rules| rules.restore_file()),
-        Some(FamilyArg::Ipv6) => plan.ruleset(Family::V6).map(|rules| rules.restore_file()),
+        None => plan.commands(firewall.programs(), &routes),
+        Some(FamilyArg::Ipv4) => plan.ruleset(Family::V4, &routes).map(|rules| rules.restore_file()),
+        Some(FamilyArg::Ipv6) => plan.ruleset(Family::V6, &routes).map(|rules| rules.restore_file()),
     };
     io::stdout().write_all(text.map_err(Failure::Plan)?.as_bytes())?;
     Ok(ExitCode::SUCCESS)
 }
 
+/// Rules as `iptables -S` prints them.
 #[derive(Serialize)]
 struct Printed {
     family: Family,
     jumps: Vec<String>,
     rules: Vec<String>,
+    counters: Vec<String>,
+    notes: Vec<Note>,
 }
 
-fn report(report: &Report, json: bool) -> Result<ExitCode, Failure> {
+impl From<&Ruleset> for Printed {
+    fn from(rules: &Ruleset) -> Self {
+        let own = |chain: &str, rules: &[String]| -> Vec<String> {
+            rules.iter().map(|rule| format!("-A {chain} {rule}")).collect()
+        };
+        Self {
+            family: rules.family(),
+            jumps: rules.jumps().iter().map(Placed::line).collect(),
+            rules: [own(CHAIN, rules.inbound()), own(CHAIN_OUT, rules.outbound())].concat(),
+            counters: rules.counters().iter().map(|rule| format!("-t mangle {}", rule.line())).collect(),
+            notes: rules.notes().to_vec(),
+        }
+    }
+}
+
+/// What has become of an apply, and what there is to do next.
+fn applied(done: &Report, plan: &Plan, json: bool) -> Result<ExitCode, Failure> {
+    let written = done.families.iter().any(|family| family.change == Change::Written);
+    let copied = plan.outbound
+        && !done.families.iter().flat_map(|family| &family.notes).any(|note| *note == Note::OutboundLeftOut);
+    let register = (written && copied).then(|| register_again(plan));
+    let hints: Vec<_> = unserved(plan).into_iter().chain(register).collect();
+    report(done, &hints, json)
+}
+
+/// That no gate listens, if so.
+fn unserved(plan: &Plan) -> Option<String> {
+    let numbers: Vec<_> = plan
+        .queues
+        .clone()
+        .filter(|number| kernel::queue(*number).is_none())
+        .map(|number| number.to_string())
+        .collect();
+    let fate = if plan.bypass { "pass unseen" } else { "are dropped" };
+    let (queue, packets) = match (numbers.len(), numbers.len() == plan.queues.len()) {
+        (0, _) => return None,
+        (1, true) => ("queue", "packets for these ports"),
+        (1, false) => ("queue", "its share of the packets for these ports"),
+        (_, true) => ("queues", "packets for these ports"),
+        (_, false) => ("queues", "their share of the packets for these ports"),
+    };
+    Some(format!(
+        "no gate serves {queue} {}: {packets} {fate} until 'sipknock run' or 'systemctl start sipknock' starts one",
+        numbers.join(", ")
+    ))
+}
+
+/// How the PBX shows the gate the trunks with which it registered before there were rules.
+fn register_again(plan: &Plan) -> String {
+    let listens = |name: &str| {
+        doctor::listeners().iter().any(|listener| {
+            plan.inspects(listener.port)
+                && listener.process.as_deref().is_some_and(|process| process.starts_with(name))
+        })
+    };
+    let why = "providers with which the PBX registered before are strangers until it registers again";
+    match REGISTER_AGAIN.iter().find(|(name, _)| listens(name)) {
+        Some((_, command)) => format!("{why}: {command}"),
+        None => format!("{why}: have it do so, or restart it (Asterisk: {})", REGISTER_AGAIN[0].1),
+    }
+}
+
+fn report(report: &Report, hints: &[String], json: bool) -> Result<ExitCode, Failure> {
+    #[derive(Serialize)]
+    struct WithHints<'a> {
+        #[serde(flatten)]
+        report: &'a Report,
+        #[serde(skip_serializing_if = "<[String]>::is_empty")]
+        hints: &'a [String],
+    }
     if json {
-        write_json(report)?;
+        write_json(&WithHints { report, hints })?;
         return Ok(ExitCode::SUCCESS);
     }
     let mut out = io::stdout().lock();
@@ -102,6 +154,9 @@ fn report(report: &Report, json: bool) -> Result<ExitCode, Failure> {
             writeln!(out, "  note: {note}")?;
         }
     }
+    for hint in hints {
+        writeln!(out, "{hint}")?;
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -111,7 +166,7 @@ fn apply_on_trial(firewall: &Firewall, plan: &Plan, span: Duration, json: bool) 
     let vigil = Vigil::begin()?;
     let (applied, before) = firewall.apply_remembering(plan)?;
     if applied.families.iter().all(|family| family.change != Change::Written) {
-        return report(&applied, json);
+        return self::applied(&applied, plan, json);
     }
     let from_terminal = has_terminal();
     let (how, within) = (if from_terminal { "type yes, and Enter, or " } else { "" }, format_duration(span));
@@ -122,7 +177,7 @@ fn apply_on_trial(firewall: &Firewall, plan: &Plan, span: Duration, json: bool) 
     // To stderr, and without caring: where this can't be read, nobody will confirm.
     let _ = writeln!(io::stderr(), "{prompt}");
     let why = match vigil.wait(span, from_terminal) {
-        Answer::Yes => return report(&applied, json),
+        Answer::Yes => return self::applied(&applied, plan, json),
         Answer::No => "not confirmed",
         Answer::TimeUp => "not confirmed in time",
         Answer::Interrupted => "interrupted",
@@ -130,7 +185,7 @@ fn apply_on_trial(firewall: &Firewall, plan: &Plan, span: Duration, json: bool) 
     let put_back = firewall.put_back(&before)?;
     // The terminal may be gone; what matters is done.
     let _ = writeln!(io::stderr(), "sipknock: {why}: the rules are as they were before");
-    let _ = report(&put_back, json);
+    let _ = report(&put_back, &[], json);
     Ok(ExitCode::from(1))
 }
 
@@ -153,7 +208,10 @@ fn status(status: &Status, json: bool) -> Result<ExitCode, Failure> {
     for family in &status.families {
         let what = match family.state {
             State::InPlace => "in place",
-            State::Differs => "not as the configuration has it ('sipknock firewall apply' puts it right)",
+            State::Differs if family.is_mendable() => {
+                "not as the configuration has it ('sipknock firewall apply' puts it right)"
+            }
+            State::Differs => "as the configuration has it, and of no use for what others do",
             State::Absent => "absent ('sipknock firewall apply' puts them in)",
             State::Skipped => "skipped",
         };
@@ -164,9 +222,24 @@ fn status(status: &Status, json: bool) -> Result<ExitCode, Failure> {
         for note in &family.notes {
             writeln!(out, "  note: {note}")?;
         }
+        if let Some(Counted { arrived, reached, taken_before }) = family.counted {
+            writeln!(
+                out,
+                "  {arrived} packets for these ports arrived, {reached} came to the rules, {taken_before} were taken before"
+            )?;
+        }
         for rule in &family.rules {
             writeln!(out, "  {:>12} packets {:>15} bytes  {}", rule.packets, rule.bytes, rule.rule)?;
         }
     }
     Ok(exit)
 }
+
+/// Processes by their names, and what has them register with their providers again: Asterisk's
+/// res_pjsip_outbound_registration, Kamailio's modules/uac (uac.reg_refresh takes one l_uuid, uac.reg_dump lists them),
+/// FreeSWITCH's mod_sofia.
+const REGISTER_AGAIN: [(&str, &str); 3] = [
+    ("asterisk", "asterisk -rx 'pjsip send register *all'"),
+    ("kamailio", "kamcmd uac.reg_refresh L_UUID   # for each l_uuid of: kamcmd uac.reg_dump"),
+    ("freeswitch", "fs_cli -x 'sofia profile external rescan reloadxml'"),
+];

@@ -13,9 +13,11 @@ use crate::replay::report::{Summary, write_packet};
 
 pub(super) fn run(cli: &Cli, args: &ReplayArgs) -> Result<ExitCode, Failure> {
     let config = cli.configuration(&args.gate)?;
+    let pbx = NetSet::new(args.pbx.iter().chain(&config.firewall.pbx.networks));
+    let mut outbound = config.inspect.scope.clone();
+    outbound.ports.extend(config.firewall.outbound_ports.iter().cloned());
     let mut run = Run {
-        replay: Replay::new(config.inspector()?, config.inspect.scope.clone())
-            .with_pbx(NetSet::new(&args.pbx), config.inspect.scope),
+        replay: Replay::new(config.inspector()?, config.inspect.scope).with_pbx(pbx, outbound),
         summary: Summary::default(),
         out: BufWriter::new(io::stdout().lock()),
         json: args.json,

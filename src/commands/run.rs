@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use super::{Failure, Work, firewall, readable_secrets};
+use super::{Failure, Work, readable_secrets};
 use crate::cli::{Cli, RunArgs};
 use crate::config::{Config, ConfigError, shell_word};
 use crate::daemon::{self, Extras};
@@ -15,7 +15,7 @@ use crate::log;
 pub(super) fn run(cli: &Cli, args: &RunArgs) -> Result<ExitCode, Failure> {
     let config = cli.configuration_of(&args.flags())?;
     if daemon::is_rules_keeper() {
-        daemon::keep_rules(&firewall::default_plan(&config))?;
+        daemon::keep_rules(&config.firewall_plan())?;
         return Ok(ExitCode::SUCCESS);
     }
     if args.grace.is_some() && config.inspect.mode == Mode::Monitor {
@@ -64,7 +64,7 @@ fn rules_lead_here(config: &Config) -> Option<bool> {
     if !rustix::process::geteuid().is_root() {
         return None;
     }
-    let status = Firewall::default().status(&firewall::default_plan(config)).ok()?;
+    let status = Firewall::default().status(&config.firewall_plan()).ok()?;
     Some(status.families.iter().any(|family| matches!(family.state, State::InPlace | State::Differs)))
 }
 

@@ -5,9 +5,12 @@ use std::path::Path;
 
 use ipnet::IpNet;
 
+use super::values::PbxEntry;
 use super::{
-    Config, ConfigError, Control, Flags, Http, Inspect, Note, Place, Process, Queue, SecretFile, State,
+    Config, ConfigError, Control, FirewallRules, Flags, Http, Inspect, Note, Place, Process, Queue,
+    SecretFile, State,
 };
+use crate::firewall::{DEFAULT_PARENT, PlanError};
 use crate::inspect::Mode;
 use crate::knock::{Knock, Life, Part, Secret};
 use crate::net::NetSet;
@@ -16,6 +19,9 @@ use crate::net::NetSet;
 pub(super) struct Draft {
     pub(super) inspect: Inspect,
     pub(super) queue: Queue,
+    pub(super) firewall: FirewallRules,
+    /// Where the chains stand.
+    pub(super) chains_place: Place,
     pub(super) control: Control,
     pub(super) state: State,
     pub(super) http: Http,
@@ -71,6 +77,14 @@ impl Draft {
             self.process.user.clone_from(user);
             self.process.user_named = true;
         }
+        if !flags.chains.is_empty() {
+            self.firewall.chains.clone_from(&flags.chains);
+            self.firewall.typed = true;
+            self.chains_place = Place { key: "--chain".to_owned(), ..Place::default() };
+        }
+        if !flags.pbx.is_empty() {
+            self.firewall.pbx = PbxEntry::collect(flags.pbx.clone());
+        }
         self.inspect.trusted.extend(&flags.trusted);
         self.knocks.extend(flags.knocks.iter().map(|(name, secret)| DraftKnock {
             place: Place { key: format!("--knock {name}"), ..Place::default() },
@@ -88,6 +102,7 @@ impl Draft {
     /// Checks what concerns several values.
     pub(super) fn finish(self, path: &Path) -> Result<Config, ConfigError> {
         self.check_duplicates()?;
+        self.check_chains()?;
         let general = self.inspect.door;
         let knocks = self.knocks.into_iter().map(|knock| Knock {
             name: knock.name,
@@ -103,6 +118,7 @@ impl Draft {
         Ok(Config {
             inspect: self.inspect,
             queue: self.queue,
+            firewall: self.firewall,
             control: self.control,
             state: self.state,
             http: self.http,
@@ -113,6 +129,18 @@ impl Draft {
             path: path.to_owned(),
             flagged: self.flagged,
         })
+    }
+
+    /// A chain that packets in both directions pass needs to be told which are which.
+    fn check_chains(&self) -> Result<(), ConfigError> {
+        let others = self.firewall.chains.iter().find(|chain| *chain != DEFAULT_PARENT);
+        match others {
+            Some(chain) if self.firewall.pbx.is_empty() => Err(ConfigError::Value {
+                place: self.chains_place.clone(),
+                text: PlanError::NoPbx(chain.clone()).to_string(),
+            }),
+            _ => Ok(()),
+        }
     }
 
     fn check_duplicates(&self) -> Result<(), ConfigError> {

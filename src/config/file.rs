@@ -13,8 +13,10 @@ use toml::{Spanned, Value};
 use super::draft::{Draft, DraftKnock};
 use super::guard::{self, SecretFile};
 use super::{
-    ConfigError, Control, Fallback, Http, Inspect, Note, Place, Process, Queue, Seccomp, State, values,
+    ConfigError, Control, Fallback, FirewallBackend, FirewallRules, Http, Inspect, Note, Place, Process,
+    Queue, Seccomp, State, values,
 };
+use crate::firewall::{DEFAULT_PARENT, Family};
 use crate::inspect::{Bounds, Mode, Renew};
 use crate::knock::{Part, Secret};
 use crate::packet::Transport;
@@ -28,6 +30,7 @@ pub(super) fn read(text: &str, path: &Path, this: Option<SecretFile>) -> Result<
     let file: File = toml::from_str(text).map_err(|error| reader.syntax(&error))?;
     let inspect = reader.inspect(file.inspect)?;
     let queue = reader.queue(file.queue)?;
+    let (firewall, chains_place) = reader.firewall(file.firewall)?;
     let control = reader.control(file.control)?;
     let state = reader.state(file.state)?;
     let http = reader.http(file.http)?;
@@ -36,7 +39,20 @@ pub(super) fn read(text: &str, path: &Path, this: Option<SecretFile>) -> Result<
     let knocks = numbered.map(|(index, table)| reader.knock(index + 1, table)).collect::<Result<_, _>>()?;
     let files = reader.files;
     let notes = reader.notes;
-    Ok(Draft { inspect, queue, control, state, http, process, knocks, files, notes, flagged: false })
+    Ok(Draft {
+        inspect,
+        queue,
+        firewall,
+        chains_place,
+        control,
+        state,
+        http,
+        process,
+        knocks,
+        files,
+        notes,
+        flagged: false,
+    })
 }
 
 #[derive(Deserialize)]
@@ -46,6 +62,8 @@ struct File {
     inspect: InspectTable,
     #[serde(default)]
     queue: QueueTable,
+    #[serde(default)]
+    firewall: FirewallTable,
     #[serde(default)]
     control: ControlTable,
     #[serde(default)]
@@ -75,6 +93,7 @@ struct InspectTable {
     partial_bytes: Field,
     partial_segments: Field,
     max_flows: Field,
+    grace: Field,
 }
 
 #[derive(Deserialize, Default)]
@@ -87,6 +106,19 @@ struct QueueTable {
     on_overload: Field,
     on_exit: Field,
     busy_poll: Field,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct FirewallTable {
+    backend: Field,
+    chains: Field,
+    pbx: Field,
+    families: Field,
+    keep: Field,
+    outbound: Field,
+    outbound_ports: Field,
+    max_outbound: Field,
 }
 
 #[derive(Deserialize, Default)]
@@ -178,6 +210,10 @@ impl Reader<'_> {
         self.set(&mut streams.flows, "inspect.max_flows", table.max_flows, |value| {
             number(value, 64, 1_000_000)
         })?;
+        self.set(&mut inspect.grace, "inspect.grace", table.grace, |value| match text_of(value)? {
+            "0s" => Ok(Duration::ZERO),
+            text => values::grace(text),
+        })?;
         for (prefix, least, key) in [
             (inspect.prefixes.v4, WIDE_IPV4, "inspect.ipv4_prefix"),
             (inspect.prefixes.v6, WIDE_IPV6, "inspect.ipv6_prefix"),
@@ -241,6 +277,55 @@ impl Reader<'_> {
         Ok(queue)
     }
 
+    /// Also says where the chains stand, since an error about them may be in what flags add.
+    fn firewall(&mut self, table: FirewallTable) -> Result<(FirewallRules, Place), ConfigError> {
+        let mut rules = FirewallRules::default();
+        let span = table.chains.as_ref().map_or(0..0, Spanned::span);
+        let place = self.place(span, "firewall.chains");
+        self.set(&mut rules.backend, "firewall.backend", table.backend, |value| match text_of(value)? {
+            "nft" => {
+                Err("this version writes rules by iptables alone, and has no table of its own in nft: write \
+                          \"auto\" or \"iptables\""
+                    .to_owned())
+            }
+            _ => one_of(value, &[("auto", FirewallBackend::Auto), ("iptables", FirewallBackend::Iptables)]),
+        })?;
+        self.set(&mut rules.chains, "firewall.chains", table.chains, |value| {
+            items(value, "no chain at all: write them as in [\"INPUT\"]", values::chain)
+        })?;
+        if let Some(field) = table.pbx {
+            let entries: Vec<_> = self.value("firewall.pbx", &field, |value| {
+                list(value)?.iter().map(|item| text_of(item).and_then(values::pbx)).collect()
+            })?;
+            rules.pbx = values::PbxEntry::collect(entries);
+            if rules.chains == [DEFAULT_PARENT] && !rules.pbx.is_empty() {
+                let text = "it is for a PBX behind this machine, and `chains` names none that packets to such a one pass"
+                    .to_owned();
+                self.notes.push(Note { place: self.place(field.span(), "firewall.pbx"), text });
+            }
+        }
+        self.set(&mut rules.families, "firewall.families", table.families, |value| {
+            let known = [("ipv4", Family::V4), ("ipv6", Family::V6)];
+            let families =
+                list(value)?.iter().map(|item| one_of(item, &known)).collect::<Result<Vec<_>, _>>()?;
+            match families.is_empty() {
+                true => Err("no family at all: write them as in [\"ipv4\", \"ipv6\"]".to_owned()),
+                false => Ok(Family::ALL.into_iter().filter(|family| families.contains(family)).collect()),
+            }
+        })?;
+        self.set(&mut rules.keep, "firewall.keep", table.keep, boolean)?;
+        self.set(&mut rules.outbound, "firewall.outbound", table.outbound, |value| {
+            text_of(value).and_then(values::outbound)
+        })?;
+        self.set(&mut rules.outbound_ports, "firewall.outbound_ports", table.outbound_ports, |value| {
+            if list(value)?.is_empty() { Ok(Vec::new()) } else { ports(value) }
+        })?;
+        self.set(&mut rules.max_outbound, "firewall.max_outbound", table.max_outbound, |value| {
+            number(value, 1, MAX_DOORS)
+        })?;
+        Ok((rules, place))
+    }
+
     fn control(&self, table: ControlTable) -> Result<Control, ConfigError> {
         let mut control = Control::default();
         self.set(&mut control.socket, "control.socket", table.socket, |value| {
@@ -274,9 +359,7 @@ impl Reader<'_> {
         self.set(&mut process.seccomp, "process.seccomp", table.seccomp, |value| {
             one_of(value, &[("deny", Seccomp::Deny), ("kill", Seccomp::Kill), ("off", Seccomp::Off)])
         })?;
-        self.set(&mut process.landlock, "process.landlock", table.landlock, |value| {
-            value.as_bool().ok_or_else(|| "write true or false".to_owned())
-        })?;
+        self.set(&mut process.landlock, "process.landlock", table.landlock, boolean)?;
         Ok(process)
     }
 
@@ -322,8 +405,7 @@ impl Reader<'_> {
         })?;
         let by_part = draft.ignore_case;
         self.set(&mut draft.ignore_case, &below("ignore_case"), table.ignore_case, |value| {
-            let said = value.as_bool().ok_or_else(|| "write true or false".to_owned())?;
-            Ok(said || by_part)
+            Ok(boolean(value)? || by_part)
         })?;
         self.set(&mut draft.door, &below("door"), table.door, |value| {
             text_of(value).and_then(values::life).map(Some)
@@ -420,6 +502,22 @@ fn transports(value: &Value) -> Result<Vec<Transport>, String> {
         return Err("no transport at all: write them as in [\"udp\", \"tcp\"]".to_owned());
     }
     Ok(transports)
+}
+
+/// A list of texts with something in it.
+fn items<T>(
+    value: &Value,
+    if_empty: &str,
+    read: impl Fn(&str) -> Result<T, String>,
+) -> Result<Vec<T>, String> {
+    match list(value)? {
+        [] => Err(if_empty.to_owned()),
+        items => items.iter().map(|item| text_of(item).and_then(&read)).collect(),
+    }
+}
+
+fn boolean(value: &Value) -> Result<bool, String> {
+    value.as_bool().ok_or_else(|| "write true or false".to_owned())
 }
 
 fn fallback(value: &Value) -> Result<Fallback, String> {

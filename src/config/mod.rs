@@ -7,6 +7,7 @@ mod digest;
 mod doubts;
 mod draft;
 mod file;
+mod firewall;
 mod guard;
 pub mod values;
 
@@ -28,6 +29,7 @@ use crate::state::DEFAULT_FILE;
 use crate::stream::Limits;
 pub use digest::{Digests, SALT};
 pub use doubts::{Doubt, DoubtKind, everybody_trusted};
+pub use firewall::{FirewallBackend, FirewallRules};
 pub(crate) use guard::shell_word;
 pub use guard::{Exposed, SecretFile};
 
@@ -40,6 +42,8 @@ pub struct Config {
     pub inspect: Inspect,
     /// `[queue]`
     pub queue: Queue,
+    /// `[firewall]`
+    pub firewall: FirewallRules,
     /// `[control]`
     pub control: Control,
     /// `[state]`
@@ -81,6 +85,8 @@ pub struct Inspect {
     pub registrations: Bounds,
     /// How much of a TCP flow passes before its knock, and how many flows are remembered.
     pub streams: Limits,
+    /// How long everything passes at first; zero: not at all.
+    pub grace: Duration,
 }
 
 /// `[queue]`: how packets come in.
@@ -185,6 +191,10 @@ pub struct Flags {
     pub http: Option<Option<SocketAddr>>,
     /// `--user`
     pub user: Option<String>,
+    /// `--chain`; none: as the file has it.
+    pub chains: Vec<String>,
+    /// `--pbx`; none: as the file has it.
+    pub pbx: Vec<values::PbxEntry>,
 }
 
 impl Flags {
@@ -202,9 +212,15 @@ impl Flags {
             state: _,
             http: _,
             user: _,
+            chains,
+            pbx,
         } = self;
         let some = [ports.is_some(), door.is_some(), queues.is_some(), backend.is_some(), *monitor];
-        !knocks.is_empty() || !trusted.is_empty() || some.contains(&true)
+        !knocks.is_empty()
+            || !trusted.is_empty()
+            || !chains.is_empty()
+            || !pbx.is_empty()
+            || some.contains(&true)
     }
 }
 
@@ -329,7 +345,8 @@ impl Config {
             prefixes: self.inspect.prefixes,
             registrations: self.inspect.registrations,
             streams: self.inspect.streams,
-            outbound: Some(DEFAULT_OUTBOUND),
+            outbound: self.firewall.outbound,
+            max_outbound: Some(self.firewall.max_outbound),
         };
         Ok((policy, KnockSet::new(self.knocks.clone())?))
     }
@@ -350,6 +367,7 @@ impl Default for Inspect {
             max_doors: DEFAULT_MAX_DOORS,
             registrations: Bounds::default(),
             streams: Limits::default(),
+            grace: Duration::ZERO,
         }
     }
 }
@@ -433,9 +451,6 @@ const DEFAULT_MAX_LEN: u32 = 16_384;
 
 /// Room for as many packets of the usual 700 bytes, which the kernel accounts at some 2 KiB each.
 const DEFAULT_RECEIVE_BUFFER: usize = 32 * 1024 * 1024;
-
-/// How long a request of the PBX opens a door for its destination.
-const DEFAULT_OUTBOUND: Duration = Duration::from_secs(4 * 3600);
 
 #[cfg(test)]
 mod tests;

@@ -1,4 +1,12 @@
 use super::*;
+use crate::firewall::{Family, Pbx, Plan};
+
+fn pbx(networks: &[&str], interfaces: &[&str]) -> Pbx {
+    Pbx {
+        networks: networks.iter().map(|net| net.parse().unwrap()).collect(),
+        interfaces: interfaces.iter().map(|&name| name.to_owned()).collect(),
+    }
+}
 
 fn parse(text: &str) -> Result<Config, ConfigError> {
     Config::parse(text, Path::new("/etc/sipknock.toml"), &Flags::default())
@@ -18,6 +26,7 @@ renew = "knock"
 ipv4_prefix = 32
 ipv6_prefix = 64
 max_doors = 65536
+grace = "1h"
 
 [queue]
 numbers = "0-3"
@@ -26,6 +35,16 @@ max_len = 16384
 receive_buffer = "32MiB"
 on_overload = "open"
 on_exit = "open"
+
+[firewall]
+backend = "iptables"
+chains = ["INPUT", "DOCKER-USER"]
+pbx = ["172.18.0.5", "192.168.10.0/24", "eth1"]
+families = ["ipv6", "ipv4"]
+keep = false
+outbound = "2h"
+outbound_ports = [5080, "5090-5099"]
+max_outbound = 100
 
 [[knock]]
 name = "alice-desk"
@@ -49,6 +68,24 @@ fn every_key() {
     assert_eq!(config.queue.backend, Backend::Nfq);
     assert_eq!(config.queue.receive_buffer, 32 << 20);
     assert_eq!((config.queue.on_overload, config.queue.on_exit), (Fallback::Open, Fallback::Open));
+    assert_eq!(config.inspect.grace, Duration::from_secs(3600));
+    let rules = FirewallRules {
+        backend: FirewallBackend::Iptables,
+        chains: vec!["INPUT".to_owned(), "DOCKER-USER".to_owned()],
+        typed: false,
+        pbx: pbx(&["172.18.0.5/32", "192.168.10.0/24"], &["eth1"]),
+        families: vec![Family::V4, Family::V6],
+        keep: false,
+        outbound: Some(Duration::from_secs(7200)),
+        outbound_ports: vec![5080..=5080, 5090..=5099],
+        max_outbound: 100,
+    };
+    assert_eq!(config.firewall, rules);
+    let plan = config.firewall_plan();
+    assert_eq!(
+        (&plan.chains, &plan.pbx, plan.outbound, plan.bypass),
+        (&rules.chains, &rules.pbx, true, true)
+    );
     let knock = &config.knocks[0];
     assert_eq!(
         (knock.name.as_str(), knock.door, knock.max_doors),
@@ -71,6 +108,60 @@ fn defaults() {
     assert_eq!((config.queue.max_len, config.queue.receive_buffer), (16384, 32 << 20));
     assert_eq!((config.queue.on_overload, config.queue.on_exit), (Fallback::Closed, Fallback::Closed));
     assert_eq!(config.knocks[0].door, Life::Span(Duration::from_secs(4000)));
+    assert_eq!(config.inspect.grace, Duration::ZERO);
+    assert_eq!(config.firewall.outbound, Some(Duration::from_secs(4 * 3600)));
+    assert_eq!(config.firewall_plan(), Plan::default());
+}
+
+/// What packets in both directions pass needs to be told which are which.
+#[test]
+fn chains_but_input_need_a_pbx() {
+    let firewall = |text: &str| parse(&format!("{KNOCK}[firewall]\n{text}\n"));
+    for (text, expected) in [
+        (
+            "chains = [\"INPUT\", \"FORWARD\"]",
+            ":5: firewall.chains: packets to the PBX and packets from it both pass FORWARD",
+        ),
+        ("chains = []", ":5: firewall.chains: no chain at all"),
+        ("chains = [\"SIPKNOCK\"]", ":5: firewall.chains: \"SIPKNOCK\" can't be a chain"),
+        ("chains = [\"IN PUT\"]", ":5: firewall.chains: \"IN PUT\" can't be a chain"),
+        ("pbx = [\"0.0.0.0/0\"]", ":5: firewall.pbx: 0.0.0.0/0 holds every address"),
+        ("pbx = [\"pbx.example.org/24\"]", ":5: firewall.pbx: \"pbx.example.org/24\" is neither"),
+        ("backend = \"nft\"", ":5: firewall.backend: this version writes rules by iptables alone"),
+        ("backend = \"pf\"", ":5: firewall.backend: \"pf\" is not known here"),
+        ("families = []", ":5: firewall.families: no family at all"),
+        (
+            "families = [\"ipx\"]",
+            ":5: firewall.families: \"ipx\" is not known here: write \"ipv4\" or \"ipv6\"",
+        ),
+        ("keep = \"yes\"", ":5: firewall.keep: write true or false"),
+        ("outbound = \"0s\"", ":5: firewall.outbound: \"0s\" is not the life of a door"),
+        ("outbound_ports = [0]", ":5: firewall.outbound_ports: \"0\" is not a port"),
+        ("max_outbound = 0", ":5: firewall.max_outbound: write a whole number from 1"),
+        ("prefer = 1", ":5: prefer: unknown field `prefer`"),
+    ] {
+        let error = firewall(text).unwrap_err().to_string();
+        assert!(error.contains(expected), "{text}: {error}");
+    }
+    let config =
+        firewall("chains = [\"FORWARD\"]\npbx = [\"eth1\"]\noutbound = \"off\"\noutbound_ports = []");
+    let config = config.unwrap();
+    assert_eq!(config.firewall.pbx, pbx(&[], &["eth1"]));
+    assert!(!config.firewall_plan().outbound);
+    // One of a PBX behind this machine that nothing leads to.
+    assert_eq!(firewall("pbx = [\"eth1\"]").unwrap().notes.len(), 1);
+
+    let flags = |chains: &[&str], addresses: &[&str]| Flags {
+        chains: chains.iter().map(|&chain| chain.to_owned()).collect(),
+        pbx: addresses.iter().map(|text| values::pbx(text).unwrap()).collect(),
+        ..Flags::default()
+    };
+    let parse = |flags: &Flags| Config::parse(WHOLE, Path::new("x.toml"), flags);
+    let config = parse(&flags(&["FORWARD"], &["10.0.0.1"])).unwrap();
+    assert_eq!(config.firewall.chains, ["FORWARD"]);
+    assert_eq!(config.firewall.pbx, pbx(&["10.0.0.1/32"], &[]));
+    let error = Config::parse(KNOCK, Path::new("x.toml"), &flags(&["FORWARD"], &[])).unwrap_err().to_string();
+    assert!(error.starts_with("--chain: packets to the PBX") && error.contains("pbx = ["), "{error}");
 }
 
 #[test]
@@ -281,6 +372,7 @@ fn flags_win_and_add() {
         state: Some(None),
         http: Some(values::listen("[::1]:80").unwrap()),
         user: Some("nobody".to_owned()),
+        ..Flags::default()
     };
     let config = Config::parse(WHOLE, Path::new("x.toml"), &flags).unwrap();
     assert_eq!(config.inspect.scope.ports, [5080..=5080, 5090..=5099]);

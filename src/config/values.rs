@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use crate::firewall::{CHAIN, Pbx, is_chain_name, is_interface_name};
 use crate::inspect::MANUAL;
 use crate::knock::{Life, Secret};
 use crate::queue::Backend;
@@ -80,6 +81,76 @@ pub fn grace(text: &str) -> Result<Duration, String> {
         Ok(span) if GRACE.contains(&span) => Ok(span),
         _ => Err(format!(
             "{text:?} is not a time to begin with: write a number with its unit, from \"1s\" to \"28d\", as in \"1h\""
+        )),
+    }
+}
+
+/// How long a request of the PBX opens a door for whom it calls: `4h`; `off` for not at all.
+///
+/// # Errors
+/// On anything else, and on what is less than a second or more than four weeks.
+pub fn outbound(text: &str) -> Result<Option<Duration>, String> {
+    match (text.trim(), humantime::parse_duration(text.trim())) {
+        ("off", _) => Ok(None),
+        (_, Ok(span)) if GRACE.contains(&span) => Ok(Some(span)),
+        _ => Err(format!(
+            "{text:?} is not the life of a door: write a number with its unit, from \"1s\" to \"28d\", as in \"4h\", or \
+             \"off\""
+        )),
+    }
+}
+
+/// A chain of table filter that can jump to ours: `INPUT`, `FORWARD`, `DOCKER-USER`.
+///
+/// # Errors
+/// On what iptables does not take for a chain's name, and on one of ours.
+pub fn chain(text: &str) -> Result<String, String> {
+    match is_chain_name(text) && !text.starts_with(CHAIN) {
+        true => Ok(text.to_owned()),
+        false => Err(format!(
+            "{text:?} can't be a chain that packets come from: write \"INPUT\", \"FORWARD\", \"DOCKER-USER\" or the name of \
+             one of your own"
+        )),
+    }
+}
+
+/// An address, a network or an interface of a PBX.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PbxEntry {
+    /// An address or a network.
+    Network(IpNet),
+    /// An interface.
+    Interface(String),
+}
+
+impl PbxEntry {
+    /// Networks and interfaces, each for themselves.
+    pub(super) fn collect(entries: Vec<Self>) -> Pbx {
+        let mut pbx = Pbx::default();
+        for entry in entries {
+            match entry {
+                Self::Network(net) => pbx.networks.push(net),
+                Self::Interface(name) => pbx.interfaces.push(name),
+            }
+        }
+        pbx
+    }
+}
+
+/// An address, a network or an interface: `172.18.0.5`, `192.168.10.0/24`, `eth1`.
+///
+/// # Errors
+/// On anything else, and on a network that holds every address.
+pub fn pbx(text: &str) -> Result<PbxEntry, String> {
+    match network(text) {
+        Ok(net) if net.prefix_len() > 0 => Ok(PbxEntry::Network(net.trunc())),
+        Ok(net) => Err(format!(
+            "{net} holds every address, and so strangers': write the PBX's own, as in \"172.18.0.5\", or its interface"
+        )),
+        Err(_) if is_interface_name(text) => Ok(PbxEntry::Interface(text.to_owned())),
+        Err(_) => Err(format!(
+            "{text:?} is neither an address, a network nor an interface: write it as in \"172.18.0.5\", \
+             \"192.168.10.0/24\" or \"eth1\""
         )),
     }
 }

@@ -228,10 +228,16 @@ fn unchanged(running: &Config, wanted: &Config, restart: &[&str]) -> Vec<String>
     if !restart.is_empty() {
         notes.push(format!("{} can't change while the gate runs: restart it for that", restart.join(", ")));
     }
+    let (rules_were, rules_are) = (&running.firewall, &wanted.firewall);
     let rules = [
         ("inspect.ports", was.scope.ports != is.scope.ports),
         ("inspect.transports", was.scope.transports != is.scope.transports),
         ("inspect.trusted", was.trusted != is.trusted),
+        ("firewall.chains", rules_were.chains != rules_are.chains),
+        ("firewall.pbx", rules_were.pbx != rules_are.pbx),
+        ("firewall.families", rules_were.families != rules_are.families),
+        ("firewall.outbound", rules_were.outbound.is_some() != rules_are.outbound.is_some()),
+        ("firewall.outbound_ports", rules_were.outbound_ports != rules_are.outbound_ports),
     ];
     let rules: Vec<_> = rules.iter().filter(|(_, differs)| *differs).map(|(key, _)| *key).collect();
     if !rules.is_empty() {

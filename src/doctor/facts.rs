@@ -4,12 +4,11 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use crate::control::protocol::Stats;
-use crate::firewall::{Family, Status};
+use crate::firewall::{Family, Listing, Status};
 use crate::packet::Transport;
 use crate::queue::kernel::QueueRow;
 
 use super::nft::Nft;
-use super::path::Listing;
 
 /// All that the judgements go by.
 #[derive(Clone, Debug, Default)]
@@ -69,7 +68,7 @@ pub enum Need {
     Nfqueue,
     /// Several ports in a rule.
     Multiport,
-    /// Telling replies from the rest.
+    /// Following flows, by which IPv6 fragments are put together.
     Conntrack,
     /// Lists of addresses.
     Set,

@@ -13,13 +13,12 @@ use std::time::Duration;
 use crate::config::{Config, DEFAULT_PATH, whole_path};
 use crate::control::client::{Client, ClientError};
 use crate::control::protocol::{Answer, Request, Stats};
-use crate::firewall::{Family, Firewall, Plan, Programs, State};
+use crate::firewall::{Family, Firewall, Listing, Plan, Programs, State};
 use crate::packet::Transport;
 use crate::queue::kernel::{self, QueueRow};
 
 use super::facts::{Facts, Listener, Need, Process, QueueFacts, Rights, Tables};
 use super::nft::Nft;
-use super::path::Listing;
 use super::{addresses, diag};
 
 /// Looks at this machine, or rather at the calling thread's network namespace.
@@ -285,6 +284,11 @@ fn rights(status: &str) -> Option<Rights> {
 
 fn name(pid: u32) -> Option<String> {
     read(&format!("/proc/{pid}/comm")).map(|name| name.trim().escape_debug().to_string())
+}
+
+/// [`listeners`], for who has not looked at sockets yet.
+pub(super) fn all_listeners() -> Vec<Listener> {
+    listeners(&Sockets::look())
 }
 
 /// Sockets that others can send to: listening, or without a peer, and not on loopback.

@@ -38,7 +38,7 @@ pub fn all(subject: Subject<'_>, facts: &Facts) -> Vec<Finding> {
             "this process may look at rules and at other processes",
             capabilities(subject, facts),
         ),
-        ("kernel", "the kernel has NFQUEUE, conntrack, set and hashlimit", kernel(subject, facts)),
+        ("kernel", "the kernel has NFQUEUE, conntrack, set and hashlimit", kernel(facts)),
         ("rules", "the rules are in place, and nothing decides before them", rules::place(subject, facts)),
         ("way", way, rules::behind(subject, facts)),
         ("managers", "no other firewall manager is at work", rules::managers(subject, facts)),
@@ -130,7 +130,7 @@ fn may(facts: &Facts, capability: u32) -> bool {
     facts.capabilities & (1 << capability) != 0
 }
 
-fn kernel(subject: Subject<'_>, facts: &Facts) -> Vec<Finding> {
+fn kernel(facts: &Facts) -> Vec<Finding> {
     let mut found = Vec::new();
     if !facts.queue_table {
         let text = "the kernel has no nfnetlink_queue (/proc/net/netfilter/nfnetlink_queue is missing): no packet can be \
@@ -138,15 +138,14 @@ fn kernel(subject: Subject<'_>, facts: &Facts) -> Vec<Finding> {
         found.push(Finding::fault("no-nfnetlink-queue", text).mend("modprobe nfnetlink_queue"));
     }
     for (need, said) in &facts.refused {
-        let conntrack = if subject.plan.replies { Finding::warning } else { Finding::note };
         found.push(match need {
             Need::Nfqueue => Finding::fault("no-nfqueue", format!("NFQUEUE rules are refused: {said}"))
                 .mend("modprobe xt_NFQUEUE"),
             Need::Multiport => Finding::fault("no-multiport", format!("multiport rules are refused: {said}"))
                 .mend("modprobe xt_multiport"),
-            Need::Conntrack => conntrack(
+            Need::Conntrack => Finding::note(
                 "no-conntrack",
-                format!("conntrack rules are refused, so trunk providers must be in `trusted`: {said}"),
+                format!("conntrack rules are refused, so IPv6 fragments are looked at one by one: {said}"),
             )
             .mend("modprobe xt_conntrack"),
             Need::Set => Finding::note(
@@ -166,7 +165,7 @@ fn kernel(subject: Subject<'_>, facts: &Facts) -> Vec<Finding> {
 
 fn ports(subject: Subject<'_>, facts: &Facts) -> Vec<Finding> {
     // Behind FORWARD the PBX is in another network namespace or on another machine.
-    if subject.plan.parent != crate::firewall::DEFAULT_PARENT {
+    if !subject.plan.guards_input() {
         return Vec::new();
     }
     let config = subject.config;

@@ -20,7 +20,7 @@ use super::{Finding, Severity};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::daemon::{self, DaemonError, Extras};
-use crate::firewall::{DEFAULT_PARENT, Firewall, Plan};
+use crate::firewall::{DEFAULT_PARENT, Family, Firewall, Plan};
 use crate::inspect::Mode;
 use crate::net::NetSet;
 use crate::packet::Transport;
@@ -123,7 +123,8 @@ impl Stage {
             }
         }
         // Whatever the PBX is behind on this machine, here it is at home.
-        let plan = Plan { parent: DEFAULT_PARENT.to_owned(), ..plan.clone() };
+        let plan =
+            Plan { chains: vec![DEFAULT_PARENT.to_owned()], families: Family::ALL.to_vec(), ..plan.clone() };
         let report = Firewall::default().apply(&plan).map_err(|error| {
             Finding::fault(
                 "probe-rules",

@@ -9,8 +9,8 @@ use std::process::{Command, Output, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use super::rules::{Family, PlanError};
-use super::table::{Table, Unreadable};
+use super::listing::{Listing, Unreadable};
+use super::plan::{Family, PlanError};
 
 /// The names of the programs, one per family. `NAME-save` and `NAME-restore` are derived from them, which is
 /// how every variant is called: `iptables`, `iptables-nft`, `iptables-legacy`, with a path in front or
@@ -110,8 +110,10 @@ pub enum Error {
     /// The chain that shall jump to ours does not exist.
     #[error(
         "there is no {} chain {chain} to jump from: start what makes it first (docker makes DOCKER-USER), \
-         create it with `{program} -N {chain}`, or use INPUT",
-        family.name()
+         create it with `{program} -N {chain}`, or leave it or the family out, as in `chains = [\"INPUT\"]` or \
+         `families = [\"{}\"]`",
+        family.name(),
+        match family { Family::V4 => "ipv6", Family::V6 => "ipv4" }
     )]
     ParentMissing {
         /// The family's program.
@@ -120,6 +122,20 @@ pub enum Error {
         family: Family,
         /// The chain.
         chain: String,
+    },
+    /// The rules are in other chains, and were not to be moved.
+    #[error(
+        "the {} rules are in {}, and would move to {}: packets that pass {} would then reach the PBX unseen. Name it in \
+         `chains` as well to have both, or move them with `sipknock firewall apply --move`",
+        family.name(), from.join(", "), to.join(", "), from.join(", ")
+    )]
+    WouldMove {
+        /// The family.
+        family: Family,
+        /// The chains that have jumps to ours now, and would have none.
+        from: Vec<String>,
+        /// The chains that would have them.
+        to: Vec<String>,
     },
     /// Whatever was written, somebody else wrote as well.
     #[error(
@@ -183,13 +199,18 @@ impl Default for Programs {
 }
 
 impl Tool<'_> {
-    /// Table filter as it is now.
+    /// All tables as they are now.
     ///
-    /// By way of iptables-save rather than `iptables -S`: same lines, but counters in front where they are
-    /// easy to read, and no table created by looking for one (the legacy variant's -S creates it).
-    pub(super) fn read(self) -> Result<Table, Error> {
+    /// By way of iptables-save rather than `iptables -S`: same lines, but counters in front where they are easy to read,
+    /// all tables at once, and no table created by looking for one (the legacy variant's -S creates it).
+    pub(super) fn read(self) -> Result<Listing, Error> {
+        self.parse(&self.list()?)
+    }
+
+    /// Reads what [`Tool::list`] gave.
+    pub(super) fn parse(self, text: &str) -> Result<Listing, Error> {
         let program = format!("{}-save", self.name);
-        Table::parse(&self.list()?).map_err(|unreadable| match unreadable {
+        Listing::read(text).map_err(|unreadable| match unreadable {
             Unreadable::Incompatible => Error::Incompatible { program, family: self.family },
             Unreadable::Line { number, text } => {
                 Error::Unreadable { program, number, text: text.escape_debug().to_string() }
@@ -197,10 +218,25 @@ impl Tool<'_> {
         })
     }
 
-    /// All tables as they are now.
+    /// Table filter alone, with its counters as they are now.
+    pub(super) fn read_filter(self) -> Result<Listing, Error> {
+        self.parse(&self.save(&["-c", "-t", "filter"])?)
+    }
+
+    /// What the program says of itself.
+    pub(super) fn version(self) -> Option<String> {
+        let output = run(self.name, &["-V"], "").ok()?;
+        Some(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    /// All tables as they are now, word for word.
     pub(super) fn list(self) -> Result<String, Error> {
+        self.save(&["-c"])
+    }
+
+    fn save(self, args: &[&str]) -> Result<String, Error> {
         let program = format!("{}-save", self.name);
-        let output = run(&program, &["-c"], "")?;
+        let output = run(&program, args, "")?;
         if !output.status.success() {
             return Err(refusal(program, &output, ""));
         }

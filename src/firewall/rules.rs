@@ -1,151 +1,185 @@
-//! What the rules are: from a [`Plan`] to the lines of each family, and from those to text.
+//! The rules of each family, from a [`Plan`].
 //!
-//! Every line is written in the form in which `iptables -S` and `iptables-save` print it back, so that what
-//! is there can be compared with what should be there as text.
+//! Every line is written in the form in which `iptables -S` and `iptables-save` print it back, so that what is there can
+//! be compared with what should be there as text.
 
 use std::collections::HashSet;
-use std::fmt::Write as _;
 use std::ops::RangeInclusive;
 
 use ipnet::IpNet;
-use serde::Serialize;
 
-use super::programs::Programs;
+use super::Note;
+use super::listing::Listing;
+use super::path::Stranger;
+use super::plan::{DEFAULT_PARENT, Family, Plan, PlanError};
+use super::routes::Routes;
 use crate::packet::Transport;
-
-/// What the firewall shall do, independent of address families and of iptables's words.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Plan {
-    /// The ports whose packets are queued.
-    pub ports: Vec<RangeInclusive<u16>>,
-    /// The transports whose packets are queued.
-    pub transports: Vec<Transport>,
-    /// Sources that are accepted in the kernel and never reach a queue. Both families, in any order.
-    pub trusted: Vec<IpNet>,
-    /// The NFQUEUE numbers.
-    pub queues: RangeInclusive<u16>,
-    /// Accept unchecked while nobody listens on the queue; without it the kernel drops.
-    pub bypass: bool,
-    /// Accept replies to what this machine started, by conntrack.
-    pub replies: bool,
-    /// The chain of table filter that jumps to ours: [`DEFAULT_PARENT`] for a PBX on this machine, `FORWARD`
-    /// or `DOCKER-USER` for one behind it.
-    pub parent: String,
-}
-
-/// An address family, which is to say: one of the two iptables programs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
-pub enum Family {
-    /// IPv4, `iptables`.
-    #[serde(rename = "ipv4")]
-    V4,
-    /// IPv6, `ip6tables`.
-    #[serde(rename = "ipv6")]
-    V6,
-}
 
 /// The rules of one family.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ruleset {
-    parent: String,
-    jumps: Vec<String>,
-    rules: Vec<String>,
+    family: Family,
+    jumps: Vec<Placed>,
+    inbound: Vec<String>,
+    outbound: Vec<String>,
+    counters: Vec<Placed>,
+    strangers: Vec<Stranger>,
+    notes: Vec<Note>,
 }
 
-/// Why a [`Plan`] does not make rules.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum PlanError {
-    /// Nothing to inspect.
-    #[error("no ports to inspect: name at least one, as in `ports = [5060]`")]
-    NoPorts,
-    /// Nothing to inspect.
-    #[error("no transports to inspect: name \"udp\", \"tcp\" or both in `transports`")]
-    NoTransports,
-    /// A range whose end comes before its start.
-    #[error("port range {first}-{last} is the wrong way round: write it as {last}-{first}")]
-    Ports {
-        /// As given.
-        first: u16,
-        /// As given.
-        last: u16,
-    },
-    /// A range whose end comes before its start, or one longer than the kernel counts.
-    #[error("queues {first}-{last}: give one number or a range of at most {MAX_QUEUES}, lowest first")]
-    Queues {
-        /// As given.
-        first: u16,
-        /// As given.
-        last: u16,
-    },
-    /// Not a chain that can jump to ours.
-    #[error(
-        "\"{0}\" cannot be the parent chain: it takes 1 to {MAX_CHAIN_NAME} letters, digits, `_`, `.` and \
-         `-`, not `-` first, and not {CHAIN} itself; the usual ones are INPUT, FORWARD and DOCKER-USER"
-    )]
-    Parent(String),
+/// A rule of a chain that is not ours.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Placed {
+    /// The chain.
+    pub chain: String,
+    /// What follows `-A CHAIN `.
+    pub spec: String,
+}
+
+/// What a kernel or an iptables may be without, and the rules are of use without it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Feature {
+    /// Copies of what the PBX sends.
+    Outbound,
+    /// Leaving its answers out of these.
+    SkipAnswers,
+    /// Putting fragments together.
+    Reassembly,
+    /// Counting packets before the rules of others.
+    Counter,
 }
 
 impl Plan {
-    /// The rules of one family.
+    /// The rules of one family. `routes` tells the interface that leads to a PBX behind this machine, if the plan does
+    /// not. No jumps: the family is not wanted, or the PBX has no address of it.
     ///
     /// # Errors
-    /// Where the plan contradicts itself or holds what iptables cannot express.
-    pub fn ruleset(&self, family: Family) -> Result<Ruleset, PlanError> {
+    /// As [`Plan::check`].
+    pub fn ruleset(&self, family: Family, routes: &Routes) -> Result<Ruleset, PlanError> {
         self.check()?;
-        let dports = multiport_lists(&self.ports);
-        let jumps = self
-            .transports
-            .iter()
-            .flat_map(|transport| {
-                let name = transport.name();
-                dports.iter().map(move |list| format!("-p {name} -m multiport --dports {list} -j {CHAIN}"))
+        let mut rules = Ruleset {
+            family,
+            jumps: Vec::new(),
+            inbound: Vec::new(),
+            outbound: Vec::new(),
+            counters: Vec::new(),
+            strangers: Vec::new(),
+            notes: Vec::new(),
+        };
+        if !self.families.contains(&family) {
+            rules.notes.push(Note::NotWanted);
+            return Ok(rules);
+        }
+        let ends = self.ends(family, routes, &mut rules.notes);
+        let to_ports = self.matches("--dports", &self.ports);
+        let any_port = self.matches("--ports", &[&self.ports[..], &self.outbound_ports].concat());
+        for chain in distinct(&self.chains) {
+            let (own, to, from) = match chain.as_str() {
+                DEFAULT_PARENT => (true, vec![String::new()], vec![String::new()]),
+                _ => (false, ends.to.clone(), ends.from.clone()),
+            };
+            let counted_in = if own { DEFAULT_PARENT } else { "FORWARD" };
+            for (end, ports) in pairs(&to, &to_ports) {
+                rules.jumps.push(Placed { chain: chain.clone(), spec: format!("{end}{ports} -j {CHAIN}") });
+                let counter =
+                    Placed { chain: counted_in.to_owned(), spec: format!("{end}{ports} {COUNTER}") };
+                if !rules.counters.contains(&counter) {
+                    rules.counters.push(counter);
+                }
+            }
+            if self.outbound {
+                let chain = if own { "OUTPUT" } else { chain.as_str() };
+                rules.jumps.extend(pairs(&from, &any_port).map(|(end, ports)| Placed {
+                    chain: chain.to_owned(),
+                    spec: format!("{end}{ports} -j {CHAIN_OUT}"),
+                }));
+            }
+        }
+        if rules.jumps.is_empty() {
+            rules.notes = vec![Note::NoAddress];
+            return Ok(rules);
+        }
+        rules.strangers = self.strangers();
+        rules.inbound = self.inbound(family);
+        if rules.jumps.iter().any(Placed::is_outbound) {
+            rules.outbound = self.outbound(family);
+        }
+        Ok(rules)
+    }
+
+    /// What tells packets to a PBX behind this machine, and from it: the beginnings of rules.
+    fn ends(&self, family: Family, routes: &Routes, notes: &mut Vec<Note>) -> Ends {
+        let mut ends = Ends { to: Vec::new(), from: Vec::new() };
+        if self.chains_to_others().next().is_none() {
+            return ends;
+        }
+        let interfaces = distinct(&self.pbx.interfaces);
+        let nets: Vec<_> = distinct_nets(&self.pbx.networks, family).collect();
+        if nets.is_empty() {
+            ends.to.extend(interfaces.iter().map(|interface| format!("-o {interface} ")));
+            ends.from.extend(interfaces.iter().map(|interface| format!("-i {interface} ")));
+            return ends;
+        }
+        for net in nets {
+            ends.to.push(format!("-d {net} "));
+            let found = if interfaces.is_empty() { routes.interfaces(&net) } else { interfaces.clone() };
+            if found.is_empty() && self.outbound {
+                notes.push(Note::NoInterface { net });
+            }
+            ends.from.extend(found.iter().map(|interface| format!("-s {net} -i {interface} ")));
+        }
+        ends
+    }
+
+    /// Matches for all transports and ports.
+    fn matches(&self, option: &str, ports: &[RangeInclusive<u16>]) -> Vec<String> {
+        let lists = multiport_lists(ports);
+        let of = |transport: &Transport| {
+            let name = transport.name();
+            lists.iter().map(|list| format!("-p {name} -m multiport {option} {list}")).collect::<Vec<_>>()
+        };
+        self.transports.iter().flat_map(of).collect()
+    }
+
+    /// A stranger for each range of ports and each transport, and one for each range's end.
+    fn strangers(&self) -> Vec<Stranger> {
+        let of = |transport| {
+            self.ports.iter().flat_map(move |ports| {
+                let (first, last) = (*ports.start(), *ports.end());
+                let end = (first != last).then(|| Stranger::one(transport, last));
+                std::iter::once(Stranger { transport, port: first, last }).chain(end)
             })
-            .collect();
-        let mut rules = trusted_rules(&self.trusted, family);
-        if self.replies && self.transports.contains(&Transport::Udp) {
-            rules.push(REPLIES.to_owned());
-        }
+        };
+        self.transports.iter().flat_map(|transport| of(*transport)).collect()
+    }
+
+    fn inbound(&self, family: Family) -> Vec<String> {
+        let mut rules = per_net(&self.trusted, family, "-s", "ACCEPT");
         rules.push(self.queue_rule());
-        Ok(Ruleset { parent: self.parent.clone(), jumps, rules })
+        // INPUT sees IPv4 datagrams whole.
+        if family == Family::V6 || self.chains_to_others().next().is_some() {
+            rules.push(REASSEMBLY.to_owned());
+        }
+        rules
     }
 
-    /// The commands a person would type to put the rules in, IPv4 first, one a line.
-    ///
-    /// The chain is filled before anything jumps to it, so that no packet meets half of it.
-    ///
-    /// # Errors
-    /// As [`Plan::ruleset`].
-    pub fn commands(&self, programs: &Programs) -> Result<String, PlanError> {
-        let mut text = String::new();
-        for family in Family::ALL {
-            self.ruleset(family)?.write_commands(programs.of(family), &mut text);
+    fn outbound(&self, family: Family) -> Vec<String> {
+        let mut rules = vec!["-o lo -j RETURN".to_owned()];
+        rules.extend(per_net(&self.trusted, family, "-d", "RETURN"));
+        if self.transports.contains(&Transport::Udp) {
+            rules.push(answer(family).to_owned());
         }
-        Ok(text)
-    }
-
-    fn check(&self) -> Result<(), PlanError> {
-        if self.ports.is_empty() {
-            return Err(PlanError::NoPorts);
+        if self.transports.contains(&Transport::Tcp) {
+            rules.push(NO_PUSH.to_owned());
         }
-        if self.transports.is_empty() {
-            return Err(PlanError::NoTransports);
-        }
-        if let Some(range) = self.ports.iter().find(|range| range.is_empty()) {
-            return Err(PlanError::Ports { first: *range.start(), last: *range.end() });
-        }
-        if self.queues.is_empty() || self.queues.len() > MAX_QUEUES {
-            return Err(PlanError::Queues { first: *self.queues.start(), last: *self.queues.end() });
-        }
-        if !is_chain_name(&self.parent) || self.parent == CHAIN {
-            return Err(PlanError::Parent(self.parent.escape_debug().to_string()));
-        }
-        Ok(())
+        rules.push(copy(outbound_group(*self.queues.start())));
+        rules
     }
 
     fn queue_rule(&self) -> String {
         let (first, last) = (self.queues.start(), self.queues.end());
-        // Balancing hashes both addresses and the protocol (nfqueue_hash, include/net/netfilter/nf_queue.h),
-        // so what a source sends to one address over one transport stays on one queue, in order.
+        // Balancing hashes both addresses and the protocol (nfqueue_hash, include/net/netfilter/nf_queue.h), so what a
+        // source sends to one address over one transport stays on one queue, in order.
         let queue = if first == last {
             format!("--queue-num {first}")
         } else {
@@ -156,73 +190,179 @@ impl Plan {
     }
 }
 
-impl Family {
-    /// Both, in the order in which they are worked through.
-    pub const ALL: [Self; 2] = [Self::V4, Self::V6];
-
-    /// `IPv4` or `IPv6`.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::V4 => "IPv4",
-            Self::V6 => "IPv6",
-        }
-    }
+/// Beginnings of rules.
+struct Ends {
+    to: Vec<String>,
+    from: Vec<String>,
 }
 
 impl Ruleset {
-    /// The chain that jumps to ours.
-    pub fn parent(&self) -> &str {
-        &self.parent
+    /// Of which family.
+    pub fn family(&self) -> Family {
+        self.family
     }
 
-    /// The jumps at the top of the parent chain, without the `-A CHAIN` in front.
-    pub fn jumps(&self) -> &[String] {
+    /// The jumps at the top of chains of table filter.
+    pub fn jumps(&self) -> &[Placed] {
         &self.jumps
     }
 
-    /// The rules of our chain, without the `-A CHAIN` in front.
-    pub fn rules(&self) -> &[String] {
-        &self.rules
+    /// The rules of chain [`CHAIN`], without the `-A CHAIN` in front.
+    pub fn inbound(&self) -> &[String] {
+        &self.inbound
     }
 
-    /// The same rules for a kernel or an iptables without the conntrack match; `None` where they need none.
-    pub fn without_replies(&self) -> Option<Self> {
-        let rules: Vec<_> = self.rules.iter().filter(|rule| *rule != REPLIES).cloned().collect();
-        (rules.len() < self.rules.len()).then(|| Self { rules, ..self.clone() })
+    /// The rules of chain [`CHAIN_OUT`]; none: there is no such chain.
+    pub fn outbound(&self) -> &[String] {
+        &self.outbound
     }
 
-    /// A file to be loaded with `iptables-restore --noflush`.
-    ///
-    /// It is for a table without our rules: loaded a second time, it would put the jumps in a second time.
-    pub fn restore_file(&self) -> String {
-        let mut text = format!("*filter\n:{CHAIN} - [0:0]\n");
-        for rule in &self.rules {
-            put_line(&mut text, format_args!("-A {CHAIN} {rule}"));
-        }
-        for (jump, position) in self.jumps.iter().zip(1..) {
-            put_line(&mut text, format_args!("-I {} {position} {jump}", self.parent));
-        }
-        text.push_str("COMMIT\n");
-        text
+    /// The rules without a target at the top of chains of table mangle.
+    pub fn counters(&self) -> &[Placed] {
+        &self.counters
     }
 
-    fn write_commands(&self, program: &str, text: &mut String) {
-        put_line(text, format_args!("{program} -w -N {CHAIN}"));
-        for rule in &self.rules {
-            put_line(text, format_args!("{program} -w -A {CHAIN} {rule}"));
+    /// Who must not get by.
+    pub(super) fn strangers(&self) -> &[Stranger] {
+        &self.strangers
+    }
+
+    /// What is to be known of them.
+    pub fn notes(&self) -> &[Note] {
+        &self.notes
+    }
+
+    /// Whether this family has none.
+    pub fn is_empty(&self) -> bool {
+        self.jumps.is_empty()
+    }
+
+    /// The chains of ours with their rules.
+    pub(super) fn chains(&self) -> impl Iterator<Item = (&'static str, &[String])> {
+        let chains = [(CHAIN, &self.inbound[..]), (CHAIN_OUT, &self.outbound[..])];
+        chains.into_iter().filter(|(_, rules)| !rules.is_empty())
+    }
+
+    /// The chains that jump to ours, each once.
+    pub(super) fn parents(&self) -> Vec<&str> {
+        let mut parents: Vec<&str> = Vec::new();
+        for jump in &self.jumps {
+            if !parents.contains(&jump.chain.as_str()) {
+                parents.push(&jump.chain);
+            }
         }
-        for (jump, position) in self.jumps.iter().zip(1..) {
-            put_line(text, format_args!("{program} -w -I {} {position} {jump}", self.parent));
+        parents
+    }
+
+    /// The features that its rules need, each with a rule that needs it.
+    pub(super) fn features(&self) -> Vec<(Feature, String)> {
+        let mut features = Vec::new();
+        if let Some(rule) = self.outbound.last() {
+            features.push((Feature::Outbound, rule.clone()));
         }
+        if self.outbound.iter().any(|rule| rule == answer(self.family)) {
+            features.push((Feature::SkipAnswers, answer(self.family).to_owned()));
+        }
+        if self.inbound.iter().any(|rule| rule == REASSEMBLY) {
+            features.push((Feature::Reassembly, REASSEMBLY.to_owned()));
+        }
+        if let Some(counter) = self.counters.first() {
+            features.push((Feature::Counter, counter.spec.clone()));
+        }
+        features
+    }
+
+    /// The same rules for a kernel or an iptables without a feature.
+    pub(super) fn without(mut self, feature: Feature) -> Self {
+        if !self.features().iter().any(|(used, _)| *used == feature) {
+            return self;
+        }
+        match feature {
+            Feature::Outbound => {
+                self.outbound.clear();
+                self.jumps.retain(|jump| !jump.is_outbound());
+            }
+            Feature::SkipAnswers => self.outbound.retain(|rule| rule != answer(self.family)),
+            Feature::Reassembly => self.inbound.retain(|rule| rule != REASSEMBLY),
+            Feature::Counter => self.counters.clear(),
+        }
+        self.notes.push(feature.note());
+        self
     }
 }
 
-/// The arguments of `--dports`, as few as possible, in the order given.
+impl Placed {
+    /// The rule as `iptables -S` prints it.
+    pub fn line(&self) -> String {
+        format!("-A {} {}", self.chain, self.spec)
+    }
+
+    /// A jump to [`CHAIN_OUT`].
+    pub(super) fn is_outbound(&self) -> bool {
+        self.spec.ends_with(CHAIN_OUT)
+    }
+}
+
+/// What a jump of ours or a counter matches: two with the same are for the same packets.
+pub(super) fn matched(spec: &str) -> &str {
+    let end = [COUNTER, CHAIN_OUT, CHAIN].iter().find_map(|end| spec.strip_suffix(end));
+    end.map_or(spec, |rest| rest.trim_end_matches("-j ").trim_end())
+}
+
+impl Feature {
+    /// Whether a listing shows any use of it by us.
+    pub(super) fn is_used(self, listing: &Listing) -> bool {
+        let outbound = listing.rules_in("filter", CHAIN_OUT);
+        match self {
+            Self::Outbound => {
+                listing.find("filter", CHAIN_OUT).is_some()
+                    || listing.jumps().any(|jump| jump.leads_to(CHAIN_OUT))
+            }
+            Self::SkipAnswers => outbound.iter().any(|rule| rule.spec.contains("-m u32 ")),
+            Self::Reassembly => listing.rules_in("filter", CHAIN).iter().any(|rule| rule.spec == REASSEMBLY),
+            Self::Counter => listing.counters().next().is_some(),
+        }
+    }
+
+    /// That it is missing.
+    pub(super) fn note(self) -> Note {
+        match self {
+            Self::Outbound => Note::OutboundLeftOut,
+            Self::SkipAnswers => Note::AnswersCopied,
+            Self::Reassembly => Note::ReassemblyLeftOut,
+            Self::Counter => Note::CounterLeftOut,
+        }
+    }
+
+    /// The table that its rules stand in.
+    pub(super) fn table(self) -> &'static str {
+        if self == Self::Counter { "mangle" } else { "filter" }
+    }
+}
+
+/// The NFLOG group that gets the copies of what the PBX sends, for a gate whose first queue has this number.
+pub const fn outbound_group(first_queue: u16) -> u16 {
+    first_queue.wrapping_add(5060)
+}
+
+fn copy(group: u16) -> String {
+    format!("-j NFLOG --nflog-group {group} --nflog-size {COPIED} --nflog-threshold 1")
+}
+
+/// UDP whose payload begins with `SIP/`, which a response does and a request does not (RFC 3261, 7.2).
+const fn answer(family: Family) -> &'static str {
+    match family {
+        Family::V4 => ANSWER_V4,
+        Family::V6 => ANSWER_V6,
+    }
+}
+
+/// The arguments of `--dports`, as few as possible, in the order given, each range once.
 fn multiport_lists(ports: &[RangeInclusive<u16>]) -> Vec<String> {
     let mut lists = Vec::new();
     let mut list = String::new();
     let mut used = 0;
-    for range in ports {
+    for range in distinct(ports) {
         let (first, last) = (range.start(), range.end());
         let slots = if first == last { 1 } else { 2 };
         if used + slots > MULTIPORT_SLOTS {
@@ -241,253 +381,71 @@ fn multiport_lists(ports: &[RangeInclusive<u16>]) -> Vec<String> {
     lists
 }
 
-/// A rule per trusted net of the family, each net once.
-fn trusted_rules(trusted: &[IpNet], family: Family) -> Vec<String> {
-    let mut seen = HashSet::new();
-    trusted
-        .iter()
-        .map(IpNet::trunc)
-        .filter(|net| matches!((net, family), (IpNet::V4(_), Family::V4) | (IpNet::V6(_), Family::V6)))
-        .filter(|net| seen.insert(*net))
+/// A rule per net of the family.
+fn per_net(nets: &[IpNet], family: Family, option: &str, target: &str) -> Vec<String> {
+    let rule = |net: IpNet| match net.prefix_len() {
         // A prefix of length 0 is no match at all to iptables, and it prints none.
-        .map(|net| if net.prefix_len() == 0 { "-j ACCEPT".to_owned() } else { format!("-s {net} -j ACCEPT") })
-        .collect()
+        0 => format!("-j {target}"),
+        _ => format!("{option} {net} -j {target}"),
+    };
+    distinct_nets(nets, family).map(rule).collect()
 }
 
-/// Whether iptables takes `name` as a chain name and a restore file cannot read it as anything else.
-fn is_chain_name(name: &str) -> bool {
-    (1..=MAX_CHAIN_NAME).contains(&name.len())
-        && !name.starts_with('-')
-        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte))
+/// The nets of a family, each once.
+fn distinct_nets(nets: &[IpNet], family: Family) -> impl Iterator<Item = IpNet> {
+    let mut seen = HashSet::new();
+    nets.iter().map(IpNet::trunc).filter(move |net| family.has(net)).filter(move |net| seen.insert(*net))
 }
 
-fn put_line(text: &mut String, line: std::fmt::Arguments<'_>) {
-    // Writing to a String does not fail.
-    let _ = writeln!(text, "{line}");
+/// The items in their order, each once.
+fn distinct<T: Clone + PartialEq>(items: &[T]) -> Vec<T> {
+    let mut seen: Vec<T> = Vec::new();
+    for item in items {
+        if !seen.contains(item) {
+            seen.push(item.clone());
+        }
+    }
+    seen
 }
 
-/// The chain that is ours, in table filter of each family.
+fn pairs<'a>(these: &'a [String], those: &'a [String]) -> impl Iterator<Item = (&'a String, &'a String)> {
+    these.iter().flat_map(|this| those.iter().map(move |that| (this, that)))
+}
+
+/// The chain for packets to the PBX, in table filter of each family.
 pub const CHAIN: &str = "SIPKNOCK";
 
-/// Where the jumps go unless told otherwise: what is bound for this machine itself.
-pub const DEFAULT_PARENT: &str = "INPUT";
+/// The chain for packets from the PBX.
+pub const CHAIN_OUT: &str = "SIPKNOCK-OUT";
 
-/// Replies to what the PBX started. The direction is what keeps a phone whose door was closed from coming in
-/// on its own old flow: its packets travel in the ORIGINAL direction (iptables-extensions(8), conntrack).
-///
-/// Over UDP only. Conntrack picks up TCP connections in the middle (nf_conntrack_tcp_loose): a stranger connects, has
-/// it forget the connection by a FIN ahead of the stream, waits until the PBX sends a keepalive, and then is who
-/// replies. A PBX connects to others from a port that is not inspected.
-const REPLIES: &str = "-p udp -m conntrack --ctstate RELATED,ESTABLISHED --ctdir REPLY -j ACCEPT";
+/// The end of a rule without a target that counts. The comment says whose it is: such a rule has nothing else to tell it
+/// by from one that somebody else's accounting put in.
+pub(super) const COUNTER: &str = "-m comment --comment sipknock-counter";
 
-/// What one multiport match holds: XT_MULTI_PORTS, include/uapi/linux/netfilter/xt_multiport.h. A range takes
-/// two.
+/// Behind the NFQUEUE rule, and so never reached: the match has the kernel put fragments together before any rule sees
+/// them (nf_ct_netns_get, net/netfilter/xt_conntrack.c; nf_defrag_ipv6).
+const REASSEMBLY: &str = "-m conntrack --ctstate INVALID -j DROP";
+
+/// TCP segments without PSH end no message: a PBX pushes each one that it writes.
+const NO_PUSH: &str = "-p tcp -m tcp ! --tcp-flags PSH PSH -j RETURN";
+
+/// The four bytes behind a UDP header, wherever the IP header's length puts it.
+const ANSWER_V4: &str = "-p udp -m u32 --u32 \"0x0>>0x16&0x3c@0x8=0x5349502f\" -j RETURN";
+
+/// The same behind a header without extensions (the next one is UDP). With extensions the answer is copied, which costs
+/// a little, and nothing else is mistaken for one.
+const ANSWER_V6: &str = "-p udp -m u32 --u32 \"0x3&0xff=0x11&&0x30=0x5349502f\" -j RETURN";
+
+/// Bytes of a packet that are copied: the header fields that matter stand in the first kilobyte of any phone's or PBX's
+/// requests.
+const COPIED: usize = 2048;
+
+/// What one multiport match holds: XT_MULTI_PORTS, include/uapi/linux/netfilter/xt_multiport.h. A range takes two.
 const MULTIPORT_SLOTS: usize = 15;
 
 /// The length iptables allows: XT_EXTENSION_MAXNAMELEN is 29 with the closing zero
 /// (include/uapi/linux/netfilter/x_tables.h).
-const MAX_CHAIN_NAME: usize = 28;
+pub(super) const MAX_CHAIN_NAME: usize = 28;
 
 /// The kernel keeps the count in 16 bits: queues_total, include/uapi/linux/netfilter/xt_NFQUEUE.h.
-const MAX_QUEUES: usize = 65_535;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn rules_of_each_family() {
-        let accept4 = ["-s 10.10.1.0/24 -j ACCEPT", "-s 192.0.2.7/32 -j ACCEPT"];
-        let accept6 = ["-s 2001:db8:1::/48 -j ACCEPT"];
-        let edit = |edit: fn(&mut Plan)| {
-            let mut plan = plan();
-            edit(&mut plan);
-            plan
-        };
-        for (name, plan, v4, v6) in [
-            (
-                "as configured",
-                plan(),
-                [&accept4[..], &[REPLIES, "-j NFQUEUE --queue-num 0"]].concat(),
-                [&accept6[..], &[REPLIES, "-j NFQUEUE --queue-num 0"]].concat(),
-            ),
-            (
-                "several queues",
-                edit(|plan| plan.queues = 2..=5),
-                [&accept4[..], &[REPLIES, "-j NFQUEUE --queue-balance 2:5"]].concat(),
-                [&accept6[..], &[REPLIES, "-j NFQUEUE --queue-balance 2:5"]].concat(),
-            ),
-            (
-                "open on exit",
-                edit(|plan| {
-                    plan.queues = 0..=3;
-                    plan.bypass = true;
-                }),
-                [&accept4[..], &[REPLIES, "-j NFQUEUE --queue-balance 0:3 --queue-bypass"]].concat(),
-                [&accept6[..], &[REPLIES, "-j NFQUEUE --queue-balance 0:3 --queue-bypass"]].concat(),
-            ),
-            (
-                "no conntrack",
-                edit(|plan| plan.replies = false),
-                [&accept4[..], &["-j NFQUEUE --queue-num 0"]].concat(),
-                [&accept6[..], &["-j NFQUEUE --queue-num 0"]].concat(),
-            ),
-            (
-                "a TCP connection that conntrack picks up is nobody's reply",
-                edit(|plan| plan.transports = vec![Transport::Tcp]),
-                [&accept4[..], &["-j NFQUEUE --queue-num 0"]].concat(),
-                [&accept6[..], &["-j NFQUEUE --queue-num 0"]].concat(),
-            ),
-            (
-                "nobody trusted",
-                edit(|plan| plan.trusted.clear()),
-                vec![REPLIES, "-j NFQUEUE --queue-num 0"],
-                vec![REPLIES, "-j NFQUEUE --queue-num 0"],
-            ),
-            (
-                "nets as iptables prints them",
-                edit(|plan| {
-                    plan.replies = false;
-                    plan.trusted =
-                        nets(&["10.1.2.3/8", "10.0.0.0/8", "0.0.0.0/0", "::/0", "2001:DB8:0:0::1/64"]);
-                }),
-                vec!["-s 10.0.0.0/8 -j ACCEPT", "-j ACCEPT", "-j NFQUEUE --queue-num 0"],
-                vec!["-j ACCEPT", "-s 2001:db8::/64 -j ACCEPT", "-j NFQUEUE --queue-num 0"],
-            ),
-        ] {
-            assert_eq!(plan.ruleset(Family::V4).unwrap().rules(), v4, "{name}, IPv4");
-            assert_eq!(plan.ruleset(Family::V6).unwrap().rules(), v6, "{name}, IPv6");
-        }
-    }
-
-    #[test]
-    fn ports_in_lists_of_at_most_15() {
-        for (name, ports, lists) in [
-            ("one", vec![5060..=5060], vec!["5060"]),
-            ("one and a range", vec![5060..=5060, 5061..=5063], vec!["5060,5061:5063"]),
-            ("15 single ports", singles(1, 15), vec!["1,2,3,4,5,6,7,8,9,10,11,12,13,14,15"]),
-            ("16 single ports", singles(1, 16), vec!["1,2,3,4,5,6,7,8,9,10,11,12,13,14,15", "16"]),
-            (
-                "13 and a range",
-                [singles(1, 13), vec![20..=30]].concat(),
-                vec!["1,2,3,4,5,6,7,8,9,10,11,12,13,20:30"],
-            ),
-            (
-                "14 and a range",
-                [singles(1, 14), vec![20..=30]].concat(),
-                vec!["1,2,3,4,5,6,7,8,9,10,11,12,13,14", "20:30"],
-            ),
-            ("8 ranges", (1..9).map(|n| n * 10..=n * 10 + 5).collect(), {
-                vec!["10:15,20:25,30:35,40:45,50:55,60:65,70:75", "80:85"]
-            }),
-        ] {
-            let plan = Plan { ports, ..plan() };
-            let expected: Vec<_> = ["udp", "tcp"]
-                .iter()
-                .flat_map(|transport| {
-                    lists
-                        .iter()
-                        .map(move |list| format!("-p {transport} -m multiport --dports {list} -j SIPKNOCK"))
-                })
-                .collect();
-            assert_eq!(plan.ruleset(Family::V4).unwrap().jumps(), expected, "{name}");
-            assert_eq!(plan.ruleset(Family::V6).unwrap().jumps(), expected, "{name}");
-        }
-    }
-
-    #[test]
-    fn plans_that_make_no_rules() {
-        let wrong_way_round = RangeInclusive::new(5063, 5061);
-        for (plan, error) in [
-            (Plan { ports: vec![], ..plan() }, PlanError::NoPorts),
-            (Plan { transports: vec![], ..plan() }, PlanError::NoTransports),
-            (Plan { ports: vec![wrong_way_round], ..plan() }, PlanError::Ports { first: 5063, last: 5061 }),
-            (Plan { queues: RangeInclusive::new(3, 0), ..plan() }, PlanError::Queues { first: 3, last: 0 }),
-            (Plan { queues: 0..=u16::MAX, ..plan() }, PlanError::Queues { first: 0, last: u16::MAX }),
-        ] {
-            assert_eq!(plan.ruleset(Family::V4), Err(error));
-        }
-    }
-
-    #[test]
-    fn parent_chains() {
-        for (name, fine) in [
-            ("INPUT", true),
-            ("DOCKER-USER", true),
-            ("ufw.before_1", true),
-            ("abcdefghijklmnopqrstuvwxyz12", true),
-            ("abcdefghijklmnopqrstuvwxyz123", false),
-            ("", false),
-            ("-j", false),
-            ("SIPKNOCK", false),
-            ("INPUT -j ACCEPT", false),
-            ("INPUT\nCOMMIT", false),
-            ("ÄRGER", false),
-        ] {
-            let plan = Plan { parent: name.to_owned(), ..plan() };
-            assert_eq!(plan.ruleset(Family::V4).is_ok(), fine, "{name:?}");
-        }
-    }
-
-    #[test]
-    fn only_the_replies_rule_can_be_left_out() {
-        let with = plan().ruleset(Family::V4).unwrap();
-        let without = Plan { replies: false, ..plan() }.ruleset(Family::V4).unwrap();
-        assert_eq!(with.without_replies(), Some(without.clone()));
-        assert_eq!(without.without_replies(), None);
-    }
-
-    #[test]
-    fn written_as_commands() {
-        let plan = Plan { transports: vec![Transport::Udp], ..plan() };
-        assert_eq!(
-            plan.commands(&Programs::default()).unwrap(),
-            "iptables -w -N SIPKNOCK\n\
-             iptables -w -A SIPKNOCK -s 10.10.1.0/24 -j ACCEPT\n\
-             iptables -w -A SIPKNOCK -s 192.0.2.7/32 -j ACCEPT\n\
-             iptables -w -A SIPKNOCK -p udp -m conntrack --ctstate RELATED,ESTABLISHED --ctdir REPLY -j ACCEPT\n\
-             iptables -w -A SIPKNOCK -j NFQUEUE --queue-num 0\n\
-             iptables -w -I INPUT 1 -p udp -m multiport --dports 5060,5061:5063 -j SIPKNOCK\n\
-             ip6tables -w -N SIPKNOCK\n\
-             ip6tables -w -A SIPKNOCK -s 2001:db8:1::/48 -j ACCEPT\n\
-             ip6tables -w -A SIPKNOCK -p udp -m conntrack --ctstate RELATED,ESTABLISHED --ctdir REPLY -j ACCEPT\n\
-             ip6tables -w -A SIPKNOCK -j NFQUEUE --queue-num 0\n\
-             ip6tables -w -I INPUT 1 -p udp -m multiport --dports 5060,5061:5063 -j SIPKNOCK\n"
-        );
-    }
-
-    #[test]
-    fn written_as_restore_file() {
-        let plan = Plan { parent: "FORWARD".to_owned(), replies: false, ..plan() };
-        assert_eq!(
-            plan.ruleset(Family::V6).unwrap().restore_file(),
-            "*filter\n\
-             :SIPKNOCK - [0:0]\n\
-             -A SIPKNOCK -s 2001:db8:1::/48 -j ACCEPT\n\
-             -A SIPKNOCK -j NFQUEUE --queue-num 0\n\
-             -I FORWARD 1 -p udp -m multiport --dports 5060,5061:5063 -j SIPKNOCK\n\
-             -I FORWARD 2 -p tcp -m multiport --dports 5060,5061:5063 -j SIPKNOCK\n\
-             COMMIT\n"
-        );
-    }
-
-    fn plan() -> Plan {
-        Plan {
-            ports: vec![5060..=5060, 5061..=5063],
-            transports: vec![Transport::Udp, Transport::Tcp],
-            trusted: nets(&["10.10.1.0/24", "2001:db8:1::/48", "192.0.2.7/32"]),
-            queues: 0..=0,
-            bypass: false,
-            replies: true,
-            parent: DEFAULT_PARENT.to_owned(),
-        }
-    }
-
-    fn nets(texts: &[&str]) -> Vec<IpNet> {
-        texts.iter().map(|text| text.parse().unwrap()).collect()
-    }
-
-    fn singles(first: u16, last: u16) -> Vec<RangeInclusive<u16>> {
-        (first..=last).map(|port| port..=port).collect()
-    }
-}
+pub(super) const MAX_QUEUES: usize = 65_535;

@@ -3,12 +3,17 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
+use std::net::{IpAddr, SocketAddr};
 
+use ipnet::IpNet;
 use serde::Serialize;
 
 use super::Note;
-use super::rules::{CHAIN, Family, Ruleset};
-use super::table::{Rule, Table};
+use super::listing::{Listing, Rule};
+use super::path::Action;
+use super::plan::{Family, Plan};
+use super::routes::Routes;
+use super::rules::{CHAIN, CHAIN_OUT, Placed, Ruleset};
 
 /// How the rules are, family by family.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -28,7 +33,9 @@ pub struct FamilyStatus {
     pub differences: Vec<Difference>,
     /// The queues that our chain feeds.
     pub queues: Option<Queues>,
-    /// Our jumps and the rules of our chain, as they are there, with what they have counted.
+    /// Packets for the inspected ports, before our jumps and on them; `None` if they are not counted.
+    pub counted: Option<Counted>,
+    /// Our jumps, the rules of our chains and those that count, as they are there, with what they have counted.
     pub rules: Vec<CountedRule>,
     /// What else there is to know.
     pub notes: Vec<Note>,
@@ -38,13 +45,13 @@ pub struct FamilyStatus {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum State {
-    /// Exactly as configured, and first in the parent chain.
+    /// As configured, and before all that could take SIP.
     InPlace,
     /// There, but otherwise.
     Differs,
-    /// Neither the chain nor a jump.
+    /// Neither a chain nor a jump.
     Absent,
-    /// Not looked at: this machine has no such family.
+    /// Not looked at: this machine has no such family, or it is to have no rules.
     Skipped,
 }
 
@@ -57,7 +64,7 @@ pub enum Difference {
         /// The rule, as `iptables -S` prints it.
         rule: String,
     },
-    /// A rule in our chain, or a jump to it, that should not be there.
+    /// A rule in a chain of ours, or a jump to it, that should not be there.
     Extra {
         /// The rule, as `iptables -S` prints it.
         rule: String,
@@ -67,7 +74,7 @@ pub enum Difference {
         /// The chain.
         chain: String,
     },
-    /// Other rules stand before our jump, and decide before it.
+    /// Rules before our jump can take packets that it is for.
     NotFirst {
         /// Our jump.
         rule: String,
@@ -75,6 +82,30 @@ pub enum Difference {
         position: usize,
         /// Those other rules, in their order.
         before: Vec<String>,
+    },
+    /// Rules on the way to the chain that has our jumps can take packets that they are for.
+    Bypassed {
+        /// The chain that has our jumps.
+        chain: String,
+        /// Those rules.
+        by: Vec<String>,
+    },
+    /// No packet comes to the chain that has our jumps.
+    Unreached {
+        /// The chain.
+        chain: String,
+    },
+    /// Packets for an inspected port are sent to an address that is not in `pbx`, or to a port that is not inspected.
+    Outside {
+        /// The rule of table nat.
+        rule: String,
+        /// Where it sends them.
+        to: String,
+    },
+    /// The other variant of iptables has rules of ours, too.
+    OtherVariant {
+        /// Its program.
+        program: String,
     },
 }
 
@@ -89,10 +120,22 @@ pub struct Queues {
     pub bypass: bool,
 }
 
+/// Packets for the inspected ports, in one family, since the rules were written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Counted {
+    /// That came to chain INPUT, or FORWARD, of table mangle.
+    pub arrived: u64,
+    /// That came to our jumps.
+    pub reached: u64,
+    /// The difference: taken by rules of others in between. It grows with each; a jump whose counters were zeroed since
+    /// (`iptables -Z`) makes it too large by what it had counted.
+    pub taken_before: u64,
+}
+
 /// A rule with its counters.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct CountedRule {
-    /// The rule, as `iptables -S` prints it.
+    /// The rule, as `iptables -S` prints it, with `-t mangle` in front where it is of that table.
     pub rule: String,
     /// Its number in its chain, counted from 1.
     pub position: usize,
@@ -105,50 +148,119 @@ pub struct CountedRule {
 impl Status {
     /// Whether every family that this machine has is as configured.
     pub fn in_place(&self) -> bool {
-        self.families.iter().all(|family| matches!(family.state, State::InPlace | State::Skipped))
+        self.families.iter().all(FamilyStatus::in_place)
+    }
+
+    /// Whether strangers may get by the gate, for all that the rules show.
+    pub fn lets_by(&self) -> bool {
+        self.families.iter().any(FamilyStatus::lets_by)
     }
 }
 
 impl FamilyStatus {
-    pub(super) fn skipped(family: Family, note: Note) -> Self {
+    /// One about which nothing but the word is known.
+    pub const fn new(family: Family, state: State) -> Self {
         Self {
             family,
-            state: State::Skipped,
-            differences: vec![],
+            state,
+            differences: Vec::new(),
             queues: None,
-            rules: vec![],
-            notes: vec![note],
+            counted: None,
+            rules: Vec::new(),
+            notes: Vec::new(),
         }
     }
 
-    pub(super) fn of(family: Family, table: &Table, wanted: &Ruleset) -> Self {
-        let mut notes = Vec::new();
-        let mut differences = differences(table, wanted);
-        // Where apply had to leave the replies rule out, this is as good as it gets.
-        let bare = wanted.without_replies();
-        if !differences.is_empty() && bare.is_some_and(|bare| self::differences(table, &bare).is_empty()) {
-            differences.clear();
-            notes.push(Note::RepliesLeftOut);
-        }
-        let ours = || table.jumps().chain(table.rules_in(CHAIN));
-        let state = if differences.is_empty() {
-            State::InPlace
-        } else if table.has_chain(CHAIN) || ours().next().is_some() {
-            State::Differs
-        } else {
-            State::Absent
+    /// Whether it is as configured, or has nothing to be.
+    pub const fn in_place(&self) -> bool {
+        matches!(self.state, State::InPlace | State::Skipped)
+    }
+
+    /// Whether strangers may get by the gate, for all that the rules show.
+    pub fn lets_by(&self) -> bool {
+        self.state == State::Absent || self.differences.iter().any(Difference::lets_by)
+    }
+
+    /// Whether an apply would change something.
+    pub fn is_mendable(&self) -> bool {
+        self.state == State::Absent || self.differences.iter().any(Difference::is_mendable)
+    }
+
+    pub(super) fn skipped(family: Family, notes: Vec<Note>) -> Self {
+        Self { notes, ..Self::new(family, State::Skipped) }
+    }
+
+    /// `around` is what is amiss beside the rules themselves.
+    pub(super) fn of(listing: &Listing, wanted: &Ruleset, around: Vec<Difference>) -> Self {
+        let mut differences = differences(listing, wanted);
+        let found = |chain| listing.rules_in("filter", chain);
+        let ours = || listing.jumps().chain(found(CHAIN)).chain(found(CHAIN_OUT));
+        let there = [CHAIN, CHAIN_OUT].iter().any(|chain| listing.filter_has(chain))
+            || ours().next().is_some()
+            || listing.counters().next().is_some()
+            || around.iter().any(|difference| matches!(difference, Difference::OtherVariant { .. }));
+        differences.extend(around);
+        let state = match (differences.is_empty(), there) {
+            (true, _) => State::InPlace,
+            (false, true) => State::Differs,
+            (false, false) => State::Absent,
         };
         if state == State::Absent {
             differences.clear();
         }
+        let counters = listing.counters().map(|rule| CountedRule {
+            rule: format!("-t mangle {}", rule.line()),
+            ..CountedRule::from(rule)
+        });
         Self {
-            family,
+            family: wanted.family(),
             state,
             differences,
-            queues: table.rules_in(CHAIN).find_map(|rule| Queues::parse(&rule.spec)),
-            rules: ours().map(CountedRule::from).collect(),
-            notes,
+            queues: found(CHAIN).iter().find_map(|rule| Queues::parse(&rule.spec)),
+            counted: Counted::of(listing),
+            rules: ours().map(CountedRule::from).chain(counters).collect(),
+            notes: wanted.notes().to_vec(),
         }
+    }
+}
+
+impl Counted {
+    pub(super) fn of(listing: &Listing) -> Option<Self> {
+        listing.counters().next()?;
+        let sum = |packets: u64, rule: &Rule| packets.saturating_add(rule.packets);
+        let arrived = listing.counters().fold(0, sum);
+        let reached = listing.jumps().filter(|jump| jump.leads_to(CHAIN)).fold(0, sum);
+        Some(Self { arrived, reached, taken_before: arrived.saturating_sub(reached) })
+    }
+
+    /// With what the jumps have counted a little later, so that a packet that was on its way between the two tables
+    /// while they were read counts as none that was taken.
+    pub(super) fn later(self, later: &Listing) -> Self {
+        let reached = Self::of(later).map_or(self.reached, |later| later.reached);
+        Self { reached, taken_before: self.arrived.saturating_sub(reached), ..self }
+    }
+}
+
+impl Difference {
+    /// Whether strangers may get by the gate for it. Otherwise it costs something, or keeps somebody out.
+    pub fn lets_by(&self) -> bool {
+        match self {
+            Self::Missing { rule } => rule.ends_with(&format!("-j {CHAIN}")) || rule.contains("-j NFQUEUE "),
+            Self::Extra { rule } => {
+                let inside = rule.starts_with(&format!("-A {CHAIN} "));
+                inside && !["-j DROP", "-j REJECT", "-j NFQUEUE"].iter().any(|end| rule.contains(end))
+            }
+            Self::Order { chain } => chain == CHAIN,
+            Self::NotFirst { .. } | Self::Bypassed { .. } | Self::Unreached { .. } | Self::Outside { .. } => {
+                true
+            }
+            Self::OtherVariant { .. } => false,
+        }
+    }
+
+    /// Whether an apply mends it. What it does not is in rules that are not ours.
+    pub const fn is_mendable(&self) -> bool {
+        !matches!(self, Self::Bypassed { .. } | Self::Unreached { .. } | Self::Outside { .. })
     }
 }
 
@@ -179,62 +291,173 @@ impl From<&Rule> for CountedRule {
 /// One sentence each.
 impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let list = |f: &mut fmt::Formatter<'_>, rules: &[String]| {
+            if let [first, rest @ ..] = rules {
+                write!(f, ": {first}")?;
+                if !rest.is_empty() {
+                    write!(f, " and {} more", rest.len())?;
+                }
+            }
+            Ok(())
+        };
         match self {
             Self::Missing { rule } => write!(f, "missing: {rule}"),
             Self::Extra { rule } => write!(f, "should not be there: {rule}"),
             Self::Order { chain } => write!(f, "the rules in {chain} are in the wrong order"),
             Self::NotFirst { rule, position, before } => {
-                write!(f, "not first but number {position}: {rule}")?;
-                if let [first, rest @ ..] = before.as_slice() {
-                    write!(f, "; before it: {first}")?;
-                    if !rest.is_empty() {
-                        write!(f, " and {} more", rest.len())?;
-                    }
-                }
-                Ok(())
+                write!(f, "number {position} and not first: {rule}; SIP can be taken before it")?;
+                list(f, before)
             }
+            Self::Bypassed { chain, by } => {
+                write!(f, "SIP can be taken on the way to {chain}")?;
+                list(f, by)
+            }
+            Self::Unreached { chain } => {
+                write!(f, "no packet comes to {chain}: no rule of FORWARD or INPUT leads there")
+            }
+            Self::Outside { rule, to } => write!(
+                f,
+                "packets for an inspected port go to {to}, which is not among `pbx` and `ports`, and so by the gate: \
+                 -t nat {rule}"
+            ),
+            Self::OtherVariant { program } => write!(f, "{program} has rules of ours as well"),
         }
     }
 }
 
-/// All that keeps `table` from being as `wanted`; nothing where it is.
-pub(super) fn differences(table: &Table, wanted: &Ruleset) -> Vec<Difference> {
-    let wanted_jumps = lines(wanted.parent(), wanted.jumps());
-    let wanted_rules = lines(CHAIN, wanted.rules());
-    let jumps: Vec<_> = table.jumps().map(Rule::line).collect();
-    let rules: Vec<_> =
-        table.rules_in(CHAIN).map(|rule| format!("-A {CHAIN} {}", rule.canonical())).collect();
-
-    let mut differences = Vec::new();
-    for (chain, wanted, found) in [(wanted.parent(), &wanted_jumps, &jumps), (CHAIN, &wanted_rules, &rules)] {
-        let missing = left_over(wanted, found);
-        let extra = left_over(found, wanted);
-        if missing.is_empty() && extra.is_empty() && wanted != found {
-            differences.push(Difference::Order { chain: chain.to_owned() });
-        }
-        differences.extend(missing.into_iter().map(|rule| Difference::Missing { rule }));
-        differences.extend(extra.into_iter().map(|rule| Difference::Extra { rule }));
-    }
-    differences.extend(not_first(table, wanted.parent(), &wanted_jumps));
+/// All of our rules that keep a listing from being as `wanted`; nothing where it is.
+pub(super) fn differences(listing: &Listing, wanted: &Ruleset) -> Vec<Difference> {
+    let mut differences = filter_differences(listing, wanted);
+    let table = |rule: String| format!("-t mangle {rule}");
+    let counting: Vec<_> = listing.counters().map(Rule::canonical_line).map(table).collect();
+    compare(
+        &wanted.counters().iter().map(Placed::line).map(table).collect::<Vec<_>>(),
+        &counting,
+        &mut differences,
+    );
     differences
 }
 
-/// The first of our jumps that has rules of others before it.
-fn not_first(table: &Table, parent: &str, wanted_jumps: &[String]) -> Option<Difference> {
-    let mut before = Vec::new();
-    for rule in table.rules_in(parent) {
-        let line = rule.line();
-        if !wanted_jumps.contains(&line) {
-            before.push(line);
-        } else if !before.is_empty() {
-            return Some(Difference::NotFirst { rule: line, position: rule.position, before });
+/// The same of table filter.
+pub(super) fn filter_differences(listing: &Listing, wanted: &Ruleset) -> Vec<Difference> {
+    let mut differences = Vec::new();
+    let jumps: Vec<_> = wanted.jumps().iter().map(Placed::line).collect();
+    let found: Vec<_> = listing.jumps().map(Rule::canonical_line).collect();
+    if compare(&jumps, &found, &mut differences) {
+        for parent in wanted.parents() {
+            let start = format!("-A {parent} ");
+            let of_parent = |rules: &[String]| -> Vec<String> {
+                rules.iter().filter(|rule| rule.starts_with(&start)).cloned().collect()
+            };
+            if of_parent(&jumps) != of_parent(&found) {
+                differences.push(Difference::Order { chain: parent.to_owned() });
+            }
         }
     }
-    None
+    for (chain, wanted) in [(CHAIN, wanted.inbound()), (CHAIN_OUT, wanted.outbound())] {
+        let wanted: Vec<_> = wanted.iter().map(|rule| format!("-A {chain} {rule}")).collect();
+        let found: Vec<_> = listing.rules_in("filter", chain).iter().map(Rule::canonical_line).collect();
+        let same = compare(&wanted, &found, &mut differences);
+        if same && wanted != found {
+            differences.push(Difference::Order { chain: chain.to_owned() });
+        }
+        if wanted.is_empty() && found.is_empty() && listing.filter_has(chain) {
+            differences.push(Difference::Extra { rule: format!("-N {chain}") });
+        }
+    }
+    differences
 }
 
-fn lines(chain: &str, specs: &[String]) -> Vec<String> {
-    specs.iter().map(|spec| format!("-A {chain} {spec}")).collect()
+/// Tells what is missing and what is too much. Whether neither is anything.
+fn compare(wanted: &[String], found: &[String], differences: &mut Vec<Difference>) -> bool {
+    let (missing, extra) = (left_over(wanted, found), left_over(found, wanted));
+    let same = missing.is_empty() && extra.is_empty();
+    differences.extend(missing.into_iter().map(|rule| Difference::Missing { rule }));
+    differences.extend(extra.into_iter().map(|rule| Difference::Extra { rule }));
+    same
+}
+
+/// What is in the way of our jumps, in their chains and before these.
+pub(super) fn in_the_way(listing: &Listing, wanted: &Ruleset) -> Vec<Difference> {
+    let mut differences = Vec::new();
+    for parent in wanted.parents() {
+        let jumps = wanted.jumps().iter().filter(|jump| jump.chain == parent && !jump.is_outbound());
+        for jump in jumps {
+            let line = jump.line();
+            let there = |rule: &&Rule| rule.canonical_line() == line;
+            let Some(there) = listing.rules_in("filter", parent).iter().find(there) else { continue };
+            let strangers = wanted.strangers().iter().copied();
+            let strangers: Vec<_> = strangers.filter(|stranger| stranger.is_met_by(&jump.spec)).collect();
+            let found = match listing.ahead(parent, &|rule| rule == line, &strangers) {
+                None => Difference::Unreached { chain: parent.to_owned() },
+                Some(ahead) if !ahead.in_parent.is_empty() => Difference::NotFirst {
+                    rule: line.clone(),
+                    position: there.position,
+                    before: ahead.in_parent,
+                },
+                Some(ahead) if !ahead.on_the_way.is_empty() => {
+                    Difference::Bypassed { chain: parent.to_owned(), by: ahead.on_the_way }
+                }
+                Some(_) => continue,
+            };
+            // One jump of a chain tells for all.
+            differences.push(found);
+            break;
+        }
+    }
+    differences
+}
+
+/// Packets for inspected ports that are sent past `pbx`.
+pub(super) fn outside(listing: &Listing, wanted: &Ruleset, plan: &Plan, routes: &Routes) -> Vec<Difference> {
+    let mut differences = Vec::new();
+    if plan.chains_to_others().next().is_none() {
+        return differences;
+    }
+    let met = wanted.strangers().iter().flat_map(|stranger| {
+        listing.walk("nat", "PREROUTING", *stranger).into_iter().map(move |met| (met, stranger.port))
+    });
+    for (met, port) in met {
+        let Action::Elsewhere(to) = &met.action else { continue };
+        let Some((address, to_port)) = destination(to) else { continue };
+        let address = IpNet::from(address);
+        let nets: Vec<_> = plan.pbx.networks.iter().filter(|net| wanted.family().has(net)).collect();
+        let behind = || {
+            let interfaces = routes.interfaces(&address);
+            interfaces.iter().any(|interface| plan.pbx.interfaces.iter().any(|pbx| is_named(interface, pbx)))
+        };
+        let known = if nets.is_empty() { behind() } else { nets.iter().any(|net| net.contains(&address)) };
+        if !met.names_port || known && plan.inspects(to_port.unwrap_or(port)) {
+            continue;
+        }
+        let difference =
+            Difference::Outside { rule: format!("-A {} {}", met.chain, met.spec), to: to.clone() };
+        if !differences.contains(&difference) {
+            differences.push(difference);
+        }
+    }
+    differences
+}
+
+/// `172.18.0.5`, `172.18.0.5:5060`, `172.18.0.5-172.18.0.9:5060`, `[fd00::5]:5060`.
+fn destination(to: &str) -> Option<(IpAddr, Option<u16>)> {
+    if let Ok(address) = to.parse::<SocketAddr>() {
+        return Some((address.ip(), Some(address.port())));
+    }
+    let (addresses, ports) = match to.rsplit_once(':') {
+        Some((addresses, ports)) if !addresses.contains(':') || addresses.ends_with(']') => {
+            (addresses, Some(ports))
+        }
+        _ => (to, None),
+    };
+    let first = addresses.split('-').next()?.trim_matches(['[', ']']);
+    let port = ports.and_then(|ports| ports.split('-').next()?.parse().ok());
+    Some((first.parse().ok()?, port))
+}
+
+/// Whether an interface is the one named, where a `+` at the end stands for any rest.
+fn is_named(interface: &str, name: &str) -> bool {
+    name.strip_suffix('+').map_or(interface == name, |start| interface.starts_with(start))
 }
 
 /// What is in `these` more often than in `those`.
@@ -251,128 +474,4 @@ fn left_over(these: &[String], those: &[String]) -> Vec<String> {
         _ => true,
     };
     these.iter().filter(unmatched).cloned().collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::rules::{DEFAULT_PARENT, Plan};
-    use super::*;
-    use crate::packet::Transport;
-
-    #[test]
-    fn differences_by_name() {
-        let missing = |rule: &str| Difference::Missing { rule: rule.to_owned() };
-        let extra = |rule: &str| Difference::Extra { rule: rule.to_owned() };
-        let order = |chain: &str| Difference::Order { chain: chain.to_owned() };
-        let not_first = |rule: &str, position, before: &[&str]| Difference::NotFirst {
-            rule: rule.to_owned(),
-            position,
-            before: before.iter().map(|&rule| rule.to_owned()).collect(),
-        };
-        let (lo, forward) = ("-A INPUT -i lo -j ACCEPT", "-A FORWARD -j SIPKNOCK");
-        let drop = "-A SIPKNOCK -j DROP";
-        for (name, rules, state, expected) in [
-            ("in place", vec![UDP, TCP, TRUSTED, REPLIES, QUEUE], State::InPlace, vec![]),
-            ("rules behind ours", vec![UDP, TCP, lo, TRUSTED, REPLIES, QUEUE], State::InPlace, vec![]),
-            ("conntrack left out", vec![UDP, TCP, TRUSTED, QUEUE], State::InPlace, vec![]),
-            ("nothing", vec![], State::Absent, vec![]),
-            ("only others", vec![lo], State::Absent, vec![]),
-            (
-                "a stray jump",
-                vec![forward],
-                State::Differs,
-                [UDP, TCP]
-                    .map(missing)
-                    .into_iter()
-                    .chain([extra(forward)])
-                    .chain([missing(TRUSTED), missing(REPLIES), missing(QUEUE)])
-                    .collect(),
-            ),
-            (
-                "a rule added, a rule gone",
-                vec![UDP, TCP, drop, REPLIES, QUEUE],
-                State::Differs,
-                vec![missing(TRUSTED), extra(drop)],
-            ),
-            ("a jump twice", vec![UDP, TCP, UDP, TRUSTED, REPLIES, QUEUE], State::Differs, vec![extra(UDP)]),
-            (
-                "shuffled chain",
-                vec![UDP, TCP, QUEUE, TRUSTED, REPLIES],
-                State::Differs,
-                vec![order("SIPKNOCK")],
-            ),
-            ("shuffled jumps", vec![TCP, UDP, TRUSTED, REPLIES, QUEUE], State::Differs, vec![order("INPUT")]),
-            (
-                "not first",
-                vec![lo, UDP, TCP, TRUSTED, REPLIES, QUEUE],
-                State::Differs,
-                vec![not_first(UDP, 2, &[lo])],
-            ),
-            (
-                "second jump not first",
-                vec![UDP, lo, lo, TCP, TRUSTED, REPLIES, QUEUE],
-                State::Differs,
-                vec![not_first(TCP, 4, &[lo, lo])],
-            ),
-        ] {
-            let rules: String = rules.iter().map(|rule| format!("[0:0] {rule}\n")).collect();
-            let table = Table::parse(&format!("*filter\n{rules}COMMIT\n")).unwrap();
-            let status = FamilyStatus::of(Family::V4, &table, &wanted());
-            assert_eq!(status.state, state, "{name}");
-            assert_eq!(status.differences, expected, "{name}");
-            let noted = name == "conntrack left out";
-            assert_eq!(status.notes.contains(&Note::RepliesLeftOut), noted, "{name}");
-        }
-    }
-
-    #[test]
-    fn a_chain_alone_is_not_absence() {
-        let table = Table::parse("*filter\n:SIPKNOCK - [0:0]\nCOMMIT\n").unwrap();
-        assert_eq!(FamilyStatus::of(Family::V4, &table, &wanted()).state, State::Differs);
-    }
-
-    #[test]
-    fn queues() {
-        let queues = |first, last, bypass| Some(Queues { first, last, bypass });
-        for (spec, expected) in [
-            ("-j NFQUEUE --queue-num 7", queues(7, 7, false)),
-            ("-j NFQUEUE --queue-num 7 --queue-bypass", queues(7, 7, true)),
-            ("-p udp -j NFQUEUE --queue-balance 0:3", queues(0, 3, false)),
-            ("-j NFQUEUE --queue-balance 0:3 --queue-bypass", queues(0, 3, true)),
-            ("-j NFQUEUE --queue-num x", None),
-            ("-j ACCEPT", None),
-        ] {
-            assert_eq!(Queues::parse(spec), expected, "{spec}");
-        }
-    }
-
-    #[test]
-    fn sentences() {
-        let (rule, before) = ("-A INPUT -j SIPKNOCK".to_owned(), vec!["-A INPUT -j LOG".to_owned(); 3]);
-        let difference = Difference::NotFirst { rule, position: 4, before };
-        assert_eq!(
-            difference.to_string(),
-            "not first but number 4: -A INPUT -j SIPKNOCK; before it: -A INPUT -j LOG and 2 more"
-        );
-    }
-
-    const UDP: &str = "-A INPUT -p udp -m multiport --dports 5060 -j SIPKNOCK";
-    const TCP: &str = "-A INPUT -p tcp -m multiport --dports 5060 -j SIPKNOCK";
-    const TRUSTED: &str = "-A SIPKNOCK -s 192.0.2.0/24 -j ACCEPT";
-    const REPLIES: &str =
-        "-A SIPKNOCK -p udp -m conntrack --ctstate RELATED,ESTABLISHED --ctdir REPLY -j ACCEPT";
-    const QUEUE: &str = "-A SIPKNOCK -j NFQUEUE --queue-num 0";
-
-    fn wanted() -> Ruleset {
-        let plan = Plan {
-            ports: vec![5060..=5060],
-            transports: vec![Transport::Udp, Transport::Tcp],
-            trusted: vec!["192.0.2.0/24".parse().unwrap()],
-            queues: 0..=0,
-            bypass: false,
-            replies: true,
-            parent: DEFAULT_PARENT.to_owned(),
-        };
-        plan.ruleset(Family::V4).unwrap()
-    }
 }

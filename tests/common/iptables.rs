@@ -101,7 +101,13 @@ impl World {
 
     /// `iptables -S` without the chains: an opinion other than the module's own.
     pub(crate) fn rules(&self, family: Family) -> Vec<String> {
-        let output = self.netns.command(self.program(family)).args(["-w", "-S"]).output().unwrap();
+        self.rules_of(family, "filter")
+    }
+
+    /// The same of another table.
+    pub(crate) fn rules_of(&self, family: Family, table: &str) -> Vec<String> {
+        let output =
+            self.netns.command(self.program(family)).args(["-w", "-t", table, "-S"]).output().unwrap();
         let text = String::from_utf8(output.stdout).unwrap();
         text.lines().filter(|line| line.starts_with("-A")).map(str::to_owned).collect()
     }
@@ -136,12 +142,22 @@ impl World {
     }
 
     pub(crate) fn load(&self, family: Family, script: &str) {
-        let program = format!("{}-restore", self.program(family));
-        let mut command = self.netns.command(&program);
+        self.load_with(&format!("{}-restore", self.program(family)), script);
+    }
+
+    /// The same with a program of another variant.
+    pub(crate) fn load_with(&self, program: &str, script: &str) {
+        let mut command = self.netns.command(program);
         feed(command.args(["--noflush", "-w", "60"]), script);
     }
 
-    fn program(&self, family: Family) -> &'static str {
+    /// The module with the programs of the other variant.
+    pub(crate) fn other_firewall(&self) -> Firewall {
+        let other = VARIANTS.into_iter().find(|variant| variant.v4 != self.variant.v4).unwrap();
+        Firewall::new(Programs { v4: other.v4.to_owned(), v6: other.v6.to_owned() })
+    }
+
+    pub(crate) fn program(&self, family: Family) -> &'static str {
         match family {
             Family::V4 => self.variant.v4,
             Family::V6 => self.variant.v6,

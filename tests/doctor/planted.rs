@@ -76,7 +76,7 @@ macro_rules! rules {
     };
 }
 
-pub(super) static FAULTS: [Fault; 43] = [
+pub(super) static FAULTS: [Fault; 42] = [
     rules!("rules_absent", "sipknock firewall remove", [("rules-absent", "fault")], APPLY, true),
     rules!(
         "ipv6_rules_absent",
@@ -117,13 +117,6 @@ pub(super) static FAULTS: [Fault; 43] = [
         "iptables -t raw -A PREROUTING -p udp --dport 5060 -m comment --comment \"it's mine\" -j DROP",
         [("dropped-before", "fault")],
         "iptables -t raw -D PREROUTING",
-        true
-    ),
-    rules!(
-        "sip_kept_from_conntrack",
-        "ip6tables -t raw -A PREROUTING -p udp --dport 5060 -j CT --notrack",
-        [("untracked", "warning")],
-        "ip6tables -t raw -D PREROUTING",
         true
     ),
     rules!(
@@ -170,7 +163,7 @@ pub(super) static FAULTS: [Fault; 43] = [
          iptables -t nat -A PREROUTING -m addrtype --dst-type LOCAL -j DOCKER
          iptables -t nat -A DOCKER ! -i docker0 -p udp -m udp --dport 5060 -j DNAT --to-destination 172.17.0.2:5060",
         [("sent-elsewhere", "fault"), ("manager", "note")],
-        "firewall apply --chain DOCKER-USER",
+        "chains = [\"INPUT\", \"DOCKER-USER\"], pbx = [\"172.17.0.2\"]",
         false
     ),
     rules!(

@@ -1,7 +1,6 @@
 //! Our rules, and those of others before and behind them.
 
-use crate::firewall::{CHAIN, DEFAULT_PARENT, Difference, Family, FamilyStatus, Note, State};
-use crate::packet::Transport;
+use crate::firewall::{CHAIN, Difference, Family, FamilyStatus, Note, State};
 
 use super::super::facts::{Facts, Tables};
 use super::super::nft::Nft;
@@ -153,13 +152,6 @@ fn earlier(subject: Subject<'_>, family: Family, stranger: Stranger, met: &Met) 
             );
             Finding::fault("dropped-before", text).mend(delete)
         }
-        Action::Untrack if subject.plan.replies && stranger.transport == Transport::Udp => {
-            let text = format!(
-                "{name}: `{rule}` keeps SIP from conntrack, so replies to what the PBX started are not known as such; \
-                 unless trunk providers are in `trusted`, they are dropped"
-            );
-            Finding::warning("untracked", text).mend(delete)
-        }
         Action::Redirect(to) if !inspected(subject, *to) => {
             let text = format!(
                 "{name}: `{rule}` sends packets to port {to}, which is not inspected: strangers reach it"
@@ -167,14 +159,19 @@ fn earlier(subject: Subject<'_>, family: Family, stranger: Stranger, met: &Met) 
             let mend = subject.edit(&format!("add {to} to `ports`"));
             Finding::fault("redirected", text).mend(mend)
         }
-        Action::Elsewhere(to) if met.names_port && subject.plan.parent == DEFAULT_PARENT => {
+        Action::Elsewhere(to) if met.names_port && subject.plan.chains_to_others().next().is_none() => {
             let text = format!(
                 "{name}, {proto} port {port}: `{rule}` sends packets to {to}, as Docker does for a published port: they \
                  pass FORWARD, and never our rules in INPUT"
             );
             let chain = if met.chain.contains("DOCKER") { "DOCKER-USER" } else { "FORWARD" };
-            Finding::fault("sent-elsewhere", text)
-                .mend(subject.command(&format!("firewall apply --chain {chain}")))
+            let address = to.rsplit_once(':').map_or(to.as_str(), |(address, _)| address);
+            let mend = format!(
+                "$EDITOR {}   # in [firewall]: chains = [\"INPUT\", {chain:?}], pbx = [{address:?}], then: {}",
+                subject.config.path.display(),
+                subject.apply()
+            );
+            Finding::fault("sent-elsewhere", text).mend(mend)
         }
         _ => return None,
     })
@@ -278,14 +275,14 @@ fn strangers(subject: Subject<'_>) -> impl Iterator<Item = Stranger> {
     plan.transports.iter().flat_map(|&transport| {
         plan.ports.iter().flat_map(move |ports| {
             let last = (ports.start() != ports.end()).then_some(*ports.end());
-            std::iter::once(*ports.start()).chain(last).map(move |port| Stranger { transport, port })
+            std::iter::once(*ports.start()).chain(last).map(move |port| Stranger::one(transport, port))
         })
     })
 }
 
 /// The built-in chain whose way leads to our jump.
 fn hook(subject: Subject<'_>) -> &'static str {
-    if subject.plan.parent == DEFAULT_PARENT { "INPUT" } else { "FORWARD" }
+    if subject.plan.guards_input() { "INPUT" } else { "FORWARD" }
 }
 
 fn inspected(subject: Subject<'_>, port: u16) -> bool {

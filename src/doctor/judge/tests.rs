@@ -36,7 +36,7 @@ fn each_fact_has_its_finding() {
         ("no-multiport", Severity::Fault, "modprobe xt_multiport", |facts| {
             facts.refused = refused(Need::Multiport);
         }),
-        ("no-conntrack", Severity::Warning, "modprobe xt_conntrack", |facts| {
+        ("no-conntrack", Severity::Note, "modprobe xt_conntrack", |facts| {
             facts.refused = refused(Need::Conntrack);
         }),
         ("no-set", Severity::Note, "modprobe xt_set", |facts| facts.refused = refused(Need::Set)),
@@ -340,7 +340,7 @@ fn verdict(queue: u16, seconds: Option<u64>) -> QueueStats {
 }
 
 fn family(family: Family, state: State) -> FamilyStatus {
-    FamilyStatus { family, state, differences: vec![], queues: None, rules: vec![], notes: vec![] }
+    FamilyStatus::new(family, state)
 }
 
 fn listener(transport: Transport, port: u16, process: &str) -> Listener {
@@ -364,13 +364,5 @@ fn config(inspect: &str) -> Config {
 }
 
 fn plan() -> Plan {
-    Plan {
-        ports: vec![5060..=5060],
-        transports: vec![Transport::Udp, Transport::Tcp],
-        trusted: vec![],
-        queues: 0..=0,
-        bypass: false,
-        replies: true,
-        parent: "INPUT".to_owned(),
-    }
+    Plan::default()
 }

@@ -3,22 +3,9 @@
 //! It asks what may decide the packet before our jump, and what may drop it behind the gate. Matches it does not
 //! know make a rule one that *perhaps* applies, so that no unknown word passes for a certainty.
 
+pub use super::listing::Listing;
+use super::rules::{CHAIN, CHAIN_OUT};
 use crate::packet::Transport;
-
-/// All tables of one family.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Listing {
-    chains: Vec<Chain>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Chain {
-    table: String,
-    name: String,
-    /// The built-in chain drops what comes to its end.
-    drops: bool,
-    rules: Vec<String>,
-}
 
 /// A stranger's packet: of a new flow, from an address that nothing is known about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +14,20 @@ pub struct Stranger {
     pub transport: Transport,
     /// Bound for which port.
     pub port: u16,
+    /// The last port of the range that this one stands for; the same for one that stands for itself.
+    pub last: u16,
+}
+
+impl Stranger {
+    /// One bound for this port.
+    pub const fn one(transport: Transport, port: u16) -> Self {
+        Self { transport, port, last: port }
+    }
+
+    /// Whether a rule may apply to its packet.
+    pub(super) fn is_met_by(self, spec: &str) -> bool {
+        Rule::read(spec, self).fit.applies
+    }
 }
 
 /// A rule on the packet's way that may decide it.
@@ -68,34 +69,6 @@ pub enum Action {
 }
 
 impl Listing {
-    /// Reads what `iptables-save` prints, with counters or without. What is no rule is passed over.
-    pub fn parse(text: &str) -> Self {
-        let mut listing = Self::default();
-        let mut table = "";
-        for line in text.lines() {
-            if let Some(name) = line.strip_prefix('*') {
-                table = name;
-            } else if let Some(chain) = line.strip_prefix(':') {
-                let mut words = chain.split(' ');
-                let name = words.next().unwrap_or_default();
-                let drops = words.next() == Some("DROP");
-                listing.chain(table, name).drops = drops;
-            } else {
-                let rule =
-                    line.split_once("] ").filter(|_| line.starts_with('[')).map_or(line, |(_, rule)| rule);
-                let Some(rule) = rule.strip_prefix("-A ") else { continue };
-                let (chain, spec) = rule.split_once(' ').unwrap_or((rule, ""));
-                listing.chain(table, chain).rules.push(spec.to_owned());
-            }
-        }
-        listing
-    }
-
-    /// Whether there is such a chain in any table.
-    pub fn has_chain(&self, wanted: impl Fn(&str) -> bool) -> bool {
-        self.chains.iter().any(|chain| wanted(&chain.name))
-    }
-
     /// All that a stranger's packet meets in a chain and those it leads to, up to what surely decides it.
     pub fn walk(&self, table: &str, chain: &str, stranger: Stranger) -> Vec<Met> {
         let mut met = Vec::new();
@@ -126,7 +99,8 @@ impl Listing {
         met: &mut Vec<Met>,
     ) -> bool {
         let Some(chain) = self.find(table, name).filter(|_| depth < MAX_DEPTH) else { return false };
-        for spec in &chain.rules {
+        for listed in &chain.rules {
+            let spec = &listed.spec;
             let rule = Rule::read(spec, stranger);
             let Fit { applies: true, certain: surely } = rule.fit else { continue };
             let certain = certain && surely;
@@ -135,7 +109,7 @@ impl Listing {
                 "ACCEPT" => Action::Accept,
                 "DROP" | "REJECT" | "TARPIT" => Action::Drop,
                 "NFQUEUE" | "QUEUE" => Action::Queue,
-                crate::firewall::CHAIN => Action::Ours,
+                CHAIN => Action::Ours,
                 "REDIRECT" => Action::Redirect(
                     rule.to.rsplit(['-', ':']).next().and_then(|to| to.parse().ok()).unwrap_or(stranger.port),
                 ),
@@ -172,19 +146,150 @@ impl Listing {
         false
     }
 
-    fn find(&self, table: &str, name: &str) -> Option<&Chain> {
-        self.chains.iter().find(|chain| chain.table == table && chain.name == name)
+    /// The rules that may take packets for these strangers before the wanted jumps of `parent`, on the way from a
+    /// built-in chain of table filter; `None` if no way leads to them.
+    pub(super) fn ahead(
+        &self,
+        parent: &str,
+        is_wanted: &dyn Fn(&str) -> bool,
+        strangers: &[Stranger],
+    ) -> Option<Ahead> {
+        let hooks = if BUILT_IN.contains(&parent) { &[parent][..] } else { &BUILT_IN[..] };
+        hooks.iter().find_map(|hook| {
+            let mut ahead = Ahead::default();
+            self.approach(hook, parent, is_wanted, strangers, 0, &mut ahead).then_some(ahead)
+        })
     }
 
-    fn chain(&mut self, table: &str, name: &str) -> &mut Chain {
-        let place = self.chains.iter().position(|chain| chain.table == table && chain.name == name);
-        let place = place.unwrap_or_else(|| {
-            let (table, name) = (table.to_owned(), name.to_owned());
-            self.chains.push(Chain { table, name, drops: false, rules: Vec::new() });
-            self.chains.len() - 1
-        });
-        &mut self.chains[place]
+    fn approach(
+        &self,
+        chain: &str,
+        parent: &str,
+        is_wanted: &dyn Fn(&str) -> bool,
+        strangers: &[Stranger],
+        depth: usize,
+        ahead: &mut Ahead,
+    ) -> bool {
+        if depth > MAX_DEPTH {
+            return false;
+        }
+        for rule in self.rules_in("filter", chain) {
+            if chain == parent && is_wanted(&rule.canonical_line()) {
+                return true;
+            }
+            let target = target(&rule.spec);
+            let leads_there =
+                || target.as_deref() == Some(parent) || self.leads_to(target.as_deref(), parent, 0);
+            if chain != parent && leads_there() {
+                let target = target.unwrap_or_default();
+                if self.approach(&target, parent, is_wanted, strangers, depth + 1, ahead) {
+                    return true;
+                }
+            } else if self.takes(&rule.spec, strangers) {
+                match chain == parent {
+                    true => ahead.in_parent.push(rule.line()),
+                    false => ahead.on_the_way.push(rule.line()),
+                }
+            }
+        }
+        false
     }
+
+    /// Whether a chain of table filter has a jump to `parent` in it, or in a chain that it jumps to.
+    fn leads_to(&self, chain: Option<&str>, parent: &str, depth: usize) -> bool {
+        let Some(chain) = chain.filter(|_| depth < MAX_DEPTH) else { return false };
+        self.rules_in("filter", chain).iter().any(|rule| {
+            let target = target(&rule.spec);
+            target.as_deref() == Some(parent) || self.leads_to(target.as_deref(), parent, depth + 1)
+        })
+    }
+
+    /// Whether a rule of table filter may keep one of these strangers' packets from the rules behind it in another way
+    /// than by dropping it.
+    fn takes(&self, spec: &str, strangers: &[Stranger]) -> bool {
+        let nearby = self.ports_near(spec, strangers, 0);
+        strangers.iter().chain(&nearby).any(|stranger| self.takes_one(spec, *stranger, true, 0))
+    }
+
+    /// `outermost`: the rule stands in the chain that has our jump, so that a RETURN keeps packets from it.
+    fn takes_one(&self, spec: &str, stranger: Stranger, outermost: bool, depth: usize) -> bool {
+        let rule = Rule::read(spec, stranger);
+        if !rule.fit.applies || depth > MAX_DEPTH {
+            return false;
+        }
+        match rule.target.as_str() {
+            "ACCEPT" | "NFQUEUE" | "QUEUE" => true,
+            "RETURN" => outermost,
+            CHAIN | CHAIN_OUT => false,
+            // What is gone to does not come back, if it is not dropped there.
+            chain if rule.goes => !self.drops_all(chain, stranger),
+            chain => {
+                for rule in self.rules_in("filter", chain) {
+                    if self.takes_one(&rule.spec, stranger, false, depth + 1) {
+                        return true;
+                    }
+                    let inner = Rule::read(&rule.spec, stranger);
+                    let ends = ["RETURN", "DROP", "REJECT", "TARPIT"].contains(&inner.target.as_str());
+                    if ends && inner.fit.applies && inner.fit.certain {
+                        return false;
+                    }
+                }
+                false
+            }
+        }
+    }
+
+    fn drops_all(&self, chain: &str, stranger: Stranger) -> bool {
+        let met = self.walk("filter", chain, stranger);
+        met.iter().all(|met| met.action == Action::Drop) && met.last().is_some_and(|met| met.certain)
+    }
+
+    /// Strangers for the ports that a rule and those behind it name, and for their neighbours, as far as these lie
+    /// between the ports of two of `strangers`: what a rule says of a port inside a range shows there.
+    fn ports_near(&self, spec: &str, strangers: &[Stranger], depth: usize) -> Vec<Stranger> {
+        let words = words(spec);
+        let lists = words.iter().zip(words.iter().skip(1));
+        let lists = lists.filter(|(word, _)| ["--dport", "--dports", "--ports"].contains(&word.as_str()));
+        let numbers: Vec<u16> = lists
+            .flat_map(|(_, list)| list.split([',', ':']))
+            .filter_map(|number| number.parse().ok())
+            .collect();
+        let near = |stranger: &Stranger| {
+            let (transport, first, last) = (stranger.transport, stranger.port, stranger.last);
+            let around = numbers
+                .iter()
+                .flat_map(|number| [number.saturating_sub(1), *number, number.saturating_add(1)]);
+            around
+                .filter(move |port| (first..=last).contains(port))
+                .map(move |port| Stranger { transport, port, last: port })
+                .collect::<Vec<_>>()
+        };
+        let mut found: Vec<_> = strangers.iter().flat_map(near).collect();
+        if depth < MAX_DEPTH
+            && let Some(chain) = target(spec)
+        {
+            for rule in self.rules_in("filter", &chain) {
+                found.extend(self.ports_near(&rule.spec, strangers, depth + 1));
+            }
+        }
+        found
+    }
+}
+
+/// What stands before our jumps and may take their packets.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Ahead {
+    /// Rules of the chain that has the jumps.
+    pub(super) in_parent: Vec<String>,
+    /// Rules of chains that lead there.
+    pub(super) on_the_way: Vec<String>,
+}
+
+/// What a rule jumps or goes to.
+fn target(spec: &str) -> Option<String> {
+    let words = words(spec);
+    let at = words.iter().position(|word| word == "-j" || word == "-g")?;
+    words.into_iter().nth(at + 1)
 }
 
 /// Whether a rule applies to the packet.
@@ -310,7 +415,7 @@ fn holds_port(list: &str, port: u16) -> bool {
 }
 
 /// The words of a line, where quotes hold several together, as `xs_print` writes them (iptables/xshared.c).
-pub(super) fn words(spec: &str) -> Vec<String> {
+pub fn words(spec: &str) -> Vec<String> {
     let mut words = Vec::new();
     let (mut word, mut quoted, mut escaped, mut some) = (String::new(), false, false, false);
     for letter in spec.chars() {
@@ -342,6 +447,9 @@ pub(super) fn words(spec: &str) -> Vec<String> {
 /// Stands for the policy of a built-in chain.
 pub const POLICY: &str = "policy DROP";
 
+/// Where packets enter table filter.
+const BUILT_IN: [&str; 3] = ["FORWARD", "INPUT", "OUTPUT"];
+
 /// The kernel refuses loops; this is for listings that are none.
 const MAX_DEPTH: usize = 32;
 
@@ -349,7 +457,7 @@ const MAX_DEPTH: usize = 32;
 mod tests {
     use super::*;
 
-    const UDP: Stranger = Stranger { transport: Transport::Udp, port: 5060 };
+    const UDP: Stranger = Stranger::one(Transport::Udp, 5060);
 
     #[test]
     fn rules_that_apply_surely_perhaps_or_never() {

@@ -1,0 +1,106 @@
+//! What is no error, and yet to be known.
+
+use std::fmt;
+
+use ipnet::IpNet;
+use serde::{Serialize, Serializer};
+
+use super::rules::{CHAIN, CHAIN_OUT};
+use super::status::Difference;
+
+/// Something that is no error, and that whoever relies on the rules wants to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Note {
+    /// The kernel does not speak IPv6.
+    NoIpv6,
+    /// The kernel speaks IPv6, and there is nothing to filter it with.
+    NoProgram {
+        /// What was looked for.
+        program: String,
+    },
+    /// The configuration leaves this family out.
+    NotWanted,
+    /// A PBX behind this machine has no address of this family.
+    NoAddress,
+    /// Nothing says by which interface packets come from the PBX.
+    NoInterface {
+        /// The PBX's addresses.
+        net: IpNet,
+    },
+    /// The kernel or iptables has no NFLOG target.
+    OutboundLeftOut,
+    /// The kernel or iptables has no u32 match.
+    AnswersCopied,
+    /// The kernel or iptables has no conntrack match.
+    ReassemblyLeftOut,
+    /// There is no table mangle, or no comment match.
+    CounterLeftOut,
+    /// The other variant's rules of ours are taken out.
+    OtherRemoved {
+        /// Its program.
+        program: String,
+    },
+    /// The other variant's rules of ours could not be taken out.
+    OtherLeft {
+        /// Its program.
+        program: String,
+        /// Why.
+        error: String,
+    },
+    /// Something that rules of others do, and that ours do not change.
+    Amiss(Difference),
+}
+
+/// What it means, and what to do about it.
+impl fmt::Display for Note {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoIpv6 => f.write_str("no IPv6 rules: this kernel does not speak IPv6"),
+            Self::NoProgram { program } => write!(
+                f,
+                "no IPv6 rules, although this kernel speaks IPv6: {program} is not installed. Whoever \
+                 reaches this machine over IPv6 reaches its SIP ports; install it, or keep the PBX off IPv6"
+            ),
+            Self::NotWanted => f.write_str("no rules: `families` leaves it out"),
+            Self::NoAddress => f.write_str("no rules: no address or interface in `pbx` is of this family"),
+            Self::NoInterface { net } => write!(
+                f,
+                "nothing of what {net} sends is copied to the gate, so nobody gets a door by being called: no route but \
+                 the default one leads there, and without an interface anybody could send with that address. Name the \
+                 interface in `pbx`, as in `pbx = [\"{net}\", \"eth1\"]`"
+            ),
+            Self::OutboundLeftOut => write!(
+                f,
+                "without chain {CHAIN_OUT}, so the gate does not see whom the PBX calls, and providers must be in \
+                 `trusted`: this kernel or iptables has no NFLOG target (`modprobe nfnetlink_log xt_NFLOG`; on OpenWrt: \
+                 `kmod-nfnetlink-log iptables-mod-nflog`)"
+            ),
+            Self::AnswersCopied => f.write_str(
+                "answers of the PBX are copied to the gate as well, which costs a little and changes nothing: this kernel \
+                 or iptables has no u32 match (`modprobe xt_u32`; on OpenWrt: `iptables-mod-u32`)",
+            ),
+            Self::ReassemblyLeftOut => write!(
+                f,
+                "without the rule in {CHAIN} that has the kernel put fragments together: this kernel or iptables has no \
+                 conntrack match (`modprobe xt_conntrack`; on OpenWrt: `kmod-ipt-conntrack`). A knock behind the first \
+                 fragment of a packet is not found"
+            ),
+            Self::CounterLeftOut => f.write_str(
+                "without rules that count packets before the rules of others: there is no table mangle, or no comment \
+                 match (`modprobe iptable_mangle xt_comment`). What others take from the gate does not show",
+            ),
+            Self::OtherRemoved { program } => write!(f, "rules that {program} had of ours are removed"),
+            Self::OtherLeft { program, error } => {
+                write!(f, "rules that {program} has of ours are still there: {error}")
+            }
+            Self::Amiss(difference) => difference.fmt(f),
+        }
+    }
+}
+
+/// As its sentence.
+impl Serialize for Note {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
