@@ -210,10 +210,15 @@ impl Reader<'_> {
         self.set(&mut streams.flows, "inspect.max_flows", table.max_flows, |value| {
             number(value, 64, 1_000_000)
         })?;
+        let span = table.grace.as_ref().map_or(0..0, Spanned::span);
         self.set(&mut inspect.grace, "inspect.grace", table.grace, |value| match text_of(value)? {
             "0s" => Ok(Duration::ZERO),
             text => values::grace(text),
         })?;
+        if inspect.grace > Duration::ZERO && inspect.mode == Mode::Monitor {
+            let text = "it ends with strangers dropped, and with mode = \"monitor\" nobody is".to_owned();
+            self.notes.push(Note { place: self.place(span, "inspect.grace"), text });
+        }
         for (prefix, least, key) in [
             (inspect.prefixes.v4, WIDE_IPV4, "inspect.ipv4_prefix"),
             (inspect.prefixes.v6, WIDE_IPV6, "inspect.ipv6_prefix"),

@@ -113,6 +113,20 @@ fn defaults() {
     assert_eq!(config.firewall_plan(), Plan::default());
 }
 
+#[test]
+fn a_safe_start_has_an_end() {
+    let grace = |text: &str| parse(&format!("[inspect]\n{text}\n{KNOCK}"));
+    assert_eq!(grace("grace = \"0s\"").unwrap().inspect.grace, Duration::ZERO);
+    assert_eq!(grace("grace = \"90m\"").unwrap().inspect.grace, Duration::from_secs(5400));
+    let error = grace("grace = \"1y\"").unwrap_err().to_string();
+    assert!(error.contains(":2: inspect.grace: \"1y\" is not a time to begin with"), "{error}");
+    let notes = grace("grace = \"1h\"\nmode = \"monitor\"").unwrap().notes;
+    assert!(
+        notes.iter().any(|note| note.place.key == "inspect.grace" && note.place.line == Some(2)),
+        "{notes:?}"
+    );
+}
+
 /// What packets in both directions pass needs to be told which are which.
 #[test]
 fn chains_but_input_need_a_pbx() {

@@ -143,9 +143,12 @@ fn kernel(facts: &Facts) -> Vec<Finding> {
                 .mend("modprobe xt_NFQUEUE"),
             Need::Multiport => Finding::fault("no-multiport", format!("multiport rules are refused: {said}"))
                 .mend("modprobe xt_multiport"),
-            Need::Conntrack => Finding::note(
+            Need::Conntrack => Finding::warning(
                 "no-conntrack",
-                format!("conntrack rules are refused, so IPv6 fragments are looked at one by one: {said}"),
+                format!(
+                    "conntrack rules are refused, so IPv6 fragments are looked at one by one, and a knock behind the first \
+                     is not found: {said}"
+                ),
             )
             .mend("modprobe xt_conntrack"),
             Need::Set => Finding::note(

@@ -118,8 +118,7 @@ impl Tool<'_> {
                 Some((fit, _)) => fit.clone(),
                 None => self.fitting(&listing, wanted.clone())?,
             };
-            let in_the_way = |difference: &Difference| matches!(difference, Difference::NotFirst { .. });
-            let way = status::in_the_way(&listing, &fit).iter().any(in_the_way);
+            let way = status::in_the_way(&listing, &fit).iter().any(Difference::is_mendable);
             let mut counted = listing;
             if way || !status::filter_differences(&counted, &fit).is_empty() {
                 let now = Layout::found(&counted);
@@ -138,7 +137,7 @@ impl Tool<'_> {
                             if let Some((_, first)) = fitted {
                                 return Err(first);
                             }
-                            let lesser = self.without_missing(wanted.clone())?;
+                            let lesser = self.without_missing(wanted)?;
                             if lesser == *wanted {
                                 return Err(error);
                             }
@@ -194,7 +193,7 @@ impl Tool<'_> {
             _ => true,
         });
         // With the jumps' counters at 0, theirs have to be as well.
-        if same && !(anew && !now.is_empty()) {
+        if same && (!anew || now.is_empty()) {
             return Ok((false, wanted));
         }
         match self.restore(&counting(&wanted_counters(&wanted, listing), &now)) {
@@ -211,11 +210,11 @@ impl Tool<'_> {
         if bare == wanted || !status::differences(listing, &bare).is_empty() {
             return Ok(wanted);
         }
-        self.without_missing(wanted)
+        self.without_missing(&wanted)
     }
 
     /// The rules without what this kernel or this iptables does not have.
-    fn without_missing(self, wanted: Ruleset) -> Result<Ruleset, Error> {
+    fn without_missing(self, wanted: &Ruleset) -> Result<Ruleset, Error> {
         let mut lesser = wanted.clone();
         for (feature, rule) in wanted.features() {
             if !self.knows(feature.table(), &rule)? {

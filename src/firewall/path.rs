@@ -107,7 +107,7 @@ impl Listing {
             let action = match rule.target.as_str() {
                 "RETURN" if surely => return false,
                 "ACCEPT" => Action::Accept,
-                "DROP" | "REJECT" | "TARPIT" => Action::Drop,
+                target if DROPS.contains(&target) => Action::Drop,
                 "NFQUEUE" | "QUEUE" => Action::Queue,
                 CHAIN => Action::Ours,
                 "REDIRECT" => Action::Redirect(
@@ -190,6 +190,8 @@ impl Listing {
                     true => ahead.in_parent.push(rule.line()),
                     false => ahead.on_the_way.push(rule.line()),
                 }
+            } else if chain == parent && strangers.iter().any(|stranger| self.drops(&rule.spec, *stranger)) {
+                ahead.dropping.push(rule.line());
             }
         }
         false
@@ -229,7 +231,7 @@ impl Listing {
                         return true;
                     }
                     let inner = Rule::read(&rule.spec, stranger);
-                    let ends = ["RETURN", "DROP", "REJECT", "TARPIT"].contains(&inner.target.as_str());
+                    let ends = inner.target == "RETURN" || DROPS.contains(&inner.target.as_str());
                     if ends && inner.fit.applies && inner.fit.certain {
                         return false;
                     }
@@ -237,6 +239,13 @@ impl Listing {
                 false
             }
         }
+    }
+
+    /// Whether a rule of table filter drops all of this stranger's packets.
+    fn drops(&self, spec: &str, stranger: Stranger) -> bool {
+        let rule = Rule::read(spec, stranger);
+        let surely = rule.fit.applies && rule.fit.certain;
+        surely && (DROPS.contains(&rule.target.as_str()) || self.drops_all(&rule.target, stranger))
     }
 
     fn drops_all(&self, chain: &str, stranger: Stranger) -> bool {
@@ -283,6 +292,8 @@ pub(super) struct Ahead {
     pub(super) in_parent: Vec<String>,
     /// Rules of chains that lead there.
     pub(super) on_the_way: Vec<String>,
+    /// Rules of the chain that has the jumps that drop all packets for a port of theirs.
+    pub(super) dropping: Vec<String>,
 }
 
 /// What a rule jumps or goes to.
@@ -446,6 +457,9 @@ pub fn words(spec: &str) -> Vec<String> {
 
 /// Stands for the policy of a built-in chain.
 pub const POLICY: &str = "policy DROP";
+
+/// Targets that end a packet.
+const DROPS: [&str; 3] = ["DROP", "REJECT", "TARPIT"];
 
 /// Where packets enter table filter.
 const BUILT_IN: [&str; 3] = ["FORWARD", "INPUT", "OUTPUT"];

@@ -83,6 +83,15 @@ pub enum Difference {
         /// Those other rules, in their order.
         before: Vec<String>,
     },
+    /// Rules before our jump drop all packets for a port that it is for, so that no phone can knock.
+    DroppedBefore {
+        /// Our jump.
+        rule: String,
+        /// Its number in the chain, counted from 1.
+        position: usize,
+        /// Those other rules, in their order.
+        by: Vec<String>,
+    },
     /// Rules on the way to the chain that has our jumps can take packets that they are for.
     Bypassed {
         /// The chain that has our jumps.
@@ -197,7 +206,6 @@ impl FamilyStatus {
         let ours = || listing.jumps().chain(found(CHAIN)).chain(found(CHAIN_OUT));
         let there = [CHAIN, CHAIN_OUT].iter().any(|chain| listing.filter_has(chain))
             || ours().next().is_some()
-            || listing.counters().next().is_some()
             || around.iter().any(|difference| matches!(difference, Difference::OtherVariant { .. }));
         differences.extend(around);
         let state = match (differences.is_empty(), there) {
@@ -254,7 +262,7 @@ impl Difference {
             Self::NotFirst { .. } | Self::Bypassed { .. } | Self::Unreached { .. } | Self::Outside { .. } => {
                 true
             }
-            Self::OtherVariant { .. } => false,
+            Self::DroppedBefore { .. } | Self::OtherVariant { .. } => false,
         }
     }
 
@@ -307,6 +315,10 @@ impl fmt::Display for Difference {
             Self::NotFirst { rule, position, before } => {
                 write!(f, "number {position} and not first: {rule}; SIP can be taken before it")?;
                 list(f, before)
+            }
+            Self::DroppedBefore { rule, position, by } => {
+                write!(f, "number {position} and not first: {rule}; SIP is dropped before it")?;
+                list(f, by)
             }
             Self::Bypassed { chain, by } => {
                 write!(f, "SIP can be taken on the way to {chain}")?;
@@ -398,6 +410,11 @@ pub(super) fn in_the_way(listing: &Listing, wanted: &Ruleset) -> Vec<Difference>
                 Some(ahead) if !ahead.on_the_way.is_empty() => {
                     Difference::Bypassed { chain: parent.to_owned(), by: ahead.on_the_way }
                 }
+                Some(ahead) if !ahead.dropping.is_empty() => Difference::DroppedBefore {
+                    rule: line.clone(),
+                    position: there.position,
+                    by: ahead.dropping,
+                },
                 Some(_) => continue,
             };
             // One jump of a chain tells for all.

@@ -270,13 +270,12 @@ fn states_and_differences() {
 #[test]
 fn a_chain_alone_is_not_absence() {
     let wanted = rules(&Plan::default(), Family::V4);
-    for text in [
-        "*filter\n:SIPKNOCK - [0:0]\nCOMMIT\n",
-        "*filter\n:SIPKNOCK-OUT - [0:0]\nCOMMIT\n",
-        "*mangle\n-A FORWARD -p udp -m comment --comment sipknock-counter\nCOMMIT\n",
-    ] {
+    for text in ["*filter\n:SIPKNOCK - [0:0]\nCOMMIT\n", "*filter\n:SIPKNOCK-OUT - [0:0]\nCOMMIT\n"] {
         assert_eq!(FamilyStatus::of(&Listing::parse(text), &wanted, vec![]).state, State::Differs, "{text}");
     }
+    // What counts is not what keeps anybody out.
+    let counter = "*mangle\n-A INPUT -p udp -m comment --comment sipknock-counter\nCOMMIT\n";
+    assert_eq!(FamilyStatus::of(&Listing::parse(counter), &wanted, vec![]).state, State::Absent);
 }
 
 /// Rules before our jump that can take SIP are a difference, and those that can't, or that drop it, are none.
@@ -330,7 +329,11 @@ fn rules_before_ours() {
         ("behind a return", vec!["-A INPUT -j A", "-A A -j RETURN", "-A A -j ACCEPT"], false),
         ("a queue of somebody's", vec!["-A INPUT -p udp -j NFQUEUE --queue-num 9"], true),
         ("gone to", vec!["-A INPUT -g A", "-A A -p tcp -j ACCEPT"], true),
-        ("gone to, and dropped there", vec!["-A INPUT -g A", "-A A -j DROP"], false),
+        (
+            "gone to, and dropped there for some",
+            vec!["-A INPUT -s 198.51.100.7/32 -g A", "-A A -j DROP"],
+            false,
+        ),
         ("a return in INPUT", vec!["-A INPUT -j RETURN"], true),
     ] {
         let plan = Plan {
@@ -350,6 +353,29 @@ fn rules_before_ours() {
         };
         let found = in_the_way(&listing, &wanted);
         assert_eq!(found, if taken { vec![expected] } else { vec![] }, "{name}");
+    }
+}
+
+/// Nobody gets by such, and no phone gets in.
+#[test]
+fn rules_before_ours_that_drop_everything() {
+    let wanted =
+        rules(&Plan { transports: vec![Transport::Udp], outbound: false, ..Plan::default() }, Family::V4);
+    for (before, all) in [
+        (vec!["-A INPUT -p udp -j DROP"], true),
+        (vec!["-A INPUT -p udp -m udp --dport 5000:6000 -j REJECT"], true),
+        (vec!["-A INPUT -j A", "-A A -p udp -j DROP"], true),
+        (vec!["-A INPUT -s 198.51.100.7/32 -j DROP"], false),
+        (vec!["-A INPUT -i eth9 -j DROP"], false),
+        (vec!["-A INPUT -p tcp -j DROP"], false),
+        (vec!["-A INPUT -j A", "-A A -s 198.51.100.7/32 -j DROP"], false),
+    ] {
+        let found = in_the_way(&filter(&[&before[..], &[UDP, QUEUE]].concat()), &wanted);
+        assert_eq!(found.len(), usize::from(all), "{before:?}: {found:?}");
+        for difference in found {
+            assert!(matches!(difference, Difference::DroppedBefore { position: 2, .. }), "{difference:?}");
+            assert!(difference.is_mendable() && !difference.lets_by());
+        }
     }
 }
 

@@ -176,7 +176,8 @@ pub(crate) const VARIANTS: [Variant; 2] = [
     Variant { v4: "iptables-legacy", v6: "ip6tables-legacy" },
 ];
 
-/// Rules such as a firewall script or fail2ban would have put in, some of them with words of ours.
+/// Rules such as a firewall script or fail2ban would have put in, some of them with words of ours, and an accounting's,
+/// so that table mangle is there already.
 pub(crate) const FOREIGN: &str = "*filter
 :INPUT DROP [0:0]
 :f2b-sshd - [0:0]
@@ -188,6 +189,9 @@ pub(crate) const FOREIGN: &str = "*filter
 -A f2b-sshd -s 198.51.100.7/32 -j REJECT --reject-with icmp-port-unreachable
 -A f2b-sshd -j RETURN
 COMMIT
+*mangle
+-A INPUT -p udp -m multiport --dports 5060 -m comment --comment accounting
+COMMIT
 *nat
 -A POSTROUTING -s 10.0.0.0/8 -j MASQUERADE
 COMMIT
@@ -196,5 +200,8 @@ COMMIT
 pub(crate) const FOREIGN_V6: &str = "*filter
 -A INPUT -i lo -j ACCEPT
 -A INPUT -p udp -m udp --dport 5060 -j DROP
+COMMIT
+*mangle
+-A INPUT -p udp -m multiport --dports 5060 -m comment --comment accounting
 COMMIT
 ";

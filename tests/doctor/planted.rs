@@ -76,11 +76,11 @@ macro_rules! rules {
     };
 }
 
-pub(super) static FAULTS: [Fault; 42] = [
+pub(super) static FAULTS: [Fault; 41] = [
     rules!("rules_absent", "sipknock firewall remove", [("rules-absent", "fault")], APPLY, true),
     rules!(
         "ipv6_rules_absent",
-        "ip6tables -F INPUT; ip6tables -F SIPKNOCK; ip6tables -X SIPKNOCK",
+        "ip6tables -F; ip6tables -X",
         [("rules-absent", "fault")],
         APPLY,
         true
@@ -111,7 +111,6 @@ pub(super) static FAULTS: [Fault; 42] = [
     ),
     rules!("drop_before_ours", "iptables -I INPUT 1 -p udp -j DROP", [("dropped-before", "fault")], APPLY, true),
     rules!("another_queue_before_ours", "iptables -I INPUT 1 -j NFQUEUE --queue-num 9", [("queued-before", "fault")], APPLY, true),
-    rules!("loopback_before_ours", "iptables -I INPUT 1 -i lo -j ACCEPT", [("not-first", "warning")], APPLY, true),
     rules!(
         "drop_in_table_raw",
         "iptables -t raw -A PREROUTING -p udp --dport 5060 -m comment --comment \"it's mine\" -j DROP",

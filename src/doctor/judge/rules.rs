@@ -54,7 +54,9 @@ fn of_family(subject: Subject<'_>, family: &FamilyStatus, first: bool) -> Vec<Fi
                 );
                 found.push(Finding::fault("wrong-queue", text).mend(subject.apply()));
             }
-            let not_first = |difference: &&Difference| matches!(difference, Difference::NotFirst { .. });
+            let not_first = |difference: &&Difference| {
+                matches!(difference, Difference::NotFirst { .. } | Difference::DroppedBefore { .. })
+            };
             let differences: Vec<_> =
                 family.differences.iter().filter(|difference| !not_first(difference)).collect();
             if let (Some(difference), true) = (differences.first(), found.is_empty()) {

@@ -36,7 +36,7 @@ fn each_fact_has_its_finding() {
         ("no-multiport", Severity::Fault, "modprobe xt_multiport", |facts| {
             facts.refused = refused(Need::Multiport);
         }),
-        ("no-conntrack", Severity::Note, "modprobe xt_conntrack", |facts| {
+        ("no-conntrack", Severity::Warning, "modprobe xt_conntrack", |facts| {
             facts.refused = refused(Need::Conntrack);
         }),
         ("no-set", Severity::Note, "modprobe xt_set", |facts| facts.refused = refused(Need::Set)),
