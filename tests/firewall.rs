@@ -8,6 +8,8 @@ mod common;
 mod copies;
 #[path = "firewall/moves.rs"]
 mod moves;
+#[path = "firewall/words.rs"]
+mod words;
 
 use std::net::UdpSocket;
 use std::process::ExitCode;
@@ -21,7 +23,7 @@ use sipknock::firewall::{
 use sipknock::packet::Transport;
 
 fn main() -> ExitCode {
-    trials::run(VARIANTS.into_iter().flat_map(|variant| {
+    let of_variants = VARIANTS.into_iter().flat_map(|variant| {
         let missing = variant.missing();
         let no_reader = missing.clone().or(trials::missing_program(&["tcpdump"]));
         let cases = CASES.map(|case| (missing.clone(), case));
@@ -31,7 +33,13 @@ fn main() -> ExitCode {
                 trials::in_netns_with(missing, name, move || case(&World::new(variant)))
             },
         )
-    }))
+    });
+    // The program takes the iptables that there is, which is the first one here.
+    let [variant, _] = VARIANTS;
+    let of_the_program = WORDS.map(|(name, case)| {
+        trials::in_netns_with(variant.missing(), name, move || case(&World::new(variant)))
+    });
+    trials::run(of_variants.chain(of_the_program))
 }
 
 type Case = fn(&World);
@@ -77,6 +85,12 @@ const COPIES: [(&str, Case); 3] = [
     ("what_the_pbx_sends_is_copied", copies::what_the_pbx_sends_is_copied),
     ("what_the_pbx_sends_over_tcp_is_copied", copies::what_the_pbx_sends_over_tcp_is_copied),
     ("a_pbx_behind_forward", copies::a_pbx_behind_forward),
+];
+
+/// What the program says.
+const WORDS: [(&str, Case); 2] = [
+    ("rules_from_the_file", words::rules_from_the_file),
+    ("what_there_is_to_do_after_an_apply", words::what_there_is_to_do_after_an_apply),
 ];
 
 fn apply_on_empty(world: &World) {

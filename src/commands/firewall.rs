@@ -235,11 +235,10 @@ fn status(status: &Status, json: bool) -> Result<ExitCode, Failure> {
     Ok(exit)
 }
 
-/// Processes by their names, and what has them register with their providers again: Asterisk's
-/// res_pjsip_outbound_registration, Kamailio's modules/uac (uac.reg_refresh takes one l_uuid, uac.reg_dump lists them),
-/// FreeSWITCH's mod_sofia.
+/// Processes by their names, and what has them register with all their providers again: Asterisk's
+/// res_pjsip_outbound_registration, Kamailio's module uac (at most every 150 s), FreeSWITCH's mod_sofia.
 const REGISTER_AGAIN: [(&str, &str); 3] = [
     ("asterisk", "asterisk -rx 'pjsip send register *all'"),
-    ("kamailio", "kamcmd uac.reg_refresh L_UUID   # for each l_uuid of: kamcmd uac.reg_dump"),
-    ("freeswitch", "fs_cli -x 'sofia profile external rescan reloadxml'"),
+    ("kamailio", "kamcmd uac.reg_reload"),
+    ("freeswitch", "fs_cli -x 'sofia profile external register all'"),
 ];
