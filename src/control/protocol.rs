@@ -234,6 +234,9 @@ pub struct ConfigStats {
     pub transports: Vec<String>,
     /// Networks that pass without a knock.
     pub trusted: Vec<String>,
+    /// Chains of table filter that its rules belong into.
+    #[serde(default)]
+    pub chains: Vec<String>,
     /// Keys that the files have changed since the start, and that only a restart puts in force.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub restart: Vec<String>,

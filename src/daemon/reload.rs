@@ -190,6 +190,7 @@ fn told(running: &Config, now: Time, restart: &[&str]) -> ConfigStats {
         ports: scope.ports.iter().map(ports_text).collect(),
         transports: scope.transports.iter().map(|transport| transport.name().to_owned()).collect(),
         trusted: running.inspect.trusted.iter().map(|net| net.trunc().to_string()).collect(),
+        chains: running.firewall.chains.clone(),
         restart: restart.iter().map(|key| (*key).to_owned()).collect(),
     }
 }

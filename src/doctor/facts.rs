@@ -8,7 +8,7 @@ use crate::firewall::{Family, Listing, Status};
 use crate::packet::Transport;
 use crate::queue::kernel::QueueRow;
 
-use super::nft::Nft;
+use super::nft::{Nft, Offload};
 
 /// All that the judgements go by.
 #[derive(Clone, Debug, Default)]
@@ -25,6 +25,10 @@ pub struct Facts {
     pub tables: Vec<Tables>,
     /// What nft shows.
     pub nft: Nft,
+    /// Rules that hand flows past chain FORWARD.
+    pub offloads: Vec<Offload>,
+    /// What the rules handed to the queues while this process looked, and what came to these.
+    pub fed: Option<Fed>,
     /// The queues of the configuration.
     pub queues: Vec<QueueFacts>,
     /// What the gate says of itself at the control socket, or why it does not. `None` where nobody was asked: there is no
@@ -48,6 +52,17 @@ pub struct Facts {
     pub selinux_enforcing: bool,
     /// What AppArmor confines the gate to, as in /proc/PID/attr/current.
     pub apparmor: Option<String>,
+}
+
+/// Packets within the time that looking takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Fed {
+    /// That our rules have counted on their way to a queue.
+    pub counted: u64,
+    /// That came to the queues of the configuration, or found them full.
+    pub queued: u64,
+    /// That rules of others took before ours.
+    pub taken_before: u64,
 }
 
 /// The rules of one family.
@@ -152,4 +167,6 @@ pub struct Listener {
     pub port: u16,
     /// Whose, where that can be seen.
     pub process: Option<String>,
+    /// It is a socket for IPv6; most of these take packets of both families.
+    pub v6: bool,
 }

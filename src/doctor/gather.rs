@@ -13,17 +13,20 @@ use std::time::Duration;
 use crate::config::{Config, DEFAULT_PATH, whole_path};
 use crate::control::client::{Client, ClientError};
 use crate::control::protocol::{Answer, Request, Stats};
-use crate::firewall::{Family, Firewall, Listing, Plan, Programs, State};
+use crate::firewall::{Family, Firewall, Listing, Plan, Programs, State, Status};
 use crate::packet::Transport;
 use crate::queue::kernel::{self, QueueRow};
 
-use super::facts::{Facts, Listener, Need, Process, QueueFacts, Rights, Tables};
-use super::nft::Nft;
+use super::facts::{Facts, Fed, Listener, Need, Process, QueueFacts, Rights, Tables};
+use super::nft::{self, Nft, Offload};
 use super::{addresses, diag};
 
 /// Looks at this machine, or rather at the calling thread's network namespace.
 pub(super) fn gather(config: &Config, plan: &Plan) -> Facts {
     let firewall = Firewall::default();
+    // First the queues and then the rules; at the end the other way round, so that a packet that the rules count in between
+    // is one that the queues have counted as well.
+    let at_first = kernel::queues();
     let status = firewall.status(plan);
     let v6 = status.as_ref().is_ok_and(|status| {
         status.families.iter().any(|family| family.family == Family::V6 && family.state != State::Skipped)
@@ -38,18 +41,25 @@ pub(super) fn gather(config: &Config, plan: &Plan) -> Facts {
         let pid = queue.owner.as_ref()?.pid;
         Some(read(&format!("/proc/{pid}/attr/apparmor/current"))?.trim().to_owned())
     });
+    let nft = output("nft", &["-j", "list", "ruleset"]);
+    let (tables, flow_rules): (Vec<_>, Vec<_>) =
+        families.filter_map(|family| tables(&firewall, family)).unzip();
+    let mut offloads = nft.as_deref().map_or_else(Vec::new, nft::offloads);
+    offloads.extend(flow_rules.into_iter().flatten());
+    let refused = refused(&firewall);
+    let fed = status.as_ref().ok().and_then(|status| {
+        let again = firewall.status(plan).ok()?;
+        Some(fed(plan, (status, &again), (&at_first, &kernel::queues())))
+    });
     Facts {
         capabilities: capabilities(),
         queue_table: Path::new("/proc/thread-self/net/netfilter/nfnetlink_queue").exists(),
-        refused: refused(&firewall),
+        refused,
         status: Some(status.map_err(|error| error.to_string())),
-        tables: families.filter_map(|family| tables(&firewall, family)).collect(),
-        nft: Command::new("nft")
-            .args(["-j", "list", "ruleset"])
-            .stdin(Stdio::null())
-            .stderr(Stdio::null())
-            .output()
-            .map_or(Nft::Unknown, |output| Nft::parse(&String::from_utf8_lossy(&output.stdout))),
+        tables,
+        nft: nft.as_deref().map_or(Nft::Unknown, Nft::parse),
+        offloads,
+        fed,
         gate,
         gate_process: told.and_then(process),
         taken_queues: rows.iter().map(|row| row.queue).collect(),
@@ -91,8 +101,13 @@ fn refused(firewall: &Firewall) -> Vec<(Need, String)> {
     needs.into_iter().filter_map(try_out).collect()
 }
 
-fn tables(firewall: &Firewall, family: Family) -> Option<Tables> {
-    let ours = Listing::parse(&firewall.listing(family).ok()?);
+fn tables(firewall: &Firewall, family: Family) -> Option<(Tables, Vec<Offload>)> {
+    let text = firewall.listing(family).ok()?;
+    let ours = Listing::parse(&text);
+    // The target of OpenWrt's firewall of before nftables.
+    let flow_rules = text.lines().filter(|line| line.contains(" -j FLOWOFFLOAD"));
+    let offloads =
+        flow_rules.map(|line| Offload { rule: line.to_owned(), mend: nft::OPENWRT.to_owned() }).collect();
     let program = firewall.programs().of(family);
     let legacy = output(program, &["-V"]).is_some_and(|version| version.contains("legacy"));
     let stem = match family {
@@ -105,7 +120,28 @@ fn tables(firewall: &Firewall, family: Family) -> Option<Tables> {
     let other = format!("{stem}-{}", if legacy { "nft" } else { "legacy" });
     let programs = Programs { v4: other.clone(), v6: other.clone() };
     let listed = used.then(|| Firewall::new(programs).listing(family).ok()).flatten();
-    Some(Tables { family, ours, other: listed.map(|text| (other, Listing::parse(&text))) })
+    let other = listed.map(|text| (other, Listing::parse(&text)));
+    Some((Tables { family, ours, other }, offloads))
+}
+
+/// What happened between two looks: at rules that are the same, and at queues of the same gate.
+fn fed(plan: &Plan, (before, after): (&Status, &Status), (first, last): (&[QueueRow], &[QueueRow])) -> Fed {
+    let counted = |status: &Status| -> u64 {
+        let rules = status.families.iter().flat_map(|family| &family.rules);
+        rules.filter(|rule| rule.rule.contains("-j NFQUEUE ")).map(|rule| rule.packets).sum()
+    };
+    let taken = |status: &Status| -> u64 {
+        status.families.iter().filter_map(|family| family.counted).map(|counted| counted.taken_before).sum()
+    };
+    let ours = |rows: &[QueueRow]| -> u64 {
+        let ours = rows.iter().filter(|row| plan.queues.contains(&row.queue));
+        ours.map(|row| row.sequence + row.queue_dropped).sum()
+    };
+    Fed {
+        counted: counted(after).saturating_sub(counted(before)),
+        queued: ours(last).saturating_sub(ours(first)),
+        taken_before: taken(after).saturating_sub(taken(before)),
+    }
 }
 
 /// The kernel's queues now and a moment later.
@@ -302,7 +338,7 @@ fn listeners(sockets: &Sockets) -> Vec<Listener> {
     ] {
         let table = read(&format!("/proc/thread-self/net/{file}")).unwrap_or_default();
         for (port, inode) in table.lines().filter_map(|line| listener(line, state)) {
-            let found = Listener { transport, port, process: sockets.name(inode) };
+            let found = Listener { transport, port, process: sockets.name(inode), v6: file.ends_with('6') };
             if !listeners.contains(&found) {
                 listeners.push(found);
             }
@@ -335,7 +371,7 @@ fn read(path: &str) -> Option<String> {
 }
 
 fn output(program: &str, args: &[&str]) -> Option<String> {
-    let output = Command::new(program).args(args).stdin(Stdio::null()).output().ok()?;
+    let output = Command::new(program).args(args).stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
     Some(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 

@@ -1,6 +1,8 @@
 //! What the facts mean.
 
 mod gate;
+mod kernel;
+mod ports;
 mod queues;
 mod rights;
 mod rules;
@@ -10,9 +12,8 @@ mod verdicts;
 
 use crate::config::{DoubtKind, Fallback};
 use crate::knock::weakness;
-use crate::packet::Transport;
 
-use super::facts::{Facts, Need};
+use super::facts::Facts;
 use super::nft::Nft;
 use super::{Finding, Subject};
 
@@ -38,7 +39,7 @@ pub fn all(subject: Subject<'_>, facts: &Facts) -> Vec<Finding> {
             "this process may look at rules and at other processes",
             capabilities(subject, facts),
         ),
-        ("kernel", "the kernel has NFQUEUE, conntrack, set and hashlimit", kernel(facts)),
+        ("kernel", "the kernel has NFQUEUE, conntrack, set and hashlimit", kernel::judge(subject, facts)),
         ("rules", "the rules are in place, and nothing decides before them", rules::place(subject, facts)),
         ("way", way, rules::behind(subject, facts)),
         ("managers", "no other firewall manager is at work", rules::managers(subject, facts)),
@@ -48,7 +49,7 @@ pub fn all(subject: Subject<'_>, facts: &Facts) -> Vec<Finding> {
             gate::judge(subject, facts),
         ),
         ("queues", "a gate listens on each queue, and has lost no packet", queues::judge(subject, facts)),
-        ("ports", "what listens for SIP here is inspected", ports(subject, facts)),
+        ("ports", "what listens for SIP here is inspected", ports::judge(subject, facts)),
         ("rights", "no gate has more rights than it needs", rights::judge(subject, facts)),
         ("confinement", "neither SELinux nor AppArmor confines the gate", confinement(subject, facts)),
     ] {
@@ -130,83 +131,6 @@ fn may(facts: &Facts, capability: u32) -> bool {
     facts.capabilities & (1 << capability) != 0
 }
 
-fn kernel(facts: &Facts) -> Vec<Finding> {
-    let mut found = Vec::new();
-    if !facts.queue_table {
-        let text = "the kernel has no nfnetlink_queue (/proc/net/netfilter/nfnetlink_queue is missing): no packet can be \
-                    handed to the gate";
-        found.push(Finding::fault("no-nfnetlink-queue", text).mend("modprobe nfnetlink_queue"));
-    }
-    for (need, said) in &facts.refused {
-        found.push(match need {
-            Need::Nfqueue => Finding::fault("no-nfqueue", format!("NFQUEUE rules are refused: {said}"))
-                .mend("modprobe xt_NFQUEUE"),
-            Need::Multiport => Finding::fault("no-multiport", format!("multiport rules are refused: {said}"))
-                .mend("modprobe xt_multiport"),
-            Need::Conntrack => Finding::warning(
-                "no-conntrack",
-                format!(
-                    "conntrack rules are refused, so IPv6 fragments are looked at one by one, and a knock behind the first \
-                     is not found: {said}"
-                ),
-            )
-            .mend("modprobe xt_conntrack"),
-            Need::Set => Finding::note(
-                "no-set",
-                format!("there is no set match, which only long lists kept in the kernel need: {said}"),
-            )
-            .mend("modprobe xt_set"),
-            Need::Hashlimit => Finding::note(
-                "no-hashlimit",
-                format!("there is no hashlimit match, which only limits per address need: {said}"),
-            )
-            .mend("modprobe xt_hashlimit"),
-        });
-    }
-    found
-}
-
-fn ports(subject: Subject<'_>, facts: &Facts) -> Vec<Finding> {
-    // Behind FORWARD the PBX is in another network namespace or on another machine.
-    if !subject.plan.guards_input() {
-        return Vec::new();
-    }
-    let config = subject.config;
-    let inspected = |transport: Transport, port: u16| {
-        let scope = &config.inspect.scope;
-        scope.transports.contains(&transport) && scope.ports.iter().any(|ports| ports.contains(&port))
-    };
-    let mut found = Vec::new();
-    if !facts.listeners.iter().any(|listener| inspected(listener.transport, listener.port)) {
-        let text = "nothing listens on an inspected port: the PBX is not up, or it uses others";
-        found.push(Finding::warning("nobody-listens", text).mend("ss -lnptu"));
-    }
-    for listener in &facts.listeners {
-        let (transport, port) = (listener.transport, listener.port);
-        if inspected(transport, port) || !SIP_PORTS.iter().any(|ports| ports.contains(&port)) {
-            continue;
-        }
-        let process = listener.process.as_deref();
-        let who = process.unwrap_or("a process that can't be seen");
-        let what = format!("{who} listens on {} port {port}, which is not inspected", transport.name());
-        let key = match config.inspect.scope.transports.contains(&transport) {
-            true => format!("add {port} to `ports`"),
-            false => format!("add \"{}\" to `transports`", transport.name()),
-        };
-        let mend = subject.edit(&key);
-        found.push(if transport == Transport::Tcp && TLS_PORTS.contains(&port) {
-            // Where no knock can be seen, leaving it out may be what is meant.
-            Finding::note("tls-port", format!("{what}; inside TLS no knock can be seen: see the guide"))
-        } else if process.is_some_and(|name| PBX.iter().any(|pbx| name.starts_with(pbx))) {
-            Finding::fault("port-not-inspected", format!("{what}: strangers reach it")).mend(mend)
-        } else {
-            Finding::warning("port-not-inspected", format!("{what}; if that is SIP, strangers reach it"))
-                .mend(mend)
-        });
-    }
-    found
-}
-
 fn confinement(subject: Subject<'_>, facts: &Facts) -> Vec<Finding> {
     let mut found = Vec::new();
     let listens = facts.queues.iter().any(|queue| queue.row.is_some());
@@ -234,23 +158,3 @@ fn confinement(subject: Subject<'_>, facts: &Facts) -> Vec<Finding> {
 /// Bits of capabilities(7).
 const CAP_NET_ADMIN: u32 = 12;
 const CAP_SYS_PTRACE: u32 = 19;
-
-/// Where PBXs listen for SIP: 5060 and those after it, FreeSWITCH's 5080, and FreePBX's second driver.
-const SIP_PORTS: [std::ops::RangeInclusive<u16>; 2] = [5060..=5099, 5160..=5199];
-
-/// SIP over TLS (RFC 3261, 19.1.2), FreeSWITCH's, and FreePBX's second driver.
-const TLS_PORTS: [u16; 3] = [5061, 5081, 5161];
-
-/// Names of processes that are PBXs or SBCs. The kernel cuts names to 15 letters.
-const PBX: [&str; 10] = [
-    "asterisk",
-    "kamailio",
-    "opensips",
-    "freeswitch",
-    "yate",
-    "drachtio",
-    "sems",
-    "rtpengine",
-    "sippy",
-    "repro",
-];

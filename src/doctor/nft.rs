@@ -27,6 +27,37 @@ pub struct NftTable {
     rules: Vec<NftRule>,
 }
 
+/// A rule that hands flows to a flowtable, which takes them past chain FORWARD (nft(8), FLOWTABLES).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Offload {
+    /// The rule, for people.
+    pub rule: String,
+    /// The command that ends it.
+    pub mend: String,
+}
+
+/// The rules of a listing that do so.
+pub fn offloads(text: &str) -> Vec<Offload> {
+    let Ok(listing) = serde_json::from_str::<Value>(text) else { return Vec::new() };
+    let rules = listing["nftables"].as_array().into_iter().flatten().filter_map(|item| item.get("rule"));
+    let offloads = rules.filter_map(|rule| {
+        let flow = rule["expr"].as_array()?.iter().find_map(|part| part.get("flow"))?;
+        let (table, chain) = (full_name(rule), rule["chain"].as_str()?);
+        let mend = match table.as_str() {
+            // OpenWrt's firewall, which would write it again.
+            "inet fw4" => OPENWRT.to_owned(),
+            _ => format!("nft delete rule {table} {chain} handle {}", rule["handle"].as_u64()?),
+        };
+        let flowtable = flow["flowtable"].as_str().unwrap_or_default();
+        Some(Offload { rule: format!("{table} {chain}: flow add {flowtable}"), mend })
+    });
+    offloads.collect()
+}
+
+/// What switches off the offloading of OpenWrt's firewall, of either generation.
+pub(super) const OPENWRT: &str =
+    "uci set firewall.@defaults[0].flow_offloading=0 && uci commit firewall && service firewall restart";
+
 /// A rule that may be about SIP.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct NftRule {
@@ -189,6 +220,24 @@ mod tests {
         assert_eq!(Nft::parse(text), Nft::Tables(vec![]));
         assert_eq!(Nft::parse(""), Nft::Unknown);
         assert_eq!(Nft::parse("{}"), Nft::Unknown);
+    }
+
+    #[test]
+    fn flows_that_are_offloaded() {
+        let listing = |table: &str, expr: &str| {
+            format!(
+                r#"{{"nftables":[{{"flowtable":{{"family":"inet","name":"f","table":"{table}","handle":3}}}},
+                {{"rule":{{"family":"inet","table":"{table}","chain":"forward","handle":7,"expr":[{expr}]}}}}]}}"#
+            )
+        };
+        let flow = r#"{"match":{"op":"in","left":{"meta":{"key":"l4proto"}},"right":{"set":["tcp","udp"]}}},{"flow":{"op":"add","flowtable":"@f"}}"#;
+        let found = offloads(&listing("mine", flow));
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].rule, "inet mine forward: flow add @f");
+        assert_eq!(found[0].mend, "nft delete rule inet mine forward handle 7");
+        assert_eq!(offloads(&listing("fw4", flow))[0].mend, OPENWRT);
+        assert_eq!(offloads(&listing("mine", r#"{"accept":null}"#)), []);
+        assert_eq!(offloads("no listing"), []);
     }
 
     #[test]

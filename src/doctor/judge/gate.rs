@@ -23,6 +23,7 @@ pub(super) fn judge(subject: Subject<'_>, facts: &Facts) -> Vec<Finding> {
     if let Some(config) = stats.config.as_deref().filter(|_| !is_other(&found)) {
         found.extend(not_in_force(subject, stats, config, gate));
     }
+    found.extend(trunks(subject, stats));
     found.extend(stats.busiest.as_ref().and_then(|busiest| one_source(facts, busiest)));
     found
 }
@@ -177,6 +178,10 @@ fn differs(subject: Subject<'_>, pid: u32, config: &ConfigStats) -> Option<Findi
     if gate != rules {
         differences.push(format!("transports {} and not {}", gate.join(","), rules.join(",")));
     }
+    // A daemon that says nothing of them has none.
+    if !config.chains.is_empty() && config.chains != plan.chains {
+        differences.push(format!("chains {} and not {}", config.chains.join(","), plan.chains.join(",")));
+    }
     let trusted: Vec<IpNet> = config.trusted.iter().filter_map(|net| net.parse().ok()).collect();
     if NetSet::new(&trusted) != NetSet::new(&plan.trusted) {
         let listed = |nets: &[IpNet]| match nets {
@@ -200,6 +205,23 @@ fn differs(subject: Subject<'_>, pid: u32, config: &ConfigStats) -> Option<Findi
         subject.apply()
     );
     Some(Finding::fault("gate-differs", text).mend(mend))
+}
+
+/// Calls that were dropped and may be a provider's. Whether they are, only the owner knows.
+fn trunks(subject: Subject<'_>, stats: &Stats) -> Option<Finding> {
+    let [first, rest @ ..] = stats.refused_trunks.as_slice() else { return None };
+    let more = match rest.len() {
+        0 => String::new(),
+        more => format!(", and calls from {more} more"),
+    };
+    let text = format!(
+        "{} calls from {} for {}, with whom the PBX has registered somewhere, were dropped{more}: if that is the provider, it \
+         calls from another address than the one registered at",
+        first.calls, first.source, first.user
+    );
+    let sources: Vec<_> = stats.refused_trunks.iter().map(|trunk| format!("{:?}", trunk.source)).collect();
+    let edit = subject.edit(&format!("if it is: add {} to [inspect] trusted", sources.join(", ")));
+    Some(Finding::warning("trunk-refused", text).mend(edit))
 }
 
 /// Most of the packets come from one address, so that one door is everybody's.

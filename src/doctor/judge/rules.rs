@@ -2,7 +2,7 @@
 
 use crate::firewall::{CHAIN, Difference, Family, FamilyStatus, Note, State};
 
-use super::super::facts::{Facts, Tables};
+use super::super::facts::{Facts, Need, Tables};
 use super::super::nft::Nft;
 use super::super::path::{Action, Met, POLICY, Stranger, words};
 use super::super::{Finding, Severity, Subject, quoted};
@@ -22,8 +22,77 @@ pub(super) fn place(subject: Subject<'_>, facts: &Facts) -> Vec<Finding> {
         let before = tables.map_or_else(Vec::new, |tables| before(subject, tables, family.state));
         found.extend(of_family(subject, family, before.is_empty()));
         found.extend(before);
+        found.extend(family.notes.iter().filter_map(|note| left_out(subject, facts, family, note)));
+        found.extend(taken(subject, facts, family, tables));
     }
+    found.extend(unfed(subject, facts, &found));
     found
+}
+
+/// What had to be left out of the rules, and what that costs.
+fn left_out(subject: Subject<'_>, facts: &Facts, family: &FamilyStatus, note: &Note) -> Option<Finding> {
+    let text = format!("{}: {note}", family.family.name());
+    let load = |modules: &str| format!("modprobe -a {modules} && {}", subject.apply());
+    Some(match note {
+        Note::OutboundLeftOut => Finding::warning("no-outbound", text).mend(load("nfnetlink_log xt_NFLOG")),
+        // What was tried and refused is told already.
+        Note::ReassemblyLeftOut if facts.refused.iter().any(|(need, _)| *need == Need::Conntrack) => {
+            return None;
+        }
+        Note::ReassemblyLeftOut => Finding::warning("no-reassembly", text).mend(load("xt_conntrack")),
+        Note::NoInterface { .. } => {
+            Finding::warning("no-interface", text).mend(subject.edit("[firewall] pbx: add the interface"))
+        }
+        Note::CounterLeftOut => Finding::note("not-counted", text).mend(load("iptable_mangle xt_comment")),
+        Note::AnswersCopied => Finding::note("answers-copied", text).mend(load("xt_u32")),
+        _ => return None,
+    })
+}
+
+/// Packets that came to this machine and never to our jumps. Where a rule that drops stands before them, as one of
+/// fail2ban's does, that may be its work.
+fn taken(
+    subject: Subject<'_>,
+    facts: &Facts,
+    family: &FamilyStatus,
+    tables: Option<&Tables>,
+) -> Option<Finding> {
+    let counted = family.counted.filter(|counted| counted.taken_before * TAKEN_SHARE > counted.arrived)?;
+    let drops = tables.is_some_and(|tables| {
+        strangers(subject).any(|stranger| {
+            let way = tables.ours.walk("filter", hook(subject), stranger);
+            way.iter().take_while(|met| met.action != Action::Ours).any(|met| met.action == Action::Drop)
+        })
+    });
+    let now = match facts.fed {
+        Some(fed) if fed.taken_before > 0 => format!(", {} of them just now", fed.taken_before),
+        _ => String::new(),
+    };
+    let text = format!(
+        "{}: of {} packets for the inspected ports {} were taken by rules of others before ours{now}: the gate saw none of \
+         them",
+        family.family.name(),
+        counted.arrived,
+        counted.taken_before
+    );
+    let finding = if drops { Finding::note } else { Finding::warning };
+    Some(finding("taken-before", text).mend(subject.apply()))
+}
+
+/// The rules hand over packets, and none comes to the queues that the gate reads.
+fn unfed(subject: Subject<'_>, facts: &Facts, found: &[Finding]) -> Option<Finding> {
+    let fed = facts.fed.filter(|fed| fed.counted > 0 && fed.queued == 0)?;
+    let known = |finding: &Finding| ["wrong-queue", "rules-differ"].contains(&finding.name.as_str());
+    if found.iter().any(known) {
+        return None;
+    }
+    // Of a queue that nobody reads that is told already.
+    let read = facts.queues.iter().any(|queue| queue.row.is_some());
+    let text = format!(
+        "our rules have handed {} packets to a queue while this was looked at, and none came to the queues that the gate reads",
+        fed.counted
+    );
+    read.then(|| Finding::fault("unfed-queues", text).mend(subject.apply()))
 }
 
 fn of_family(subject: Subject<'_>, family: &FamilyStatus, first: bool) -> Vec<Finding> {
@@ -57,8 +126,14 @@ fn of_family(subject: Subject<'_>, family: &FamilyStatus, first: bool) -> Vec<Fi
             let not_first = |difference: &&Difference| {
                 matches!(difference, Difference::NotFirst { .. } | Difference::DroppedBefore { .. })
             };
-            let differences: Vec<_> =
-                family.differences.iter().filter(|difference| !not_first(difference)).collect();
+            found.extend(
+                family.differences.iter().filter_map(|difference| not_ours(subject, name, difference)),
+            );
+            let differences: Vec<_> = family
+                .differences
+                .iter()
+                .filter(|difference| !not_first(difference) && difference.is_mendable())
+                .collect();
             if let (Some(difference), true) = (differences.first(), found.is_empty()) {
                 let more = match differences.len() {
                     1 => String::new(),
@@ -75,6 +150,30 @@ fn of_family(subject: Subject<'_>, family: &FamilyStatus, first: bool) -> Vec<Fi
         }
     }
     found
+}
+
+/// What no apply mends, since it is in rules that are not ours.
+fn not_ours(subject: Subject<'_>, name: &str, difference: &Difference) -> Option<Finding> {
+    let text = format!("{name}: {difference}");
+    Some(match difference {
+        Difference::Outside { to, .. } => {
+            let address = to.rsplit_once(':').map_or(to.as_str(), |(address, _)| address);
+            let edit = format!("[firewall] pbx: add {address:?}, or a network in which the container stays");
+            Finding::fault("dnat-outside", text).mend(subject.edit(&edit))
+        }
+        Difference::Bypassed { chain, .. } => {
+            Finding::fault("bypassed", text).mend(subject.edit(&move_to_hook(chain)))
+        }
+        Difference::Unreached { chain } => {
+            Finding::fault("unreached", text).mend(subject.edit(&move_to_hook(chain)))
+        }
+        _ => return None,
+    })
+}
+
+/// A chain that others jump to is where they want it; FORWARD itself is passed by all.
+fn move_to_hook(chain: &str) -> String {
+    format!("[firewall] chains: \"FORWARD\" in place of {chain:?}")
 }
 
 /// What decides a stranger's packet before our chain.
@@ -331,3 +430,6 @@ fn tool(family: Family) -> &'static str {
         Family::V6 => "ip6tables",
     }
 }
+
+/// One packet in so many may be counted at one place and not at the other while rules are being put in.
+const TAKEN_SHARE: u64 = 1000;

@@ -8,10 +8,11 @@ use super::*;
 use crate::config::{Config, Flags};
 use crate::control::protocol::{QueueStats, Stats};
 use crate::doctor::Severity;
-use crate::doctor::facts::{Listener, Process, QueueFacts, Rights, Tables};
+use crate::doctor::facts::{Listener, Need, Process, QueueFacts, Rights, Tables};
 use crate::doctor::nft::Nft;
 use crate::doctor::path::Listing;
 use crate::firewall::{Family, FamilyStatus, Note, Plan, State, Status};
+use crate::packet::Transport;
 use crate::queue::kernel::QueueRow;
 
 #[test]
@@ -250,7 +251,7 @@ fn listeners_that_are_none_of_sip() {
     for (transport, port) in [(Transport::Udp, 4569), (Transport::Tcp, 8088), (Transport::Udp, 10_000)] {
         facts.listeners.push(listener(transport, port, "asterisk"));
     }
-    assert_eq!(ports(Subject { config: &config, plan: &plan }, &facts), []);
+    assert_eq!(ports::judge(Subject { config: &config, plan: &plan }, &facts), []);
 }
 
 #[test]
@@ -344,7 +345,7 @@ fn family(family: Family, state: State) -> FamilyStatus {
 }
 
 fn listener(transport: Transport, port: u16, process: &str) -> Listener {
-    Listener { transport, port, process: Some(process.to_owned()) }
+    Listener { transport, port, process: Some(process.to_owned()), v6: false }
 }
 
 fn refused(need: Need) -> Vec<(Need, String)> {

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::config::SALT;
-use crate::control::protocol::{BusiestStats, ConfigStats, GraceStats};
+use crate::control::protocol::{BusiestStats, ConfigStats, GraceStats, RefusedTrunk};
 use crate::doctor::Finding;
 
 /// What a gate says that goes by this configuration.
@@ -22,6 +22,7 @@ fn told(config: &Config) -> Stats {
             ports: scope.ports.iter().map(crate::config::values::ports_text).collect(),
             transports: scope.transports.iter().map(|transport| transport.name().to_owned()).collect(),
             trusted: config.inspect.trusted.iter().map(ToString::to_string).collect(),
+            chains: config.firewall.chains.clone(),
             restart: vec![],
         })),
         ..Stats::default()
@@ -177,6 +178,21 @@ fn a_gate_that_goes_by_something_else() {
     let mut stats = told(&written);
     stats.config.as_mut().unwrap().ports = vec!["5060".to_owned()];
     assert_found(&find(&written, stats, |_| {}), "the same ports", "", Severity::Ok, "");
+    let mut chains = told(&written);
+    chains.config.as_mut().unwrap().chains = vec!["FORWARD".to_owned()];
+    let found = find(&written, chains, |_| {});
+    assert_found(&found, "another chain", "gate-differs", Severity::Fault, "$EDITOR");
+    let mut trunk = told(&written);
+    let refused = ["198.51.100.9", "2001:db8::9"].map(|source| RefusedTrunk {
+        source: source.to_owned(),
+        user: "100".to_owned(),
+        calls: 3,
+        last: "2026-11-22T14:00:00.000000Z".to_owned(),
+    });
+    trunk.refused_trunks = refused.to_vec();
+    let found = find(&written, trunk, |_| {});
+    let mend = "add \"198.51.100.9\", \"2001:db8::9\" to [inspect] trusted";
+    assert_found(&found, "calls of a provider", "trunk-refused", Severity::Warning, mend);
     let all = Flags {
         trusted: vec!["0.0.0.0/1".parse().unwrap(), "128.0.0.0/1".parse().unwrap()],
         ..Flags::default()
