@@ -149,3 +149,27 @@ pub(crate) fn prefetch<T>(value: &T) {
     #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
     let _ = place;
 }
+
+/// The number of the network namespace that a socket is in: never used twice until the next boot, as its inode is.
+///
+/// # Errors
+/// As getsockopt(2): `ENOPROTOOPT` before Linux 5.14.
+pub(crate) fn namespace_cookie(socket: BorrowedFd<'_>) -> io::Result<u64> {
+    let mut cookie = 0_u64;
+    let mut length = size_of_val(&cookie) as libc::socklen_t;
+    // SAFETY: the kernel writes at most `length` bytes to the number, and how many to `length`; both live longer than the
+    // call, and every pattern of bits is a number.
+    let status = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            SO_NETNS_COOKIE,
+            (&raw mut cookie).cast(),
+            &raw mut length,
+        )
+    };
+    if status == 0 { Ok(cookie) } else { Err(io::Error::last_os_error()) }
+}
+
+/// The same on all architectures but those that this crate has no filter for (include/uapi/asm-generic/socket.h).
+const SO_NETNS_COOKIE: libc::c_int = 71;

@@ -254,7 +254,7 @@ const HEARD: &[u8; 6] = b"heard\n";
 
 /// Not the gate's own folder: that one belongs to the user it runs as, and goes when its service stops
 /// (RuntimeDirectory=, systemd.exec(5)).
-const FOLDER: &str = "/run/sipknock-firewall";
+pub(super) const FOLDER: &str = "/run/sipknock-firewall";
 
 /// How long a caller may take to say its word: local, so this is long.
 const PATIENCE: Duration = Duration::from_secs(1);

@@ -28,6 +28,7 @@ mod change;
 mod confirm;
 mod listing;
 mod note;
+pub mod notify;
 pub mod path;
 mod plan;
 mod print;
@@ -38,6 +39,7 @@ mod status;
 #[cfg(test)]
 mod tests;
 mod variants;
+mod wish;
 
 use serde::Serialize;
 
@@ -52,6 +54,7 @@ pub use self::programs::{Error, Ipv4State, Programs};
 pub use self::routes::Routes;
 pub use self::rules::{CHAIN, CHAIN_OUT, Placed, Ruleset, outbound_group};
 pub use self::status::{Counted, CountedRule, Difference, FamilyStatus, Queues, State, Status};
+pub use self::wish::{Wish, Word};
 
 /// The rules of this machine, or rather of the calling thread's network namespace.
 #[derive(Clone, Debug, Default)]
@@ -208,6 +211,11 @@ impl Firewall {
     /// Where they could not be read.
     pub fn listing(&self, family: Family) -> Result<String, Error> {
         self.programs.tool(family).list()
+    }
+
+    /// The processes that the programs of this thread were, since the last call: their changes are our own.
+    pub fn own_processes(&self) -> Vec<u32> {
+        programs::started()
     }
 
     /// Whether iptables and the kernel know what a rule asks for. Changes nothing.

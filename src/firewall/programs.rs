@@ -1,5 +1,6 @@
 //! Running iptables's programs, and what can go wrong with them.
 
+use std::cell::RefCell;
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
@@ -299,6 +300,7 @@ fn run(program: &str, args: &[&str], input: &str) -> Result<Output, Error> {
         .stderr(Stdio::piped())
         .spawn()
         .map_err(failed)?;
+    STARTED.with_borrow_mut(|started| started.push(child.id()));
     let stdin = child.stdin.take();
     thread::scope(|scope| {
         // A thread of its own, so that neither side waits for the other with a full pipe. A program that
@@ -307,6 +309,16 @@ fn run(program: &str, args: &[&str], input: &str) -> Result<Output, Error> {
         child.wait_with_output()
     })
     .map_err(failed)
+}
+
+/// The processes that this thread has started since the last call: nf_tables names the process that made a change, and
+/// these changes are our own.
+pub(super) fn started() -> Vec<u32> {
+    STARTED.take()
+}
+
+thread_local! {
+    static STARTED: RefCell<Vec<u32>> = const { RefCell::new(Vec::new()) };
 }
 
 /// PATH, and behind it where Debian keeps iptables, which is not in the PATH of those who are not root.
