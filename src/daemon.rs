@@ -44,6 +44,7 @@ use groundwork::Groundwork;
 use house::House;
 use manager::Manager;
 pub use reload::Load;
+pub use rules::service::watch as watch_rules;
 pub use rules::{is_keeper as is_rules_keeper, keep as keep_rules};
 use signals::Alarm;
 
@@ -52,6 +53,8 @@ use signals::Alarm;
 pub struct Extras {
     /// Rules to put in once packets are being decided, and to take out at a clean end.
     pub rules: bool,
+    /// Watch over the rules that are there, where this process is root's.
+    pub watch: bool,
     /// Where to write what phones send that would serve as a knock, at the end and on SIGUSR1.
     pub learn: Option<PathBuf>,
     /// For how long everything passes at first.

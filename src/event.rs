@@ -6,6 +6,7 @@
 
 mod grace;
 mod json;
+mod rules;
 mod text;
 mod trunk;
 
@@ -14,6 +15,7 @@ use std::time::Duration;
 
 use tracing::{debug, error, info, warn};
 
+use crate::control::protocol::RulesChange;
 use crate::door::{Change, Door, Limit};
 use crate::drops::DropLine;
 use crate::inspect::{Decision, Inspector};
@@ -111,6 +113,8 @@ pub enum Event {
     Grace(Grace),
     /// A provider's call was dropped, perhaps.
     TrunkRefused(Box<TrunkRefused>),
+    /// The firewall's rules are gone, or are there again.
+    Rules(Box<RulesChange>),
     /// Something else that is good to know for who wants to know more.
     Detail(String),
     /// Something else that is good to know.
@@ -355,6 +359,7 @@ impl Event {
             ),
             Self::Grace(grace) => grace.write(),
             Self::TrunkRefused(refused) => refused.write(),
+            Self::Rules(change) => rules::write(change),
             Self::Detail(text) => debug!(target: "sipknock::daemon", "{text}"),
             Self::Note(text) => info!(target: "sipknock::daemon", "{text}"),
             Self::Warning(text) => warn!(target: "sipknock::daemon", "{text}"),

@@ -48,6 +48,7 @@ pub mod plot;
 pub mod queue;
 mod registrar;
 pub mod replay;
+pub mod rules_watch;
 pub mod sip;
 pub mod state;
 pub mod stream;

@@ -52,6 +52,11 @@ pub enum Request {
     Reload {},
     /// Drop strangers although the time of `run --grace` is not up, or was up and some phones had not knocked.
     Enforce {},
+    /// How the firewall's rules are, from the process that watches over them; from root alone.
+    Rules {
+        /// What it says.
+        report: Box<RulesReport>,
+    },
     /// Hand queues and doors over to the process that asks, see [`super::takeover`].
     Takeover {
         /// How it takes them over: [`super::takeover::FORMAT`].
@@ -180,6 +185,9 @@ pub struct Stats {
     /// The source that sends most of the packets; `None` from a daemon that does not say, and before the first packet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub busiest: Option<BusiestStats>,
+    /// How the firewall's rules are; `None` if nobody watches over them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rules: Option<RulesStats>,
     /// Events that were counted and not logged.
     pub events_lost: u64,
     /// Senders of INVITEs that were dropped although they are for a user that the PBX has registered somewhere.
@@ -199,6 +207,90 @@ pub struct RefusedTrunk {
     /// The time of the last one, RFC 3339.
     pub last: String,
 }
+
+/// What a watch over the firewall's rules says of them, again and again.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RulesReport {
+    /// How the rules of each family are. Families that this machine does not have are not listed.
+    pub families: Vec<RulesFamily>,
+    /// Rules that somebody removes are put back.
+    pub keep: bool,
+    /// How often they were, since the watch began.
+    pub restores: u64,
+    /// For how many milliseconds some were not in place, in all, since the watch began.
+    #[serde(default)]
+    pub missing_ms: u64,
+    /// Why they are not put back, or what else is to be known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+    /// What has happened since the last report.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<RulesChange>,
+    /// What is to be logged as a warning since the last report.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+}
+
+/// How the rules of a family are.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RulesFamily {
+    /// `ipv4` or `ipv6`.
+    pub family: String,
+    /// The chains that lead to them, as in `INPUT,FORWARD`.
+    pub chain: String,
+    /// `in-place`, `missing` or `foreign`.
+    pub state: String,
+    /// What is wrong, for people; empty if nothing is.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub detail: String,
+}
+
+/// Something that has happened to the rules of a family.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RulesChange {
+    /// `missing`, `foreign` or `restored`.
+    pub state: String,
+    /// `ipv4` or `ipv6`.
+    pub family: String,
+    /// The chains that lead to the rules.
+    pub chain: String,
+    /// Who did it, as far as that can be told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+    /// For how many milliseconds they were not in place: until now, or until they were again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub missing_ms: Option<u64>,
+    /// What is wrong, for people; empty if nothing is.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub detail: String,
+}
+
+/// How the firewall's rules are, as far as the gate knows.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RulesStats {
+    /// Whether somebody watches over them now; if not, the rest is how they were last.
+    pub watched: bool,
+    /// How the rules of each family are.
+    pub families: Vec<RulesFamily>,
+    /// Rules that somebody removes are put back.
+    pub keep: bool,
+    /// How often they were, since the gate's start.
+    pub restores: u64,
+    /// For how many milliseconds some were not in place, since the gate's start.
+    pub missing_ms: u64,
+    /// Why they are not put back, or what else is to be known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+}
+
+/// `in-place`, of [`RulesFamily::state`].
+pub const IN_PLACE: &str = "in-place";
+/// `missing`, of [`RulesFamily::state`] and [`RulesChange::state`].
+pub const MISSING: &str = "missing";
+/// `foreign`, of [`RulesFamily::state`] and [`RulesChange::state`].
+pub const FOREIGN: &str = "foreign";
+/// `restored`, of [`RulesChange::state`].
+pub const RESTORED: &str = "restored";
 
 /// What holds the daemon's process since its queues were bound.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -410,6 +502,7 @@ mod tests {
             Request::Flush {},
             Request::Watch {},
             Request::Enforce {},
+            Request::Rules { report: Box::default() },
             Request::Takeover { format: 1 },
         ] {
             let line = request.line().unwrap();

@@ -15,6 +15,7 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 
 use super::protocol::{Answer, Done, Kind, MAX_REQUEST, PATIENCE, Refusal, Request};
 use super::socket::Socket;
+use super::takeover;
 use super::watch::{Seen, Watch};
 use crate::clock::Clock;
 use crate::time::Time;
@@ -202,6 +203,10 @@ impl Client {
                     }
                 },
                 Ok(Request::Takeover { format }) => Answer::Error(service.hand_over(&self.stream, format)?),
+                Ok(Request::Rules { .. }) if !takeover::is_root(&self.stream) => {
+                    let text = "only root says how the firewall's rules are".to_owned();
+                    Answer::Error(Refusal { kind: Kind::NotAllowed, text })
+                }
                 Ok(request) => {
                     out.until = self.clock.now().after(LONGEST_ANSWER);
                     match service.carry_out(request, &mut |answer| out.add(&answer))? {

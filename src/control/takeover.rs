@@ -180,6 +180,11 @@ pub fn entitled(stream: impl AsFd) -> Result<u32, Refusal> {
     Ok(peer.pid.as_raw_nonzero().get().unsigned_abs())
 }
 
+/// Whether root is at the other end.
+pub fn is_root(stream: impl AsFd) -> bool {
+    sockopt::socket_peercred(stream).is_ok_and(|peer| peer.uid.is_root())
+}
+
 /// More than a gate has queues. The kernel takes 253 (`SCM_MAX_FD`).
 pub const MAX_DESCRIPTORS: usize = 250;
 

@@ -18,6 +18,7 @@ use super::housekeeping::Watched;
 use super::keeper::Counts;
 use super::manager::Manager;
 use super::reload::{Live, Load, Outcome, Reloader};
+use super::rules::RulesState;
 use super::succession::Exit;
 use super::trunks::RefusedTrunks;
 use super::watchdog::{Health, QueueHealth};
@@ -60,6 +61,7 @@ pub(super) struct Desk {
     protection: Option<ProtectionStats>,
     exit: Arc<Exit>,
     manager: Manager,
+    rules: Arc<RulesState>,
 }
 
 impl Desk {
@@ -76,6 +78,7 @@ impl Desk {
         load: Load,
     ) -> Self {
         Self {
+            rules: Arc::new(RulesState::new(clock, sink.clone())),
             reloader: Reloader::new(Arc::clone(&gate), clock, load, config.clone()),
             gate,
             clock,
@@ -109,6 +112,16 @@ impl Desk {
         Self { kept: file.zip(counts), ..self }
     }
 
+    /// The same with this knowledge of the firewall's rules.
+    pub(super) fn knowing_of(self, rules: Arc<RulesState>) -> Self {
+        Self { rules, ..self }
+    }
+
+    /// How the firewall's rules are.
+    pub(super) fn rules(&self) -> &RulesState {
+        &self.rules
+    }
+
     /// The same in a process that is held so.
     pub(super) fn held_by(self, protection: &Protection) -> Self {
         let Protection { user, capabilities, seccomp, landlock, warnings: _ } = protection.clone();
@@ -118,6 +131,7 @@ impl Desk {
     /// Lets go of the log, and tells those who watch that there is no more to see.
     pub(super) fn close(&self) {
         self.sink.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.rules.close();
         self.watchers.end();
     }
 
@@ -352,6 +366,7 @@ impl Desk {
             grace: self.reloader.grace().and_then(Grace::stats),
             config: None,
             busiest: None,
+            rules: self.rules.stats(),
             events_lost: sink.as_ref().map_or(0, EventSink::lost),
             refused_trunks: self.trunks.list(),
         }
@@ -390,6 +405,10 @@ impl Service for Desk {
             }
             Request::Reload {} => self.reload(),
             Request::Enforce {} => self.enforce(),
+            Request::Rules { report } => {
+                self.rules.take(*report);
+                Ok(Done::default())
+            }
             // The server's own.
             Request::Watch {} | Request::Takeover { .. } => Ok(Done::default()),
         })

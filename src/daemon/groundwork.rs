@@ -76,8 +76,13 @@ impl Groundwork {
         let wanted = config.control.socket.as_deref().filter(|_| !self.predecessor.is_running());
         let socket = wanted.map(Socket::make);
         let has_rules = extras.rules || self.predecessor.has_rules();
-        let rules = has_rules.then(RulesKeeper::start).transpose();
-        let rules = rules.map_err(system("start the rules' keeper"))?;
+        let watched = has_rules || extras.watch && rustix::process::geteuid().is_root();
+        let rules = watched.then(RulesKeeper::start).transpose();
+        let rules = match rules {
+            // Without rules of its own a gate goes on.
+            Err(_) if !has_rules => None,
+            rules => rules.map_err(system("start the rules' keeper"))?,
+        };
         let unseen = kernel::keep_readable().err();
         let protection = harden::confine(&self.identity, &places, &config.process)?;
         Ok(Provisions { socket, rules, unseen, protection })

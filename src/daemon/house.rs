@@ -22,7 +22,7 @@ use super::learner::Learner;
 use super::manager::Manager;
 use super::predecessor::Predecessor;
 use super::reload::{Live, Load};
-use super::rules::{RulesInPlace, RulesKeeper};
+use super::rules::{InstalledRules, RulesKeeper, RulesState};
 use super::signals::Signals;
 use super::succession::{Legacy, Taking};
 use crate::clock::Clock;
@@ -48,10 +48,12 @@ pub(super) struct House {
     grace: Option<Grace>,
     /// Of the doors.
     keeper: Option<Keeper>,
-    rules: Option<RulesInPlace>,
     /// What becomes of packets once nobody reads the queues, and whether rules lead there that stay.
     on_exit: Fallback,
     rules_lead_here: Option<bool>,
+    rules: Option<InstalledRules>,
+    /// How they are.
+    rules_state: Arc<RulesState>,
 }
 
 /// What was left to this gate and is not in its place yet.
@@ -109,6 +111,7 @@ impl House {
             crew.enlist(queue, &options(config, number), housekeeping.watch(number))?;
         }
         let (keeper, rules) = (None, None);
+        let rules_state = Arc::new(RulesState::new(clock, sink.clone()));
         let house = Self {
             gate,
             clock,
@@ -124,6 +127,7 @@ impl House {
             rules,
             on_exit: config.queue.on_exit,
             rules_lead_here: extras.rules_lead_here,
+            rules_state,
         };
         Ok((house, predecessor))
     }
@@ -193,8 +197,7 @@ impl House {
 
         self.crew.start()?;
         self.rules = match rules_keeper {
-            Some(keeper) if inherited => Some(RulesInPlace::inherit(keeper, extras.rules, &self.sink)),
-            Some(keeper) => self.put_rules_in(keeper, from.is_some())?,
+            Some(keeper) => self.have_rules(keeper, inherited, extras.rules, from.is_some())?,
             None => None,
         };
         // No rule leads there any more.
@@ -209,19 +212,20 @@ impl House {
         Ok(front)
     }
 
-    fn put_rules_in(
+    /// Has the rules put in, taken over, or only watched over.
+    fn have_rules(
         &self,
         keeper: RulesKeeper,
+        inherited: bool,
+        wanted: bool,
         took_over: bool,
-    ) -> Result<Option<RulesInPlace>, DaemonError> {
-        match keeper.put_in(&self.sink) {
-            // Those that are in place lead here, and the gate before is gone: no reason to end.
-            Err(error) if took_over => {
-                self.sink.send(Event::Warning(format!("the firewall rules stay as they are: {error}")));
-                Ok(None)
-            }
-            outcome => outcome,
-        }
+    ) -> Result<Option<InstalledRules>, DaemonError> {
+        let (state, sink) = (&self.rules_state, &self.sink);
+        Ok(match (inherited, wanted) {
+            (true, update) => Some(keeper.inherit(update, state, sink)?),
+            (false, true) => Some(keeper.put_in(took_over, state, sink)?),
+            (false, false) => keeper.watch(state, sink),
+        })
     }
 
     /// A line for the service manager.

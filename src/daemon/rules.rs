@@ -1,41 +1,82 @@
 //! The firewall's rules of a gate that has no right to touch them any more.
 //!
-//! `run --firewall` takes its rules out at the end, which is iptables' work and root's. So before the gate gives its rights
-//! up it starts itself anew as *keeper of the rules*, which keeps them. The keeper makes the same plan from the same words,
-//! and does three things, when it is told to: put the rules in, bring them up to date, take them out. Nothing that the gate says can make it do
-//! anything else. It ends when the gate is gone, however that ended, and leaves the rules in unless it was told to take
-//! them out: a fault opens nothing.
+//! A gate gives up all rights but CAP_NET_ADMIN and may start no program, and iptables is a program. So rules are put in,
+//! watched over, put back and taken out by another process. There are two ways to have one:
+//!
+//! | | started by | rights | is told | tells |
+//! |---|---|---|---|---|
+//! | the helper | a gate that root starts, before it gives its rights up | root, CAP_NET_ADMIN, CAP_NET_RAW | orders through a pipe ([`Order`]) | answers and reports through another ([`Line`]) |
+//! | [`service`] | systemd, as `sipknock firewall watch` (dist/systemd/sipknock-rules.service) | root, the same two, sandboxed | signals | reports through the control socket |
+//!
+//! The helper makes the same plan from the same words as its gate. Nothing that the gate says can make it do anything
+//! else. It ends with the gate, however that ended, and leaves the rules in unless it was told to take them out: a fault
+//! opens nothing. Both do their watching with a [`Watcher`], and both report every [`HEARTBEAT`], so that a gate knows when
+//! nobody watches any more ([`RulesState`]).
 //!
 //! A thread would not do, since the gate's filters and limits hold for all of them; nor would rules that are taken out by
 //! a capability that the gate keeps, since iptables is a program to start, with files of its own.
 
-use std::io::{self, BufRead, BufReader, Write};
+pub(super) mod service;
+mod state;
+
+use std::io::{self, BufRead as _, BufReader, Write as _};
+use std::os::fd::AsFd as _;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 
 use super::DaemonError;
+use super::error::system;
 use super::events::EventSink;
+use crate::clock::Clock;
+use crate::control::protocol::RulesReport;
 use crate::event::Event;
-use crate::firewall::{Firewall, Plan, State};
+use crate::firewall::{Error, Firewall, Plan, State};
 use crate::harden;
+use crate::rules_watch::{Load, Watcher};
+use crate::time::Time;
+pub(super) use state::RulesState;
 
-/// The gate's side: how it reaches its keeper.
+/// A helper that nobody talks to yet: it is started before there is a second thread.
 pub(super) struct RulesKeeper {
-    _process: Child,
+    process: Child,
     orders: ChildStdin,
-    answers: BufReader<ChildStdout>,
+    lines: ChildStdout,
 }
 
-/// What the keeper is told, as a line of JSON.
+/// The gate's side: how it reaches its helper.
+struct RulesHelper {
+    _process: Child,
+    orders: ChildStdin,
+    answers: mpsc::Receiver<Answer>,
+}
+
+/// What the helper is told, as a line of JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum Order {
     PutIn,
     BringUpToDate,
+    /// Watch over what is there.
+    Watch,
     TakeOut,
+}
+
+/// What it says, as a line of JSON.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Line {
+    /// One for each order.
+    Answer(Answer),
+    /// Unasked.
+    Report(Box<RulesReport>),
 }
 
 /// What it answers.
@@ -52,8 +93,12 @@ enum Answer {
     Failed(String),
 }
 
-/// Rules that were put in for this gate, and are taken out again.
-pub(super) struct RulesInPlace(RulesKeeper);
+/// The firewall's rules, with the process that watches over them.
+pub(super) struct InstalledRules {
+    helper: RulesHelper,
+    /// They were put in for this gate, and are taken out with it.
+    ours: bool,
+}
 
 impl RulesKeeper {
     /// Starts it, with the words of this process.
@@ -67,69 +112,127 @@ impl RulesKeeper {
             // Ctrl-C is for the gate, which then has the rules taken out.
             .process_group(0)
             .spawn()?;
-        let (orders, answers) =
+        let (orders, lines) =
             process.stdin.take().zip(process.stdout.take()).ok_or(io::ErrorKind::BrokenPipe)?;
-        Ok(Self { _process: process, orders, answers: BufReader::new(answers) })
+        Ok(Self { process, orders, lines })
     }
 
-    /// Has the rules put in where there are none. Where the same are there already, they are somebody else's to take out.
-    pub(super) fn put_in(mut self, sink: &EventSink) -> Result<Option<RulesInPlace>, DaemonError> {
-        match self.ask(Order::PutIn).map_err(DaemonError::Rules)? {
+    /// Listens to it from here on: reports go to `state`.
+    fn attend(self, state: Arc<RulesState>) -> io::Result<RulesHelper> {
+        let Self { process, orders, lines } = self;
+        let (answers, received) = mpsc::channel();
+        let listen = move || {
+            for line in BufReader::new(lines).lines().map_while(Result::ok) {
+                match serde_json::from_str(&line) {
+                    // The gate may be ending, and wait for none.
+                    Ok(Line::Answer(answer)) => _ = answers.send(answer),
+                    Ok(Line::Report(report)) => state.take(*report),
+                    Err(_) => break,
+                }
+            }
+            state.lost("the process that does is gone: restart the gate");
+        };
+        thread::Builder::new().name("rules".to_owned()).spawn(listen)?;
+        Ok(RulesHelper { _process: process, orders, answers: received })
+    }
+
+    /// Has the rules put in if there are none, and watched over. If the same are there already, they are somebody else's
+    /// to take out.
+    pub(super) fn put_in(
+        self,
+        took_over: bool,
+        state: &Arc<RulesState>,
+        sink: &EventSink,
+    ) -> Result<InstalledRules, DaemonError> {
+        let mut helper = self.attend(Arc::clone(state)).map_err(system("start a thread for the rules"))?;
+        let failed = match helper.ask(Order::PutIn).map_err(DaemonError::Rules)? {
             Answer::Done(notes) => {
                 notes.into_iter().map(Event::Note).for_each(|note| sink.send(note));
-                Ok(Some(RulesInPlace(self)))
+                return Ok(InstalledRules { helper, ours: true });
             }
             Answer::InAlready => {
                 let text = "firewall rules are in place already, and stay at the end";
                 sink.send(Event::Note(text.to_owned()));
-                Ok(None)
+                return Ok(InstalledRules { helper, ours: false });
             }
-            Answer::Others => Err(DaemonError::OtherRules),
-            Answer::Failed(text) => Err(DaemonError::Rules(text)),
+            Answer::Others => DaemonError::OtherRules,
+            Answer::Failed(text) => DaemonError::Rules(text),
+        };
+        if !took_over {
+            return Err(failed);
         }
+        // Those that are in place lead here, and the gate before is gone: no reason to end.
+        sink.send(Event::Warning(format!("the firewall rules stay as they are: {failed}")));
+        Ok(InstalledRules { helper, ours: false })
     }
 
+    /// Has what is there watched over. A gate goes on without that.
+    pub(super) fn watch(self, state: &Arc<RulesState>, sink: &EventSink) -> Option<InstalledRules> {
+        let begin = || -> Result<InstalledRules, String> {
+            let mut helper = self.attend(Arc::clone(state)).map_err(|error| error.to_string())?;
+            helper.ask(Order::Watch)?;
+            Ok(InstalledRules { helper, ours: false })
+        };
+        let failed = |error| sink.send(Event::Warning(format!("nobody watches over the rules: {error}")));
+        begin().map_err(failed).ok()
+    }
+
+    /// Those of a gate that was taken over are ours to take out, also if none were asked for: nobody else would. With
+    /// `update` they become those of this configuration first.
+    pub(super) fn inherit(
+        self,
+        update: bool,
+        state: &Arc<RulesState>,
+        sink: &EventSink,
+    ) -> Result<InstalledRules, DaemonError> {
+        let mut helper = self.attend(Arc::clone(state)).map_err(system("start a thread for the rules"))?;
+        let order = if update { Order::BringUpToDate } else { Order::Watch };
+        let updated = helper.ask(order);
+        sink.send(match updated {
+            Ok(Answer::Done(_)) if update => Event::Note("firewall rules are brought up to date".to_owned()),
+            Ok(Answer::Done(_) | Answer::InAlready) => Event::Note(
+                "firewall rules of the gate before are taken over, and taken out at the end".to_owned(),
+            ),
+            // What is in place still leads here, and the gate is up.
+            Ok(Answer::Failed(error)) | Err(error) => {
+                Event::Warning(format!("the firewall rules stay as the gate before had them: {error}"))
+            }
+            Ok(Answer::Others) => {
+                Event::Warning("the firewall rules stay as the gate before had them".to_owned())
+            }
+        });
+        Ok(InstalledRules { helper, ours: true })
+    }
+}
+
+impl RulesHelper {
     fn ask(&mut self, order: Order) -> Result<Answer, String> {
         let mut ask = || -> io::Result<Answer> {
             serde_json::to_writer(&mut self.orders, &order)?;
             self.orders.write_all(b"\n")?;
-            let mut line = String::new();
-            self.answers.read_line(&mut line)?;
-            Ok(serde_json::from_str(&line)?)
+            self.answers.recv().map_err(|_| io::ErrorKind::UnexpectedEof.into())
         };
         ask().map_err(|error| format!("the process that keeps them is gone ({error})"))
     }
 }
 
-impl RulesInPlace {
-    /// Those of a gate that was taken over are ours to take out, also where none were asked for: nobody else would. With
-    /// `update` they become those of this configuration first.
-    pub(super) fn inherit(mut keeper: RulesKeeper, update: bool, sink: &EventSink) -> Self {
-        let updated = update.then(|| keeper.ask(Order::BringUpToDate));
-        sink.send(match updated {
-            None | Some(Ok(Answer::InAlready)) => Event::Note(
-                "firewall rules of the gate before are taken over, and taken out at the end".to_owned(),
-            ),
-            Some(Ok(Answer::Done(_))) => Event::Note("firewall rules are brought up to date".to_owned()),
-            // What is in place still leads here, and the gate is up.
-            Some(Ok(Answer::Failed(error)) | Err(error)) => {
-                Event::Warning(format!("the firewall rules stay as the gate before had them: {error}"))
-            }
-            Some(Ok(Answer::Others)) => {
-                Event::Warning("the firewall rules stay as the gate before had them".to_owned())
-            }
-        });
-        Self(keeper)
+impl InstalledRules {
+    /// Whether they go with this gate.
+    pub(super) fn are_ours(&self) -> bool {
+        self.ours
     }
 
-    /// Has them taken out at a clean end. After a fault they stay, and do what `on_exit` says.
+    /// Has them taken out at a clean end, if they are ours. After a fault they stay, and do what `on_exit` says.
     pub(super) fn take_out(mut self, clean: bool, sink: &EventSink) -> Result<(), DaemonError> {
+        if !self.ours {
+            return Ok(());
+        }
         if !clean {
             let text = "this is no clean end: the firewall rules stay, until 'sipknock firewall remove' takes them out";
             sink.send(Event::Warning(text.to_owned()));
             return Ok(());
         }
-        match self.0.ask(Order::TakeOut) {
+        match self.helper.ask(Order::TakeOut) {
             Ok(Answer::Done(notes)) => {
                 notes.into_iter().map(Event::Note).for_each(|note| sink.send(note));
                 Ok(())
@@ -147,67 +250,217 @@ pub fn is_keeper() -> bool {
     })
 }
 
-/// Keeps the rules of the gate that started this process, until that is gone.
+/// Keeps the rules of the gate that started this process, until that is gone. `load` reads the plan.
 ///
 /// # Errors
-/// Where it can't hear or answer.
-pub fn keep(plan: &Plan) -> io::Result<()> {
+/// If it can't hear or answer.
+pub fn keep(plan: &Plan, restores: bool, load: Load) -> io::Result<()> {
     // Signals that are sent to all processes of a service are no orders: the gate gets them as well, and then gives its own.
     for signal in [SIGHUP, SIGINT, SIGQUIT, SIGTERM] {
-        signal_hook::flag::register(signal, std::sync::Arc::default())?;
+        signal_hook::flag::register(signal, Arc::default())?;
     }
     harden::keep_memory_to_itself()?;
     // What a list of processes shows.
     let _ = rustix::thread::set_name(c"sipknock-rules");
-    let mut out = io::stdout().lock();
-    for order in io::stdin().lock().lines() {
-        let answer = match serde_json::from_str(&order?)? {
-            Order::PutIn => put_in(plan).unwrap_or_else(|error| Answer::Failed(error.to_string())),
-            Order::BringUpToDate => {
-                bring_up_to_date(plan).unwrap_or_else(|error| Answer::Failed(error.to_string()))
+    // A gate that is stopped in its tracks reads nothing, and its rules are kept all the same.
+    rustix::io::ioctl_fionbio(io::stdout(), true)?;
+    let mut helper =
+        Helper { plan: plan.clone(), restores, load: Some(load), watcher: None, unread: Vec::new() };
+    helper.run()
+}
+
+/// The helper itself.
+struct Helper {
+    plan: Plan,
+    restores: bool,
+    /// The watcher's, once there is one.
+    load: Option<Load>,
+    watcher: Option<Watcher>,
+    /// The beginning of an order.
+    unread: Vec<u8>,
+}
+
+impl Helper {
+    fn run(&mut self) -> io::Result<()> {
+        let clock = Clock::start();
+        let mut report = Time::MAX;
+        loop {
+            let pause = self.watcher.as_ref().map_or(Duration::MAX, Watcher::pause);
+            let pause = pause.min(report.since(clock.now()));
+            let changes = self.watcher.as_ref().and_then(Watcher::descriptor);
+            if wait_for(io::stdin().as_fd(), changes, pause)? {
+                let mut buffer = [0; 512];
+                match rustix::io::read(io::stdin(), &mut buffer) {
+                    // The gate is gone.
+                    Ok(0) => return Ok(()),
+                    Ok(length) => self.unread.extend_from_slice(buffer.get(..length).unwrap_or_default()),
+                    Err(Errno::INTR) => {}
+                    Err(error) => return Err(error.into()),
+                }
             }
-            Order::TakeOut => take_out().unwrap_or_else(|error| Answer::Failed(error.to_string())),
-        };
-        // Modules of the kernel are there by now.
-        let _ = harden::keep_to_iptables();
-        serde_json::to_writer(&mut out, &answer)?;
-        out.write_all(b"\n")?;
-        out.flush()?;
+            while let Some(order) = self.next_order()? {
+                let answer = self.carry_out(order);
+                // Modules of the kernel are there by now.
+                let _ = harden::keep_to_iptables();
+                say(&Line::Answer(answer))?;
+                report = clock.now();
+            }
+            let Some(watcher) = &mut self.watcher else { continue };
+            let looked = watcher.turn();
+            if (looked && watcher.has_news()) || clock.now() >= report {
+                offer(watcher)?;
+                report = clock.now().after(HEARTBEAT);
+            }
+        }
+    }
+
+    fn next_order(&mut self) -> io::Result<Option<Order>> {
+        let Some(end) = memchr::memchr(b'\n', &self.unread) else { return Ok(None) };
+        let rest = self.unread.split_off(end + 1);
+        let line = std::mem::replace(&mut self.unread, rest);
+        Ok(Some(serde_json::from_slice(&line)?))
+    }
+
+    fn carry_out(&mut self, order: Order) -> Answer {
+        let failed = |error: Error| Answer::Failed(error.to_string());
+        match order {
+            Order::Watch => {
+                self.watch();
+                Answer::Done(Vec::new())
+            }
+            Order::PutIn => match self.obstacle() {
+                Ok(None) => self.apply(),
+                Ok(Some(answer)) => {
+                    if answer == Answer::InAlready {
+                        self.watch();
+                    }
+                    answer
+                }
+                Err(error) => failed(error),
+            },
+            Order::BringUpToDate => match Firewall::default().status(&self.plan) {
+                Ok(status) if status.in_place() => {
+                    self.watch();
+                    Answer::InAlready
+                }
+                Ok(_) => self.apply(),
+                Err(error) => failed(error),
+            },
+            Order::TakeOut => {
+                // Before it would put them back.
+                self.watcher = None;
+                take_out().unwrap_or_else(failed)
+            }
+        }
+    }
+
+    /// Why rules are not put in.
+    fn obstacle(&self) -> Result<Option<Answer>, Error> {
+        let before = Firewall::default().status(&self.plan)?;
+        if before.in_place() {
+            return Ok(Some(Answer::InAlready));
+        }
+        let none =
+            before.families.iter().all(|family| matches!(family.state, State::Absent | State::Skipped));
+        Ok((!none).then_some(Answer::Others))
+    }
+
+    fn apply(&mut self) -> Answer {
+        let watcher = self.watch();
+        match watcher.put_in() {
+            Ok(notes) => {
+                watcher.trust();
+                Answer::Done(notes)
+            }
+            Err(error) => Answer::Failed(error),
+        }
+    }
+
+    fn watch(&mut self) -> &mut Watcher {
+        let (plan, restores, load) = (&self.plan, self.restores, &mut self.load);
+        self.watcher.get_or_insert_with(|| {
+            let load = load.take().unwrap_or_else(|| Box::new(|| Err("it was read once".to_owned())));
+            Watcher::new(Firewall::default(), plan.clone(), restores, load)
+        })
+    }
+}
+
+/// Waits for an order, for a change, or for so long. Returns whether there is an order, or the end of them.
+fn wait_for(
+    orders: std::os::fd::BorrowedFd<'_>,
+    changes: Option<std::os::fd::BorrowedFd<'_>>,
+    pause: Duration,
+) -> io::Result<bool> {
+    let mut descriptors: Vec<_> = std::iter::once(orders)
+        .chain(changes)
+        .map(|descriptor| PollFd::from_borrowed_fd(descriptor, PollFlags::IN))
+        .collect();
+    match rustix::event::poll(&mut descriptors, Some(&timespec(pause))) {
+        Ok(_) => Ok(descriptors.first().is_some_and(|orders| !orders.revents().is_empty())),
+        Err(Errno::INTR) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// A moment more than `span`, so that it is over then.
+fn timespec(span: Duration) -> Timespec {
+    let span = span.saturating_add(Duration::from_micros(100)).min(Duration::from_secs(3600));
+    Timespec { tv_sec: span.as_secs().try_into().unwrap_or(1), tv_nsec: span.subsec_nanos().into() }
+}
+
+/// Writes all of a line, however long the gate takes to read it.
+fn say(line: &Line) -> io::Result<()> {
+    let text = text(line)?;
+    let mut rest = text.as_slice();
+    while !rest.is_empty() {
+        match rustix::io::write(io::stdout(), rest) {
+            Ok(written) => rest = rest.get(written..).unwrap_or_default(),
+            Err(Errno::AGAIN) => {
+                let out = io::stdout();
+                let mut descriptors = [PollFd::from_borrowed_fd(out.as_fd(), PollFlags::OUT)];
+                let _ = rustix::event::poll(&mut descriptors, None);
+            }
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
     }
     Ok(())
 }
 
-fn put_in(plan: &Plan) -> Result<Answer, crate::firewall::Error> {
-    let firewall = Firewall::default();
-    let before = firewall.status(plan)?;
-    if before.in_place() {
-        return Ok(Answer::InAlready);
+/// Says how the rules are, as far as the gate reads it now.
+fn offer(watcher: &mut Watcher) -> io::Result<()> {
+    loop {
+        let line = Line::Report(Box::new(watcher.report()));
+        let text = text(&line)?;
+        // A pipe takes as much as this whole or not at all (pipe(7), PIPE_BUF).
+        match rustix::io::write(io::stdout(), &text) {
+            Ok(_) if watcher.has_news() => {}
+            Ok(_) => return Ok(()),
+            Err(Errno::AGAIN | Errno::INTR) => {
+                if let Line::Report(report) = line {
+                    watcher.say_again(*report);
+                }
+                return Ok(());
+            }
+            Err(error) => return Err(error.into()),
+        }
     }
-    if !before.families.iter().all(|family| matches!(family.state, State::Absent | State::Skipped)) {
-        return Ok(Answer::Others);
-    }
-    apply(&firewall, plan)
 }
 
-fn bring_up_to_date(plan: &Plan) -> Result<Answer, crate::firewall::Error> {
-    let firewall = Firewall::default();
-    if firewall.status(plan)?.in_place() { Ok(Answer::InAlready) } else { apply(&firewall, plan) }
+fn text(line: &Line) -> io::Result<Vec<u8>> {
+    let mut text = serde_json::to_vec(line)?;
+    text.push(b'\n');
+    Ok(text)
 }
 
-fn apply(firewall: &Firewall, plan: &Plan) -> Result<Answer, crate::firewall::Error> {
-    let families = firewall.apply(plan)?.families;
-    let notes = families.into_iter().map(|family| {
-        let notes: String = family.notes.iter().map(|note| format!("; {note}")).collect();
-        format!("{}: firewall rules are in place{notes}", family.family.name())
-    });
-    Ok(Answer::Done(notes.collect()))
-}
-
-fn take_out() -> Result<Answer, crate::firewall::Error> {
+fn take_out() -> Result<Answer, Error> {
     Firewall::default().remove()?;
     let text = "firewall rules are taken out: the ports are as they were without sipknock";
     Ok(Answer::Done(vec![text.to_owned()]))
 }
 
-/// The environment variable that tells a keeper so, and who started it.
+/// How often a watch reports, if nothing happens.
+const HEARTBEAT: Duration = Duration::from_secs(2);
+
+/// The environment variable that tells a helper so, and who started it.
 const ROLE: &str = "SIPKNOCK_RULES_OF";

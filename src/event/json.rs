@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Event, KnockEvent};
+use super::{Event, KnockEvent, rules};
 use crate::door::Door;
 use crate::time::Time;
 
@@ -17,6 +17,7 @@ impl Event {
             Self::TrunkRefused(_) => ("WARN", "drop"),
             Self::Overload { .. } | Self::EventsLost(_) | Self::Warning(_) => ("WARN", "daemon"),
             Self::Grace(grace) => (grace.level(), "daemon"),
+            Self::Rules(change) => (rules::level(change), "daemon"),
             Self::QueueFault { .. } => ("ERROR", "daemon"),
             Self::Started(_) | Self::Reloaded(_) | Self::Stopped { .. } | Self::Note(_) => ("INFO", "daemon"),
             Self::Detail(_) => ("DEBUG", "daemon"),
@@ -68,6 +69,7 @@ impl Event {
             }),
             Self::Grace(grace) => grace.fields(),
             Self::TrunkRefused(refused) => refused.fields(),
+            Self::Rules(change) => rules::fields(change),
             Self::Detail(text) | Self::Note(text) | Self::Warning(text) => json!({"message": text}),
         }
     }

@@ -9,7 +9,7 @@ mod process;
 use prometheus::TextEncoder;
 use prometheus::proto::{Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType};
 
-use crate::control::protocol::Stats;
+use crate::control::protocol::{IN_PLACE, Stats};
 use crate::event::Outcome;
 use crate::verdict::{ReasonCounts, Verdict};
 use counts::{BOUNDS, HistogramTotal};
@@ -58,6 +58,7 @@ impl Snapshot {
         self.packets(&mut all);
         self.doors(&mut all);
         self.queues(&mut all);
+        self.rules(&mut all);
         self.gate(&mut all);
         self.process.add_to(&mut all, self.started_s);
         all.0
@@ -130,6 +131,35 @@ impl Snapshot {
         let faults = self.stats.queues.iter().zip(&numbers);
         let faults = faults.map(|(queue, number)| ([("queue", number.as_str())], queue.faults));
         all.counters("sipknock_queue_faults_total", "How often the queue was not served.", faults);
+    }
+
+    /// Nothing if nobody has ever watched. Rules that nobody watches over any more are in no known state, and have no row.
+    fn rules(&self, all: &mut Families) {
+        let Some(rules) = &self.stats.rules else { return };
+        all.gauge(
+            "sipknock_rules_watched",
+            "Whether somebody watches over the firewall's rules.",
+            rules.watched.into(),
+        );
+        let families = rules.families.iter().filter(|_| rules.watched);
+        let families = families
+            .map(|family| ([("family", family.family.as_str())], u64::from(family.state == IN_PLACE)));
+        all.gauges(
+            "sipknock_rules_in_place",
+            "Whether the firewall's rules are there, and nothing that can accept SIP comes before them.",
+            families,
+        );
+        all.counter(
+            "sipknock_rules_restored_total",
+            "Times that the firewall's rules were put back.",
+            rules.restores,
+        );
+        all.add(
+            "sipknock_rules_missing_seconds_total",
+            "Time without the firewall's rules in one family or both.",
+            MetricType::COUNTER,
+            vec![counted([], rules.missing_ms as f64 / 1e3)],
+        );
     }
 
     fn gate(&self, all: &mut Families) {

@@ -1,6 +1,11 @@
 use super::*;
-use crate::control::protocol::{DoorStats, QueueStats};
+use crate::control::protocol::{DoorStats, QueueStats, RulesFamily, RulesStats};
 use crate::verdict::Reason;
+
+fn rules_of(family: &str, state: &str) -> RulesFamily {
+    let (chain, detail) = ("INPUT".into(), String::new());
+    RulesFamily { family: family.into(), chain, state: state.into(), detail }
+}
 
 fn snapshot() -> Snapshot {
     let mut decided = ReasonCounts::default();
@@ -36,6 +41,13 @@ fn snapshot() -> Snapshot {
                 ..QueueStats::default()
             }],
             state: None,
+            rules: Some(RulesStats {
+                watched: true,
+                families: vec![rules_of("ipv4", "in-place"), rules_of("ipv6", "missing")],
+                restores: 3,
+                missing_ms: 1250,
+                ..RulesStats::default()
+            }),
             events_lost: 8,
             refused_trunks: vec![],
         },
@@ -94,6 +106,11 @@ fn every_name_and_label() {
         "sipknock_reloads_total{result=\"done\"} 1",
         "sipknock_reloads_total{result=\"failed\"} 2",
         "sipknock_events_lost_total 8",
+        "sipknock_rules_watched 1",
+        "sipknock_rules_in_place{family=\"ipv4\"} 1",
+        "sipknock_rules_in_place{family=\"ipv6\"} 0",
+        "sipknock_rules_restored_total 3",
+        "sipknock_rules_missing_seconds_total 1.25",
         "sipknock_control_clients 1",
         "sipknock_control_refused_total 9",
         "process_cpu_seconds_total 1.5",

@@ -6,6 +6,7 @@ use super::front::Front;
 use super::{End, House, queue_names};
 use crate::config::Fallback;
 use crate::daemon::error::DaemonError;
+use crate::daemon::rules::InstalledRules;
 use crate::daemon::succession;
 use crate::event::Event;
 
@@ -68,6 +69,7 @@ impl House {
         if let Some(front) = front {
             front.close();
         }
+        self.rules_state.close();
         let Self { housekeeping, crew, sink, log, .. } = self;
         // With the last sink gone the log ends.
         drop((housekeeping, crew, sink));
@@ -78,7 +80,8 @@ impl House {
     /// Where the service manager keeps the queues, they stay as they are, for the process that comes next. Rules that are
     /// ours go with us, so that nothing comes any more.
     fn leave_to_manager(&mut self) -> (Next, Result<(), DaemonError>) {
-        if !self.crew.is_stored() || self.rules.is_some() {
+        let ours = self.rules.as_ref().is_some_and(InstalledRules::are_ours);
+        if !self.crew.is_stored() || ours {
             return (Next::Nobody, Ok(()));
         }
         match self.crew.release() {

@@ -12,6 +12,7 @@ use crate::daemon::health::Health;
 use crate::daemon::keeper::Keeper;
 use crate::daemon::overview::Overview;
 use crate::daemon::reload::Load;
+use crate::daemon::rules::InstalledRules;
 use crate::daemon::succession::{Errand, Exit};
 use crate::event::Event;
 use crate::harden::Protection;
@@ -36,8 +37,11 @@ impl Front {
         socket: Option<Result<Socket, SocketError>>,
         protection: &Protection,
     ) -> Result<Self, DaemonError> {
-        let (exit, errands) =
-            Exit::new(house.signals.alarm()?, obstacle(house, config), house.rules.is_some());
+        let (exit, errands) = Exit::new(
+            house.signals.alarm()?,
+            obstacle(house, config),
+            house.rules.as_ref().is_some_and(InstalledRules::are_ours),
+        );
         let exit = Arc::new(exit);
         let desk = Desk::new(
             Arc::clone(&house.gate),
@@ -50,6 +54,7 @@ impl Front {
             config,
             load,
         );
+        let desk = desk.knowing_of(Arc::clone(&house.rules_state));
         let desk = desk.beginning_with(house.grace.take()).held_by(protection);
         let counts = house.keeper.as_ref().map(Keeper::counts);
         let desk = desk.seeing(house.housekeeping.trunks());

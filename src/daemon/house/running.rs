@@ -20,6 +20,7 @@ impl House {
             if rounds.is_time() {
                 self.housekeeping.keep();
                 front.desk.look_at_grace();
+                front.desk.rules().look();
                 // A thread rings a moment before it has ended, and may not have by the time we looked.
                 self.crew.see_to_ended()?;
                 self.crew.look()?;

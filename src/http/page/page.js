@@ -187,6 +187,13 @@ function showUpkeep(status) {
   } else {
     facts.push(["Doors kept in", "nothing: they end with the gate", false]);
   }
+  if (stats.rules) {
+    const { rules } = stats;
+    const inPlace = rules.watched && rules.families.every((family) => family.state === "in-place");
+    const states = rules.families.map((family) => `${family.family} ${family.state}`).join(", ");
+    facts.push(["Firewall rules", rules.watched ? states : "not known: nobody watches", !inPlace]);
+    facts.push(["Rules put back", `${number.format(rules.restores)} times, ${(rules.missing_ms / 1000).toFixed(1)} s without`, rules.restores > 0]);
+  }
   facts.push(["Reloads", `${reloads.done} done, ${reloads.failed} failed`, reloads.failed > 0]);
   facts.push(["Events not logged", number.format(stats.events_lost), stats.events_lost > 0]);
   const flat = facts.flatMap(([name, text, alarm]) => [["dt", name, ""], ["dd", text, alarm ? "alarm" : ""]]);
@@ -198,7 +205,7 @@ function showUpkeep(status) {
   });
 }
 
-const KINDS = { opened: "good", renewed: "good", closed: "", dropped: "warn", refused: "bad", overload: "bad", warning: "bad" };
+const KINDS = { opened: "good", renewed: "good", closed: "", dropped: "warn", refused: "bad", overload: "bad", warning: "bad", rules: "bad" };
 
 function showEvents(events) {
   fill(byId("events"), events, () => {
@@ -220,7 +227,7 @@ function showEvents(events) {
     };
     const address = event.src && event.src.includes(":") && event.sport ? `[${event.src}]` : event.src;
     add(event.sport ? `${address}:${event.sport}` : address);
-    for (const field of ["knock", "why", "limit", "method", "place", "mode", "queues", "reasons", "message"]) add(event[field]);
+    for (const field of ["knock", "why", "limit", "state", "family", "by", "method", "place", "mode", "queues", "reasons", "detail", "message"]) add(event[field]);
     if (event.door_s !== undefined && name !== "closed") add(`for ${span(event.door_s)}`);
     if (name === "dropped") add(`in ${event.interval_s} s` + (event.would ? ", would be dropped" : ""));
     if (name === "overload") add(`${number.format(event.count)} lost`);

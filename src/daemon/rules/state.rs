@@ -1,0 +1,203 @@
+//! How the firewall's rules are, as the gate hears it from the process that watches over them.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::super::events::EventSink;
+use crate::clock::Clock;
+use crate::control::protocol::{IN_PLACE, RulesReport, RulesStats};
+use crate::event::Event;
+use crate::time::Time;
+
+/// The last report, and the sums of all of them.
+pub(in crate::daemon) struct RulesState {
+    clock: Clock,
+    heard: Mutex<Heard>,
+    /// Gone once the gate ends, so that the log can end.
+    sink: Mutex<Option<EventSink>>,
+}
+
+#[derive(Debug, Default)]
+struct Heard {
+    /// The last report, and when it came.
+    last: Option<(Time, RulesReport)>,
+    /// Somebody watches.
+    watched: bool,
+    restores: u64,
+    missing_ms: u64,
+}
+
+impl RulesState {
+    pub(in crate::daemon) fn new(clock: Clock, sink: EventSink) -> Self {
+        Self { clock, heard: Mutex::default(), sink: Mutex::new(Some(sink)) }
+    }
+
+    /// Takes a report in. Its news go to the log.
+    pub(in crate::daemon) fn take(&self, mut report: RulesReport) {
+        let changes = std::mem::take(&mut report.changes);
+        let warnings = std::mem::take(&mut report.warnings);
+        self.heard().take(self.clock.now(), report);
+        for change in changes {
+            self.send(Event::Rules(Box::new(change)));
+        }
+        warnings.into_iter().map(Event::Warning).for_each(|warning| self.send(warning));
+    }
+
+    /// The process that watched is gone, or was never there.
+    pub(in crate::daemon) fn lost(&self, why: &str) {
+        if std::mem::take(&mut self.heard().watched) {
+            self.send(Event::Warning(format!("nobody watches over the firewall rules any more: {why}")));
+        }
+    }
+
+    /// Sees whether the watch is still heard of.
+    pub(in crate::daemon) fn look(&self) {
+        let heard = self.heard();
+        let silent = heard.last.as_ref().is_some_and(|(time, _)| self.clock.now().since(*time) > SILENCE);
+        drop(heard);
+        if silent {
+            self.lost(&format!("nothing is heard of it for {} s", SILENCE.as_secs()));
+        }
+    }
+
+    /// As `sipknock stats` shows it; `None` if there was never a report.
+    pub(in crate::daemon) fn stats(&self) -> Option<RulesStats> {
+        self.heard().stats()
+    }
+
+    /// What is wrong, for people.
+    pub(in crate::daemon) fn faults(&self) -> Vec<String> {
+        self.stats().map(|stats| faults(&stats)).unwrap_or_default()
+    }
+
+    /// Lets go of the log.
+    pub(in crate::daemon) fn close(&self) {
+        self.sink.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+
+    fn send(&self, event: Event) {
+        if let Some(sink) = &*self.sink.lock().unwrap_or_else(PoisonError::into_inner) {
+            sink.send(event);
+        }
+    }
+
+    fn heard(&self) -> MutexGuard<'_, Heard> {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Heard {
+    fn take(&mut self, now: Time, report: RulesReport) {
+        let (restores, missing) =
+            self.last.as_ref().map_or((0, 0), |(_, last)| (last.restores, last.missing_ms));
+        self.restores += since(report.restores, restores);
+        self.missing_ms += since(report.missing_ms, missing);
+        self.last = Some((now, report));
+        self.watched = true;
+    }
+
+    fn stats(&self) -> Option<RulesStats> {
+        let (_, report) = self.last.as_ref()?;
+        Some(RulesStats {
+            watched: self.watched,
+            families: report.families.clone(),
+            keep: report.keep,
+            restores: self.restores,
+            missing_ms: self.missing_ms,
+            note: report.note.clone(),
+        })
+    }
+}
+
+/// What a count has grown by. Another watch counts from 0.
+fn since(count: u64, before: u64) -> u64 {
+    count.checked_sub(before).unwrap_or(count)
+}
+
+fn faults(stats: &RulesStats) -> Vec<String> {
+    if !stats.watched {
+        let text = "rules: nobody watches over them any more, so their state is not known: restart sipknock-rules.service, \
+                    or the gate where there is none";
+        return vec![text.to_owned()];
+    }
+    let lost = stats.families.iter().filter(|family| family.state != IN_PLACE);
+    let mut faults: Vec<_> = lost
+        .map(|family| {
+            let (name, chain, state) = (&family.family, &family.chain, &family.state);
+            format!("rules: {name}, chain {chain}: {state}: {}", family.detail)
+        })
+        .collect();
+    if let (Some(last), Some(note)) = (faults.last_mut(), &stats.note) {
+        last.push_str("; ");
+        last.push_str(note);
+    }
+    // Rules that can't be read may be missing.
+    if faults.is_empty()
+        && let Some(note) = &stats.note
+    {
+        faults.push(format!("rules: {note}"));
+    }
+    faults
+}
+
+/// A watch reports every [`super::HEARTBEAT`]; one that has iptables wait for its lock is late.
+const SILENCE: Duration = Duration::from_secs(15);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::protocol::{FOREIGN, MISSING, RulesFamily};
+
+    fn report(states: [&str; 2], restores: u64, missing_ms: u64, note: Option<&str>) -> RulesReport {
+        let family = |(family, state): (&str, &str)| RulesFamily {
+            family: family.to_owned(),
+            chain: "INPUT".to_owned(),
+            state: state.to_owned(),
+            detail: if state == IN_PLACE { String::new() } else { "why".to_owned() },
+        };
+        RulesReport {
+            families: ["ipv4", "ipv6"].into_iter().zip(states).map(family).collect(),
+            keep: true,
+            restores,
+            missing_ms,
+            note: note.map(str::to_owned),
+            ..RulesReport::default()
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_told() {
+        for (name, states, note, expected) in [
+            ("all is well", [IN_PLACE, IN_PLACE], None, vec![]),
+            ("one is missing", [IN_PLACE, MISSING], None, vec!["rules: ipv6, chain INPUT: missing: why"]),
+            (
+                "both are not well",
+                [FOREIGN, MISSING],
+                Some("do this"),
+                vec![
+                    "rules: ipv4, chain INPUT: foreign: why",
+                    "rules: ipv6, chain INPUT: missing: why; do this",
+                ],
+            ),
+            ("they can't be read", [IN_PLACE, IN_PLACE], Some("no iptables"), vec!["rules: no iptables"]),
+        ] {
+            let mut heard = Heard::default();
+            heard.take(Time::default(), report(states, 0, 0, note));
+            assert_eq!(faults(&heard.stats().unwrap()), expected, "{name}");
+            heard.watched = false;
+            assert_eq!(faults(&heard.stats().unwrap()).len(), 1, "{name}, unwatched");
+        }
+        assert_eq!(Heard::default().stats(), None);
+    }
+
+    #[test]
+    fn sums_go_on_with_another_watch() {
+        let mut heard = Heard::default();
+        for (restores, missing_ms, sums) in
+            [(0, 10, (0, 10)), (2, 700, (2, 700)), (2, 700, (2, 700)), (0, 0, (2, 700)), (1, 400, (3, 1100))]
+        {
+            heard.take(Time::default(), report([IN_PLACE; 2], restores, missing_ms, None));
+            assert_eq!((heard.restores, heard.missing_ms), sums);
+        }
+    }
+}
