@@ -20,6 +20,7 @@ pub use control::{
 };
 pub use firewall::{
     ApplyArgs, ConfirmArgs, FamilyArg, FirewallAction, FirewallArgs, PrintArgs, RemoveArgs, RulesArgs,
+    WatchRulesArgs,
 };
 pub use run::{FilesArgs, GateArgs, RunArgs};
 use run::{PortList, Ports};

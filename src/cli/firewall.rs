@@ -37,6 +37,10 @@ pub enum FirewallAction {
     /// Say whether the rules are in place, with their counters; exit status 1 where they are not
     #[command(after_help = "Example:\n  sipknock firewall status || sipknock doctor")]
     Status(RulesArgs),
+    /// Put the rules in, and put them back when somebody else removes them, until a signal; the service sipknock-rules
+    /// does this, since a gate has no right to
+    #[command(after_help = "Example:\n  sipknock firewall watch")]
+    Watch(WatchRulesArgs),
 }
 
 /// What the rules follow from.
@@ -65,6 +69,25 @@ impl RulesArgs {
     /// What flags say.
     pub fn flags(&self) -> Flags {
         Flags { chains: self.chain.clone(), pbx: self.pbx.clone(), ..self.gate.flags() }
+    }
+}
+
+/// `firewall watch`
+#[derive(Debug, Args)]
+pub struct WatchRulesArgs {
+    /// What the rules follow from
+    #[command(flatten)]
+    pub gate: GateArgs,
+    /// Where the gate hears how its rules are; off: nowhere
+    #[arg(long, value_name = "PATH")]
+    control: Option<String>,
+}
+
+impl WatchRulesArgs {
+    /// What flags say.
+    pub fn flags(&self) -> Flags {
+        let control = self.control.as_deref().map(values::place);
+        Flags { control, ..self.gate.flags() }
     }
 }
 

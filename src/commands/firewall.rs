@@ -7,29 +7,38 @@ use std::time::Duration;
 use humantime::format_duration;
 use serde::Serialize;
 
-use super::{Failure, write_json};
-use crate::cli::{Cli, FamilyArg, FirewallAction, FirewallArgs, PrintArgs, RulesArgs};
-use crate::doctor;
+use super::{Failure, Work, write_json};
+use crate::cli::{Cli, FamilyArg, FirewallAction, FirewallArgs, PrintArgs, RulesArgs, WatchRulesArgs};
 use crate::firewall::{
     Answer, CHAIN, CHAIN_OUT, Change, Counted, Family, Firewall, Note, Placed, Plan, Report, Routes, Ruleset,
-    State, Status, Vigil, confirm, has_terminal,
+    State, Status, Vigil, Wish, confirm, has_terminal,
 };
 use crate::queue::kernel;
+use crate::{daemon, doctor, log, rules_watch};
 
 pub(super) fn run(cli: &Cli, args: &FirewallArgs) -> Result<ExitCode, Failure> {
     let firewall = Firewall::default();
     match &args.action {
+        FirewallAction::Watch(args) => watch(cli, args),
         FirewallAction::Print(args) => print(&plan(cli, &args.rules)?, &firewall, args),
         FirewallAction::Apply(args) => {
             let plan = plan(cli, &args.rules)?;
             let firewall = firewall.moving(args.moves);
+            if let Some(refusal) = rules_watch::refusal(&firewall, &plan).ok().flatten() {
+                return Err(Failure::Work(Work::Other(refusal.to_owned())));
+            }
+            say(Wish::Applied);
             match args.confirm {
                 None => applied(&firewall.apply(&plan)?, &plan, args.rules.json),
                 Some(span) => apply_on_trial(&firewall, &plan, span, args.rules.json),
             }
         }
         FirewallAction::Confirm(args) => confirmed(args.json),
-        FirewallAction::Remove(args) => report(&firewall.remove()?, &[], args.json),
+        FirewallAction::Remove(args) => {
+            // Before they go, so that a watch does not put them back.
+            say(Wish::Removed);
+            report(&firewall.remove()?, &[], args.json)
+        }
         FirewallAction::Status(args) => status(&firewall.status(&plan(cli, args)?)?, args.json),
     }
 }
@@ -182,11 +191,41 @@ fn apply_on_trial(firewall: &Firewall, plan: &Plan, span: Duration, json: bool) 
         Answer::TimeUp => "not confirmed in time",
         Answer::Interrupted => "interrupted",
     };
+    say(Wish::PutBack);
     let put_back = firewall.put_back(&before)?;
     // The terminal may be gone; what matters is done.
     let _ = writeln!(io::stderr(), "sipknock: {why}: the rules are as they were before");
     let _ = report(&put_back, &[], json);
     Ok(ExitCode::from(1))
+}
+
+/// Tells those who watch over the rules what is wanted. If they can't be told, they act as if a stranger had done it.
+fn say(wish: Wish) {
+    if let Err(error) = wish.say() {
+        let text = format!(
+            "sipknock: whoever watches over the rules can't be told ({error}), and may undo this: run it as root"
+        );
+        let _ = writeln!(io::stderr(), "{text}");
+    }
+}
+
+/// Keeps the rules in place until a signal ends it.
+fn watch(cli: &Cli, args: &WatchRulesArgs) -> Result<ExitCode, Failure> {
+    let flags = args.flags();
+    let config = cli.configuration_of(&flags)?;
+    log::start(cli.log_format, cli.verbose).map_err(|error| {
+        Failure::Work(Work::Other(format!("the journal can't be reached, try --log-format text: {error}")))
+    })?;
+    let read = cli.again(flags);
+    let load = move || {
+        let config = read().map_err(|error| error.to_string())?;
+        Ok((config.firewall_plan(), config.firewall.keep))
+    };
+    let (plan, keep) = (config.firewall_plan(), config.firewall.keep);
+    // What is no plan is told at once.
+    plan.check().map_err(Failure::Plan)?;
+    daemon::watch_rules(plan, keep, Box::new(load), config.control.socket)?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn confirmed(json: bool) -> Result<ExitCode, Failure> {

@@ -15,7 +15,12 @@ use crate::log;
 pub(super) fn run(cli: &Cli, args: &RunArgs) -> Result<ExitCode, Failure> {
     let config = cli.configuration_of(&args.flags())?;
     if daemon::is_rules_keeper() {
-        daemon::keep_rules(&config.firewall_plan())?;
+        let read = cli.again(args.flags());
+        let load = move || {
+            let config = read().map_err(|error| error.to_string())?;
+            Ok((config.firewall_plan(), config.firewall.keep))
+        };
+        daemon::keep_rules(&config.firewall_plan(), config.firewall.keep, Box::new(load))?;
         return Ok(ExitCode::SUCCESS);
     }
     if args.grace.is_some() && config.inspect.mode == Mode::Monitor {
@@ -49,6 +54,7 @@ pub(super) fn run(cli: &Cli, args: &RunArgs) -> Result<ExitCode, Failure> {
     };
     let extras = Extras {
         rules: args.firewall,
+        watch: true,
         learn: args.learn.clone(),
         grace: args.grace,
         takeover: args.takeover,

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use super::remote::{counted, moment, span};
 use super::{Failure, remote, write_json};
 use crate::cli::{Cli, StatsArgs};
-use crate::control::protocol::{ProtectionStats, Stats};
+use crate::control::protocol::{ProtectionStats, RulesFamily, Stats};
 
 pub(super) fn run(cli: &Cli, args: &StatsArgs) -> Result<ExitCode, Failure> {
     let stats = remote::stats(cli, &args.gate)?;
@@ -69,6 +69,25 @@ fn write_text(stats: &Stats, mut out: impl Write) -> io::Result<()> {
         if queue.faults > 0 {
             let now = queue.fault.as_deref().unwrap_or("fine");
             writeln!(out, "  not served {} times since the start, now {now}", queue.faults)?;
+        }
+    }
+    if let Some(rules) = &stats.rules {
+        let state = |family: &RulesFamily| match family.detail.as_str() {
+            "" => format!("{} {}", family.family, family.state),
+            detail => format!("{} {}, {detail}", family.family, family.state),
+        };
+        let families: Vec<_> = rules.families.iter().map(state).collect();
+        let watched =
+            if rules.watched { "" } else { " (as they were last: nobody watches over them any more)" };
+        writeln!(
+            out,
+            "firewall rules: {}{watched}; put back {} times, missing for {:.3} s since the start",
+            families.join("; "),
+            rules.restores,
+            rules.missing_ms as f64 / 1e3
+        )?;
+        if let Some(note) = &rules.note {
+            writeln!(out, "  {note}")?;
         }
     }
     if let Some(state) = &stats.state {

@@ -57,6 +57,15 @@ fn line(event: &Value, colours: bool) -> String {
             parts.extend(number("interval_s").map(|seconds| format!("in {seconds}s")));
             parts.extend(event.get("would").map(|_| "(would be dropped)".to_owned()));
         }
+        "rules" => {
+            parts.extend(
+                ["state", "family", "chain", "by", "detail"]
+                    .iter()
+                    .filter_map(|name| text(name))
+                    .map(str::to_owned),
+            );
+            parts.extend(event.get("seconds").map(|seconds| format!("{seconds}s")));
+        }
         "overload" => parts.extend(number("count").map(|count| format!("{count} lost"))),
         "unready" => {
             parts.extend(["user", "user_agent"].iter().filter_map(|name| text(name)).map(str::to_owned));
@@ -83,6 +92,7 @@ fn colour(kind: &str) -> Option<u8> {
         "dropped" => 90,
         "refused" | "overload" | "warning" | "unready" => 31,
         "started" | "stopped" | "reloaded" | "grace" => 34,
+        "rules" => 35,
         _ => return None,
     })
 }
