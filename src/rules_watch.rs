@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use humantime::format_duration;
 
-use self::judge::{Condition, chains, judge, tolerable};
+use self::judge::{Condition, chains, has_others, judge, tolerable};
 use self::schedule::{LIMIT, Leave, ROUND, Schedule, WINDOW};
 use crate::clock::Clock;
 use crate::control::protocol::{FOREIGN, IN_PLACE, MISSING, RESTORED, RulesChange, RulesFamily, RulesReport};
@@ -63,6 +63,8 @@ struct Watched {
     condition: Condition,
     /// They were in place once, and that is what is kept.
     kept: bool,
+    /// The owner has put them in since the last look.
+    applied: bool,
     tolerated: Vec<Difference>,
     lost: Option<Time>,
     /// The last state that was told.
@@ -247,8 +249,9 @@ impl Watcher {
         self.word = word;
         self.note = None;
         if !self.is_held() {
-            // Applied by somebody else, perhaps with another configuration.
+            // Perhaps with another configuration.
             self.load_again();
+            self.families.iter_mut().for_each(|watched| watched.applied = true);
         }
     }
 
@@ -278,6 +281,8 @@ impl Watcher {
             let tables = || self.firewall.listing(watched.family).map(|text| Listing::parse(&text));
             watched.condition = judge(&self.plan, family, &watched.tolerated, tables)?;
             watched.kept |= watched.condition == Condition::InPlace;
+            // Somebody was faster than this look. If what is there is none of this plan, the owner has put in other rules.
+            watched.kept |= std::mem::take(&mut watched.applied) && !has_others(&family.differences);
         }
         Ok(())
     }
@@ -417,7 +422,7 @@ impl Drop for Watcher {
 impl Watched {
     fn new(family: Family) -> Self {
         let (condition, tolerated) = (Condition::Skipped, Vec::new());
-        Self { family, condition, kept: false, tolerated, lost: None, told: IN_PLACE }
+        Self { family, condition, kept: false, tolerated, lost: None, told: IN_PLACE, applied: false }
     }
 
     fn is_lost(&self) -> bool {

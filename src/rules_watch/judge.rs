@@ -67,6 +67,13 @@ pub fn tolerable(differences: &[Difference]) -> Vec<Difference> {
     differences.iter().filter(of_network).cloned().collect()
 }
 
+/// Whether rules of ours are there that the plan does not have, beside those of networks.
+pub fn has_others(differences: &[Difference]) -> bool {
+    differences
+        .iter()
+        .any(|difference| matches!(difference, Difference::Extra { rule } if !is_of_network(rule)))
+}
+
 /// `-A SIPKNOCK -s NET -j ACCEPT` and `-A SIPKNOCK-OUT -d NET -j RETURN`.
 fn is_of_network(rule: &str) -> bool {
     let words: Vec<_> = rule.split(' ').collect();
@@ -245,6 +252,7 @@ mod tests {
         let all =
             [missing(UDP), extra(trusted), extra("-A SIPKNOCK -j ACCEPT"), missing("-A SIPKNOCK -j NFQUEUE")];
         assert_eq!(tolerable(&all), [extra(trusted)]);
+        assert!(has_others(&all) && !has_others(&all[..2]));
     }
 
     #[test]
