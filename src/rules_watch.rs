@@ -20,13 +20,12 @@ use std::time::Duration;
 
 use humantime::format_duration;
 
-use self::judge::{Condition, chains, has_others, judge, tolerable};
+use self::judge::{Condition, has_others, judge, tolerable};
 use self::schedule::{LIMIT, Leave, ROUND, Schedule, WINDOW};
 use crate::clock::Clock;
 use crate::control::protocol::{FOREIGN, IN_PLACE, MISSING, RESTORED, RulesChange, RulesFamily, RulesReport};
-use crate::doctor::path::Listing;
 use crate::firewall::notify::socket::{Changes, Heard};
-use crate::firewall::{Difference, Error, Family, Firewall, Plan, Status, Wish, Word};
+use crate::firewall::{Difference, Error, Family, Firewall, Listing, Plan, Status, Wish, Word};
 use crate::time::Time;
 
 /// Watches over the rules of this thread's network namespace.
@@ -163,7 +162,7 @@ impl Watcher {
 
     /// How all is now, with a bounded number of the oldest news.
     pub fn report(&mut self) -> RulesReport {
-        let chain = chains(&self.plan).join(",");
+        let chain = self.plan.chains.join(",");
         let shown = self.families.iter().filter(|watched| watched.condition != Condition::Skipped);
         let families = shown.map(|watched| RulesFamily {
             family: family_name(watched.family).to_owned(),
@@ -257,7 +256,7 @@ impl Watcher {
 
     fn look(&mut self, since: Time) -> Result<(), Error> {
         let status = self.firewall.status(&self.plan)?;
-        self.judge(&status)?;
+        self.judge(&status);
         let by = self.by();
         for place in 0..self.families.len() {
             self.tell(place, since, by.as_deref());
@@ -273,24 +272,22 @@ impl Watcher {
         Ok(())
     }
 
-    fn judge(&mut self, status: &Status) -> Result<(), Error> {
+    fn judge(&mut self, status: &Status) {
         for (watched, family) in self.families.iter_mut().zip(&status.families) {
             if !watched.kept {
                 watched.tolerated = tolerable(&family.differences);
             }
-            let tables = || self.firewall.listing(watched.family).map(|text| Listing::parse(&text));
-            watched.condition = judge(&self.plan, family, &watched.tolerated, tables)?;
+            watched.condition = judge(family, &watched.tolerated);
             watched.kept |= watched.condition == Condition::InPlace;
             // Somebody was faster than this look. If what is there is none of this plan, the owner has put in other rules.
             watched.kept |= std::mem::take(&mut watched.applied) && !has_others(&family.differences);
         }
-        Ok(())
     }
 
     /// The event that a family's condition makes, if it is another than before.
     fn tell(&mut self, place: usize, since: Time, by: Option<&str>) {
         let now = self.clock.now();
-        let chain = chains(&self.plan).join(",");
+        let chain = self.plan.chains.join(",");
         let Some(watched) = self.families.get_mut(place) else { return };
         let state = watched.condition.state();
         if state == std::mem::replace(&mut watched.told, state) {
@@ -334,6 +331,12 @@ impl Watcher {
             self.note = Some(text.to_owned());
             return Ok(());
         }
+        let mendable = |watched: &Watched| watched.is_lost() && watched.condition.is_mendable();
+        if !self.families.iter().any(mendable) {
+            self.note =
+                Some("'sipknock firewall apply' does not mend that: see 'sipknock doctor'".to_owned());
+            return Ok(());
+        }
         if !self.keep {
             let text = "[firewall] keep is false: 'sipknock firewall apply' puts them in";
             self.note = Some(text.to_owned());
@@ -367,7 +370,7 @@ impl Watcher {
         self.note = None;
         for watched in &mut self.families {
             watched.tolerated.clear();
-            if watched.is_lost() {
+            if watched.is_lost() && watched.condition.is_mendable() {
                 watched.condition = Condition::InPlace;
             }
         }
@@ -439,13 +442,16 @@ impl Condition {
         }
     }
 
+    fn is_mendable(&self) -> bool {
+        !matches!(self, Self::Behind { mendable: false, .. })
+    }
+
     /// What is wrong, for people.
     fn detail(&self) -> String {
         match self {
             Self::InPlace | Self::Skipped => String::new(),
             Self::Absent => "all of them are gone".to_owned(),
-            Self::Changed { detail } => detail.clone(),
-            Self::Behind { rule } => format!("`{rule}` can accept SIP before them"),
+            Self::Changed { detail } | Self::Behind { detail, .. } => detail.clone(),
         }
     }
 }
@@ -456,7 +462,7 @@ impl Condition {
 /// If the tables can't be read.
 pub fn refusal(firewall: &Firewall, plan: &Plan) -> Result<Option<&'static str>, String> {
     let tables = firewall.listing(Family::V4).map_err(|error| error.to_string())?;
-    Ok(managers::refusal(&Listing::parse(&tables), &chains(plan)))
+    Ok(managers::refusal(&Listing::parse(&tables), &plan.chains))
 }
 
 const fn family_name(family: Family) -> &'static str {

@@ -1,6 +1,6 @@
 //! Programs that manage a firewall of their own, known by the chains that they make. Pure.
 
-use crate::doctor::path::Listing;
+use crate::firewall::{DEFAULT_PARENT, Listing};
 
 /// The managers whose chains are there, for people.
 pub fn known(tables: &Listing) -> Vec<&'static str> {
@@ -17,8 +17,9 @@ pub fn known(tables: &Listing) -> Vec<&'static str> {
 }
 
 /// Why rules are not put into these chains, and what to do instead; `None` if nothing speaks against it.
-pub fn refusal(tables: &Listing, chains: &[&str]) -> Option<&'static str> {
-    (chains.contains(&"INPUT") && tables.has_chain(|name| name == FREEPBX)).then_some(FREEPBX_REFUSAL)
+pub fn refusal(tables: &Listing, chains: &[String]) -> Option<&'static str> {
+    (chains.iter().any(|chain| chain == DEFAULT_PARENT) && tables.has_chain(|name| name == FREEPBX))
+        .then_some(FREEPBX_REFUSAL)
 }
 
 /// The chain of FreePBX's firewall.
@@ -75,8 +76,8 @@ mod tests {
     #[test]
     fn freepbx_puts_rules_in_itself() {
         let freepbx = tables(&["INPUT", "fpbxfirewall"]);
-        assert!(refusal(&freepbx, &["INPUT"]).is_some_and(|text| text.contains("Custom Rules")));
-        assert_eq!(refusal(&freepbx, &["FORWARD"]), None);
-        assert_eq!(refusal(&tables(&["INPUT"]), &["INPUT"]), None);
+        assert!(refusal(&freepbx, &["INPUT".to_owned()]).is_some_and(|text| text.contains("Custom Rules")));
+        assert_eq!(refusal(&freepbx, &["FORWARD".to_owned()]), None);
+        assert_eq!(refusal(&tables(&["INPUT"]), &["INPUT".to_owned()]), None);
     }
 }
