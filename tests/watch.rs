@@ -420,9 +420,9 @@ fn freepbx_is_left_alone(world: &World) {
     world.apply_rules(&config);
     let gate = Gate::start(world, &["--config", &config, "--http", LISTEN]);
     watched(world, &config);
-    other(world, "iptables -F");
-    other(world, "iptables -N fpbxfirewall");
-    other(world, "iptables -A INPUT -j fpbxfirewall");
+    for command in ["-F", "-X", "-N fpbxfirewall", "-A INPUT -j fpbxfirewall"] {
+        other(world, &format!("iptables {command}"));
+    }
     assert!(gate.says("the firewall rules are not put back: FreePBX's firewall is here"));
     let (status, body) = get(world, "/healthz");
     assert!(status == 503 && body.contains("Custom Rules"), "{body}");
@@ -435,7 +435,7 @@ fn freepbx_is_left_alone(world: &World) {
             false => line.to_owned(),
         };
         if line.starts_with("iptables") {
-            other(world, &line);
+            other(world, &line.replace('"', ""));
         }
     }
     wait_until(|| (get(world, "/healthz").0 == 200).then_some(()))

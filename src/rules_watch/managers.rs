@@ -27,12 +27,12 @@ const FREEPBX: &str = "fpbxfirewall";
 
 /// FreePBX's module (drivers/Iptables.class.php in its sources) takes a rule of INPUT that stands before its own jump and
 /// does not hold the text "fail2ban" for an intrusion, and makes its tables anew. Each line of its custom rules is
-/// arguments of iptables or ip6tables.
+/// arguments of iptables or ip6tables, which go through a shell with all special signs escaped, also those within quotes.
 const FREEPBX_REFUSAL: &str = "FreePBX's firewall is here (chain fpbxfirewall). It throws all tables away as soon as it \
     finds a rule in INPUT that is not its own, unless the rule's text holds \"fail2ban\"; so nothing is put into INPUT. \
     Let FreePBX put the rules in: Connectivity -> Firewall -> Advanced, enable \"Custom Firewall Rules\", and enter the \
-    lines of 'sipknock firewall print' into \"Custom Rules\", those of ip6tables for IPv6, each without its first word, \
-    and each that goes to INPUT with '-m comment --comment \"sipknock beside fail2ban\"' before its '-j'";
+    lines of 'sipknock firewall print' into \"Custom Rules\", those of ip6tables for IPv6, each without its first word \
+    and without quotes, and each that goes to INPUT with '-m comment --comment fail2ban' before its '-j'";
 
 /// Names that end in `*` are beginnings.
 const MANAGERS: &[(&str, &str)] = &[
