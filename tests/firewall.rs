@@ -80,14 +80,14 @@ const CASES: [(&str, Case); 33] = [
     ("a_container_that_came_back_elsewhere", moves::a_container_that_came_back_elsewhere),
 ];
 
-/// What is read by somebody else's reader.
+/// Cases with tcpdump as the reader of copies.
 const COPIES: [(&str, Case); 3] = [
     ("what_the_pbx_sends_is_copied", copies::what_the_pbx_sends_is_copied),
     ("what_the_pbx_sends_over_tcp_is_copied", copies::what_the_pbx_sends_over_tcp_is_copied),
     ("a_pbx_behind_forward", copies::a_pbx_behind_forward),
 ];
 
-/// What the program says.
+/// Cases of the program's output.
 const WORDS: [(&str, Case); 2] = [
     ("rules_from_the_file", words::rules_from_the_file),
     ("what_there_is_to_do_after_an_apply", words::what_there_is_to_do_after_an_apply),
@@ -211,7 +211,7 @@ fn rule_inserted_above_ours(world: &World) {
     assert_eq!(world.rules(Family::V4)[2], "-A INPUT -s 192.0.2.1/32 -j ACCEPT");
 }
 
-/// Such as fail2ban puts first at each of its starts: it is about other ports, or it drops.
+/// fail2ban puts jumps first at each start: they are for other ports, or their chain only drops.
 fn a_jump_of_fail2ban_above_ours(world: &World) {
     world.apply(&plan());
     let jail = |name: &str, ports: &str| {
@@ -225,7 +225,7 @@ fn a_jump_of_fail2ban_above_ours(world: &World) {
     assert_eq!(world.states(&plan()), [State::InPlace; 2]);
     assert_eq!(world.apply(&plan()), [Change::Unchanged; 2]);
     assert!(world.rules(Family::V4)[0].contains("f2b-asterisk"));
-    // One that lets somebody in is another matter.
+    // A chain that accepts is a difference.
     world.load(Family::V4, "*filter\n-I f2b-asterisk 1 -s 198.51.100.8/32 -j ACCEPT\nCOMMIT\n");
     assert_eq!(world.states(&plan()), [State::Differs, State::InPlace]);
     assert_eq!(world.apply(&plan()), [Change::Written, Change::Unchanged]);
@@ -246,10 +246,10 @@ fn packets_that_others_take_are_counted(world: &World) {
     world.load(Family::V4, &format!("*filter\n-I INPUT 1 {accept}\nCOMMIT\n"));
     send(2);
     assert_eq!(counted()[0], of_v4(5, 3));
-    // The rules are written anew, and count anew.
+    // Rewritten rules begin at 0.
     assert_eq!(world.apply(&plan()), [Change::Written, Change::Unchanged]);
     assert_eq!(counted()[0], of_v4(0, 0));
-    // Somebody flushes table mangle alone: the jumps go on counting, and so the rules there begin where these are.
+    // Table mangle alone is flushed: the jumps go on counting, so the new rules there begin with the jumps' counters.
     send(4);
     for variant in [Family::V4, Family::V6] {
         world.load(variant, "*mangle\n-F INPUT\nCOMMIT\n");
@@ -391,7 +391,8 @@ fn lock_is_held(world: &World) {
     }
 }
 
-/// iptables without a match or target: what it is for is left out, said, and no difference; an apply changes nothing more.
+/// iptables without a match or target: its rules are left out and noted, are no difference, and a second apply changes
+/// nothing.
 fn without(world: &World, word: &str, notes: &[Note]) -> Firewall {
     let directory = tempfile::tempdir().unwrap();
     let restore = format!(
@@ -413,7 +414,7 @@ fn without(world: &World, word: &str, notes: &[Note]) -> Firewall {
     for rules in [world.rules(Family::V6), world.rules_of(Family::V6, "mangle")] {
         assert!(!rules.iter().any(|rule| rule.contains(word)), "{rules:?}");
     }
-    // With what was missing all is as configured, and only then.
+    // With the real programs the same rules are a difference.
     assert_eq!(world.states(&plan()), [State::InPlace, State::Differs]);
     assert_eq!(world.apply(&plan()), [Change::Unchanged, Change::Written]);
     assert_eq!(world.states(&plan()), [State::InPlace; 2]);

@@ -66,7 +66,7 @@ pub struct RulesArgs {
 }
 
 impl RulesArgs {
-    /// What flags say.
+    /// The values of all flags, those of the gate among them.
     pub fn flags(&self) -> Flags {
         Flags { chains: self.chain.clone(), pbx: self.pbx.clone(), ..self.gate.flags() }
     }

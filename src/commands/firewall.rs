@@ -90,7 +90,7 @@ impl From<&Ruleset> for Printed {
     }
 }
 
-/// What has become of an apply, and what there is to do next.
+/// Prints the outcome of an apply, and the next steps.
 fn applied(done: &Report, plan: &Plan, json: bool) -> Result<ExitCode, Failure> {
     let written = done.families.iter().any(|family| family.change == Change::Written);
     let copied = plan.outbound
@@ -100,7 +100,7 @@ fn applied(done: &Report, plan: &Plan, json: bool) -> Result<ExitCode, Failure> 
     report(done, &hints, json)
 }
 
-/// That no gate listens, if so.
+/// A sentence if no gate listens on a queue.
 fn unserved(plan: &Plan) -> Option<String> {
     let numbers: Vec<_> = plan
         .queues
@@ -122,7 +122,7 @@ fn unserved(plan: &Plan) -> Option<String> {
     ))
 }
 
-/// How the PBX shows the gate the trunks with which it registered before there were rules.
+/// A sentence with the command that has the PBX register with its providers again.
 fn register_again(plan: &Plan) -> String {
     let listens = |name: &str| {
         doctor::listeners().iter().any(|listener| {

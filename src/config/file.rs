@@ -282,7 +282,7 @@ impl Reader<'_> {
         Ok(queue)
     }
 
-    /// Also says where the chains stand, since an error about them may be in what flags add.
+    /// Returns the place of the chains as well: flags are applied later, and may make an error of them.
     fn firewall(&mut self, table: FirewallTable) -> Result<(FirewallRules, Place), ConfigError> {
         let mut rules = FirewallRules::default();
         let span = table.chains.as_ref().map_or(0..0, Spanned::span);

@@ -1,4 +1,4 @@
-//! `[firewall]`: what the rules of iptables shall be.
+//! `[firewall]`: the wanted rules of iptables.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -6,22 +6,22 @@ use std::time::Duration;
 use super::{Config, Fallback};
 use crate::firewall::{DEFAULT_PARENT, Family, Pbx, Plan};
 
-/// `[firewall]`: one place for what the rules shall be.
+/// `[firewall]`: the wanted rules of iptables.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FirewallRules {
-    /// What writes them.
+    /// The tool that writes them.
     pub backend: FirewallBackend,
     /// The chains of table filter that jump to ours.
     pub chains: Vec<String>,
-    /// Somebody typed the chains as flags, so that other commands need them, too.
+    /// The chains come from flags, so that commands in messages need the same flags.
     pub typed: bool,
     /// The PBX behind this machine; needed for every chain but INPUT.
     pub pbx: Pbx,
     /// The families that get rules.
     pub families: Vec<Family>,
-    /// Rules that somebody removes are put back.
+    /// Removed rules are put back.
     pub keep: bool,
-    /// How long a request of the PBX opens a door for whom it calls; `None`: not at all.
+    /// Life of a door that a request of the PBX opens for its destination; `None`: no such doors.
     pub outbound: Option<Duration>,
     /// Ports of providers beside those inspected.
     pub outbound_ports: Vec<RangeInclusive<u16>>,
@@ -29,10 +29,10 @@ pub struct FirewallRules {
     pub max_outbound: usize,
 }
 
-/// What writes the rules.
+/// The tool that writes the rules.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum FirewallBackend {
-    /// What this machine has.
+    /// The one that this machine has.
     #[default]
     Auto,
     /// iptables.

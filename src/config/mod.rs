@@ -85,7 +85,7 @@ pub struct Inspect {
     pub registrations: Bounds,
     /// How much of a TCP flow passes before its knock, and how many flows are remembered.
     pub streams: Limits,
-    /// How long everything passes at first; zero: not at all.
+    /// Time at the start in which everything passes; zero: none.
     pub grace: Duration,
 }
 

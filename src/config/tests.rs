@@ -127,7 +127,7 @@ fn a_safe_start_has_an_end() {
     );
 }
 
-/// What packets in both directions pass needs to be told which are which.
+/// Packets in both directions pass FORWARD and its like, and `pbx` tells which are which.
 #[test]
 fn chains_but_input_need_a_pbx() {
     let firewall = |text: &str| parse(&format!("{KNOCK}[firewall]\n{text}\n"));
@@ -162,7 +162,7 @@ fn chains_but_input_need_a_pbx() {
     let config = config.unwrap();
     assert_eq!(config.firewall.pbx, pbx(&[], &["eth1"]));
     assert!(!config.firewall_plan().outbound);
-    // One of a PBX behind this machine that nothing leads to.
+    // `pbx` without a chain that leads to one.
     assert_eq!(firewall("pbx = [\"eth1\"]").unwrap().notes.len(), 1);
 
     let flags = |chains: &[&str], addresses: &[&str]| Flags {

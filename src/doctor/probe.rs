@@ -123,8 +123,7 @@ impl Stage {
             }
         }
         // Whatever the PBX is behind on this machine, here it is at home.
-        let plan =
-            Plan { chains: vec![DEFAULT_PARENT.to_owned()], families: Family::ALL.to_vec(), ..plan.clone() };
+        let plan = Plan { chains: vec![DEFAULT_PARENT.to_owned()], ..plan.clone() };
         let report = Firewall::default().apply(&plan).map_err(|error| {
             Finding::fault(
                 "probe-rules",
@@ -222,7 +221,11 @@ fn cast(config: &Config, plan: &Plan, notes: &mut Vec<Finding>) -> Vec<(Scene, P
     let mut cast = Vec::new();
     let Some(port) = plan.ports.first().map(|ports| *ports.start()) else { return cast };
     let v6 = std::path::Path::new("/proc/thread-self/net/if_inet6").exists();
-    for (family, v4) in [("IPv4", true), ("IPv6", false)] {
+    for (family, v4) in [(Family::V4, true), (Family::V6, false)] {
+        if !plan.families.contains(&family) {
+            continue;
+        }
+        let family = family.name();
         if !v4 && !v6 {
             notes.push(Finding::note("probe-note", "no IPv6 in this kernel"));
             continue;

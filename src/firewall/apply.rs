@@ -11,7 +11,7 @@ use super::status::{self, Difference};
 use super::{BeforeFamily, Change, FamilyReport, Firewall, Note};
 
 impl Firewall {
-    /// Makes a family's rules as wanted, and says what was there; nothing where the family has no programs.
+    /// Makes a family's rules as wanted, and returns those that were there; `None` if the family has no programs.
     pub(super) fn apply_family(
         &self,
         wanted: &Ruleset,
@@ -66,7 +66,7 @@ impl Firewall {
         }
     }
 
-    /// Takes our rules out of the other variant's tables, and says so in the report. What was there.
+    /// Removes our rules from the other variant's tables, notes it in the report, and returns them.
     pub(super) fn clear_other(&self, family: Family, report: &mut FamilyReport) -> Option<(String, Places)> {
         let listing = self.programs.tool(family).list().ok()?;
         let (program, places) = self.other_places(family, &listing)?;
@@ -81,7 +81,7 @@ impl Firewall {
         Some((program, places))
     }
 
-    /// What the other variant has of ours, if anything. One that can't be asked has nothing to show.
+    /// Our rules in the other variant's tables, if any. A program that fails counts as one without.
     pub(super) fn other_places(&self, family: Family, listing: &str) -> Option<(String, Places)> {
         let program = self.programs.other(family, listing)?;
         let places = Places::found(&Tool { family, name: &program }.read().ok()?);

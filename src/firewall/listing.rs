@@ -67,7 +67,7 @@ enum Line<'a> {
 }
 
 impl Listing {
-    /// Reads a listing, with counters or without. What is no rule is passed over.
+    /// Reads a listing, with counters or without. Unknown lines are skipped.
     pub fn parse(text: &str) -> Self {
         let mut listing = Self::default();
         let mut table = "";

@@ -2,8 +2,8 @@
 //!
 //! Table filter of each family has a chain `SIPKNOCK`, for packets to the PBX, and `SIPKNOCK-OUT`, which copies those that
 //! it sends; jumps at the top of INPUT, OUTPUT and of the configured chains lead there. Rules without a target in table
-//! mangle count what arrives for the same ports. What is changed in a table is changed by one `iptables-restore`, which the
-//! kernel carries out as a whole or not at all; what others have put there is neither touched nor reordered.
+//! mangle count the packets that arrive for the same ports. Each change of a table is one `iptables-restore`, which the
+//! kernel carries out as a whole or not at all; rules of others are neither touched nor reordered.
 //!
 //! [`Plan`] says what shall be, [`Ruleset`] is what follows for a family, [`Firewall`] makes it so and compares. `listing`
 //! reads `iptables-save`, [`path`] walks it as a packet does, `change` writes the scripts.
@@ -127,7 +127,7 @@ impl Firewall {
         &self.programs
     }
 
-    /// Makes the rules exactly as planned, and changes nothing where they are. Rules of ours that the other variant of
+    /// Makes the rules exactly as planned, and changes nothing if they are. Rules of ours that the other variant of
     /// iptables has are taken out afterwards.
     ///
     /// # Errors
@@ -173,9 +173,8 @@ impl Firewall {
     /// Takes out our chains and every jump to them, wherever they are, and our counting rules, from the tables of both
     /// variants of iptables. Needs no plan; nothing there is fine.
     ///
-    /// What stays on a machine that had no rules at all before are empty tables filter and mangle with their built-in
-    /// chains, which iptables makes at the first rule and does not take away. Taking a built-in chain away would drop what
-    /// waits in the queues of everybody.
+    /// On a machine without any rules before, empty tables filter and mangle stay, with their built-in chains: iptables
+    /// makes these at the first rule. Removing a built-in chain would drop the packets that wait in every queue.
     ///
     /// # Errors
     /// Where a family could not be cleared. The other one is, as far as it can be.

@@ -1,4 +1,4 @@
-//! What is no error, and yet to be known.
+//! Notes: no errors, but of interest to the owner.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use serde::{Serialize, Serializer};
 use super::rules::{CHAIN, CHAIN_OUT};
 use super::status::Difference;
 
-/// Something that is no error, and that whoever relies on the rules wants to know.
+/// A remark for the owner that is no error.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Note {
     /// The kernel does not speak IPv6.

@@ -223,7 +223,7 @@ impl Listing {
             "ACCEPT" | "NFQUEUE" | "QUEUE" => true,
             "RETURN" => outermost,
             CHAIN | CHAIN_OUT => false,
-            // What is gone to does not come back, if it is not dropped there.
+            // A packet does not come back from a chain that it goes to (-g), unless it is dropped there.
             chain if rule.goes => !self.drops_all(chain, stranger),
             chain => {
                 for rule in self.rules_in("filter", chain) {
@@ -285,7 +285,7 @@ impl Listing {
     }
 }
 
-/// What stands before our jumps and may take their packets.
+/// Rules before our jumps that may take their packets.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Ahead {
     /// Rules of the chain that has the jumps.
@@ -296,7 +296,7 @@ pub(super) struct Ahead {
     pub(super) dropping: Vec<String>,
 }
 
-/// What a rule jumps or goes to.
+/// The target of a rule.
 fn target(spec: &str) -> Option<String> {
     let words = words(spec);
     let at = words.iter().position(|word| word == "-j" || word == "-g")?;

@@ -1,4 +1,4 @@
-//! What the firewall shall do, independent of address families and of iptables's words.
+//! The plan: the wanted rules, independent of address families and of iptables's words.
 
 use std::ops::RangeInclusive;
 
@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::rules::{CHAIN, CHAIN_OUT, MAX_CHAIN_NAME, MAX_QUEUES};
 use crate::packet::Transport;
 
-/// What the firewall shall do.
+/// The wanted rules.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
     /// The ports whose packets are queued.

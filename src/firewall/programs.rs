@@ -224,7 +224,7 @@ impl Tool<'_> {
         self.parse(&self.save(&["-c", "-t", "filter"])?)
     }
 
-    /// What the program says of itself.
+    /// The program's version line.
     pub(super) fn version(self) -> Option<String> {
         let output = run(self.name, &["-V"], "").ok()?;
         Some(String::from_utf8_lossy(&output.stdout).into_owned())

@@ -32,11 +32,11 @@ pub struct Ruleset {
 pub struct Placed {
     /// The chain.
     pub chain: String,
-    /// What follows `-A CHAIN `.
+    /// The rule without `-A CHAIN ` in front.
     pub spec: String,
 }
 
-/// What a kernel or an iptables may be without, and the rules are of use without it.
+/// A part of the rules that a kernel or an iptables may lack; the rest works without it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Feature {
     /// Copies of what the PBX sends.
@@ -107,7 +107,7 @@ impl Plan {
         Ok(rules)
     }
 
-    /// What tells packets to a PBX behind this machine, and from it: the beginnings of rules.
+    /// The beginnings of rules for packets to a PBX behind this machine, and from it.
     fn ends(&self, family: Family, routes: &Routes, notes: &mut Vec<Note>) -> Ends {
         let mut ends = Ends { to: Vec::new(), from: Vec::new() };
         if self.chains_to_others().next().is_none() {
@@ -222,12 +222,12 @@ impl Ruleset {
         &self.counters
     }
 
-    /// Who must not get by.
+    /// Strangers whose packets the jumps have to meet.
     pub(super) fn strangers(&self) -> &[Stranger] {
         &self.strangers
     }
 
-    /// What is to be known of them.
+    /// Notes about these rules.
     pub fn notes(&self) -> &[Note] {
         &self.notes
     }
@@ -303,7 +303,7 @@ impl Placed {
     }
 }
 
-/// What a jump of ours or a counter matches: two with the same are for the same packets.
+/// The matches of a jump or a counter of ours: two with the same matches are for the same packets.
 pub(super) fn matched(spec: &str) -> &str {
     let end = [COUNTER, CHAIN_OUT, CHAIN].iter().find_map(|end| spec.strip_suffix(end));
     end.map_or(spec, |rest| rest.trim_end_matches("-j ").trim_end())

@@ -144,7 +144,7 @@ pub struct Counted {
 /// A rule with its counters.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct CountedRule {
-    /// The rule, as `iptables -S` prints it, with `-t mangle` in front where it is of that table.
+    /// The rule, as `iptables -S` prints it, with `-t mangle` in front if it is of that table.
     pub rule: String,
     /// Its number in its chain, counted from 1.
     pub position: usize,
@@ -250,7 +250,7 @@ impl Counted {
 }
 
 impl Difference {
-    /// Whether strangers may get by the gate for it. Otherwise it costs something, or keeps somebody out.
+    /// Whether strangers may get by the gate because of it.
     pub fn lets_by(&self) -> bool {
         match self {
             Self::Missing { rule } => rule.ends_with(&format!("-j {CHAIN}")) || rule.contains("-j NFQUEUE "),
@@ -266,7 +266,7 @@ impl Difference {
         }
     }
 
-    /// Whether an apply mends it. What it does not is in rules that are not ours.
+    /// Whether an apply mends it. The rest is in rules of others.
     pub const fn is_mendable(&self) -> bool {
         !matches!(self, Self::Bypassed { .. } | Self::Unreached { .. } | Self::Outside { .. })
     }
@@ -337,7 +337,7 @@ impl fmt::Display for Difference {
     }
 }
 
-/// All of our rules that keep a listing from being as `wanted`; nothing where it is.
+/// The differences between our rules in a listing and those wanted; none if it is as wanted.
 pub(super) fn differences(listing: &Listing, wanted: &Ruleset) -> Vec<Difference> {
     let mut differences = filter_differences(listing, wanted);
     let table = |rule: String| format!("-t mangle {rule}");
@@ -389,7 +389,7 @@ fn compare(wanted: &[String], found: &[String], differences: &mut Vec<Difference
     same
 }
 
-/// What is in the way of our jumps, in their chains and before these.
+/// Rules in the way of our jumps, in their chains and on the way there.
 pub(super) fn in_the_way(listing: &Listing, wanted: &Ruleset) -> Vec<Difference> {
     let mut differences = Vec::new();
     for parent in wanted.parents() {
@@ -472,7 +472,7 @@ fn destination(to: &str) -> Option<(IpAddr, Option<u16>)> {
     Some((first.parse().ok()?, port))
 }
 
-/// Whether an interface is the one named, where a `+` at the end stands for any rest.
+/// Whether an interface is the one named; a `+` at the end of the name stands for any rest.
 fn is_named(interface: &str, name: &str) -> bool {
     name.strip_suffix('+').map_or(interface == name, |start| interface.starts_with(start))
 }

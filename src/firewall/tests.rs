@@ -1,4 +1,4 @@
-//! What rules follow from plans, and how listings differ from them.
+//! Rules that follow from plans, and differences between them and listings.
 
 use super::change::Layout;
 use super::path::Stranger;
@@ -273,7 +273,7 @@ fn a_chain_alone_is_not_absence() {
     for text in ["*filter\n:SIPKNOCK - [0:0]\nCOMMIT\n", "*filter\n:SIPKNOCK-OUT - [0:0]\nCOMMIT\n"] {
         assert_eq!(FamilyStatus::of(&Listing::parse(text), &wanted, vec![]).state, State::Differs, "{text}");
     }
-    // What counts is not what keeps anybody out.
+    // A counting rule keeps nobody out.
     let counter = "*mangle\n-A INPUT -p udp -m comment --comment sipknock-counter\nCOMMIT\n";
     assert_eq!(FamilyStatus::of(&Listing::parse(counter), &wanted, vec![]).state, State::Absent);
 }
@@ -356,7 +356,7 @@ fn rules_before_ours() {
     }
 }
 
-/// Nobody gets by such, and no phone gets in.
+/// No stranger gets by, and no phone gets in.
 #[test]
 fn rules_before_ours_that_drop_everything() {
     let wanted =

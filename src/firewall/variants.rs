@@ -8,7 +8,7 @@ use super::programs::{Programs, Tool};
 impl Programs {
     /// The program of the other variant, if it may have rules. `listing` is what the one in use shows.
     ///
-    /// Looking at the legacy variant's tables makes them, so they are looked at only where there are some.
+    /// Looking at the legacy variant's tables makes them, so they are read only if there are some.
     pub(super) fn other(&self, family: Family, listing: &str) -> Option<String> {
         let name = self.of(family);
         let stem = name.strip_suffix(LEGACY).or_else(|| name.strip_suffix(NFT)).unwrap_or(name);

@@ -1,4 +1,4 @@
-//! What the rules do with packets: the PBX's own are copied, and those of others are not.
+//! The rules and real packets: those of the PBX are copied, those of others are not.
 
 use std::io::{BufRead, BufReader, Read, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
@@ -13,7 +13,7 @@ use super::common::iptables::World;
 use super::common::netns::Netns;
 use super::{pbx, plan};
 
-/// A reader of NFLOG, which is libpcap's own and nothing of ours.
+/// A reader of NFLOG: libpcap, and no code of this project.
 struct Copies {
     tcpdump: Child,
     lines: Receiver<String>,
@@ -30,7 +30,7 @@ impl Copies {
             line.clear();
             assert!(said.read_line(&mut line).unwrap() > 0, "tcpdump does not listen");
         }
-        // It must not find its pipe full.
+        // A full pipe would stop it.
         thread::spawn(move || said.read_to_end(&mut Vec::new()));
         let (sender, lines) = channel();
         let out = BufReader::new(tcpdump.stdout.take().unwrap());
@@ -155,7 +155,7 @@ pub(super) fn a_pbx_behind_forward(world: &World) {
         let set = format!("{key}={value}");
         assert!(world.netns.command("sysctl").args(["-q", "-w", &set]).status().unwrap().success());
     }
-    // Which interface leads to it says the kernel's table of routes.
+    // The interface comes from the kernel's routes.
     let chains = vec!["INPUT".to_owned(), "FORWARD".to_owned()];
     let plan = Plan { chains, pbx: pbx(&["172.18.0.5/32"], &[]), ..plan() };
     world.apply(&plan);
@@ -176,17 +176,17 @@ pub(super) fn a_pbx_behind_forward(world: &World) {
     ip(&outside, &["addr", "add", "172.18.0.5/32", "dev", "lo"]);
     send(&outside, "172.18.0.5:5060", "198.51.100.1:4000");
     send(&outside, "172.18.0.5:5060", "172.18.0.9:5060");
-    // By this machine itself.
+    // From this machine itself.
     send(&world.netns, "0.0.0.0:0", "198.51.100.99:5060");
     assert_eq!(copies.up_to("198.51.100.99.5060"), ["198.51.100.2.5060", "198.51.100.2.5062"]);
-    // What came for the PBX waits for a gate, and what did not, does not.
+    // Only the packet for the PBX waits for a gate.
     assert_eq!(world.packets(&plan, "NFQUEUE"), 1);
     let jump = "-A FORWARD -d 172.18.0.5/32 -p udp";
     assert_eq!(world.packets(&plan, jump), 1);
     assert_eq!(world.packets(&plan, &format!("-t mangle {jump}")), 1);
 }
 
-/// Whoever cuts a packet in two sends it in two, and INPUT sees the two unless something holds them until both are there.
+/// INPUT sees IPv6 fragments one by one unless a rule has the kernel put them together.
 pub(super) fn ipv6_fragments_are_put_together(world: &World) {
     let (peer, _) = link(&world.netns, "198.51.100.1/24", "2001:db8:9::1/64");
     world.apply(&plan());
@@ -224,7 +224,7 @@ fn link(netns: &Netns, v4: &str, v6: &str) -> (Netns, Ipv4Addr) {
             ip(&peer, &[&["addr", "add", &address, "dev", "wan"], nodad].concat());
         }
     }
-    // Whom this machine trusts is somewhere there as well.
+    // The trusted networks are behind the neighbour as well.
     ip(netns, &["route", "add", "10.10.1.0/24", "via", "198.51.100.2"]);
     ip(netns, &["-6", "route", "add", "2001:db8:1::/48", "via", "2001:db8:9::2"]);
     (peer, Ipv4Addr::new(198, 51, 100, 2))

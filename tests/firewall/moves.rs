@@ -10,7 +10,7 @@ pub(super) fn changed_chains_move_the_jumps(world: &World) {
     let stray = "-A OUTPUT -m comment --comment \"a \\\"stray\\\" one\" -g SIPKNOCK\n";
     world.load(Family::V4, &format!("*filter\n{stray}COMMIT\n"));
     let plan = Plan { chains: vec!["FORWARD".to_owned()], pbx: pbx(&[], &["eth1"]), ..plan() };
-    // Packets for this machine would pass unseen, so that nobody moves rules by the way.
+    // Packets for this machine would pass unseen.
     let before = world.saved();
     match world.try_apply(&plan) {
         Err(error @ Error::WouldMove { .. }) => {
@@ -39,7 +39,7 @@ pub(super) fn several_chains_at_once(world: &World) {
     }
     let chains = ["INPUT", "FORWARD", "DOCKER-USER"].map(str::to_owned).to_vec();
     let plan = Plan { chains, pbx: pbx(&["192.0.2.7/32", "2001:db8::7/128"], &["br-1"]), ..plan() };
-    // Another chain beside those that there are takes nothing from anybody.
+    // An additional chain is no move.
     assert_eq!(world.apply(&plan), [Change::Written; 2]);
     assert_eq!(world.states(&plan), [State::InPlace; 2]);
     assert_eq!(world.apply(&plan), [Change::Unchanged; 2]);
@@ -63,7 +63,7 @@ pub(super) fn several_chains_at_once(world: &World) {
         );
     }
     assert_eq!(world.rules_of(Family::V6, "mangle").len(), 4);
-    // A chain that nothing leads to any more guards nothing.
+    // No packet comes to a chain without a jump to it.
     world.load(Family::V4, "*filter\n-D FORWARD -j DOCKER-USER\nCOMMIT\n");
     let status = world.netns.run(|| world.firewall.status(&plan)).unwrap();
     assert_eq!(status.families[0].differences, [Difference::Unreached { chain: "DOCKER-USER".to_owned() }]);
@@ -100,7 +100,7 @@ pub(super) fn missing_parent_is_an_error(world: &World) {
     assert_eq!(world.states(&plan), [State::InPlace; 2]);
 }
 
-/// As Docker makes it unless told to use ip6tables, too.
+/// Docker makes the IPv4 chain alone unless it manages ip6tables as well.
 pub(super) fn a_docker_user_of_ipv4_alone(world: &World) {
     world.load(Family::V4, "*filter\n:DOCKER-USER - [0:0]\n-A FORWARD -j DOCKER-USER\nCOMMIT\n");
     let docker = Plan { chains: vec!["DOCKER-USER".to_owned()], ..plan() };
@@ -116,7 +116,7 @@ pub(super) fn a_docker_user_of_ipv4_alone(world: &World) {
         assert_eq!(world.states(&plan), [State::InPlace, State::Skipped]);
         assert_eq!(world.rules(Family::V6), [""; 0]);
     }
-    // What an earlier configuration had put into the other family goes.
+    // Rules of an earlier configuration in the other family are removed.
     world.netns.run(|| world.firewall.clone().moving(true).apply(&plan())).unwrap();
     assert!(!world.rules(Family::V6).is_empty());
     let only = Plan { families: vec![Family::V4], ..plan() };
@@ -125,7 +125,7 @@ pub(super) fn a_docker_user_of_ipv4_alone(world: &World) {
     assert_eq!(world.rules_of(Family::V6, "mangle"), [""; 0]);
 }
 
-/// Rules that were written before somebody changed the alternative, or with the other program by hand.
+/// Rules from before a change of the alternative, or written with the other program by hand.
 pub(super) fn rules_of_the_other_variant_are_removed(world: &World) {
     let other = world.other_firewall();
     let state = |firewall: &Firewall| world.netns.run(|| firewall.status(&plan())).unwrap();
@@ -145,7 +145,7 @@ pub(super) fn rules_of_the_other_variant_are_removed(world: &World) {
         );
     }
     assert!(state(&world.firewall).in_place());
-    // Seen from there they are the other's now.
+    // Now the other variant has none.
     assert!(state(&other).families.iter().all(|family| family.rules.is_empty()));
     assert_eq!(world.apply(&plan()), [Change::Unchanged; 2]);
     // Both have them again, and both are cleared.

@@ -1,4 +1,4 @@
-//! What `sipknock firewall` says to its owner.
+//! The output of `sipknock firewall`.
 
 use std::net::UdpSocket;
 use std::os::fd::OwnedFd;
@@ -12,7 +12,7 @@ use super::common::iptables::World;
 use super::common::netns::Netns;
 use super::common::write_secret;
 
-/// What is to be done next: start a gate, and have the PBX show it the trunks that it has.
+/// The next steps: to start a gate, and to have the PBX register again.
 pub(super) fn what_there_is_to_do_after_an_apply(world: &World) {
     let folder = tempfile::tempdir().unwrap();
     let config = folder.path().join("sipknock.toml");
@@ -30,7 +30,7 @@ pub(super) fn what_there_is_to_do_after_an_apply(world: &World) {
         out.contains("have it do so, or restart it (Asterisk: asterisk -rx 'pjsip send register *all')"),
         "{out}"
     );
-    // Who listens here is asked for its own command.
+    // The command is that of the process that listens here.
     let pbx = Pbx::start(&world.netns, folder.path(), "kamailio");
     let (_, out, _) = apply(&["--port", "5060-5069"]);
     assert!(out.contains(": kamcmd uac.reg_reload\n"), "{out}");
@@ -45,7 +45,7 @@ pub(super) fn what_there_is_to_do_after_an_apply(world: &World) {
     assert!(!out.contains("register"), "{out}");
 }
 
-/// The file is the place to say it, for all commands.
+/// All commands go by the file.
 pub(super) fn rules_from_the_file(world: &World) {
     let folder = tempfile::tempdir().unwrap();
     let config = folder.path().join("sipknock.toml");
