@@ -109,6 +109,9 @@ _sipknock() {
             sipknock__subcmd__firewall,status)
                 cmd="sipknock__subcmd__firewall__subcmd__status"
                 ;;
+            sipknock__subcmd__firewall,watch)
+                cmd="sipknock__subcmd__firewall__subcmd__watch"
+                ;;
             sipknock__subcmd__firewall__subcmd__help,apply)
                 cmd="sipknock__subcmd__firewall__subcmd__help__subcmd__apply"
                 ;;
@@ -126,6 +129,9 @@ _sipknock() {
                 ;;
             sipknock__subcmd__firewall__subcmd__help,status)
                 cmd="sipknock__subcmd__firewall__subcmd__help__subcmd__status"
+                ;;
+            sipknock__subcmd__firewall__subcmd__help,watch)
+                cmd="sipknock__subcmd__firewall__subcmd__help__subcmd__watch"
                 ;;
             sipknock__subcmd__help,bench)
                 cmd="sipknock__subcmd__help__subcmd__bench"
@@ -198,6 +204,9 @@ _sipknock() {
                 ;;
             sipknock__subcmd__help__subcmd__firewall,status)
                 cmd="sipknock__subcmd__help__subcmd__firewall__subcmd__status"
+                ;;
+            sipknock__subcmd__help__subcmd__firewall,watch)
+                cmd="sipknock__subcmd__help__subcmd__firewall__subcmd__watch"
                 ;;
             *)
                 ;;
@@ -658,7 +667,7 @@ _sipknock() {
             return 0
             ;;
         sipknock__subcmd__firewall)
-            opts="-v -h --config --log-format --verbose --help print apply confirm remove status help"
+            opts="-v -h --config --log-format --verbose --help print apply confirm remove status watch help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -760,7 +769,7 @@ _sipknock() {
             return 0
             ;;
         sipknock__subcmd__firewall__subcmd__help)
-            opts="print apply confirm remove status help"
+            opts="print apply confirm remove status watch help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -844,6 +853,20 @@ _sipknock() {
             return 0
             ;;
         sipknock__subcmd__firewall__subcmd__help__subcmd__status)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        sipknock__subcmd__firewall__subcmd__help__subcmd__watch)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -973,6 +996,56 @@ _sipknock() {
                     return 0
                     ;;
                 --pbx)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --log-format)
+                    COMPREPLY=($(compgen -W "text json journald" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        sipknock__subcmd__firewall__subcmd__watch)
+            opts="-v -h --knock --port --door --trust --queue --backend --monitor --control --config --log-format --verbose --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --knock)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --port)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --door)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --trust)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --queue)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --backend)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --control)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1154,7 +1227,7 @@ _sipknock() {
             return 0
             ;;
         sipknock__subcmd__help__subcmd__firewall)
-            opts="print apply confirm remove status"
+            opts="print apply confirm remove status watch"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1224,6 +1297,20 @@ _sipknock() {
             return 0
             ;;
         sipknock__subcmd__help__subcmd__firewall__subcmd__status)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        sipknock__subcmd__help__subcmd__firewall__subcmd__watch)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )

@@ -109,18 +109,19 @@ complete -c sipknock -n "__fish_sipknock_using_subcommand check" -l allow-readab
 complete -c sipknock -n "__fish_sipknock_using_subcommand check" -l json -d 'Print a JSON object'
 complete -c sipknock -n "__fish_sipknock_using_subcommand check" -s v -l verbose -d 'Log more; twice for everything'
 complete -c sipknock -n "__fish_sipknock_using_subcommand check" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and not __fish_seen_subcommand_from print apply confirm remove status help" -l config -d 'The configuration file; the default one need not exist' -r -F
-complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and not __fish_seen_subcommand_from print apply confirm remove status help" -l log-format -d 'The form of the log' -r -f -a "text\t'Lines for people, on stderr'
+complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and not __fish_seen_subcommand_from print apply confirm remove status watch help" -l config -d 'The configuration file; the default one need not exist' -r -F
+complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and not __fish_seen_subcommand_from print apply confirm remove status watch help" -l log-format -d 'The form of the log' -r -f -a "text\t'Lines for people, on stderr'
 json\t'An object per line, on stderr, with the event\'s fields at its top level'
 journald\t'Structured, to systemd\'s journal'"
-complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and not __fish_seen_subcommand_from print apply confirm remove status help" -s v -l verbose -d 'Log more; twice for everything'
-complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and not __fish_seen_subcommand_from print apply confirm remove status help" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and not __fish_seen_subcommand_from print apply confirm remove status help" -f -a "print" -d 'Print the rules as commands, without running them'
-complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and not __fish_seen_subcommand_from print apply confirm remove status help" -f -a "apply" -d 'Put the rules in; what is there already is brought up to date'
-complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and not __fish_seen_subcommand_from print apply confirm remove status help" -f -a "confirm" -d 'Keep what \'firewall apply --confirm\' has put in, from another shell'
-complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and not __fish_seen_subcommand_from print apply confirm remove status help" -f -a "remove" -d 'Take the rules out, and leave no trace'
-complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and not __fish_seen_subcommand_from print apply confirm remove status help" -f -a "status" -d 'Say whether the rules are in place, with their counters; exit status 1 where they are not'
-complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and not __fish_seen_subcommand_from print apply confirm remove status help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and not __fish_seen_subcommand_from print apply confirm remove status watch help" -s v -l verbose -d 'Log more; twice for everything'
+complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and not __fish_seen_subcommand_from print apply confirm remove status watch help" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and not __fish_seen_subcommand_from print apply confirm remove status watch help" -f -a "print" -d 'Print the rules as commands, without running them'
+complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and not __fish_seen_subcommand_from print apply confirm remove status watch help" -f -a "apply" -d 'Put the rules in; what is there already is brought up to date'
+complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and not __fish_seen_subcommand_from print apply confirm remove status watch help" -f -a "confirm" -d 'Keep what \'firewall apply --confirm\' has put in, from another shell'
+complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and not __fish_seen_subcommand_from print apply confirm remove status watch help" -f -a "remove" -d 'Take the rules out, and leave no trace'
+complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and not __fish_seen_subcommand_from print apply confirm remove status watch help" -f -a "status" -d 'Say whether the rules are in place, with their counters; exit status 1 where they are not'
+complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and not __fish_seen_subcommand_from print apply confirm remove status watch help" -f -a "watch" -d 'Put the rules in, and put them back when somebody else removes them, until a signal; the service sipknock-rules does this, since a gate has no right to'
+complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and not __fish_seen_subcommand_from print apply confirm remove status watch help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from print" -l knock -d 'A knock; repeatable' -r
 complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from print" -l port -d 'Ports to inspect, as in 5060,5061-5063' -r
 complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from print" -l door -d 'How long a door stays open after a knock, as in 4000s; expires: as long as the registration lives' -r
@@ -190,11 +191,26 @@ complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_s
 complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from status" -l json -d 'Print a JSON object'
 complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from status" -s v -l verbose -d 'Log more; twice for everything'
 complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from status" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from watch" -l knock -d 'A knock; repeatable' -r
+complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from watch" -l port -d 'Ports to inspect, as in 5060,5061-5063' -r
+complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from watch" -l door -d 'How long a door stays open after a knock, as in 4000s; expires: as long as the registration lives' -r
+complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from watch" -l trust -d 'A network that passes without a knock; repeatable' -r
+complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from watch" -l queue -d 'NFQUEUE numbers, as in 0 or 0-3' -r
+complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from watch" -l backend -d 'How packets are read from the kernel: batched or nfq' -r
+complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from watch" -l control -d 'Where the gate hears how its rules are; off: nowhere' -r
+complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from watch" -l config -d 'The configuration file; the default one need not exist' -r -F
+complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from watch" -l log-format -d 'The form of the log' -r -f -a "text\t'Lines for people, on stderr'
+json\t'An object per line, on stderr, with the event\'s fields at its top level'
+journald\t'Structured, to systemd\'s journal'"
+complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from watch" -l monitor -d 'Accept everything, and say what would be dropped'
+complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from watch" -s v -l verbose -d 'Log more; twice for everything'
+complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from watch" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from help" -f -a "print" -d 'Print the rules as commands, without running them'
 complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from help" -f -a "apply" -d 'Put the rules in; what is there already is brought up to date'
 complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from help" -f -a "confirm" -d 'Keep what \'firewall apply --confirm\' has put in, from another shell'
 complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from help" -f -a "remove" -d 'Take the rules out, and leave no trace'
 complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from help" -f -a "status" -d 'Say whether the rules are in place, with their counters; exit status 1 where they are not'
+complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from help" -f -a "watch" -d 'Put the rules in, and put them back when somebody else removes them, until a signal; the service sipknock-rules does this, since a gate has no right to'
 complete -c sipknock -n "__fish_sipknock_using_subcommand firewall; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c sipknock -n "__fish_sipknock_using_subcommand doctor" -l knock -d 'A knock; repeatable' -r
 complete -c sipknock -n "__fish_sipknock_using_subcommand doctor" -l port -d 'Ports to inspect, as in 5060,5061-5063' -r
@@ -391,6 +407,7 @@ complete -c sipknock -n "__fish_sipknock_using_subcommand help; and __fish_seen_
 complete -c sipknock -n "__fish_sipknock_using_subcommand help; and __fish_seen_subcommand_from firewall" -f -a "confirm" -d 'Keep what \'firewall apply --confirm\' has put in, from another shell'
 complete -c sipknock -n "__fish_sipknock_using_subcommand help; and __fish_seen_subcommand_from firewall" -f -a "remove" -d 'Take the rules out, and leave no trace'
 complete -c sipknock -n "__fish_sipknock_using_subcommand help; and __fish_seen_subcommand_from firewall" -f -a "status" -d 'Say whether the rules are in place, with their counters; exit status 1 where they are not'
+complete -c sipknock -n "__fish_sipknock_using_subcommand help; and __fish_seen_subcommand_from firewall" -f -a "watch" -d 'Put the rules in, and put them back when somebody else removes them, until a signal; the service sipknock-rules does this, since a gate has no right to'
 complete -c sipknock -n "__fish_sipknock_using_subcommand help; and __fish_seen_subcommand_from doors" -f -a "list" -d 'List the open ones'
 complete -c sipknock -n "__fish_sipknock_using_subcommand help; and __fish_seen_subcommand_from doors" -f -a "open" -d 'Open one for an address, or keep it open for longer'
 complete -c sipknock -n "__fish_sipknock_using_subcommand help; and __fish_seen_subcommand_from doors" -f -a "close" -d 'Close one; the next packet is dropped already'
