@@ -449,7 +449,36 @@ LINES = {
     "escapes": '{"v":1,"do":"close","address":"\\u0000\\ud83d\\ude00\\n"}',
 }
 
+
+def changed(kind, port, body):
+    out = struct.pack("=IHHII", 16 + len(body), 0x0A00 | kind, 0, 0, port) + body
+    return out + b"\0" * (-len(out) % 4)
+
+
+def named(kind, value):
+    out = struct.pack("=HH", 4 + len(value), kind) + value
+    return out + b"\0" * (-len(out) % 4)
+
+
+def ended(port, name, pid=b"\0\0\x72\xe5"):
+    return changed(15, port, b"\0\0\0\2" + named(1, b"\0\0\0\2") + named(2, pid) + named(3, name + b"\0"))
+
+
+RULE = changed(6, 29413, b"\2\0\0\2" + named(1, b"filter\0") + named(2, b"INPUT\0"))
+
+CHANGES = {
+    "rule": RULE + ended(29413, b"iptables"),
+    "table": changed(2, 29418, b"\2\0\0\4" + named(1, b"filter\0")) + ended(29418, b"nft"),
+    "longest-name": ended(7, b"iptables-restor"),
+    "old-kernel": changed(15, 7, b"\0\0\0\2" + named(1, b"\0\0\0\2")),
+    "no-id": changed(15, 7, b"\0\0\0\2") + RULE,
+    "element": changed(12, 7, b"\2\0\0\2") + ended(7, b"fail2ban"),
+    "cut": (RULE + ended(7, b"nft"))[:-9],
+    "attribute-long": RULE + ended(7, b"nft").replace(b"\x08\0\x02\0", b"\xf4\1\x02\0"),
+}
+
 for target, seeds in [
+    ("notify", CHANGES),
     ("asterisk", LOGS),
     ("state", STATES),
     ("control", LINES),
