@@ -69,12 +69,27 @@ impl fmt::Display for Protection {
     }
 }
 
+/// The threads of this process. One that was joined a moment ago may still be listed: it gets some time to leave.
+fn threads_left() -> usize {
+    let count = || fs::read_dir("/proc/self/task").map_or(1, Iterator::count);
+    for _ in 0..LEAVING.as_millis() {
+        if count() == 1 {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    count()
+}
+
+/// Much longer than the kernel takes to end a thread, also on a busy machine.
+const LEAVING: std::time::Duration = std::time::Duration::from_secs(1);
+
 /// Takes everything from this process that a running gate does not need.
 ///
 /// # Errors
 /// Where it can't become the user that it should, or threads run already. What the kernel does not have is a warning.
 pub fn confine(identity: &Identity, places: &Places, process: &Process) -> Result<Protection, HardenError> {
-    let threads = fs::read_dir("/proc/self/task").map_or(1, Iterator::count);
+    let threads = threads_left();
     if threads != 1 {
         return Err(HardenError::Threads(threads));
     }

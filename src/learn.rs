@@ -15,6 +15,6 @@ mod roster;
 
 pub use against::{Against, At, Opens};
 pub use assemble::Assembler;
-pub use census::{Census, Register, Tally, Unready};
+pub use census::{Census, Excuse, PassesBy, Register, Silent, Tally, Unready};
 pub use report::{Format, Report};
 pub use roster::{MAX_PHONES, Roster};

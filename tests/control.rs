@@ -29,7 +29,7 @@ fn main() -> ExitCode {
 
 type Case = fn(&World);
 
-const CASES: [(&str, Case); 27] = [
+const CASES: [(&str, Case); 29] = [
     ("doors_are_listed_with_what_they_were_used_for", doors_are_listed_with_what_they_were_used_for),
     ("a_door_opened_by_hand", a_door_opened_by_hand),
     ("closing_bites_at_the_next_packet", closing_bites_at_the_next_packet),
@@ -57,6 +57,8 @@ const CASES: [(&str, Case); 27] = [
     ("a_grace_ends_when_all_phones_have_knocked", grace::a_grace_ends_when_all_phones_have_knocked),
     ("a_grace_lists_phones_that_have_not_knocked", grace::a_grace_lists_phones_that_have_not_knocked),
     ("a_grace_without_phones_stays", grace::a_grace_without_phones_stays),
+    ("a_grace_tells_by_what_a_phone_passes", grace::a_grace_tells_by_what_a_phone_passes),
+    ("a_configured_grace_does_not_come_back", grace::a_configured_grace_does_not_come_back),
     ("a_reload_does_not_end_a_grace", grace::a_reload_does_not_end_a_grace),
     ("a_grace_begins_again_with_the_gate", grace::a_grace_begins_again_with_the_gate),
     ("phones_over_tcp_and_strangers_in_a_grace", grace::phones_over_tcp_and_strangers_in_a_grace),

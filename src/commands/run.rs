@@ -1,6 +1,7 @@
 //! `sipknock run`
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use super::{Failure, Work, readable_secrets};
 use crate::cli::{Cli, RunArgs};
@@ -11,6 +12,7 @@ use crate::harden::trusted_groups;
 use crate::inspect::Mode;
 use crate::knock::weakness;
 use crate::log;
+use crate::state::file::has_enforced;
 
 pub(super) fn run(cli: &Cli, args: &RunArgs) -> Result<ExitCode, Failure> {
     let config = cli.configuration_of(&args.flags())?;
@@ -35,6 +37,10 @@ pub(super) fn run(cli: &Cli, args: &RunArgs) -> Result<ExitCode, Failure> {
         Failure::Work(Work::Other(format!("the journal can't be reached, try --log-format text: {error}")))
     })?;
     let mut first = warnings(&config, readable);
+    if args.grace.is_none() && config.inspect.grace > Duration::ZERO && config.state.file.is_none() {
+        let text = "[inspect] grace is left out: without [state] file its end would not be remembered; 'run --grace' does it once";
+        first.push(text.to_owned());
+    }
     let rules_lead_here = if args.firewall || args.takeover { None } else { rules_lead_here(&config) };
     if rules_lead_here == Some(false) {
         let apply = match cli.named_config() {
@@ -56,13 +62,20 @@ pub(super) fn run(cli: &Cli, args: &RunArgs) -> Result<ExitCode, Failure> {
         rules: args.firewall,
         watch: true,
         learn: args.learn.clone(),
-        grace: args.grace,
+        grace: args.grace.or_else(|| first_grace(&config)),
         takeover: args.takeover,
         warnings: first,
         rules_lead_here,
     };
     daemon::run(&config, extras, Box::new(load))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// How long everything passes at first, as the configuration has it: only until the gate has dropped strangers once.
+fn first_grace(config: &Config) -> Option<Duration> {
+    let file = config.state.file.as_deref()?;
+    let wanted = config.inspect.grace > Duration::ZERO && config.inspect.mode == Mode::Enforce;
+    (wanted && !has_enforced(file)).then_some(config.inspect.grace)
 }
 
 /// Whether any rules of ours are in place. Only root can see that, and a gate under systemd is not root.

@@ -45,6 +45,9 @@ fn write_text(stats: &Stats, mut out: impl Write) -> io::Result<()> {
             counted(grace.phones, "phone"),
             grace.unready
         )?;
+        if grace.borrowed > 0 {
+            writeln!(out, "  {} of these pass by a door that is not their own", grace.borrowed)?;
+        }
         if grace.overlooked > 0 {
             writeln!(out, "  {} REGISTERs came too fast to be looked at", grace.overlooked)?;
         }

@@ -14,7 +14,7 @@ use crate::knock::Knock;
 /// Two digests of a configuration, with the salt that both are made with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Digests {
-    /// Of what the configuration means: `[inspect]`, `[queue]`, the firewall's part and all knocks.
+    /// Of what the configuration means: `[inspect]`, `[queue]`, `[firewall]` and all knocks.
     pub meaning: String,
     /// Of the bytes of all files that were read for it.
     pub files: String,
@@ -42,14 +42,18 @@ impl Config {
 
     /// What decides packets and makes rules. Where it stands, who runs the gate and where it listens are left out.
     fn meaning(&self) -> Vec<Vec<u8>> {
-        let Self { inspect, queue, knocks, control: _, state: _, http: _, process: _, .. } = self;
+        let Self { inspect, queue, firewall, knocks, control: _, state: _, http: _, process: _, .. } = self;
         let mut inspect = inspect.clone();
         inspect.scope.ports.sort_unstable_by_key(|ports| (*ports.start(), *ports.end()));
         inspect.scope.transports.sort_unstable();
         inspect.trusted = inspect.trusted.iter().map(ipnet::IpNet::trunc).collect();
         inspect.trusted.sort_unstable();
         inspect.trusted.dedup();
+        // For starts alone.
+        inspect.grace = std::time::Duration::ZERO;
+        let firewall = super::FirewallRules { typed: false, ..firewall.clone() };
         let mut parts = vec![format!("{inspect:?}").into_bytes(), format!("{queue:?}").into_bytes()];
+        parts.push(format!("{firewall:?}").into_bytes());
         // The order of knocks is that of their names in lists, and changes nothing else.
         let mut knocks: Vec<&Knock> = knocks.iter().collect();
         knocks.sort_unstable_by(|one, other| one.name.cmp(&other.name));
@@ -142,6 +146,8 @@ mod tests {
             ("a port", text("ports = [5060, 5071]", knocks), false),
             ("the mode", text("ports = [5060, 5070]\nmode = \"monitor\"", knocks), false),
             ("trust", text("ports = [5060, 5070]\ntrusted = [\"192.0.2.1\"]", knocks), false),
+            ("a rule's key", text("ports = [5060, 5070]\n[firewall]\nkeep = false", knocks), false),
+            ("a grace", text("ports = [5060, 5070]\ngrace = \"1h\"", knocks), true),
             ("a queue", text("ports = [5060, 5070]\n[queue]\nnumbers = 1", knocks), false),
             (
                 "a secret of the same length",

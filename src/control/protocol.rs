@@ -354,6 +354,9 @@ pub struct GraceStats {
     pub phones: u64,
     /// Those of them that have not knocked so far.
     pub unready: u64,
+    /// Those of these that pass by a door that another one holds, or that the PBX opens by calling them.
+    #[serde(default)]
+    pub borrowed: u64,
     /// REGISTERs that came too fast to be looked at.
     pub overlooked: u64,
 }

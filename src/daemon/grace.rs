@@ -3,6 +3,7 @@
 //! Queue threads hand over the packets that matter once their verdicts have left: REGISTERs over UDP, what may be part of
 //! one over TCP, and knocks. A thread of its own reads them, so that nothing waits for it.
 
+use std::collections::HashSet;
 use std::io;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -18,10 +19,10 @@ use crate::door::{Change, Door};
 use crate::event::{Event, Grace as Told, printable_parts};
 use crate::inspect::{Decision, Inspector};
 use crate::learn::judge::is_scanner;
-use crate::learn::{Assembler, Census, Register, Tally};
+use crate::learn::{Assembler, Census, Excuse, PassesBy, Register, Silent, Tally};
 use crate::net::Source;
 use crate::packet::{Body, Packet};
-use crate::sip::Message;
+use crate::sip::{Message, addresses};
 use crate::time::Time;
 use crate::verdict::Reason;
 
@@ -31,6 +32,7 @@ pub(super) struct Grace {
     shared: Arc<Shared>,
     gate: Live,
     clock: Clock,
+    began: Time,
     ends: Time,
     phase: Mutex<Phase>,
 }
@@ -85,9 +87,10 @@ impl Grace {
             move || look(&receiver, &gate, clock, &shared)
         };
         thread::Builder::new().name("grace".to_owned()).spawn(look)?;
-        let ends = clock.now().after(span);
+        let began = clock.now();
+        let ends = began.after(span);
         let phase = Mutex::new(Phase::Running);
-        Ok((Self { shared, gate: Arc::clone(gate), clock, ends, phase }, looks))
+        Ok((Self { shared, gate: Arc::clone(gate), clock, began, ends, phase }, looks))
     }
 
     /// Whether everything passes because of it.
@@ -128,7 +131,16 @@ impl Grace {
             .take(MAX_LISTED)
             .map(|phone| {
                 let agent = phone.user_agent.map(|agent| format!(", {agent}")).unwrap_or_default();
-                format!("{} ({}{agent}) has registered and not knocked", phone.address, phone.user)
+                let passes = match phone.passes {
+                    Some(PassesBy::Door(name)) => {
+                        format!("; it passes by a door of {name}, while that is open")
+                    }
+                    Some(PassesBy::Outbound) => {
+                        "; it passes while the PBX calls it, and can't register".to_owned()
+                    }
+                    None => String::new(),
+                };
+                format!("{} ({}{agent}) has registered and not knocked{passes}", phone.address, phone.user)
             })
             .collect();
         if count > MAX_LISTED {
@@ -156,6 +168,7 @@ impl Grace {
             left_s: self.ends.since(self.clock.now()).as_secs(),
             phones: tally.phones,
             unready: tally.unready.len() as u64,
+            borrowed: tally.unready.iter().filter(|phone| phone.passes.is_some()).count() as u64,
             overlooked: tally.overlooked,
         })
     }
@@ -163,15 +176,27 @@ impl Grace {
     fn tally(&self) -> Tally {
         let gate = self.gate.load();
         let now = self.clock.now();
-        let excused = |address, source| {
-            // A door of before a restart says that it has knocked; one opened by hand does not.
-            gate.doors().holder(source, now).is_some_and(|knock| knock != Door::by_hand())
-                || gate.trusts(address)
+        let excuse = |Silent { address, source, alone }| {
+            if gate.trusts(address) {
+                return Excuse::Ready;
+            }
+            if let Some(door) = gate.doors().door(source, now) {
+                // One of before the start says that somebody has knocked, who is this phone if there is no other.
+                let of_before = door.opened < self.began && door.knock != Door::by_hand();
+                return match alone && of_before {
+                    true => Excuse::Ready,
+                    false => Excuse::Passes(PassesBy::Door(gate.name(door.knock).to_owned())),
+                };
+            }
+            match gate.outbound().admits(source, now) {
+                true => Excuse::Passes(PassesBy::Outbound),
+                false => Excuse::None,
+            }
         };
         let [plain, shown] = &self.shared.missed;
         let mut census = self.shared.census();
         census.missed(plain.swap(0, Ordering::Relaxed), shown.swap(0, Ordering::Relaxed));
-        census.tally(excused)
+        census.tally(excuse)
     }
 
     fn phase(&self) -> std::sync::MutexGuard<'_, Phase> {
@@ -212,39 +237,55 @@ impl Looks {
 
 fn look(packets: &Receiver<Copied>, gate: &Live, clock: Clock, shared: &Shared) {
     let mut messages = Assembler::default();
+    // Flows whose knock came in a segment that completed no message.
+    let mut knocking: HashSet<(IpAddr, u16), ahash::RandomState> = HashSet::default();
     for Copied { bytes, knocked } in packets {
         if !shared.wanted.load(Ordering::Relaxed) {
             continue;
         }
         let Ok(packet) = Packet::parse(&bytes) else { continue };
+        let Body::Segment(segment) = packet.body else { continue };
         let (gate, now) = (gate.load(), clock.now());
-        let source = Source::new(packet.source, gate.prefixes());
-        if knocked {
-            shared.census().knocked(source);
+        let flow = (packet.source, segment.flow.source_port);
+        let knocked = knocked || knocking.remove(&flow);
+        let mut seen = false;
+        messages.visit(&packet, |message| {
+            seen = true;
+            look_at(&gate, now, packet.source, &message, knocked, shared);
+        });
+        if knocked && !seen && segment.sequence.is_some() && knocking.len() < MAX_KNOCKING {
+            knocking.insert(flow);
         }
-        messages.visit(&packet, |message| register(&gate, now, packet.source, source, &message, shared));
     }
 }
 
-fn register(
+/// A message, and whether it has a knock.
+fn look_at(
     gate: &Inspector,
     now: Time,
     address: IpAddr,
-    source: Source,
     message: &Message<'_>,
+    knocked: bool,
     shared: &Shared,
 ) {
-    let Some(asked) = message.registration() else { return };
+    let source = Source::new(address, gate.prefixes());
+    let Some(asked) = message.registration() else {
+        // A phone that calls has its own user in From.
+        let from = message.header("From").and_then(|value| addresses(value).next());
+        if let Some(from) = from.filter(|_| knocked) {
+            let [user] =
+                printable_parts(gate.knocks(), message.bytes(), [Some(user_of(from.uri()))], MAX_TEXT);
+            shared.census().knocked(source, user.as_deref().unwrap_or_default());
+        }
+        return;
+    };
     let user_agent = message.header("User-Agent");
     let scanner = [user_agent, message.header("From")].into_iter().flatten().any(is_scanner);
     if asked.expires == 0 || scanner {
         return;
     }
-    // sip:100@pbx, without what every one of them has.
-    let user = asked.aor.iter().position(|byte| *byte == b':').and_then(|colon| asked.aor.get(colon + 1..));
-    let user = user.unwrap_or(asked.aor);
     let [user, user_agent] =
-        printable_parts(gate.knocks(), message.bytes(), [Some(user), user_agent], MAX_TEXT);
+        printable_parts(gate.knocks(), message.bytes(), [Some(user_of(asked.aor)), user_agent], MAX_TEXT);
     let identity = (message.header("Call-ID"), message.header("CSeq"));
     shared.census().register(
         now,
@@ -254,9 +295,15 @@ fn register(
             user: user.as_deref().unwrap_or_default(),
             user_agent: user_agent.as_deref(),
             credentials: has_credentials(message.block()),
+            knocked,
             request: shared.hasher.hash_one(identity),
         },
     );
+}
+
+/// `100@pbx` of `sip:100@pbx`, which is what every one of them begins with.
+fn user_of(uri: &[u8]) -> &[u8] {
+    uri.iter().position(|byte| *byte == b':').and_then(|colon| uri.get(colon + 1..)).unwrap_or(uri)
 }
 
 /// As far as the start of a datagram tells; blank lines may come before it (RFC 3261, 7.5).
@@ -274,6 +321,9 @@ fn has_credentials(block: &[u8]) -> bool {
 }
 
 const EMPTY_NONCE: &[u8] = b"nonce=\"\"";
+
+/// Flows in the middle of a message that has a knock: each has an open door.
+const MAX_KNOCKING: usize = 1024;
 
 /// Copies that wait to be looked at: a second of a busy box's.
 const CAPACITY: usize = 4096;

@@ -164,8 +164,12 @@ impl Work {
     }
 
     fn keep(&mut self, file: &StateFile, ended: &Receiver<()>) {
-        let mut next = Time::default();
+        let (mut next, mut noted) = (Time::default(), false);
         loop {
+            if !noted && !self.gate.load().monitors() {
+                noted = true;
+                self.note_enforced(file);
+            }
             let end = ended.recv_timeout(LOOK_UP) != Err(RecvTimeoutError::Timeout);
             let began = self.clock.now();
             if end || (began >= next && self.gate.load().doors().take_changed()) {
@@ -177,6 +181,17 @@ impl Work {
             if end {
                 return;
             }
+        }
+    }
+
+    /// A gate that has dropped strangers does not go back to a grace by itself.
+    fn note_enforced(&self, file: &StateFile) {
+        if let Err(error) = file.note_enforced() {
+            let text = format!(
+                "{} can't be written, so [inspect] grace would begin again with a restart: {error}",
+                crate::state::file::enforced(file.path()).display()
+            );
+            self.sink.send(Event::Warning(text));
         }
     }
 

@@ -88,10 +88,10 @@ impl DoorTable {
         (count, best.into_iter().map(|(_, listed)| listed).collect())
     }
 
-    /// The knock that holds a source's door; `None` where none is open.
-    pub fn holder(&self, source: Source, now: Time) -> Option<KnockId> {
+    /// A source's door; `None` if none is open.
+    pub fn door(&self, source: Source, now: Time) -> Option<Door> {
         let entry = self.doors.get(&source)?;
-        (entry.state(now) == State::Open).then(|| entry.door().knock)
+        (entry.state(now) == State::Open).then(|| entry.door())
     }
 
     /// Shuts and forgets all doors; `each` gets to see those that held a place. How many these were.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tracing::{info, warn};
 
-use crate::learn::Unready;
+use crate::learn::{PassesBy, Unready};
 
 /// What becomes of a gate that lets everything pass at first.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,14 +44,19 @@ impl Grace {
                 grace_s = span.as_secs(),
                 "everything passes for now, so that phones can knock before strangers are dropped"
             ),
-            Self::Unready(Unready { address, user, user_agent }) => warn!(
-                target: "sipknock::daemon",
-                event = "unready",
-                src = %address,
-                user,
-                user_agent = user_agent.as_deref(),
-                "a phone has registered and not knocked"
-            ),
+            Self::Unready(Unready { address, user, user_agent, passes }) => {
+                let (by, door) = told(passes.as_ref());
+                warn!(
+                    target: "sipknock::daemon",
+                    event = "unready",
+                    src = %address,
+                    user,
+                    user_agent = user_agent.as_deref(),
+                    passes = by,
+                    door,
+                    "a phone has registered and not knocked"
+                );
+            }
             Self::Held { phones, unready, unlisted, overlooked } => warn!(
                 target: "sipknock::daemon",
                 event = "grace",
@@ -78,7 +83,8 @@ impl Grace {
     pub(crate) fn advice(&self) -> Option<&'static str> {
         Some(match self {
             Self::Held { unready: 1.., .. } => {
-                "give these phones a knock or trust their networks, 'sipknock reload', then 'sipknock enforce'"
+                "give these phones a knock or trust their networks, also those that pass by a door of another one, 'sipknock \
+                 reload', then 'sipknock enforce'"
             }
             Self::Held { overlooked: 1.., .. } => {
                 "REGISTERs came too fast to look at all of them, so a phone may be missing: see 'sipknock doors', then \
@@ -102,8 +108,12 @@ impl Grace {
     pub(super) fn fields(&self) -> Value {
         match self {
             Self::Began(span) => json!({"event": "grace", "mode": "monitor", "grace_s": span.as_secs()}),
-            Self::Unready(Unready { address, user, user_agent }) => {
-                json!({"event": "unready", "src": address.to_string(), "user": user, "user_agent": user_agent})
+            Self::Unready(Unready { address, user, user_agent, passes }) => {
+                let (by, door) = told(passes.as_ref());
+                json!({
+                    "event": "unready", "src": address.to_string(), "user": user, "user_agent": user_agent, "passes": by,
+                    "door": door,
+                })
             }
             Self::Held { phones, unready, unlisted, overlooked } => json!({
                 "event": "grace", "mode": "monitor", "phones": phones, "unready": unready, "unlisted": unlisted,
@@ -113,5 +123,14 @@ impl Grace {
                 json!({"event": "grace", "mode": "enforce", "phones": phones, "unready": unready})
             }
         }
+    }
+}
+
+/// By what a phone passes without a knock of its own, and whose door that is.
+fn told(passes: Option<&PassesBy>) -> (Option<&'static str>, Option<&str>) {
+    match passes {
+        Some(PassesBy::Door(name)) => (Some("another-door"), Some(name)),
+        Some(PassesBy::Outbound) => (Some("outbound"), None),
+        None => (None, None),
     }
 }

@@ -8,6 +8,9 @@
 //!   whose REGISTERs did not settle is guessing.
 //! - What calls itself a known scanner is none, and neither is what takes a registration back.
 //!
+//! A phone has knocked if a message of its user had a knock. That another phone of the same source has, or that a door is open
+//! for another reason, lets it pass for as long as that lasts: it is not ready, and what it passes by is told.
+//!
 //! A phone that is refused and gives up looks like one that got in, and so does somebody who guesses slowly. Both are
 //! listed where they have no knock: it errs on the side on which nobody is shut out unasked.
 
@@ -18,11 +21,12 @@ use std::time::Duration;
 use crate::net::Source;
 use crate::time::Time;
 
-/// Phones that registered, and sources that knocked.
+/// Phones that registered, and users that knocked.
 #[derive(Debug, Default)]
 pub struct Census {
     phones: HashMap<(Source, Box<str>), Phone, ahash::RandomState>,
-    knocked: HashSet<Source, ahash::RandomState>,
+    /// Users whose knock came in another message than their REGISTER.
+    knocked: HashSet<(Source, Box<str>), ahash::RandomState>,
     /// Somebody has sent credentials, so that the PBX asks for them.
     challenged: bool,
     purged: Time,
@@ -42,6 +46,8 @@ pub struct Register<'a> {
     pub user_agent: Option<&'a str>,
     /// It has credentials.
     pub credentials: bool,
+    /// It has a knock.
+    pub knocked: bool,
     /// The same for each time that one and the same request is sent.
     pub request: u64,
 }
@@ -55,6 +61,28 @@ pub struct Unready {
     pub user: String,
     /// What it says it is.
     pub user_agent: Option<String>,
+    /// By what it passes all the same.
+    pub passes: Option<PassesBy>,
+}
+
+/// By what a phone passes that has not knocked itself.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum PassesBy {
+    /// By a door of its source that somebody else holds: this knock, or somebody by hand.
+    Door(String),
+    /// By the door that the PBX opens by calling it. A REGISTER does not pass there.
+    Outbound,
+}
+
+/// Why a phone that has not knocked may be let alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Excuse {
+    /// It needs no knock, or has knocked before.
+    Ready,
+    /// It passes for now.
+    Passes(PassesBy),
+    /// None.
+    None,
 }
 
 /// What the census comes to.
@@ -66,6 +94,17 @@ pub struct Tally {
     pub unready: Vec<Unready>,
     /// REGISTERs that were not looked at, or not remembered, so that somebody may be missing.
     pub overlooked: u64,
+}
+
+/// A phone to be excused.
+#[derive(Clone, Copy, Debug)]
+pub struct Silent {
+    /// From where.
+    pub address: IpAddr,
+    /// The source that makes.
+    pub source: Source,
+    /// No other phone of this source has registered.
+    pub alone: bool,
 }
 
 impl Tally {
@@ -82,6 +121,7 @@ struct Phone {
     /// Its latest REGISTER.
     request: u64,
     credentials: bool,
+    knocked: bool,
     at: Time,
     /// REGISTERs so far, without repetitions, by whether they had credentials, and how many of those have settled.
     tried: [u32; 2],
@@ -100,10 +140,13 @@ struct Forgotten {
 }
 
 impl Census {
-    /// A source has knocked.
-    pub fn knocked(&mut self, source: Source) {
-        if self.knocked.len() < MAX_KNOCKED {
-            self.knocked.insert(source);
+    /// A user has knocked, in whatever message.
+    pub fn knocked(&mut self, source: Source, user: &str) {
+        let key = (source, Box::from(user));
+        if let Some(phone) = self.phones.get_mut(&key) {
+            phone.knocked = true;
+        } else if self.knocked.len() < MAX_KNOCKED {
+            self.knocked.insert(key);
         }
     }
 
@@ -119,7 +162,8 @@ impl Census {
             self.make_room(now);
         }
         if self.phones.len() < MAX_PHONES {
-            self.phones.insert(key, Phone::new(now, register));
+            let knocked = register.knocked || self.knocked.remove(&key);
+            self.phones.insert(key, Phone { knocked, ..Phone::new(now, register) });
         } else if register.credentials {
             self.forgotten.shown += 1;
         } else {
@@ -134,22 +178,30 @@ impl Census {
         self.forgotten.shown += with_credentials;
     }
 
-    /// What it comes to. `excused` says of an address that it passes anyhow.
-    pub fn tally(&self, excused: impl Fn(IpAddr, Source) -> bool) -> Tally {
+    /// What it comes to. `excuse` is asked about phones that have not knocked.
+    pub fn tally(&self, excuse: impl Fn(Silent) -> Excuse) -> Tally {
         let overlooked = self.forgotten.shown + if self.challenged { 0 } else { self.forgotten.plain };
         let mut result = Tally { phones: self.forgotten.ready, overlooked, ..Tally::default() };
-        for ((source, user), phone) in &self.phones {
-            if !phone.registered(self.challenged) {
+        let registered = || self.phones.iter().filter(|(_, phone)| phone.registered(self.challenged));
+        let mut at: HashMap<Source, u32, ahash::RandomState> = HashMap::default();
+        registered().for_each(|((source, _), _)| *at.entry(*source).or_default() += 1);
+        for ((source, user), phone) in registered() {
+            result.phones += 1;
+            if phone.knocked {
                 continue;
             }
-            result.phones += 1;
-            if !self.knocked.contains(source) && !excused(phone.address, *source) {
-                result.unready.push(Unready {
-                    address: phone.address,
-                    user: user.clone().into(),
-                    user_agent: phone.user_agent.clone().map(Into::into),
-                });
-            }
+            let alone = at.get(source) == Some(&1);
+            let passes = match excuse(Silent { address: phone.address, source: *source, alone }) {
+                Excuse::Ready => continue,
+                Excuse::Passes(by) => Some(by),
+                Excuse::None => None,
+            };
+            result.unready.push(Unready {
+                address: phone.address,
+                user: user.clone().into(),
+                user_agent: phone.user_agent.clone().map(Into::into),
+                passes,
+            });
         }
         result.unready.sort_unstable();
         result
@@ -163,9 +215,9 @@ impl Census {
             return;
         }
         self.purged = now;
-        let Self { phones, knocked, challenged, forgotten, .. } = self;
-        phones.retain(|(source, _), phone| {
-            if knocked.contains(source) {
+        let Self { phones, challenged, forgotten, .. } = self;
+        phones.retain(|_, phone| {
+            if phone.knocked {
                 forgotten.ready += u64::from(phone.registered(*challenged));
                 return false;
             }
@@ -185,6 +237,7 @@ impl Phone {
             user_agent: register.user_agent.map(Box::from),
             request: register.request,
             credentials: register.credentials,
+            knocked: register.knocked,
             at: now,
             tried,
             settled: [0, 0],
@@ -192,6 +245,7 @@ impl Phone {
     }
 
     fn again(&mut self, now: Time, register: &Register<'_>) {
+        self.knocked |= register.knocked;
         if register.request == self.request {
             return;
         }
@@ -222,7 +276,7 @@ const MOST_TRIES: u32 = 4;
 /// Phones that are remembered at a time: with texts of 64 characters some megabytes.
 const MAX_PHONES: usize = 16_384;
 
-/// Sources that are remembered to have knocked, as many as there are doors by default.
+/// Users that are remembered to have knocked before they register, as many as there are doors by default.
 const MAX_KNOCKED: usize = 65_536;
 
 const PURGE_INTERVAL: Duration = Duration::from_secs(1);
@@ -257,9 +311,16 @@ mod tests {
             let address = address(host);
             let source = Source::new(address, Prefixes::default());
             let request = self.requests;
-            let user_agent = Some("Phone 1");
-            self.census
-                .register(self.now, &Register { address, source, user, user_agent, credentials, request });
+            let register = Register {
+                address,
+                source,
+                user,
+                user_agent: Some("Phone 1"),
+                credentials,
+                knocked: false,
+                request,
+            };
+            self.census.register(self.now, &register);
             self
         }
 
@@ -269,13 +330,17 @@ mod tests {
         }
 
         fn knocks(&mut self, host: u32) -> &mut Self {
-            self.census.knocked(Source::new(address(host), Prefixes::default()));
+            self.knocks_as(host, "100@pbx")
+        }
+
+        fn knocks_as(&mut self, host: u32, user: &str) -> &mut Self {
+            self.census.knocked(Source::new(address(host), Prefixes::default()), user);
             self
         }
 
         /// How many phones, and which of them are not ready.
         fn finds(&self) -> (u64, Vec<IpAddr>) {
-            let result = self.census.tally(|_, _| false);
+            let result = self.census.tally(|_| Excuse::None);
             (result.phones, result.unready.into_iter().map(|phone| phone.address).collect())
         }
     }
@@ -287,7 +352,7 @@ mod tests {
     #[test]
     fn phones_that_registered_are_told_from_strangers() {
         type Story = fn(&mut Row) -> &mut Row;
-        let stories: [(&str, Story, u64, &[u32]); 14] = [
+        let stories: [(&str, Story, u64, &[u32]); 15] = [
             ("nobody", |row| row, 0, &[]),
             ("one with a knock", |row| row.registers(1).knocks(1), 1, &[]),
             ("a knock before it registers", |row| row.knocks(1).registers(1), 1, &[]),
@@ -335,7 +400,18 @@ mod tests {
                 &[1],
             ),
             ("users behind one address", |row| row.sends(1, "a", true).sends(1, "b", true), 2, &[1, 1]),
-            ("and one knock of theirs", |row| row.sends(1, "a", true).sends(1, "b", true).knocks(1), 2, &[]),
+            (
+                "and one knock of theirs",
+                |row| row.sends(1, "a", true).sends(1, "b", true).knocks_as(1, "a"),
+                2,
+                &[1],
+            ),
+            (
+                "and a knock of somebody who does not register",
+                |row| row.sends(1, "a", true).knocks_as(1, "c"),
+                1,
+                &[1],
+            ),
             ("who takes the first step only", |row| row.registers(1).sends(1, "100@pbx", false), 0, &[]),
         ];
         for (name, story, phones, unready) in stories {
@@ -347,14 +423,42 @@ mod tests {
     }
 
     #[test]
-    fn those_who_pass_anyhow_are_excused() {
+    fn those_who_pass_anyhow_are_excused_or_told_apart() {
         let mut row = Row::new();
         row.registers(1).registers(2);
-        let result = row.census.tally(|excused, _| excused == address(1));
+        let ready = |silent: Silent| if silent.address == address(1) { Excuse::Ready } else { Excuse::None };
+        let result = row.census.tally(ready);
         assert_eq!((result.phones, result.unready.len()), (2, 1));
         assert!(!result.ready());
-        assert!(row.census.tally(|_, _| true).ready());
-        assert!(!Census::default().tally(|_, _| true).ready(), "nobody is not everybody");
+        assert!(row.census.tally(|_| Excuse::Ready).ready());
+        assert!(!Census::default().tally(|_| Excuse::Ready).ready(), "nobody is not everybody");
+        // Who passes by something else has not knocked.
+        for by in [PassesBy::Door("alice".to_owned()), PassesBy::Outbound] {
+            let result = row.census.tally(|_| Excuse::Passes(by.clone()));
+            assert!(!result.ready());
+            assert!(result.unready.iter().all(|phone| phone.passes.as_ref() == Some(&by)), "{result:?}");
+        }
+    }
+
+    #[test]
+    fn a_phone_that_is_alone_is_told_from_one_of_many() {
+        let mut row = Row::new();
+        row.registers(1)
+            .sends(2, "a", true)
+            .sends(2, "b", true)
+            .sends(3, "c", true)
+            .sends(3, "stranger", false);
+        let alone = std::cell::RefCell::new(Vec::new());
+        row.census.tally(|silent| {
+            alone.borrow_mut().push((silent.address, silent.alone));
+            Excuse::None
+        });
+        let mut alone = alone.into_inner();
+        alone.sort_unstable();
+        // One that has not registered is no company.
+        let expected =
+            [(1, true), (2, false), (2, false), (3, true)].map(|(host, alone)| (address(host), alone));
+        assert_eq!(alone, expected);
     }
 
     #[test]
@@ -367,11 +471,11 @@ mod tests {
         fresh(&mut row, 0..half, true);
         fresh(&mut row, half..2 * half, false);
         assert_eq!(row.census.phones.len(), MAX_PHONES);
-        row.knocks(0).wait(60);
+        row.knocks_as(0, "u").wait(60);
         // Room is made of those without credentials, and of the one who knocked.
         row.sends(3 * half, "u", true);
         assert_eq!(row.census.phones.len(), half as usize);
-        let result = row.census.tally(|_, _| false);
+        let result = row.census.tally(|_| Excuse::None);
         assert_eq!(
             (result.phones, result.unready.len(), result.overlooked),
             (half as u64 + 1, half as usize, 0)
@@ -380,7 +484,7 @@ mod tests {
         fresh(&mut row, 4 * half..5 * half + 7, true);
         row.wait(60);
         fresh(&mut row, 6 * half..6 * half + 1, true);
-        let result = row.census.tally(|_, _| true);
+        let result = row.census.tally(|_| Excuse::Ready);
         assert_eq!((row.census.phones.len(), result.overlooked), (MAX_PHONES, 8));
         assert!(!result.ready());
     }
@@ -389,11 +493,11 @@ mod tests {
     fn what_was_missed_counts_where_it_matters() {
         let mut row = Row::new();
         row.registers(1).knocks(1).census.missed(1000, 0);
-        assert!(row.census.tally(|_, _| false).ready(), "strangers without credentials");
+        assert!(row.census.tally(|_| Excuse::None).ready(), "strangers without credentials");
         row.census.missed(0, 1);
-        assert!(!row.census.tally(|_, _| false).ready());
+        assert!(!row.census.tally(|_| Excuse::None).ready());
         let mut row = Row::new();
         row.sends(1, "u", false).knocks(1).census.missed(1, 0);
-        assert!(!row.census.tally(|_, _| false).ready(), "nobody is asked for credentials");
+        assert!(!row.census.tally(|_| Excuse::None).ready(), "nobody is asked for credentials");
     }
 }

@@ -92,6 +92,22 @@ impl StateFile {
         Ok(Found::SetAside(damage, aside))
     }
 
+    /// Takes note that the gate of this place has dropped strangers, for [`has_enforced`]. Once is enough.
+    ///
+    /// # Errors
+    /// Where the disk is full, read-only or broken.
+    pub fn note_enforced(&self) -> io::Result<()> {
+        let path = enforced(&self.path);
+        if path.exists() {
+            return Ok(());
+        }
+        let file = private().open(path)?;
+        (&file).write_all(ENFORCED_TEXT)?;
+        file.sync_all()?;
+        self.sync_folder();
+        Ok(())
+    }
+
     /// Replaces it by what `write` writes, once that is on the disk as a whole.
     ///
     /// # Errors
@@ -119,12 +135,34 @@ impl StateFile {
         out.flush()?;
         out.get_ref().sync_all()?;
         fs::rename(unfinished, &self.path)?;
+        self.sync_folder();
+        Ok(())
+    }
+
+    fn sync_folder(&self) {
         let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
         // Not every file system knows how to; the file itself is safe.
         let _ = File::open(folder.unwrap_or(Path::new("."))).and_then(|folder| folder.sync_all());
-        Ok(())
     }
 }
+
+/// Whether a gate that keeps its doors in this file has ever dropped strangers. If that can't be told, it has: a gate that
+/// was shut is not opened for want of a file.
+pub fn has_enforced(path: &Path) -> bool {
+    match fs::metadata(enforced(path)) {
+        Ok(_) => true,
+        Err(error) => error.kind() != io::ErrorKind::NotFound,
+    }
+}
+
+/// What says so, beside the file of doors.
+pub fn enforced(path: &Path) -> PathBuf {
+    beside(path, ".enforced")
+}
+
+/// For whoever looks into that file.
+const ENFORCED_TEXT: &[u8] =
+    b"This gate has dropped strangers: [inspect] grace is over, and begins again without this file.\n";
 
 /// For its owner's eyes: it says who may pass.
 fn private() -> OpenOptions {

@@ -124,6 +124,78 @@ pub(crate) fn a_grace_lists_phones_that_have_not_knocked(world: &World) {
     assert!(gate.stop().0.success());
 }
 
+/// A phone that passes by another one's door has not knocked, and neither has one that the PBX calls.
+pub(crate) fn a_grace_tells_by_what_a_phone_passes(world: &World) {
+    let (mut gate, config) = start(world, "6s");
+    registers(world, "198.51.100.7", "100", SECRET);
+    registers(world, "198.51.100.7", "101", "Bob");
+    registers(world, "198.51.100.8", "102", "Carol");
+    // Whose knock comes with a call before it registers.
+    let invite = register("103", "another-long-one", "Phone 1", false).replace("REGISTER", "INVITE");
+    world.client("198.51.100.9").send(&invite);
+    registers(world, "198.51.100.9", "103", "Dave");
+    says(world, &config, &["doors", "open", "198.51.100.10"]);
+    registers(world, "198.51.100.10", "104", "Eve");
+    let seen = wait_until(|| {
+        let grace = sees(world, &config, 5);
+        (grace["unready"] == 3).then_some(grace)
+    });
+    assert_eq!(seen.expect("three have not knocked")["borrowed"], 2);
+    let said = says(world, &config, &["stats"]);
+    assert!(said.contains("2 of these pass by a door that is not their own"), "{said}");
+    gate.wait_for("grace", |event| event["phones"] == 5);
+    let unready = gate.events("unready");
+    let told: Vec<_> = unready
+        .iter()
+        .map(|phone| ["user", "passes", "door"].map(|field| phone[field].as_str().unwrap_or_default()))
+        .collect();
+    let expected =
+        [["101@pbx", "another-door", "alice"], ["102@pbx", "", ""], ["104@pbx", "another-door", "manual"]];
+    assert_eq!(told, expected, "{unready:#?}");
+    let said = says(world, &config, &["enforce"]);
+    assert!(
+        said.contains(
+            "198.51.100.7 (101@pbx, Phone 1) has registered and not knocked; it passes by a door of alice"
+        ),
+        "{said}"
+    );
+    assert!(gate.stop().0.success());
+}
+
+/// `[inspect] grace` is over for good once strangers were dropped.
+pub(crate) fn a_configured_grace_does_not_come_back(world: &World) {
+    world.apply_rules(&world.config("", ""));
+    let config = world.config_with_knocks(&trusting("grace = \"5s\""), "", &two_knocks());
+    let doors = world.path("doors");
+    let run = ["--config", &config, "--state", &doors];
+    // Without an end it begins again.
+    for _ in 0..2 {
+        let mut gate = Gate::start(world, &run);
+        assert_eq!(gate.wait_for("grace", |_| true)["grace_s"], 5);
+        assert!(gate.stop().0.success());
+    }
+    let mut gate = Gate::start(world, &run);
+    registers(world, "198.51.100.7", "100", SECRET);
+    gate.wait_for("grace", |event| event["mode"] == "enforce");
+    let noted = wait_until(|| fs::metadata(format!("{doors}.enforced")).ok());
+    noted.expect("its end is kept");
+    assert!(gate.stop().0.success());
+    let mut gate = Gate::start(world, &run);
+    assert_eq!(gate.wait_for("started", |_| true)["mode"], "enforce");
+    assert_eq!(mode(world, &config), "enforce");
+    assert_eq!(gate.events("grace").len(), 0);
+    assert!(gate.stop().0.success());
+    // Whoever says so may have another one.
+    let mut gate = Gate::start(world, &[&run[..], &["--grace", "1h"]].concat());
+    assert_eq!(gate.wait_for("grace", |_| true)["grace_s"], 3600);
+    assert!(gate.stop().0.success());
+    // Without a place to keep its end there is none.
+    let gate = Gate::start(world, &["--config", &config]);
+    assert!(gate.says("[inspect] grace is left out"));
+    assert_eq!(mode(world, &config), "enforce");
+    assert!(gate.stop().0.success());
+}
+
 pub(crate) fn a_grace_without_phones_stays(world: &World) {
     let (mut gate, config) = start(world, "1s");
     let held = gate.wait_for("grace", |event| event["phones"] == 0);

@@ -77,7 +77,7 @@ fn assert_found(found: &[Finding], case: &str, name: &str, severity: Severity, m
 fn a_gate_that_lets_everything_pass() {
     type Edit = fn(&mut Stats);
     type EditFacts = fn(&mut Facts);
-    let grace = |left_s, unready| Some(GraceStats { left_s, phones: 3, unready, overlooked: 0 });
+    let grace = |left_s, unready| Some(GraceStats { left_s, phones: 3, unready, borrowed: 0, overlooked: 0 });
     let files = Files::new();
     let enforce = files.config("a.toml", "", &Flags::default());
     let monitor = files.config("b.toml", "mode = \"monitor\"", &Flags::default());
