@@ -472,7 +472,7 @@ fn the_service_tells_the_gate(world: &World) {
     other(world, "iptables -F");
     restored(&gate, 1);
     assert!(in_place(world, &config));
-    assert_eq!(service.events("rules").len(), 2, "its own log has it, too");
+    assert_eq!(service.wait_for_events("rules", 2).len(), 2, "its own log has it, too");
     assert_eq!(restores(world, &config), 1);
     // It goes by the owner's word, also once it is started again.
     says(world, &config, &["firewall", "remove"]);

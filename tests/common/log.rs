@@ -101,9 +101,10 @@ impl Gate {
     /// thread's answer to SIGUSR1, behind all those lines, has been read.
     ///
     /// # Panics
-    /// Where the gate is halted, or logs nothing.
+    /// Where the gate is halted, or logs nothing; and for processes that are no gates, which never say "started".
     pub(crate) fn lines(&self) -> Vec<Value> {
-        wait_until(|| (self.has_started() || !self.is_running()).then_some(())).expect("it starts or ends");
+        wait_until(|| (self.has_started() || !self.is_running()).then_some(()))
+            .expect("it is a gate, and starts or ends");
         self.settle();
         let before = self.log.lock().unwrap().marks;
         if self.is_running() {
