@@ -19,32 +19,31 @@ impl Firewall {
         let family = wanted.family();
         let skipped = |notes: Vec<Note>| (FamilyReport { family, change: Change::Skipped, notes }, None);
         let notes = || wanted.notes().to_vec();
-        let tool = match self.tool(family) {
-            Ok(Ok(tool)) => tool,
+        let (tool, text) = match self.look(family) {
+            Ok(Ok(found)) => found,
             Ok(Err(note)) => return Ok(skipped(if wanted.is_empty() { notes() } else { vec![note] })),
+            Err(Error::NotInstalled { .. }) if wanted.is_empty() => return Ok(skipped(notes())),
             Err(error) => return Err(error),
         };
-        let before = match tool.read() {
-            Err(Error::NotInstalled { .. }) if wanted.is_empty() => return Ok(skipped(notes())),
-            read => Places::found(&read?),
-        };
+        let listing = tool.parse(&text)?;
+        let before = Places::found(&listing);
         let report = if wanted.is_empty() {
             let report = tool.reach(&Places::default(), Change::Removed)?;
             let change = if report.change == Change::Unchanged { Change::Skipped } else { report.change };
             FamilyReport { change, notes: notes(), ..report }
         } else {
-            tool.apply(wanted, self.moves)?
+            tool.apply(wanted, listing, self.moves)?
         };
         Ok((report, Some(BeforeFamily { family, places: before, other: None })))
     }
 
     pub(super) fn remove_family(&self, family: Family) -> Result<FamilyReport, Error> {
-        let tool = match self.tool(family)? {
-            Ok(tool) => tool,
+        let (tool, text) = match self.look(family)? {
+            Ok(found) => found,
             Err(note) => return Ok(FamilyReport { family, change: Change::Skipped, notes: vec![note] }),
         };
         let mut report = tool.reach(&Places::default(), Change::Removed)?;
-        self.clear_other(family, &mut report);
+        self.clear_other(&text, &mut report);
         if report.change == Change::Written {
             report.change = Change::Removed;
         }
@@ -67,9 +66,10 @@ impl Firewall {
     }
 
     /// Removes our rules from the other variant's tables, notes it in the report, and returns them.
-    pub(super) fn clear_other(&self, family: Family, report: &mut FamilyReport) -> Option<(String, Places)> {
-        let listing = self.programs.tool(family).list().ok()?;
-        let (program, places) = self.other_places(family, &listing)?;
+    /// `text` is the listing of the variant in use.
+    pub(super) fn clear_other(&self, text: &str, report: &mut FamilyReport) -> Option<(String, Places)> {
+        let family = report.family;
+        let (program, places) = self.other_places(family, text)?;
         let cleared = Tool { family, name: &program }.reach(&Places::default(), Change::Removed);
         report.notes.push(match cleared {
             Ok(_) => Note::OtherRemoved { program: program.clone() },
@@ -87,32 +87,33 @@ impl Firewall {
         let places = Places::found(&Tool { family, name: &program }.read().ok()?);
         (!places.is_empty()).then_some((program, places))
     }
+}
 
-    /// Adds to a report what an apply can't mend.
-    pub(super) fn note_surroundings(
-        &self,
-        report: &mut FamilyReport,
-        plan: &Plan,
-        wanted: &Ruleset,
-        routes: &Routes,
-    ) {
-        if wanted.is_empty() || report.change == Change::Skipped {
-            return;
-        }
-        let Ok(listing) = self.programs.tool(report.family).read() else { return };
-        let mut around = status::in_the_way(&listing, wanted);
-        around.extend(status::outside(&listing, wanted, plan, routes));
-        let amiss = around.into_iter().filter(|difference| !difference.is_mendable());
-        report.notes.extend(amiss.map(Note::Amiss));
-    }
+/// Adds the differences to a report that an apply can't mend.
+pub(super) fn note_surroundings(
+    listing: &Listing,
+    report: &mut FamilyReport,
+    plan: &Plan,
+    wanted: &Ruleset,
+    routes: &Routes,
+) {
+    let mut around = status::in_the_way(listing, wanted);
+    around.extend(status::outside(listing, wanted, plan, routes));
+    let amiss = around.into_iter().filter(|difference| !difference.is_mendable());
+    report.notes.extend(amiss.map(Note::Amiss));
 }
 
 impl Tool<'_> {
-    pub(super) fn apply(self, wanted: &Ruleset, moves: bool) -> Result<FamilyReport, Error> {
+    /// `listing` is a first look.
+    fn apply(self, wanted: &Ruleset, listing: Listing, moves: bool) -> Result<FamilyReport, Error> {
+        let mut looked = Some(listing);
         let mut change = Change::Unchanged;
         let mut fitted: Option<(Ruleset, Error)> = None;
         for _ in 0..ATTEMPTS {
-            let listing = self.read()?;
+            let listing = match looked.take() {
+                Some(listing) => listing,
+                None => self.read()?,
+            };
             self.check_parents(&listing, wanted, moves)?;
             let fit = match &fitted {
                 Some((fit, _)) => fit.clone(),

@@ -43,6 +43,7 @@ mod wish;
 
 use serde::Serialize;
 
+use self::apply::note_surroundings;
 use self::change::Places;
 pub use self::confirm::{Answer, ConfirmError, Vigil, confirm, has_terminal};
 pub use self::listing::Listing;
@@ -158,14 +159,19 @@ impl Firewall {
         };
         let mut families = vec![ipv4, ipv6];
         let mut before: Vec<_> = [before_v4, before_v6].into_iter().flatten().collect();
-        for before in &mut before {
-            let Some(report) = families.iter_mut().find(|report| report.family == before.family) else {
+        for (report, wanted) in families.iter_mut().zip([&v4, &v6]) {
+            let Some(before) = before.iter_mut().find(|before| before.family == report.family) else {
                 continue;
             };
-            before.other = self.clear_other(before.family, report);
-        }
-        for (report, wanted) in families.iter_mut().zip([&v4, &v6]) {
-            self.note_surroundings(report, plan, wanted, &routes);
+            // The rules are in: failing to look once more is no reason to take them out.
+            let tool = self.programs.tool(report.family);
+            let Ok(text) = tool.list() else { continue };
+            before.other = self.clear_other(&text, report);
+            if let Ok(listing) = tool.parse(&text)
+                && !wanted.is_empty()
+            {
+                note_surroundings(&listing, report, plan, wanted, &routes);
+            }
         }
         Ok((Report { families }, Before(before)))
     }
@@ -231,11 +237,10 @@ impl Firewall {
         if wanted.is_empty() {
             return Ok(FamilyStatus::skipped(family, wanted.notes().to_vec()));
         }
-        let tool = match self.tool(family)? {
-            Ok(tool) => tool,
+        let (tool, text) = match self.look(family)? {
+            Ok(found) => found,
             Err(note) => return Ok(FamilyStatus::skipped(family, vec![note])),
         };
-        let text = tool.list()?;
         let listing = tool.parse(&text)?;
         let wanted = tool.fitting(&listing, wanted)?;
         let mut around = status::in_the_way(&listing, &wanted);
@@ -250,18 +255,17 @@ impl Firewall {
         Ok(found)
     }
 
-    /// A family's programs, or why there is no use for them.
-    fn tool(&self, family: Family) -> Result<Result<Tool<'_>, Note>, Error> {
+    /// A family's programs and its tables as they list them, or the reason why there are none.
+    fn look(&self, family: Family) -> Result<Result<(Tool<'_>, String), Note>, Error> {
         let tool = self.programs.tool(family);
-        if family == Family::V4 {
-            return Ok(Ok(tool));
-        }
-        if !programs::kernel_has_ipv6() {
+        if family == Family::V6 && !programs::kernel_has_ipv6() {
             return Ok(Err(Note::NoIpv6));
         }
-        match tool.read() {
-            Ok(_) => Ok(Ok(tool)),
-            Err(Error::NotInstalled { program }) => Ok(Err(Note::NoProgram { program })),
+        match tool.list() {
+            Ok(text) => Ok(Ok((tool, text))),
+            Err(Error::NotInstalled { program }) if family == Family::V6 => {
+                Ok(Err(Note::NoProgram { program }))
+            }
             Err(error) => Err(error),
         }
     }
