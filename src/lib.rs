@@ -42,6 +42,7 @@ pub mod learn;
 pub mod log;
 pub mod metrics;
 pub mod net;
+mod netlink;
 pub mod outbound;
 pub mod packet;
 pub mod plot;

@@ -12,9 +12,7 @@ use std::thread;
 use std::time::Duration;
 
 use rustix::io::Errno;
-use rustix::net::netlink::{self, SocketAddrNetlink};
-use rustix::net::sockopt::{self, Timeout, set_socket_timeout};
-use rustix::net::{AddressFamily, SocketFlags, SocketType};
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
 
 use super::message::{self, Message, Messages};
 use super::pace::Pace;
@@ -23,6 +21,7 @@ use super::{
     ShutProgress, Shutter, WAKE_SEQUENCE, kernel, send, size_receive_buffer,
 };
 use crate::clock::Clock;
+use crate::netlink::socket as netlink;
 use crate::sys::{self, MAX_BATCH, Wait};
 use crate::verdict::Verdict;
 
@@ -76,7 +75,7 @@ impl BatchedQueue {
     /// # Errors
     /// Where the kernel refuses; the error says why and what to do.
     pub fn open(options: &Options) -> Result<Self, QueueError> {
-        let (socket, port_id) = open_socket().map_err(kernel::explain_socket)?;
+        let (socket, port_id) = netlink::open().map_err(kernel::explain_socket)?;
         set_options(&socket)?;
         let receive_buffer = size_receive_buffer(&socket, options.receive_buffer)?;
         let binding = Binding { queue: options.queue, port_id, receive_buffer };
@@ -96,13 +95,11 @@ impl BatchedQueue {
     /// Where the socket does not hold the queue.
     pub fn adopt(socket: OwnedFd, options: &Options) -> Result<Self, QueueError> {
         let not_held = |why| QueueError::NotHeld { queue: options.queue, why };
-        if sockopt::socket_domain(&socket) != Ok(AddressFamily::NETLINK)
-            || sockopt::socket_protocol(&socket) != Ok(Some(netlink::NETFILTER))
-        {
+        if !netlink::is_netfilter(&socket) {
             return Err(not_held("it is no netfilter socket"));
         }
-        let address = rustix::net::getsockname(&socket).and_then(SocketAddrNetlink::try_from);
-        let port_id = address.map_err(|error| QueueError::io("name the netlink socket", error))?.pid();
+        let port_id = netlink::port_id(&socket);
+        let port_id = port_id.map_err(|error| QueueError::io("name the netlink socket", error))?;
         let rows = kernel::readable_queues().map_err(|error| QueueError::io(kernel::UNREADABLE, error))?;
         let last = match rows.into_iter().find(|row| row.queue == options.queue) {
             // As the ids do, it starts anew after 2^32.
@@ -113,11 +110,11 @@ impl BatchedQueue {
         rustix::io::ioctl_fionbio(&socket, false)
             .map_err(|error| QueueError::io("let the socket wait", error))?;
         set_options(&socket)?;
-        let granted = sockopt::socket_recv_buffer_size(&socket)
+        let granted = netlink::receive_buffer(&socket)
             .map_err(|error| QueueError::io("read the receive buffer", error))?;
-        let receive_buffer = match granted / 2 < options.receive_buffer {
+        let receive_buffer = match granted < options.receive_buffer {
             true => size_receive_buffer(&socket, options.receive_buffer)?,
-            false => granted / 2,
+            false => granted,
         };
         let mut queue = Self::new(socket, Binding { queue: options.queue, port_id, receive_buffer }, options);
         queue.bound = Some(0);
@@ -306,16 +303,6 @@ impl Queue for BatchedQueue {
     fn binding(&self) -> Binding {
         self.binding
     }
-}
-
-/// A netfilter netlink socket and the port id that the kernel gave it.
-fn open_socket() -> io::Result<(OwnedFd, u32)> {
-    let flags = SocketFlags::CLOEXEC;
-    let socket =
-        rustix::net::socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, Some(netlink::NETFILTER))?;
-    rustix::net::bind(&socket, &SocketAddrNetlink::new(0, 0))?;
-    let address = SocketAddrNetlink::try_from(rustix::net::getsockname(&socket)?)?;
-    Ok((socket, address.pid()))
 }
 
 /// Drops what waits with an id up to this one.

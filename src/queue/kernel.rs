@@ -120,7 +120,7 @@ fn parse_row(line: &str) -> Option<QueueRow> {
 
 /// The process that has a netlink socket with this port id: /proc/net/netlink tells the socket's inode, the
 /// processes' descriptors who has it open.
-fn owner(port_id: u32) -> Option<String> {
+pub(crate) fn owner(port_id: u32) -> Option<String> {
     let inode = socket_inode(port_id)?;
     let socket = format!("socket:[{inode}]");
     let processes = fs::read_dir("/proc").ok()?.flatten();

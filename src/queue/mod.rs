@@ -19,9 +19,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use rustix::io::Errno;
-use rustix::net::SendFlags;
-
+use crate::netlink::socket as netlink;
 use crate::sys;
 use crate::verdict::Verdict;
 use message::Setup;
@@ -293,25 +291,14 @@ pub fn inherited() -> Vec<(String, OwnedFd)> {
     listed.into_iter().filter_map(|(descriptor, name)| Some((name, sys::inherit(descriptor).ok()?))).collect()
 }
 
-/// Sends messages to the kernel. A netlink socket takes a datagram whole or not at all.
+/// Sends messages to the kernel.
 fn send(socket: impl AsFd, messages: &[u8]) -> Result<(), QueueError> {
-    loop {
-        match rustix::net::send(&socket, messages, SendFlags::empty()) {
-            Ok(_) => return Ok(()),
-            Err(Errno::INTR | Errno::AGAIN | Errno::NOBUFS | Errno::NOMEM) => std::thread::yield_now(),
-            Err(error) => return Err(QueueError::io("send to the kernel", error)),
-        }
-    }
+    netlink::send(socket, messages).map_err(|error| QueueError::io("send to the kernel", error))
 }
 
-/// Asks for a receive buffer, past the system's limit where the process may, and returns what the socket has.
+/// Asks for a receive buffer, and returns what the socket has.
 fn size_receive_buffer(socket: impl AsFd, wanted: usize) -> Result<usize, QueueError> {
-    let socket = socket.as_fd();
-    rustix::net::sockopt::set_socket_recv_buffer_size_force(socket, wanted)
-        .or_else(|_| rustix::net::sockopt::set_socket_recv_buffer_size(socket, wanted))
-        .and_then(|()| rustix::net::sockopt::socket_recv_buffer_size(socket))
-        // socket(7): the kernel doubles the value on setting, for its own bookkeeping, and returns the double.
-        .map(|doubled| doubled / 2)
+    netlink::size_receive_buffer(socket, wanted)
         .map_err(|error| QueueError::io("set the receive buffer", error))
 }
 

@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::netlink::{u16_ne, u32_ne};
 
 /// A packet message as `nfqnl_build_packet_message` lays it out, with attributes before and behind those we read.
 fn packet_message(queue: u16, id: u32, payload: &[u8]) -> Vec<u8> {
