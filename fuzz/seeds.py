@@ -198,6 +198,31 @@ DATAGRAMS = {
     "cut": queued(8, PACKETS["udp4-stranger"])[:90],
 }
 
+
+def copied(number, packet, group=5060, extra=b""):
+    body = struct.pack(">BBH", 2, 0, group) + attribute(1, b"\x08\0\3\0") + attribute(10, b"prefix\0")
+    numbered = b"" if number is None else attribute(12, struct.pack(">I", number))
+    return netlink(0x0400, body + extra + numbered + attribute(9, packet))
+
+
+OUT_DEVICE = attribute(5, b"\0\0\0\2") + attribute(11, b"\0\0\0\0") + attribute(14, b"\0\0\0\0")
+
+COPIES = {
+    "copy": copied(0, PACKETS["udp4-stranger"], extra=OUT_DEVICE),
+    "copies": b"".join(copied(n, PACKETS["udp4-empty"]) for n in [0, 1, 4, 0xFFFFFFFF]),
+    "no-number": copied(None, PACKETS["udp6-knock"]),
+    "no-payload": netlink(0x0400, b"\2\0\x13\xc4" + attribute(12, b"\0\0\0\5")),
+    "short-number": netlink(0x0400, b"\2\0\x13\xc4" + attribute(12, b"\0\0") + attribute(9, b"abcd")),
+    "payload-first": netlink(0x0400, b"\2\0\x13\xc4" + attribute(9, b"abc") + attribute(12, b"\0\0\0\5")),
+    "acknowledgement": netlink(2, bytes(20), 1),
+    "eperm": netlink(2, struct.pack("=i", -1) + bytes(16), 1),
+    "done": copied(7, b"abc") + netlink(3, b"\0\0\x13\xc4"),
+    "no-family": netlink(0x0400, b""),
+    "attribute-long": netlink(0x0400, b"\2\0\0\1" + struct.pack("=HH", 900, 12) + bytes(8)),
+    "attribute-short": netlink(0x0400, b"\2\0\0\1" + struct.pack("=HH", 3, 12) + bytes(8)),
+    "cut": copied(8, PACKETS["tcp4-knock"])[:90],
+}
+
 # Captures.
 
 
@@ -485,6 +510,7 @@ for target, seeds in [
     ("sip", MESSAGES),
     ("packet", PACKETS),
     ("message", DATAGRAMS),
+    ("nflog", COPIES),
     ("capture", CAPTURES),
     ("config", CONFIGS),
     ("matcher", MATCHES),

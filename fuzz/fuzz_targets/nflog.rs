@@ -1,0 +1,210 @@
+//! Netlink: `nflog::message`, both ways.
+//!
+//! - Arbitrary bytes give at most one message for every 16 of them, and one error; payloads are slices of them.
+//! - A datagram like the kernel's (copies with and without a number, acknowledgements, errors, other messages, attributes in
+//!   any order) is read back as it was made; cut anywhere it gives the messages before the cut, then at most one error.
+//! - A set-up message has the length, type, flags, sequence, group and attributes that were asked for, padded to four
+//!   bytes, behind whatever was in the buffer before.
+
+#![no_main]
+
+use arbitrary::{Arbitrary, Unstructured};
+use libfuzzer_sys::fuzz_target;
+use sipknock::nflog::message::{self, Copied, Message, Messages};
+
+fuzz_target!(|bytes: &[u8]| {
+    arbitrary_datagram(bytes);
+    let mut structured = Unstructured::new(bytes);
+    if let Ok(Datagram { messages, cut }) = structured.arbitrary() {
+        kernel_datagram(&messages, cut);
+    }
+    if let Ok(requests) = Vec::<Request>::arbitrary_take_rest(Unstructured::new(bytes)) {
+        our_messages(&requests);
+    }
+});
+
+fn arbitrary_datagram(bytes: &[u8]) {
+    let mut count = 0;
+    for message in Messages::new(bytes) {
+        count += 1;
+        if let Ok(Message::Packet(packet)) = message {
+            let (part, whole) = (packet.payload.as_ptr_range(), bytes.as_ptr_range());
+            assert!(part.is_empty() || (whole.start <= part.start && part.end <= whole.end));
+        }
+    }
+    assert!(count <= bytes.len() / 16 + 1);
+}
+
+#[derive(Arbitrary, Debug)]
+struct Datagram {
+    messages: Vec<FromKernel>,
+    cut: u16,
+}
+
+/// The messages that the kernel may send.
+#[derive(Arbitrary, Debug)]
+enum FromKernel {
+    Packet { group: u16, number: Option<u32>, payload: Vec<u8>, before: Vec<Attribute>, payload_first: bool },
+    Answer { sequence: u32, errno: u16 },
+    Other { kind: u16, body: Vec<u8> },
+}
+
+/// An attribute that is not read.
+#[derive(Arbitrary, Debug)]
+struct Attribute {
+    kind: u8,
+    nested: bool,
+    value: Vec<u8>,
+}
+
+impl FromKernel {
+    fn write(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Packet { group, number, payload, before, payload_first } => {
+                let mut named = vec![(PAYLOAD, payload.clone())];
+                if let Some(number) = number {
+                    let at = usize::from(*payload_first);
+                    named.insert(at, (SEQ, number.to_be_bytes().to_vec()));
+                }
+                let mut body = vec![2, 0];
+                body.extend(group.to_be_bytes());
+                before.iter().for_each(|attribute| attribute.write(&mut body));
+                named.iter().for_each(|(kind, value)| put_attribute(&mut body, *kind, value));
+                put_message(out, PACKET, 0, &body);
+            }
+            Self::Answer { sequence, errno } => {
+                let body = [&(-i32::from(*errno)).to_ne_bytes()[..], &[0; 16]].concat();
+                put_message(out, ERROR, *sequence, &body);
+            }
+            Self::Other { kind, body } => put_message(out, other_kind(*kind), 0, body),
+        }
+    }
+
+    fn expected(&self) -> Message<'_> {
+        match self {
+            Self::Packet { group, number, payload, .. } => {
+                Message::Packet(Copied { group: *group, number: *number, payload })
+            }
+            Self::Answer { sequence, errno } => {
+                Message::Answer { sequence: *sequence, errno: (*errno).into() }
+            }
+            Self::Other { .. } => Message::Other,
+        }
+    }
+}
+
+impl Attribute {
+    fn write(&self, out: &mut Vec<u8>) {
+        let kind = match u16::from(self.kind) {
+            SEQ | PAYLOAD => 5,
+            other => other,
+        };
+        put_attribute(out, kind | if self.nested { 0x8000 } else { 0 }, &self.value);
+    }
+}
+
+fn other_kind(kind: u16) -> u16 {
+    if kind == PACKET || kind == ERROR { kind + 1 } else { kind }
+}
+
+fn put_message(out: &mut Vec<u8>, kind: u16, sequence: u32, body: &[u8]) {
+    out.extend((16 + body.len() as u32).to_ne_bytes());
+    out.extend(kind.to_ne_bytes());
+    out.extend([0, 0]);
+    out.extend(sequence.to_ne_bytes());
+    out.extend([0; 4]);
+    out.extend(body);
+    out.resize(out.len().next_multiple_of(4), 0);
+}
+
+fn put_attribute(out: &mut Vec<u8>, kind: u16, value: &[u8]) {
+    out.extend((4 + value.len() as u16).to_ne_bytes());
+    out.extend(kind.to_ne_bytes());
+    out.extend(value);
+    out.resize(out.len().next_multiple_of(4), 0);
+}
+
+fn kernel_datagram(messages: &[FromKernel], cut: u16) {
+    let mut datagram = Vec::new();
+    let mut ends = Vec::new();
+    for message in messages {
+        message.write(&mut datagram);
+        ends.push(datagram.len());
+    }
+    let expected: Vec<_> = messages.iter().map(FromKernel::expected).collect();
+    let read: Result<Vec<_>, _> = Messages::new(&datagram).collect();
+    assert_eq!(read.as_ref(), Ok(&expected));
+
+    let cut = usize::from(cut) % (datagram.len() + 1);
+    let read: Vec<_> = Messages::new(&datagram[..cut]).collect();
+    let whole = ends.iter().filter(|&&end| end <= cut).count();
+    for (read, expected) in read.iter().zip(&expected).take(whole) {
+        assert_eq!(read.as_ref(), Ok(expected));
+    }
+    match read.get(whole..) {
+        Some([] | [Err(_)]) => {}
+        // Nothing but padding was cut away, of the last message or of its last attribute.
+        Some([Ok(last)]) => assert_eq!((last, ends[whole] - cut < 4), (&expected[whole], true)),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// The messages that we may send.
+#[derive(Arbitrary, Debug)]
+struct Request {
+    bind: bool,
+    group: u16,
+    sequence: u32,
+    copy_range: u32,
+}
+
+/// Type, flags, sequence, group, attributes.
+type Written = (u16, u16, u32, u16, Vec<(u16, Vec<u8>)>);
+
+impl Request {
+    fn write(&self, out: &mut Vec<u8>) {
+        let write = if self.bind { message::bind } else { message::change };
+        write(out, self.group, self.sequence, self.copy_range);
+    }
+
+    fn expected(&self) -> Written {
+        let mode = [&self.copy_range.to_be_bytes()[..], &[2, 0]].concat();
+        let mut attributes = vec![(2, mode), (5, vec![0, 0, 0, 1]), (6, vec![0, 1])];
+        if self.bind {
+            attributes.insert(0, (1, vec![1]));
+        }
+        (0x0401, 5, self.sequence, self.group, attributes)
+    }
+}
+
+fn our_messages(requests: &[Request]) {
+    let mut out = Vec::new();
+    for request in requests {
+        let start = out.len();
+        request.write(&mut out);
+        assert_eq!(read_back(&out[start..]), request.expected());
+    }
+    assert!(Messages::new(&out).eq(requests.iter().map(|_| Ok(Message::Other))));
+}
+
+/// Reads a message of ours by rules of its own.
+fn read_back(bytes: &[u8]) -> Written {
+    let u16_at = |at: usize| u16::from_ne_bytes([bytes[at], bytes[at + 1]]);
+    let u32_at = |at: usize| u32::from_ne_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
+    assert_eq!((u32_at(0) as usize, bytes.len() % 4), (bytes.len(), 0));
+    assert_eq!((u32_at(12), bytes[16], bytes[17]), (0, 0, 0));
+    let mut attributes = Vec::new();
+    let mut at = 20;
+    while at < bytes.len() {
+        let end = at + usize::from(u16_at(at));
+        attributes.push((u16_at(at + 2), bytes[at + 4..end].to_vec()));
+        assert!(bytes[end..end.next_multiple_of(4)].iter().all(|&byte| byte == 0));
+        at = end.next_multiple_of(4);
+    }
+    (u16_at(4), u16_at(6), u32_at(8), u16::from_be_bytes([bytes[18], bytes[19]]), attributes)
+}
+
+const PACKET: u16 = 0x0400;
+const ERROR: u16 = 2;
+const PAYLOAD: u16 = 9;
+const SEQ: u16 = 12;
