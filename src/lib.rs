@@ -7,9 +7,8 @@
 //!   door is open, [`knock`] finds the secrets, asking [`sip`] only on a hit, [`door`] keeps who may pass until
 //!   when, and [`outbound`] whom the PBX has called; [`net`] says what a source is. The outcome is a [`verdict`] with its
 //!   reason;
-//!   door is open, [`knock`] finds the secrets, asking [`sip`] only on a hit, and [`door`] keeps who may pass until
-//!   when; [`net`] says what a source is. The outcome is a [`verdict`] with its reason;
-//! - [`nflog`] reads the copies of what the PBX itself sends, for the doors that it opens;
+//! - [`nflog`] reads the copies of what the PBX itself sends, for the doors that it opens; never for those of
+//!   [`own_addresses`];
 //! - the queue carries the verdict back, and then [`event`] and [`drops`] tell what happened, through [`log`].
 //!
 //! That much in the middle, `inspect` and what it names, is the core: it takes bytes and a [`time`] and returns a
@@ -48,6 +47,7 @@ pub mod net;
 mod netlink;
 pub mod nflog;
 pub mod outbound;
+pub mod own_addresses;
 pub mod packet;
 pub mod plot;
 pub mod queue;

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use common::gate::{CLIENTS6, DEADLINE, SERVER4, SERVER6, World};
 use common::trials;
 use sipknock::nflog::{NflogError, Options, Reader};
+use sipknock::own_addresses;
 
 fn main() -> ExitCode {
     trials::run(CASES.map(|(name, case)| {
@@ -25,7 +26,7 @@ fn main() -> ExitCode {
 
 type Case = fn(&World);
 
-const CASES: [(&str, Case); 7] = [
+const CASES: [(&str, Case); 8] = [
     ("every_byte_in_order_of_both_families_and_tcp", every_byte_in_order_of_both_families_and_tcp),
     ("a_long_packet_is_cut", a_long_packet_is_cut),
     ("what_is_sent_to_a_frozen_reader_is_read_later", what_is_sent_to_a_frozen_reader_is_read_later),
@@ -33,6 +34,7 @@ const CASES: [(&str, Case); 7] = [
     ("a_taken_group_is_refused_with_the_holder", a_taken_group_is_refused_with_the_holder),
     ("another_reader_goes_on_where_one_stopped", another_reader_goes_on_where_one_stopped),
     ("a_wait_ends_with_a_copy_or_its_time", a_wait_ends_with_a_copy_or_its_time),
+    ("the_addresses_that_never_get_a_door", the_addresses_that_never_get_a_door),
 ];
 
 /// As the firewall has them, of both families.
@@ -270,6 +272,40 @@ fn a_wait_ends_with_a_copy_or_its_time(world: &World) {
     assert!(waiter.wait(Duration::ZERO).unwrap());
     drain(&mut reader);
     assert!(reader.counters().lost > 0);
+}
+
+fn the_addresses_that_never_get_a_door(world: &World) {
+    let ip = |words: &str| {
+        let status = world.server.command("ip").args(words.split(' ')).status().unwrap();
+        assert!(status.success(), "ip {words}");
+    };
+    let own = |address: &str| {
+        let set = world.server.run(own_addresses::read).unwrap();
+        set.contains(address.parse().unwrap())
+    };
+    let later =
+        ["172.31.0.1", "172.31.255.255", "192.0.2.77", "2001:db8:9::1", "2001:db8:0:1::77", "fd00::7"];
+    for address in later {
+        assert!(!own(address), "{address}");
+    }
+    ip("link add br-test type bridge");
+    ip("addr add 172.31.0.1/16 brd + dev br-test");
+    ip("addr add 2001:db8:9::1/64 dev br-test nodad");
+    ip("link set br-test up");
+    ip("route add 203.0.113.0/24 via 192.0.2.77");
+    ip("-6 route add 2001:db8:f::/48 via 2001:db8:0:1::77");
+    ip("-6 route add fd00::/8 via fd00::7 dev up0 onlink table 100");
+    for address in
+        later.into_iter().chain([SERVER4, SERVER6, "192.0.2.2", "192.0.2.255", "127.0.0.1", "ff02::1"])
+    {
+        assert!(own(address), "{address}");
+    }
+    // Neighbours and whom a route leads to are others.
+    for address in
+        ["192.0.2.3", "172.31.0.2", "203.0.113.5", "2001:db8:0:1::3", "2001:db8:9::2", "2001:db8:f::1"]
+    {
+        assert!(!own(address), "{address}");
+    }
 }
 
 const GROUP: u16 = 5060;
