@@ -442,20 +442,34 @@ LOGS = {
 }
 
 
-def state(names, doors, count=None):
+def state(names, doors, count=None, more=()):
     out = struct.pack("<QQQQBBI", 1795356000 * 10**9, 50 * 10**9, 7, 9, 32, 64, len(names))
     for name in names:
         out += struct.pack("<H", len(name)) + name
     for knock, closing in doors:
         source = bytes.fromhex("000000000000000007643354ffff0000")
         out += b"\1" + source + struct.pack("<IQQQQQQB", knock, 1, 2, 3 * 10**9, 4000 * 10**9, 12, 8400, closing)
-    return out + b"\0" + struct.pack("<Q", len(doors) if count is None else count)
+    out += b"".join(more)
+    return out + b"\0" + struct.pack("<Q", len(doors) + len(more) if count is None else count)
+
+
+def outbound(method, bindings):
+    source = bytes.fromhex("000000000000000007643354ffff0000")
+    out = b"\2" + source + struct.pack("<QQQBH", 1, 2, 3600 * 10**9, method, len(bindings))
+    return out + b"".join(struct.pack("<QQQQ", *binding) for binding in bindings)
+
+
+MARK = b"\3" + bytes.fromhex("000000000000000007643354ffff0000") + struct.pack("<QQ", 5 * 10**9, 14400 * 10**9)
 
 
 STATES = {
     "none": state([], []),
     "by-hand": state([], [(2**32 - 1, 0)]),
     "two": state([b"alice-desk", "Büro".encode()], [(0, 0), (1, 1)]),
+    "outbound": state([], [], more=[outbound(0, [(1, 2, 3, 60 * 10**9)] * 2), outbound(255, [])]),
+    "mark": state([b"alice"], [(0, 0)], more=[outbound(2, []), MARK]),
+    "out-of-order": state([], [], more=[MARK, outbound(2, [])]),
+    "no-method": state([], [], more=[outbound(6, [])]),
     "no-such-knock": state([b"alice"], [(1, 0)]),
     "wrong-count": state([b"alice"], [(0, 0)], count=2),
     "no-utf8": state([b"\xff\xfe"], []),

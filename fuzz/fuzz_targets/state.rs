@@ -1,7 +1,8 @@
 //! The file of doors: `state::format` over arbitrary bytes.
 //!
 //! - Arbitrary bytes end in doors or in damage, in memory that is bounded by the size of the file.
-//! - So do those whose checksum is right. What is read from them is written as the very same bytes.
+//! - So do those whose checksum is right, of either version. What is read from them is written as the very same bytes, but
+//!   for the version.
 //! - What we write is read back; with one bit flipped, or cut anywhere, it is damaged.
 
 #![no_main]
@@ -11,16 +12,26 @@ use std::time::Duration;
 use arbitrary::{Arbitrary, Unstructured};
 use libfuzzer_sys::fuzz_target;
 use sipknock::net::{Prefixes, Source};
-use sipknock::state::format::{BY_HAND, Record, Saved, Writer, read};
+use sipknock::outbound::{Binding, MAX_BINDINGS, Method};
+use sipknock::state::format::{BY_HAND, MarkRecord, OutboundRecord, Record, Saved, Writer, read};
 use sipknock::state::stamp::Stamp;
 use sipknock::time::Time;
 
 fuzz_target!(|bytes: &[u8]| {
     _ = read(bytes);
-    let mut file = [&b"sipknock doors\n\0\x01\0\0\0"[..], bytes].concat();
-    file.extend(checksum(&file).to_le_bytes());
-    if let Ok(saved) = read(&*file) {
-        assert_eq!(write(&saved), file);
+    for version in [1u8, 2] {
+        let mut file = [&b"sipknock doors\n\0"[..], &[version, 0, 0, 0], bytes].concat();
+        file.extend(checksum(&file).to_le_bytes());
+        let Ok(saved) = read(&*file) else { continue };
+        let mut written = write(&saved);
+        if version == 1 {
+            assert!(saved.outbound.is_empty() && saved.marks.is_empty());
+            let end = written.len() - 4;
+            written.truncate(end);
+            written[16] = version;
+            written.extend(checksum(&written).to_le_bytes());
+        }
+        assert_eq!(written, file);
     }
     let mut rest = Unstructured::new(bytes);
     if let (Ok(doors), Ok(place), Ok(bit)) =
@@ -43,6 +54,8 @@ fn write(saved: &Saved) -> Vec<u8> {
     let names = saved.names.iter().map(String::as_str);
     let mut out = Writer::new(Vec::new(), &saved.stamp, saved.prefixes, names).expect("a vector");
     saved.doors.iter().for_each(|door| out.door(door).expect("a vector"));
+    saved.outbound.iter().for_each(|door| out.outbound(door).expect("a vector"));
+    saved.marks.iter().for_each(|mark| out.mark(mark).expect("a vector"));
     out.finish().expect("a vector")
 }
 
@@ -54,6 +67,33 @@ struct Doors {
     prefixes: [u8; 2],
     names: Vec<String>,
     doors: Vec<Door>,
+    outbound: Vec<Outbound>,
+    marks: Vec<[u64; 4]>,
+}
+
+#[derive(Arbitrary, Debug)]
+struct Outbound {
+    source: [u64; 2],
+    times: [u64; 2],
+    left: u64,
+    method: u8,
+    bindings: Vec<[u64; 4]>,
+}
+
+impl Outbound {
+    fn record(&self) -> OutboundRecord {
+        let binding = |&[aor, contact, user, left]: &[u64; 4]| {
+            (Binding { aor, users: [contact, user] }, Duration::from_nanos(left))
+        };
+        OutboundRecord {
+            source: Source::from_bits(self.source),
+            opened: Time::from_nanos(self.times[0]),
+            requested: Time::from_nanos(self.times[1]),
+            left: Duration::from_nanos(self.left),
+            method: Method::OPENING.get(usize::from(self.method)).copied().unwrap_or(Method::Other),
+            bindings: self.bindings.iter().take(MAX_BINDINGS).map(binding).collect(),
+        }
+    }
 }
 
 #[derive(Arbitrary, Debug)]
@@ -91,7 +131,19 @@ impl Doors {
             boot: self.boot,
         };
         let [v4, v6] = self.prefixes;
-        Saved { stamp, prefixes: Prefixes { v4, v6 }, doors: self.doors.iter().map(record).collect(), names }
+        let mark = |&[high, low, left, life]: &[u64; 4]| MarkRecord {
+            source: Source::from_bits([high, low]),
+            left: Duration::from_nanos(left),
+            life: Duration::from_nanos(life),
+        };
+        Saved {
+            stamp,
+            prefixes: Prefixes { v4, v6 },
+            doors: self.doors.iter().map(record).collect(),
+            outbound: self.outbound.iter().map(Outbound::record).collect(),
+            marks: self.marks.iter().map(mark).collect(),
+            names,
+        }
     }
 }
 
