@@ -20,6 +20,7 @@ mod housekeeping;
 mod keeper;
 mod learner;
 mod manager;
+mod outbound;
 mod overview;
 mod predecessor;
 mod reload;
@@ -78,6 +79,7 @@ pub fn run(config: &Config, extras: Extras, load: Load) -> Result<(), DaemonErro
     if outcome.is_err() {
         // Nobody serves the queues: what then becomes of packets, 'on_exit' says.
         config.queue.numbers.clone().for_each(|number| manager.forget(&store_name(number)));
+        manager.forget(outbound::STORE_NAME);
     }
     outcome
 }

@@ -6,6 +6,7 @@
 
 mod grace;
 mod json;
+mod outbound;
 mod rules;
 mod text;
 mod trunk;
@@ -18,7 +19,7 @@ use tracing::{debug, error, info, warn};
 use crate::control::protocol::RulesChange;
 use crate::door::{Change, Door, Limit};
 use crate::drops::DropLine;
-use crate::inspect::{Decision, Inspector};
+use crate::inspect::{Decision, Inspector, OUTBOUND};
 use crate::knock::KnockId;
 use crate::net::Source;
 use crate::packet::{Body, Flow, Packet};
@@ -26,6 +27,7 @@ use crate::queue::Fault;
 use crate::sip;
 use crate::verdict::ReasonCounts;
 pub use grace::Grace;
+pub use outbound::OutboundEvent;
 use text::Text;
 pub(crate) use text::printable_parts;
 pub use trunk::TrunkRefused;
@@ -108,6 +110,15 @@ pub enum Event {
         unreadable: u64,
         /// The process that the queues were handed over to.
         handed_to: Option<u32>,
+    },
+    /// The PBX has opened a door by a request, or such a door is shut.
+    Outbound(Box<OutboundEvent>),
+    /// Copies of what the PBX sends were lost, so that some doors may not have been opened.
+    OutboundLost {
+        /// How many since the last event.
+        count: u64,
+        /// The size of the receive buffer, in bytes.
+        limit: u64,
     },
     /// The gate lets everything pass for a time, or does no more.
     Grace(Grace),
@@ -356,6 +367,16 @@ impl Event {
                 unreadable,
                 handed_to,
                 "the gate is down"
+            ),
+            Self::Outbound(outbound) => outbound.write(),
+            Self::OutboundLost { count, limit } => warn!(
+                target: "sipknock::daemon",
+                event = "overload",
+                place = OUTBOUND,
+                count,
+                limit,
+                "copies of what the PBX sends were lost: a provider that it called just now may be taken for a stranger until it \
+                 is called again"
             ),
             Self::Grace(grace) => grace.write(),
             Self::TrunkRefused(refused) => refused.write(),

@@ -23,7 +23,7 @@ use search::Seen;
 use crate::door::{Change, Door, DoorTable};
 use crate::knock::{Knock, KnockId, KnockSet};
 use crate::net::{NetSet, Prefixes, Source};
-use crate::outbound::OutboundTable;
+use crate::outbound::{OutboundDoor, OutboundTable};
 use crate::packet::{Flow, Packet, Transport};
 use crate::registrar::Registrar;
 use crate::stream::{Limits, StreamTable};
@@ -182,12 +182,32 @@ impl Inspector {
     }
 
     /// Has the doors go by this one's limits, and shuts those whose knock is gone, once it has taken its predecessor's
-    /// place. `each` gets to see those that are shut. How many they were.
-    pub fn take_over(&self, max_doors: usize, now: Time, each: impl FnMut(Source, Door)) -> u64 {
+    /// place. Their sources, and those that such a knock is remembered for, are marked, so that a PBX that goes on calling
+    /// them opens no outbound door. `each` gets to see those that are shut.
+    pub fn take_over(&self, max_doors: usize, now: Time, mut each: impl FnMut(Source, Door)) -> Retired {
+        let mut outbound = Vec::new();
         let limit = |place: &Option<KnockId>| place.and_then(|place| self.knocks.get(place)?.max_doors);
         self.doors.limit(max_doors, self.ids.places().iter().map(limit));
         self.outbound.limit(self.policy.max_outbound.unwrap_or(DEFAULT_MAX_OUTBOUND));
-        self.doors.retire(|id| id != Door::by_hand() && self.ids.place(id).is_none(), now, each)
+        let gone = |id| id != Door::by_hand() && self.ids.place(id).is_none();
+        let closed = self.doors.retire(gone, now, |source, door, was_shut| {
+            let closed = self.outbound.mark(source, now, self.mark_life(door.life()));
+            outbound.extend(closed.map(|closed| (source, closed)));
+            if was_shut {
+                each(source, door);
+            }
+        });
+        Retired { closed, outbound }
+    }
+
+    /// For how long a source is marked whose door opens for `life`.
+    pub fn mark_life(&self, life: Duration) -> Duration {
+        life.max(self.policy.outbound.unwrap_or_default())
+    }
+
+    /// For how long a request of the PBX opens a door for its destination; `None`: it opens none.
+    pub fn outbound_life(&self) -> Option<Duration> {
+        self.policy.outbound
     }
 
     /// The knocks it looks for.
@@ -321,6 +341,15 @@ impl Batch {
     pub fn decisions(&self) -> &[Decision] {
         &self.decisions
     }
+}
+
+/// The doors that were shut because their knocks are gone.
+#[derive(Debug, Default)]
+pub struct Retired {
+    /// The number of doors that knocks held.
+    pub closed: u64,
+    /// Outbound doors of the same sources.
+    pub outbound: Vec<(Source, OutboundDoor)>,
 }
 
 /// What stands for a knock where a door was opened by hand.

@@ -193,6 +193,14 @@ impl OutboundTable {
             })
     }
 
+    /// Doors that are open.
+    pub fn open_count(&self, now: Time) -> usize {
+        if self.is_empty() {
+            return 0;
+        }
+        self.read().doors.values().filter(|door| now < door.expires()).count()
+    }
+
     /// Closes a source's door; the door, if it was open.
     pub fn close(&self, source: Source, now: Time) -> Option<OutboundDoor> {
         let mut inner = self.write();

@@ -14,12 +14,13 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use crate::net::NetSet;
 
-/// The set, as it is now. A file that is missing has no addresses: kernels without IPv6 have two files less.
+/// The set, as it is now, with `more` networks in it. A file that is missing has no addresses: kernels without IPv6 have two files less.
 ///
 /// # Errors
 /// If a file is there and can't be read.
-pub fn read() -> io::Result<NetSet> {
+pub fn read(more: &[IpNet]) -> io::Result<NetSet> {
     let mut nets = fixed();
+    nets.extend(more);
     for (name, parse) in FILES {
         match File::open(format!("{FOLDER}/{name}")) {
             Ok(file) => parse(&mut BufReader::new(file), &mut nets)?,

@@ -47,7 +47,7 @@ pub enum DoorsAction {
 /// `doors list`
 #[derive(Debug, Args)]
 pub struct ListArgs {
-    /// Only those that this knock holds; manual: those opened by hand
+    /// Only those that this knock holds; manual: those opened by hand; outbound: those of whom the PBX has called
     #[arg(long, value_name = "NAME")]
     pub knock: Option<String>,
     /// Only those of sources in this network
@@ -109,6 +109,9 @@ pub struct CloseArgs {
     /// Whose
     #[arg(value_name = "ADDR")]
     pub address: String,
+    /// Keep requests of the PBX from opening a door for it, too; done anyway if a knock holds the door
+    #[arg(long)]
+    pub mark: bool,
     /// Print a JSON object
     #[arg(long)]
     pub json: bool,

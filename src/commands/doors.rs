@@ -19,9 +19,13 @@ pub(super) fn run(cli: &Cli, args: &DoorsArgs) -> Result<ExitCode, Failure> {
         Some(DoorsAction::List(args)) => list(cli, args),
         Some(DoorsAction::Open(args)) => open(cli, args),
         Some(DoorsAction::Close(args)) => {
-            let request = Request::Close { address: args.address.clone() };
+            let request = Request::Close { address: args.address.clone(), mark: args.mark };
             let done = ask(cli, &args.gate, &request, |_| Ok(()))?;
-            report(&done, args.json, &format!("the door of {} is closed", args.address))
+            let text = match done.doors {
+                Some(0) => format!("no door was open for {}", args.address),
+                _ => format!("the door of {} is closed", args.address),
+            };
+            report(&done, args.json, &text)
         }
         Some(DoorsAction::Flush(args)) => {
             let done = ask(cli, &args.gate, &Request::Flush {}, |_| Ok(()))?;
@@ -151,6 +155,8 @@ mod tests {
             expires_in_s: 0,
             packets,
             bytes: packets,
+            method: None,
+            request: None,
         };
         let mut doors = [
             door("198.51.100.10", "b", 1, "2026-11-22T14:00:02.000000Z"),

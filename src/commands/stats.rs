@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use super::remote::{counted, moment, span};
 use super::{Failure, remote, write_json};
 use crate::cli::{Cli, StatsArgs};
-use crate::control::protocol::{ProtectionStats, RulesFamily, Stats};
+use crate::control::protocol::{OutboundStats, ProtectionStats, RulesFamily, Stats};
 
 pub(super) fn run(cli: &Cli, args: &StatsArgs) -> Result<ExitCode, Failure> {
     let stats = remote::stats(cli, &args.gate)?;
@@ -15,6 +15,29 @@ pub(super) fn run(cli: &Cli, args: &StatsArgs) -> Result<ExitCode, Failure> {
         false => write_text(&stats, io::stdout().lock())?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn write_outbound(outbound: &OutboundStats, mut out: impl Write) -> io::Result<()> {
+    let OutboundStats { open, max, marks, copies, lost, group, off } = outbound;
+    writeln!(
+        out,
+        "outbound doors: {open} open of at most {max}, {} kept from one by a mark",
+        counted(*marks, "source")
+    )?;
+    match (group, off) {
+        (Some(group), _) => writeln!(
+            out,
+            "  {} of the PBX looked at by NFLOG group {group}, {lost} lost to a full socket",
+            counted(*copies, "packet")
+        ),
+        (None, why) => {
+            writeln!(
+                out,
+                "  what the PBX sends is not looked at: {}",
+                why.as_deref().unwrap_or("nobody says why")
+            )
+        }
+    }
 }
 
 fn write_text(stats: &Stats, mut out: impl Write) -> io::Result<()> {
@@ -55,6 +78,9 @@ fn write_text(stats: &Stats, mut out: impl Write) -> io::Result<()> {
     writeln!(out, "doors: {} open of at most {}, {} known", doors.open, doors.max, doors.known)?;
     for (knock, held) in &doors.by_knock {
         writeln!(out, "  {knock}: {held}")?;
+    }
+    if let Some(outbound) = &stats.outbound {
+        write_outbound(outbound, &mut out)?;
     }
     writeln!(out, "packets: {}", stats.packets)?;
     for (reason, count) in &stats.reasons {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::firewall::{CHAIN, Pbx, is_chain_name, is_interface_name};
-use crate::inspect::MANUAL;
+use crate::inspect::{MANUAL, OUTBOUND};
 use crate::knock::{Life, Secret};
 use crate::queue::Backend;
 
@@ -269,7 +269,7 @@ pub fn user(text: &str) -> Result<String, String> {
     }
 }
 
-/// A knock's name: up to 64 characters, none of them `=` or unprintable, and not `manual`.
+/// A knock's name: up to 64 characters, none of them `=` or unprintable, and neither `manual` nor `outbound`.
 ///
 /// # Errors
 /// On anything else.
@@ -281,6 +281,12 @@ pub fn knock_name(text: &str) -> Result<String, String> {
     if text.chars().count() > MAX_NAME || text.contains(odd) {
         return Err(format!(
             "a knock's name has at most {MAX_NAME} characters, and no '=' or control characters"
+        ));
+    }
+    if text == OUTBOUND {
+        return Err(format!(
+            "{OUTBOUND:?} is what lists and logs call doors that the PBX opened by a request of its own, so no knock can have \
+             that name: give it another one"
         ));
     }
     if text == MANUAL {

@@ -41,6 +41,10 @@ pub enum Request {
     Close {
         /// Of this address.
         address: String,
+        /// Mark the source, so that a request of the PBX opens no outbound door for it; `false`: only if a knock held its
+        /// door.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        mark: bool,
     },
     /// Shut all doors.
     Flush {},
@@ -87,7 +91,7 @@ pub enum Answer {
 pub struct DoorLine {
     /// An address, or a network where sources are wider.
     pub source: String,
-    /// The knock that holds it; `manual` where it was opened by hand.
+    /// The knock that holds it; `manual` where it was opened by hand, `outbound` where the PBX has called the source.
     pub knock: String,
     /// RFC 3339.
     pub opened: String,
@@ -101,6 +105,12 @@ pub struct DoorLine {
     pub packets: u64,
     /// Their bytes, IP headers included.
     pub bytes: u64,
+    /// The method of the request of the PBX that opened it; for outbound doors, whose packets and bytes nobody counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub method: Option<String>,
+    /// The time of the PBX's last request to the source, RFC 3339; for outbound doors.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<String>,
 }
 
 /// How a request ended well.
@@ -190,9 +200,33 @@ pub struct Stats {
     pub rules: Option<RulesStats>,
     /// Events that were counted and not logged.
     pub events_lost: u64,
+    /// Outbound doors; `None` from a daemon that has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outbound: Option<OutboundStats>,
     /// Senders of INVITEs that were dropped although they are for a user that the PBX has registered somewhere.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub refused_trunks: Vec<RefusedTrunk>,
+}
+
+/// Outbound doors, and the copies of what the PBX sends.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutboundStats {
+    /// Open ones.
+    pub open: u64,
+    /// The most there may be.
+    pub max: u64,
+    /// Sources that are kept from having one.
+    pub marks: u64,
+    /// Copies read.
+    pub copies: u64,
+    /// Copies lost because the receive buffer was full.
+    pub lost: u64,
+    /// The NFLOG group that copies are read from; `None` if none is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<u16>,
+    /// Why nothing is read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub off: Option<String>,
 }
 
 /// A sender whose calls were dropped, and that may be a provider.
@@ -501,7 +535,8 @@ mod tests {
         for request in [
             Request::Doors { knock: Some("alice".into()), source: None },
             Request::Open { address: "203.0.113.7".into(), for_s: Some(60), knock: None },
-            Request::Close { address: "::1".into() },
+            Request::Close { address: "::1".into(), mark: false },
+            Request::Close { address: "::1".into(), mark: true },
             Request::Flush {},
             Request::Watch {},
             Request::Enforce {},

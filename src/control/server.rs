@@ -353,7 +353,7 @@ mod tests {
                     (0..100_000).try_for_each(|count| say(Answer::Lost(count)))?;
                     Ok(Done { doors: Some(100_000), ..Done::default() })
                 }
-                Request::Close { address } => Err(Refusal::not_found(address)),
+                Request::Close { address, .. } => Err(Refusal::not_found(address)),
                 _ => Ok(Done::default()),
             })
         }
@@ -386,7 +386,7 @@ mod tests {
             Ok(())
         });
         assert_eq!((done.unwrap().doors, lines), (Some(100_000), 100_000));
-        let close = Request::Close { address: "nobody".into() };
+        let close = Request::Close { address: "nobody".into(), mark: false };
         match client.ask(&close, |_| Ok(())) {
             Err(ClientError::Refused(text)) => assert_eq!(text, "nobody"),
             other => panic!("{other:?}"),

@@ -13,7 +13,8 @@
 //!
 //! Until it has heard `taken` the old one goes on by itself whenever something goes wrong, and says `error` before it does,
 //! so that never both receive. The descriptors, in this order (`SCM_RIGHTS`, unix(7)): the listening control socket, a file
-//! with the doors as [`crate::state::format`] has them, and the socket of each queue in the order of `queues`.
+//! with the doors as [`crate::state::format`] has them, the socket of each queue in the order of `queues`, and the one that has
+//! the NFLOG group, where `outbound` says so.
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -46,6 +47,9 @@ pub enum Word {
     Handed {
         /// The queues whose sockets come along.
         queues: Vec<u16>,
+        /// The socket that has the NFLOG group comes along, too.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        outbound: bool,
     },
     /// It is mine now.
     Taken {},
@@ -73,6 +77,9 @@ pub struct Offer {
     /// Everything passes while its `run --grace` lasts.
     #[serde(default)]
     pub grace: bool,
+    /// The NFLOG group that it reads what the PBX sends from; `None` if it reads none, or is of a version that does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outbound: Option<u16>,
 }
 
 /// One side's end of the conversation.
@@ -219,14 +226,15 @@ mod tests {
             ipv6_prefix: 64,
             rules: true,
             grace: true,
+            outbound: Some(5060),
         };
         let (reader, mut writer) = io::pipe().unwrap();
         old.say(&Word::Offer(offer.clone())).unwrap();
         let many = vec![reader.as_fd(); MAX_DESCRIPTORS];
-        old.say_with(&Word::Handed { queues: vec![0] }, &many).unwrap();
+        old.say_with(&Word::Handed { queues: vec![0], outbound: true }, &many).unwrap();
         old.say(&Word::Error(Refusal::failed("no"))).unwrap();
         assert_eq!(new.hear(SOON).unwrap(), Word::Offer(offer));
-        assert_eq!(new.hear(SOON).unwrap(), Word::Handed { queues: vec![0] });
+        assert_eq!(new.hear(SOON).unwrap(), Word::Handed { queues: vec![0], outbound: true });
         let mut descriptors = new.descriptors();
         assert_eq!(descriptors.len(), MAX_DESCRIPTORS);
         let mut read = File::from(descriptors.pop().unwrap());
@@ -256,7 +264,11 @@ mod tests {
     fn words_are_as_documented() {
         for (word, text) in [
             (Word::Go {}, r#"{"go":{}}"#),
-            (Word::Handed { queues: vec![0, 1] }, r#"{"handed":{"queues":[0,1]}}"#),
+            (Word::Handed { queues: vec![0, 1], outbound: false }, r#"{"handed":{"queues":[0,1]}}"#),
+            (
+                Word::Handed { queues: vec![0], outbound: true },
+                r#"{"handed":{"queues":[0],"outbound":true}}"#,
+            ),
             (Word::Taken {}, r#"{"taken":{}}"#),
             (Word::Done {}, r#"{"done":{}}"#),
         ] {

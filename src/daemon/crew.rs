@@ -15,6 +15,7 @@ use super::groundwork::options;
 use super::housekeeping::Housekeeping;
 use super::learner::Copies;
 use super::manager::Manager;
+use super::outbound::OutboundReader;
 use super::reload::Live;
 use super::watchdog::{Health, Place, Watch};
 use super::worker::{Shared, Worker};
@@ -33,6 +34,7 @@ pub(super) struct Means {
     pub(super) sink: EventSink,
     pub(super) copies: Option<Copies>,
     pub(super) looks: Option<Looks>,
+    pub(super) outbound: Arc<OutboundReader>,
     pub(super) alarm: Alarm,
 }
 
@@ -365,8 +367,8 @@ impl Post {
         match std::mem::replace(&mut self.at_work, AtWork::Closed) {
             AtWork::Nobody(queue) => {
                 let (gate, clock, sink) = (Arc::clone(&means.gate), means.clock, means.sink.clone());
-                let worker =
-                    Worker::new(queue, gate, clock, sink, Arc::clone(&self.shared), means.copies.clone());
+                let (shared, outbound) = (Arc::clone(&self.shared), Arc::clone(&means.outbound));
+                let worker = Worker::new(queue, gate, clock, sink, shared, means.copies.clone(), outbound);
                 let worker = worker.shown_to(means.looks.clone());
                 let thread = worker.spawn(means.alarm.another()?).map_err(system("start a queue thread"))?;
                 self.at_work = AtWork::Thread(thread);

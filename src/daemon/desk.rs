@@ -1,11 +1,13 @@
 //! What the running gate does for those who come through the control socket.
 
+pub(super) mod outbound;
+
 use std::io;
 use std::net::IpAddr;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLockReadGuard};
+use std::sync::{Arc, Mutex, PoisonError, RwLockReadGuard, Weak};
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -17,6 +19,7 @@ use super::grace::Grace;
 use super::housekeeping::Watched;
 use super::keeper::Counts;
 use super::manager::Manager;
+use super::outbound::{OutboundReader, tell_closed};
 use super::reload::{Live, Load, Outcome, Reloader};
 use super::rules::RulesState;
 use super::succession::Exit;
@@ -34,7 +37,7 @@ use crate::control::watch::{Watch, Watchers};
 use crate::door::{Change, Door, Grant, Limit, Listed};
 use crate::event::{EXPIRED, Event, FLUSHED, REVOKED};
 use crate::harden::Protection;
-use crate::inspect::{Inspector, MANUAL};
+use crate::inspect::{Inspector, MANUAL, OUTBOUND};
 use crate::knock::{KnockId, Life};
 use crate::net::Source;
 use crate::queue::kernel::{self, QueueRow};
@@ -51,6 +54,7 @@ pub(super) struct Desk {
     sink: Mutex<Option<EventSink>>,
     workers: Vec<Watched>,
     trunks: Arc<RefusedTrunks>,
+    outbound: Weak<OutboundReader>,
     health: Health,
     backend: &'static str,
     started: Time,
@@ -92,6 +96,7 @@ impl Desk {
             reloads: Default::default(),
             kept: None,
             protection: None,
+            outbound: Weak::new(),
             exit,
             manager,
         }
@@ -240,6 +245,11 @@ impl Desk {
         }
     }
 
+    /// The same with the reader of what the PBX sends. It has to be gone when the gate is.
+    pub(super) fn counting(self, outbound: &Arc<OutboundReader>) -> Self {
+        Self { outbound: Arc::downgrade(outbound), ..self }
+    }
+
     fn list(&self, wanted: &Wanted, say: Say<'_>) -> io::Result<Done> {
         let (parts, mut count) = (self.gate.load().doors().parts(PART), 0);
         for part in 0..parts {
@@ -247,6 +257,11 @@ impl Desk {
                 count += 1;
                 say(Answer::Door(door))?;
             }
+        }
+        let outbound = outbound::lines(&self.gate.load(), wanted, self.clock.now());
+        for door in outbound {
+            count += 1;
+            say(Answer::Door(door))?;
         }
         Ok(Done { doors: Some(count), ..Done::default() })
     }
@@ -297,6 +312,11 @@ impl Desk {
             };
         self.send(Event::by_hand(&gate, source, door, event));
         let mut notes = Vec::new();
+        if gate.outbound().unmark(source, now) {
+            notes.push(
+                "its mark is taken away: a request of the PBX may open an outbound door again".to_owned(),
+            );
+        }
         if door.expires > now.after(life) {
             notes.push("it was open for longer already, and stays so".to_owned());
         }
@@ -307,18 +327,40 @@ impl Desk {
         ))
     }
 
-    fn close_door(&self, address: &str) -> Result<Done, Refusal> {
+    fn close_door(&self, address: &str, mark: bool) -> Result<Done, Refusal> {
         let _changing = self.changing()?;
         let gate = self.gate.load();
         let source = source(&gate, address)?;
-        let Some(door) = gate.doors().close(source) else {
+        let now = self.clock.now();
+        let door = gate.doors().close(source);
+        let by_knock = door.is_some_and(|door| door.knock != Door::by_hand());
+        let outbound = match mark || by_knock {
+            true => gate.outbound().mark(
+                source,
+                now,
+                gate.mark_life(door.map_or(Duration::ZERO, |door| door.life())),
+            ),
+            false => gate.outbound().close(source, now),
+        };
+        if door.is_none() && outbound.is_none() && !mark {
             let shown = source.display(gate.prefixes());
             return Err(Refusal::not_found(format!(
                 "no door is open for {shown}: 'sipknock doors' lists those that are"
             )));
-        };
-        self.send(Event::closed(&gate, source, door, REVOKED));
-        Ok(Done { doors: Some(1), ..Done::default() })
+        }
+        let doors = u64::from(door.is_some()) + u64::from(outbound.is_some());
+        if let Some(door) = door {
+            self.send(Event::closed(&gate, source, door, REVOKED));
+        }
+        tell_closed(&gate, outbound.map(|outbound| (source, outbound)), REVOKED, &|event| self.send(event));
+        let mut notes = Vec::new();
+        if gate.outbound_life().is_some() {
+            notes.push(match gate.outbound().is_marked(source, now) {
+                true => "it is marked: a request of the PBX opens no outbound door for it, until 'sipknock doors open'",
+                false => "a request of the PBX opens an outbound door for it again: 'sipknock doors close --mark' prevents that",
+            }.to_owned());
+        }
+        Ok(Done { doors: Some(doors), notes, ..Done::default() })
     }
 
     fn flush(&self) -> Result<Done, Refusal> {
@@ -327,7 +369,9 @@ impl Desk {
         let mut shut = Shut::default();
         let doors = gate.doors().flush(|source, door| shut.add(source, door));
         shut.tell(&gate, FLUSHED, &|event| self.send(event));
-        Ok(Done { doors: Some(doors), ..Done::default() })
+        let outbound = gate.outbound().flush(self.clock.now());
+        let outbound = tell_closed(&gate, outbound, FLUSHED, &|event| self.send(event));
+        Ok(Done { doors: Some(doors + outbound), ..Done::default() })
     }
 
     /// All that there is to say, for those who may ask at the control socket.
@@ -355,7 +399,7 @@ impl Desk {
             uptime_s: self.clock.now().since(self.started).as_secs(),
             packets: totals.total(),
             reasons: reasons(&totals),
-            doors: door_stats(&gate),
+            doors: door_stats(&gate, self.clock.now()),
             queues: self.queues(),
             state: self.kept.as_ref().map(|(file, counts)| StateStats {
                 file: file.display().to_string(),
@@ -369,6 +413,7 @@ impl Desk {
             rules: self.rules.stats(),
             events_lost: sink.as_ref().map_or(0, EventSink::lost),
             refused_trunks: self.trunks.list(),
+            outbound: self.outbound.upgrade().map(|outbound| outbound.stats(&gate)),
         }
     }
 
@@ -397,7 +442,7 @@ impl Service for Desk {
                 }
                 Err(refusal) => Err(refusal),
             },
-            Request::Close { address } => self.close_door(&address),
+            Request::Close { address, mark } => self.close_door(&address, mark),
             Request::Flush {} => self.flush(),
             Request::Stats {} => {
                 say(Answer::Stats(Box::new(self.all_stats())))?;
@@ -418,7 +463,8 @@ impl Service for Desk {
         let queues = self.health.bindings().iter().map(|binding| binding.queue).collect();
         let prefixes = self.gate.load().prefixes();
         let grace = self.reloader.grace().is_some_and(Grace::lasts);
-        self.exit.receive(stream, format, prefixes, queues, grace)
+        let group = self.outbound.upgrade().and_then(|outbound| outbound.group());
+        self.exit.receive(stream, format, prefixes, queues, grace, group)
     }
 
     fn watch(&self) -> Option<Watch> {
@@ -428,19 +474,39 @@ impl Service for Desk {
 
 /// Which doors to list.
 struct Wanted {
-    knock: Option<KnockId>,
+    knock: WantedKnock,
     net: Option<IpNet>,
+}
+
+/// By whom the doors are held that are to be listed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum WantedKnock {
+    Any,
+    Outbound,
+    This(KnockId),
 }
 
 impl Wanted {
     fn new(gate: &Inspector, knock: Option<&str>, source: Option<&str>) -> Result<Self, Refusal> {
-        let knock = knock.map(|name| knock_named(gate, name)).transpose()?;
+        let knock = match knock {
+            None => WantedKnock::Any,
+            Some(OUTBOUND) => WantedKnock::Outbound,
+            Some(name) => WantedKnock::This(knock_named(gate, name)?),
+        };
         Ok(Self { knock, net: source.map(network).transpose()? })
     }
 
     fn includes(&self, gate: &Inspector, listed: &Listed) -> bool {
-        self.knock.is_none_or(|knock| listed.door.knock == knock)
-            && self.net.is_none_or(|net| net.contains(&listed.source.network(gate.prefixes())))
+        let by_knock = match self.knock {
+            WantedKnock::Any => true,
+            WantedKnock::Outbound => false,
+            WantedKnock::This(knock) => listed.door.knock == knock,
+        };
+        by_knock && self.covers(gate, listed.source)
+    }
+
+    fn covers(&self, gate: &Inspector, source: Source) -> bool {
+        self.net.is_none_or(|net| net.contains(&source.network(gate.prefixes())))
     }
 }
 
@@ -456,10 +522,12 @@ pub(super) fn line(gate: &Inspector, listed: &Listed, now: Time) -> DoorLine {
         expires_in_s: door.expires.since(now).as_secs(),
         packets,
         bytes,
+        method: None,
+        request: None,
     }
 }
 
-fn door_stats(gate: &Inspector) -> DoorStats {
+fn door_stats(gate: &Inspector, now: Time) -> DoorStats {
     let doors = gate.doors();
     let open = doors.open_count() as u64;
     let held = gate.knocks_by_id().map(|(id, knock)| (&knock.name, u64::from(doors.held_by(id))));
@@ -470,6 +538,10 @@ fn door_stats(gate: &Inspector) -> DoorStats {
     let by_hand = open.saturating_sub(counted);
     if by_hand > 0 {
         by_knock.insert(MANUAL.to_owned(), by_hand.into());
+    }
+    let called = gate.outbound().open_count(now) as u64;
+    if called > 0 {
+        by_knock.insert(OUTBOUND.to_owned(), called.into());
     }
     DoorStats { open, max: doors.max_doors() as u64, known: doors.len() as u64, by_knock }
 }

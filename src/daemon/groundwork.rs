@@ -12,6 +12,7 @@ use arc_swap::ArcSwap;
 use super::Extras;
 use super::error::{DaemonError, system};
 use super::manager::Manager;
+use super::outbound;
 use super::predecessor::Predecessor;
 use super::reload::Live;
 use super::rules::RulesKeeper;
@@ -21,6 +22,7 @@ use crate::config::{Config, ConfigError, Fallback};
 use crate::control::socket::{Socket, SocketError};
 use crate::harden::{self, Identity, Places, Protection};
 use crate::inspect::{Inspector, Mode};
+use crate::nflog::{NflogError, Reader};
 use crate::queue::{Options, Queue, kernel};
 
 /// What a house is built upon.
@@ -31,6 +33,8 @@ pub(super) struct Groundwork {
     pub(super) predecessor: Predecessor,
     /// Queues that nobody hands over.
     pub(super) queues: Vec<Box<dyn Queue>>,
+    /// The reader of what the PBX sends, if one is wanted and nobody hands it over.
+    pub(super) outbound: Option<Result<Reader, NflogError>>,
     identity: Identity,
 }
 
@@ -61,7 +65,9 @@ impl Groundwork {
         let missing = config.queue.numbers.clone().filter(|number| !held.contains(number));
         let bind = |number| config.queue.backend.open(&options(config, number));
         let queues = missing.map(bind).collect::<Result<Vec<_>, _>>()?;
-        Ok(Self { gate, clock, signals, predecessor, queues, identity })
+        let wanted = outbound::options(config).filter(|options| !predecessor.reads(options.group));
+        let outbound = wanted.map(|options| Reader::open(&options));
+        Ok(Self { gate, clock, signals, predecessor, queues, outbound, identity })
     }
 
     /// Does the last that needs root, and gives up all rights but what a running gate needs. What makes threads comes

@@ -20,6 +20,7 @@ use super::housekeeping::Housekeeping;
 use super::keeper::{self, Keeper};
 use super::learner::Learner;
 use super::manager::Manager;
+use super::outbound::{self, OutboundReader, OutboundThread};
 use super::predecessor::Predecessor;
 use super::reload::{Live, Load};
 use super::rules::{InstalledRules, RulesKeeper, RulesState};
@@ -30,6 +31,7 @@ use crate::config::{Config, Fallback};
 use crate::control::socket::Socket;
 use crate::event::{self, Event, Started};
 use crate::harden::Protection;
+use crate::nflog::Reader;
 use crate::queue::Binding;
 use front::Front;
 
@@ -43,6 +45,9 @@ pub(super) struct House {
     log: EventWriter,
     housekeeping: Housekeeping,
     crew: Crew,
+    outbound: Arc<OutboundReader>,
+    /// Once the gate is open, if there is something to read.
+    outbound_thread: Option<OutboundThread>,
     learner: Option<Learner>,
     /// Until the desk has it.
     grace: Option<Grace>,
@@ -88,7 +93,7 @@ impl House {
         groundwork: Groundwork,
         manager: Manager,
     ) -> Result<(Self, Predecessor), DaemonError> {
-        let Groundwork { gate, clock, signals, predecessor, queues, .. } = groundwork;
+        let Groundwork { gate, clock, signals, predecessor, queues, outbound: reader, .. } = groundwork;
         let (sink, log) = EventSink::start(clock).map_err(system("start the log thread"))?;
         let timed = config.http.listen.is_some();
         let mut housekeeping = Housekeeping::new(Arc::clone(&gate), clock, sink.clone(), timed);
@@ -97,12 +102,20 @@ impl House {
         let learner = learner.map_err(system("start the learning thread"))?;
         let grace = extras.grace.map(|span| Grace::begin(span, &gate, clock)).transpose();
         let (grace, looks) = grace.map_err(system("start the thread for --grace"))?.unzip();
+        let outbound = Arc::new(OutboundReader::new(
+            Arc::clone(&gate),
+            clock,
+            sink.clone(),
+            config.firewall.pbx.networks.clone(),
+        ));
+        reader.into_iter().for_each(|reader| outbound.attach(reader));
         let means = Means {
             gate: Arc::clone(&gate),
             clock,
             sink: sink.clone(),
             copies: learner.as_ref().map(Learner::copies),
             looks,
+            outbound: Arc::clone(&outbound),
             alarm: signals.alarm()?,
         };
         let mut crew = Crew::new(means, config.queue.backend, manager);
@@ -121,6 +134,8 @@ impl House {
             log,
             housekeeping,
             crew,
+            outbound,
+            outbound_thread: None,
             learner,
             grace,
             keeper,
@@ -150,11 +165,29 @@ impl House {
         })?;
         self.keeper = self.keep_doors(config, &legacy);
         taking.map_or(Ok(()), Taking::taken)?;
+        // Not before: the copies that wait are gone for whoever had to go on with the socket.
+        self.inherit_outbound(config, &mut legacy);
         if let Some(pid) = legacy.from {
             self.sink.send(Event::Note(format!("queues and doors are taken over from process {pid}")));
         }
         legacy.warnings.into_iter().map(Event::Warning).for_each(|warning| self.sink.send(warning));
         Ok(Inheritance { from: legacy.from, rules: legacy.rules, listener: legacy.listener, surplus })
+    }
+
+    /// Goes on with the socket that has the NFLOG group. Copies are read once the doors of before are open again.
+    fn inherit_outbound(&self, config: &Config, legacy: &mut Legacy) {
+        match (legacy.outbound.take(), outbound::options(config)) {
+            (Some(socket), Some(options)) if self.outbound.group().is_none() => {
+                self.outbound.attach(outbound::adopt_or_open(socket, &options));
+            }
+            // It was offered, and did not come along.
+            (None, Some(options)) if self.outbound.is_untried() => {
+                self.outbound.attach(Reader::open(&options));
+            }
+            // It is of no use any more, and what the service manager has of it neither.
+            (Some(_), _) if legacy.from.is_none() => self.manager.forget(outbound::STORE_NAME),
+            _ => {}
+        }
     }
 
     /// Opens doors of before, and has all of them kept.
@@ -195,6 +228,11 @@ impl House {
             )));
         }
 
+        self.outbound_thread =
+            self.outbound.start().map_err(system("start the thread that reads what the PBX sends"))?;
+        if self.crew.is_stored() {
+            self.outbound.store(self.manager);
+        }
         self.crew.start()?;
         self.rules = match rules_keeper {
             Some(keeper) => self.have_rules(keeper, inherited, extras.rules, from.is_some())?,

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::events::EventSink;
+use super::outbound::tell_closed;
 use super::reload::Live;
 use super::trunks::RefusedTrunks;
 use super::worker::Shared;
@@ -82,6 +83,7 @@ impl Housekeeping {
         for (source, door) in gate.doors().sweep(now) {
             self.sink.send(Event::closed(&gate, source, door, EXPIRED));
         }
+        tell_closed(&gate, gate.outbound().sweep(now), EXPIRED, &|event| self.sink.send(event));
         gate.streams().sweep(now);
     }
 

@@ -15,8 +15,10 @@ use crate::door::{Door, Listed, State};
 use crate::event::Event;
 use crate::inspect::Inspector;
 use crate::knock::KnockId;
+use crate::net::Source;
+use crate::outbound::{Binding, HeldBinding, Mark, OutboundDoor};
 use crate::state::file::{Found, StateError, StateFile};
-use crate::state::format::{BY_HAND, Record, Saved, Writer};
+use crate::state::format::{BY_HAND, MarkRecord, OutboundRecord, Record, Saved, Writer};
 use crate::state::stamp::Stamp;
 use crate::time::Time;
 
@@ -172,7 +174,7 @@ impl Work {
             }
             let end = ended.recv_timeout(LOOK_UP) != Err(RecvTimeoutError::Timeout);
             let began = self.clock.now();
-            if end || (began >= next && self.gate.load().doors().take_changed()) {
+            if end || (began >= next && take_changed(&self.gate.load())) {
                 let outcome = self.write(file);
                 let took = self.clock.now().since(began);
                 next = began.after(INTERVAL.max(took * MOST_OF_THE_TIME));
@@ -254,7 +256,31 @@ pub(super) fn write_doors<W: Write>(gate: &Inspector, clock: Clock, out: W, whic
             }
         }
     }
+    for (source, door) in gate.outbound().listed(now) {
+        out.outbound(&outbound_record(source, &door, now))?;
+    }
+    for (source, Mark { until, life }) in gate.outbound().marks(now) {
+        out.mark(&MarkRecord { source, left: until.since(now), life })?;
+    }
     out.finish()
+}
+
+/// Whether there is something to write. Of what has changed meanwhile the next call tells.
+fn take_changed(gate: &Inspector) -> bool {
+    let (doors, outbound) = (gate.doors().take_changed(), gate.outbound().take_changed());
+    doors || outbound
+}
+
+fn outbound_record(source: Source, door: &OutboundDoor, now: Time) -> OutboundRecord {
+    let OutboundDoor { opened, method, requested, held_until, bindings } = door;
+    OutboundRecord {
+        source,
+        opened: *opened,
+        requested: *requested,
+        left: held_until.since(now),
+        method: *method,
+        bindings: bindings.iter().map(|held| (held.binding, held.until.since(now))).collect(),
+    }
 }
 
 fn record(listed: &Listed, now: Time) -> Record {
@@ -285,6 +311,7 @@ pub(super) fn restore(gate: &Inspector, now: Time, saved: &Saved, sink: &EventSi
         return;
     }
     let passed = Stamp::now().since(&saved.stamp);
+    restore_outbound(gate, now, saved, passed);
     let ids: Vec<Option<KnockId>> = saved.names.iter().map(|name| gate.knock_named(name)).collect();
     let (mut open, mut ran_out, mut gone, mut no_room) = (0u64, 0u64, 0u64, 0u64);
     for record in &saved.doors {
@@ -309,7 +336,11 @@ pub(super) fn restore(gate: &Inspector, now: Time, saved: &Saved, sink: &EventSi
                 }
                 &mut ran_out
             }
-            None => &mut gone,
+            None => {
+                // As if the knock had been taken out of a gate that runs.
+                gate.outbound().mark(record.source, now, gate.mark_life(record.life));
+                &mut gone
+            }
             Some(knock) => match gate.doors().restore(&listed(knock, now.after(left))) {
                 true => &mut open,
                 false => &mut no_room,
@@ -320,6 +351,30 @@ pub(super) fn restore(gate: &Inspector, now: Time, saved: &Saved, sink: &EventSi
     sink.send(Event::Note(format!(
         "doors of before: {open} open again, {ran_out} have run out, {gone} are of knocks that are gone, {no_room} find no room"
     )));
+}
+
+/// Sets the marks of before, and opens the outbound doors of sources that have none.
+fn restore_outbound(gate: &Inspector, now: Time, saved: &Saved, passed: Duration) {
+    for MarkRecord { source, left, life } in &saved.marks {
+        let mark = Mark { until: now.after(left.saturating_sub(passed)), life: *life };
+        gate.outbound().restore_mark(*source, mark, now);
+    }
+    if gate.outbound_life().is_none() {
+        return;
+    }
+    for record in &saved.outbound {
+        let until = |left: Duration| now.after(left.saturating_sub(passed));
+        let held =
+            |(binding, left): &(Binding, Duration)| HeldBinding { binding: *binding, until: until(*left) };
+        let door = OutboundDoor {
+            opened: record.opened,
+            method: record.method,
+            requested: record.requested,
+            held_until: until(record.left),
+            bindings: record.bindings.iter().map(held).filter(|held| held.until > now).collect(),
+        };
+        gate.outbound().restore(record.source, door, now);
+    }
 }
 
 /// What it means that there is no file.

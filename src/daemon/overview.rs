@@ -10,7 +10,7 @@ use std::time::Duration;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde_json::{Value, json};
 
-use super::desk::{self, Desk};
+use super::desk::{self, Desk, outbound};
 use super::health::Health;
 use super::history::{Flow, KnockFlow, SPAN, Totals};
 use super::watchdog::QueueHealth;
@@ -21,7 +21,7 @@ use crate::control::watch::{Seen, Watch};
 use crate::event::{Event, Outcome};
 use crate::http::server::TICK;
 use crate::http::{Service, Sort, Wanted};
-use crate::inspect::Inspector;
+use crate::inspect::{Inspector, MANUAL, OUTBOUND};
 use crate::knock::KnockId;
 use crate::metrics::counts::HistogramTotal;
 use crate::metrics::{Process, Snapshot};
@@ -135,7 +135,14 @@ impl Overview {
                 Sort::Packets => door.packets,
             },
         );
-        let rows: Vec<_> = rows.iter().map(|door| desk::line(gate, door, now)).collect();
+        let mut rows: Vec<_> = rows.iter().map(|door| desk::line(gate, door, now)).collect();
+        let mut called = gate.outbound().listed(now);
+        called.retain(|(source, _)| filter.passes_outbound(|| source.network(gate.prefixes())));
+        // As much room as the others leave, for those whom the PBX has called last.
+        called.sort_by_key(|(_, door)| Reverse(door.requested));
+        let matching = matching + called.len() as u64;
+        let room = DOORS.saturating_sub(rows.len());
+        rows.extend(called.iter().take(room).map(|(source, door)| outbound::line(gate, *source, door, now)));
         json!({"matching": matching, "rows": rows})
     }
 
@@ -252,30 +259,39 @@ struct Filter {
     /// By id; `None`: all are.
     knocks: Option<Vec<bool>>,
     manual: bool,
+    outbound: bool,
 }
 
 impl Filter {
     fn new(gate: &Inspector, text: &str) -> Self {
         if text.is_empty() {
-            return Self { net: None, knocks: None, manual: true };
+            return Self { net: None, knocks: None, manual: true, outbound: true };
         }
         let text = text.to_lowercase();
         let has = |name: &str| name.to_lowercase().contains(&text);
         Self {
             net: network(&text),
             knocks: Some(gate.names().map(has).collect()),
-            manual: has(crate::inspect::MANUAL),
+            manual: has(MANUAL),
+            outbound: has(OUTBOUND),
         }
     }
 
     /// This runs where a part of the table is locked: nothing is written down, and nothing searched.
     fn passes(&self, knock: KnockId, source: impl FnOnce() -> IpNet) -> bool {
         let Some(knocks) = &self.knocks else { return true };
-        knocks.get(knock.index()).copied().unwrap_or(self.manual)
-            || self.net.is_some_and(|net| {
-                let source = source();
-                net.contains(&source) || source.contains(&net)
-            })
+        knocks.get(knock.index()).copied().unwrap_or(self.manual) || self.covers(source)
+    }
+
+    fn passes_outbound(&self, source: impl FnOnce() -> IpNet) -> bool {
+        self.outbound || self.covers(source)
+    }
+
+    fn covers(&self, source: impl FnOnce() -> IpNet) -> bool {
+        self.net.is_some_and(|net| {
+            let source = source();
+            net.contains(&source) || source.contains(&net)
+        })
     }
 }
 

@@ -39,6 +39,14 @@ impl Predecessor {
         }
     }
 
+    /// Whether the socket that has an NFLOG group comes from it.
+    pub(super) fn reads(&self, group: u16) -> bool {
+        match self {
+            Self::Running(asked) => asked.offer.outbound == Some(group),
+            Self::Gone(kept) => kept.outbound.is_some(),
+        }
+    }
+
     /// Whether it has put the firewall's rules in, so that they are ours to take out.
     pub(super) fn has_rules(&self) -> bool {
         matches!(self, Self::Running(asked) if asked.offer.rules)

@@ -8,6 +8,7 @@ use arc_swap::ArcSwap;
 
 use super::events::Shut;
 use super::grace::Grace;
+use super::outbound::tell_closed;
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError, Digests, SALT, values::ports_text};
 use crate::control::protocol::ConfigStats;
@@ -168,9 +169,13 @@ impl Reloader {
             thread::sleep(Duration::from_millis(1));
         }
         let mut shut = Shut::default();
-        let closed = next.take_over(max_doors, self.clock.now(), |source, door| shut.add(source, door));
+        let retired = next.take_over(max_doors, self.clock.now(), |source, door| shut.add(source, door));
         shut.tell(&next, REVOKED, tell);
-        closed
+        tell_closed(&next, retired.outbound, REVOKED, tell);
+        if next.outbound_life().is_none() {
+            tell_closed(&next, next.outbound().flush(self.clock.now()), REVOKED, tell);
+        }
+        retired.closed
     }
 }
 
@@ -211,6 +216,7 @@ fn needs_restart(running: &Config, wanted: &Config) -> Vec<&'static str> {
         ("inspect.partial_bytes", was.streams.bytes != is.streams.bytes),
         ("inspect.partial_segments", was.streams.segments != is.streams.segments),
         ("inspect.max_flows", was.streams.flows != is.streams.flows),
+        ("firewall.outbound", running.firewall.outbound.is_none() && wanted.firewall.outbound.is_some()),
         ("process.user", running.process.user != wanted.process.user),
         ("process.seccomp", running.process.seccomp != wanted.process.seccomp),
         ("process.landlock", running.process.landlock != wanted.process.landlock),

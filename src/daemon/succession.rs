@@ -18,6 +18,7 @@ use super::crew::{Crew, stored_queue};
 use super::events::EventSink;
 use super::keeper::{Which, write_doors};
 use super::manager::Manager;
+use super::outbound::{self, OutboundReader};
 use super::{Alarm, DaemonError};
 use crate::clock::Clock;
 use crate::config::Config;
@@ -37,6 +38,8 @@ pub(super) struct Legacy {
     pub(super) from: Option<u32>,
     /// Sockets that hold queues.
     pub(super) sockets: Vec<(u16, OwnedFd)>,
+    /// The socket that has the NFLOG group.
+    pub(super) outbound: Option<OwnedFd>,
     /// Doors.
     pub(super) doors: Option<Saved>,
     /// The rules are now ours to take out.
@@ -54,6 +57,10 @@ impl Legacy {
         for (name, descriptor) in queue::inherited() {
             if let Some(number) = stored_queue(&name) {
                 legacy.sockets.push((number, descriptor));
+                continue;
+            }
+            if name == outbound::STORE_NAME {
+                legacy.outbound = Some(descriptor);
                 continue;
             }
             // Doors are as they were at one moment, and good for one start.
@@ -134,11 +141,12 @@ impl Asked {
     /// Has the running gate stop receiving, and takes what it hands over.
     pub(super) fn go(mut self) -> Result<(Legacy, Taking), DaemonError> {
         self.line.say(&Word::Go {}).map_err(|error| refused(error.to_string()))?;
-        let queues = match self.line.hear(PATIENCE) {
-            Ok(Word::Handed { queues }) => queues,
+        let (queues, outbound) = match self.line.hear(PATIENCE) {
+            Ok(Word::Handed { queues, outbound }) => (queues, outbound),
             other => return Err(unexpected(other)),
         };
-        let descriptors = self.line.descriptors();
+        let mut descriptors = self.line.descriptors();
+        let outbound = if outbound { descriptors.pop() } else { None };
         if descriptors.len() != queues.len() + 2 {
             return Err(refused(format!(
                 "{} descriptors came for {} queues",
@@ -152,7 +160,7 @@ impl Asked {
             doors.map(read_doors).transpose().map_err(|error| refused(format!("the doors: {error}")))?;
         let sockets = queues.into_iter().zip(descriptors).collect();
         let (from, rules) = (Some(self.offer.pid), self.offer.rules);
-        let legacy = Legacy { from, sockets, doors, rules, listener, warnings: Vec::new() };
+        let legacy = Legacy { from, sockets, outbound, doors, rules, listener, warnings: Vec::new() };
         Ok((legacy, Taking { line: self.line }))
     }
 }
@@ -224,6 +232,7 @@ impl Exit {
         prefixes: Prefixes,
         queues: Vec<u16>,
         grace: bool,
+        outbound: Option<u16>,
     ) -> io::Result<Refusal> {
         let pid = match takeover::entitled(stream) {
             Ok(pid) => pid,
@@ -248,6 +257,7 @@ impl Exit {
             ipv6_prefix: prefixes.v6,
             rules: self.rules,
             grace,
+            outbound,
         }))?;
         if line.hear(PATIENCE)? != (Word::Go {}) {
             return Ok(Refusal::bad("the word is \"go\""));
@@ -270,6 +280,7 @@ impl Exit {
 /// What is handed over, and by whom.
 pub(super) struct Estate<'a> {
     pub(super) crew: &'a mut Crew,
+    pub(super) outbound: &'a OutboundReader,
     pub(super) gate: &'a Inspector,
     pub(super) clock: Clock,
     pub(super) server: &'a Server,
@@ -282,7 +293,8 @@ impl Estate<'_> {
     pub(super) fn hand_over(&mut self, errand: &mut Errand) -> Result<bool, DaemonError> {
         self.exit.close(true);
         let why = match self.crew.release() {
-            Ok(()) => match self.give(errand) {
+            // With all that the PBX has sent so far in the doors that are written down.
+            Ok(()) => match self.give_once_paused(errand) {
                 Ok(()) => return Ok(true),
                 Err(why) => why,
             },
@@ -294,11 +306,17 @@ impl Estate<'_> {
         };
         // First he must know, so that never two receive.
         let _ = errand.line.say(&Word::Error(Refusal::failed(format!("not handed over: {why}"))));
+        self.outbound.resume();
         self.crew.resume()?;
         self.exit.close(false);
         let text = format!("process {} could not take over, and this gate goes on: {why}", errand.pid);
         self.sink.send(Event::Warning(text));
         Ok(false)
+    }
+
+    fn give_once_paused(&self, errand: &mut Errand) -> Result<(), String> {
+        self.outbound.pause();
+        self.give(errand)
     }
 
     fn give(&self, errand: &mut Errand) -> Result<(), String> {
@@ -307,8 +325,11 @@ impl Estate<'_> {
         let sockets = self.crew.sockets();
         let mut descriptors = vec![listener.as_fd(), doors.as_fd()];
         descriptors.extend(sockets.iter().map(|(_, socket)| socket));
+        let outbound = self.outbound.socket();
+        descriptors.extend(outbound.iter().map(|(_, socket)| socket.as_fd()));
         let queues = sockets.iter().map(|(number, _)| *number).collect();
-        errand.line.say_with(&Word::Handed { queues }, &descriptors).map_err(|error| error.to_string())?;
+        let handed = Word::Handed { queues, outbound: outbound.is_some() };
+        errand.line.say_with(&handed, &descriptors).map_err(|error| error.to_string())?;
         match errand.line.hear(TAKING) {
             Ok(Word::Taken {}) => {}
             Ok(Word::Error(refusal)) => return Err(refusal.text),

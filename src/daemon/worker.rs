@@ -9,6 +9,7 @@ use super::busiest::Vote;
 use super::events::{Budget, EventSink};
 use super::grace::Looks;
 use super::learner::Copies;
+use super::outbound::OutboundReader;
 use super::reload::Live;
 use super::trunks::RefusedTrunks;
 use super::{Alarm, Handle};
@@ -124,6 +125,7 @@ pub(super) struct Worker {
     shared: Arc<Shared>,
     copies: Option<Copies>,
     looks: Option<Looks>,
+    outbound: Arc<OutboundReader>,
     batch: Batch,
     /// The current batch's, kept for their memory.
     verdicts: Vec<Verdict>,
@@ -140,6 +142,7 @@ impl Worker {
         sink: EventSink,
         shared: Arc<Shared>,
         copies: Option<Copies>,
+        outbound: Arc<OutboundReader>,
     ) -> Self {
         Self {
             queue,
@@ -149,6 +152,7 @@ impl Worker {
             shared,
             copies,
             looks: None,
+            outbound,
             batch: Batch::default(),
             verdicts: Vec::new(),
             budget: Budget::default(),
@@ -183,7 +187,8 @@ impl Worker {
         let now = self.clock.now();
         // One gate for the whole batch, and for what there is to tell of it.
         let gate = self.gate.load();
-        gate.inspect_all(now, (0..packets).map(|index| self.queue.packet(index)), &mut self.batch, || {});
+        let packets_of_batch = (0..packets).map(|index| self.queue.packet(index));
+        gate.inspect_all(now, packets_of_batch, &mut self.batch, || self.outbound.catch_up());
         // The one more look at the clock that a batch costs where metrics are asked for.
         let took = self.shared.inspected.as_ref().map(|inspected| (inspected, self.clock.now().since(now)));
         self.verdicts.clear();

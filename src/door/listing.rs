@@ -113,12 +113,13 @@ impl DoorTable {
     }
 
     /// Shuts and forgets the doors of knocks that are gone, but not those that another knock's registration holds as
-    /// well: these stay for as long as it does. `each` gets to see those that are shut. How many they were.
+    /// well: these stay for as long as it does. `each` gets to see those that are shut, and those that are remembered, which
+    /// are forgotten; it is told whether the door was shut just now. How many were shut.
     pub fn retire(
         &self,
         gone: impl Fn(KnockId) -> bool,
         now: Time,
-        mut each: impl FnMut(Source, Door),
+        mut each: impl FnMut(Source, Door, bool),
     ) -> u64 {
         let mut shut = 0;
         self.doors.retain(|source, entry| {
@@ -131,6 +132,9 @@ impl DoorTable {
                 return true;
             }
             if !door.holds_place {
+                if door.state(now) != State::None {
+                    each(*source, door, false);
+                }
                 return false;
             }
             if let Some((knock, until)) = heir
@@ -145,7 +149,7 @@ impl DoorTable {
             }
             self.release(door.knock);
             shut += 1;
-            each(*source, door);
+            each(*source, door, true);
             false
         });
         self.set_changed();

@@ -512,7 +512,12 @@ fn retiring_a_knock_closes_its_doors_and_leaves_others_theirs() {
     doors.knock(source(5), at(0), &[Grant { knock: Door::by_hand(), ..grant(0, 50) }]);
     let mut closed = Vec::new();
     let gone = |knock: KnockId| knock == KnockId::FIRST;
-    assert_eq!(doors.retire(gone, at(10), |source, _| closed.push(source)), 1);
+    assert_eq!(
+        doors.retire(gone, at(10), |source, _, shut| if shut {
+            closed.push(source)
+        }),
+        1
+    );
     assert_eq!(closed, [source(1)]);
     let state = |n, secs| doors.state(source(n), at(secs));
     assert_eq!(

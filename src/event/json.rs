@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Event, KnockEvent, rules};
 use crate::door::Door;
+use crate::inspect::OUTBOUND;
 use crate::time::Time;
 
 impl Event {
@@ -13,9 +14,12 @@ impl Event {
             Self::Knock(event) if event.event == "refused" => ("WARN", "knock"),
             Self::Knock(_) => ("INFO", "knock"),
             Self::ByHand { .. } | Self::Closed { .. } => ("INFO", "door"),
+            Self::Outbound(_) => ("INFO", "door"),
             Self::Dropped { .. } => ("INFO", "drop"),
             Self::TrunkRefused(_) => ("WARN", "drop"),
-            Self::Overload { .. } | Self::EventsLost(_) | Self::Warning(_) => ("WARN", "daemon"),
+            Self::Overload { .. } | Self::OutboundLost { .. } | Self::EventsLost(_) | Self::Warning(_) => {
+                ("WARN", "daemon")
+            }
             Self::Grace(grace) => (grace.level(), "daemon"),
             Self::Rules(change) => (rules::level(change), "daemon"),
             Self::QueueFault { .. } => ("ERROR", "daemon"),
@@ -49,6 +53,10 @@ impl Event {
             }),
             Self::Overload { queue, place, count, limit } => {
                 json!({"event": "overload", "queue": queue, "place": place, "count": count, "limit": limit})
+            }
+            Self::Outbound(outbound) => outbound.fields(),
+            Self::OutboundLost { count, limit } => {
+                json!({"event": "overload", "place": OUTBOUND, "count": count, "limit": limit})
             }
             Self::QueueFault { queue, fault, waiting } => {
                 json!({"event": "fault", "queue": queue, "fault": fault.to_string(), "waiting": waiting})

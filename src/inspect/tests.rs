@@ -396,7 +396,7 @@ fn a_successor_keeps_doors_by_the_names_of_their_knocks() {
     let mut shut = Vec::new();
     // In a batch that began before.
     assert_eq!(reason(&first, 1, other, LONELY), Reason::DoorLimit);
-    assert_eq!(second.take_over(3, at(1), |source, door| shut.push((source, door.knock))), 1);
+    assert_eq!(second.take_over(3, at(1), |source, door| shut.push((source, door.knock))).closed, 1);
     let source = |from: &str| Source::new(from.parse().unwrap(), Prefixes::default());
     assert_eq!(shut, [(source(gone), KnockId::from(2))]);
     assert_eq!(second.name(KnockId::from(2)), "lonely", "for the log");
@@ -420,7 +420,7 @@ fn a_successor_keeps_doors_by_the_names_of_their_knocks() {
     // A name that comes back is the same knock.
     let third =
         second.successor(Policy::default(), KnockSet::new(vec![knock("lonely", "only-one-of-me")]).unwrap());
-    assert_eq!(third.take_over(3, at(5), |_, _| {}), 3);
+    assert_eq!(third.take_over(3, at(5), |_, _| {}).closed, 3);
     assert_eq!(third.knock_named("lonely"), Some(KnockId::from(2)));
 }
 

@@ -11,6 +11,7 @@ use prometheus::proto::{Bucket, Counter, Gauge, Histogram, LabelPair, Metric, Me
 
 use crate::control::protocol::{IN_PLACE, Stats};
 use crate::event::Outcome;
+use crate::inspect::{MANUAL, OUTBOUND};
 use crate::verdict::{ReasonCounts, Verdict};
 use counts::{BOUNDS, HistogramTotal};
 pub use process::Process;
@@ -98,9 +99,32 @@ impl Snapshot {
             doors.known,
         );
         let held = |name: &str| doors.by_knock.get(name).and_then(serde_json::Value::as_u64).unwrap_or(0);
-        let names = self.knocks.iter().map(|(name, _)| name.as_str()).chain([crate::inspect::MANUAL]);
+        let names = self.knocks.iter().map(|(name, _)| name.as_str()).chain([MANUAL, OUTBOUND]);
         let by_knock = names.map(|name| ([("knock", name)], held(name)));
         all.gauges("sipknock_doors_held", "Open doors by the knock that holds them.", by_knock);
+        let Some(outbound) = &self.stats.outbound else { return };
+        all.gauge("sipknock_outbound_doors_open", "Open doors of whom the PBX has called.", outbound.open);
+        all.gauge("sipknock_outbound_doors_max", "Such doors that may be open at a time.", outbound.max);
+        all.gauge(
+            "sipknock_outbound_marks",
+            "Sources that a request of the PBX opens no door for, since theirs was closed.",
+            outbound.marks,
+        );
+        all.gauge(
+            "sipknock_outbound_reading",
+            "Whether what the PBX sends is seen, so that its requests open doors.",
+            outbound.group.is_some().into(),
+        );
+        all.counter(
+            "sipknock_outbound_copies_total",
+            "Packets of the PBX that were looked at.",
+            outbound.copies,
+        );
+        all.counter(
+            "sipknock_outbound_lost_total",
+            "Packets of the PBX that could not be looked at, since the receive buffer was full.",
+            outbound.lost,
+        );
     }
 
     fn queues(&self, all: &mut Families) {

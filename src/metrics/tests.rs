@@ -1,5 +1,5 @@
 use super::*;
-use crate::control::protocol::{DoorStats, QueueStats, RulesFamily, RulesStats};
+use crate::control::protocol::{DoorStats, OutboundStats, QueueStats, RulesFamily, RulesStats};
 use crate::verdict::Reason;
 
 fn rules_of(family: &str, state: &str) -> RulesFamily {
@@ -15,7 +15,7 @@ fn snapshot() -> Snapshot {
     spared.add(Reason::NoKnock);
     let mut inspected = HistogramTotal { nanos: 400_000_000_500, ..HistogramTotal::default() };
     (inspected.buckets[0], inspected.buckets[2], inspected.buckets[BOUNDS.len()]) = (3, 1, 1);
-    let by_knock = [("alice".to_owned(), 2.into())].into_iter().collect();
+    let by_knock = [("alice".to_owned(), 2.into()), ("outbound".to_owned(), 4.into())].into_iter().collect();
     Snapshot {
         stats: Stats {
             grace: None,
@@ -50,6 +50,15 @@ fn snapshot() -> Snapshot {
             }),
             events_lost: 8,
             refused_trunks: vec![],
+            outbound: Some(OutboundStats {
+                open: 4,
+                max: 100,
+                marks: 3,
+                copies: 50,
+                lost: 6,
+                group: Some(5060),
+                off: None,
+            }),
         },
         started_s: 1_795_356_000.5,
         decided,
@@ -92,6 +101,13 @@ fn every_name_and_label() {
         "sipknock_doors_known 3",
         "sipknock_doors_held{knock=\"alice\"} 2",
         "sipknock_doors_held{knock=\"manual\"} 0",
+        "sipknock_doors_held{knock=\"outbound\"} 4",
+        "sipknock_outbound_doors_open 4",
+        "sipknock_outbound_doors_max 100",
+        "sipknock_outbound_marks 3",
+        "sipknock_outbound_reading 1",
+        "sipknock_outbound_copies_total 50",
+        "sipknock_outbound_lost_total 6",
         "sipknock_queue_dropped_total{queue=\"7\",where=\"kernel\"} 5",
         "sipknock_queue_dropped_total{queue=\"7\",where=\"socket\"} 6",
         "sipknock_queue_waiting{queue=\"7\"} 4",

@@ -3,7 +3,7 @@
 
 use std::io::IoSliceMut;
 use std::mem::MaybeUninit;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::net::UnixDatagram;
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
@@ -41,27 +41,34 @@ impl Manager {
     }
 
     /// What starts a gate with all that is kept. Standard input and output are the only descriptors that a child gets and its
-    /// siblings do not; the shell puts them where they belong.
+    /// siblings do not; the shell puts them where they belong. Sockets go by them, and files by their names in /proc.
     fn command(&self, world: &World, config: &str, flags: &[&str]) -> Command {
-        let kept: Vec<_> = {
-            let heard = self.heard.lock().unwrap();
-            heard.store.iter().map(|(name, file)| (name.clone(), file.try_clone().unwrap())).collect()
-        };
-        let (names, descriptors): (Vec<_>, Vec<_>) = kept.into_iter().unzip();
-        assert!(names.len() <= 2, "{names:?}");
-        let script = match names.len() {
-            0 => "exec \"$@\" 0</dev/null 1>&2",
-            1 => "export LISTEN_PID=$$; exec \"$@\" 3<&0 0</dev/null 1>&2",
-            _ => "export LISTEN_PID=$$; exec \"$@\" 3<&0 4<&1 0</dev/null 1>&2",
-        };
+        let (mut names, mut sockets, mut files) = (Vec::new(), Vec::new(), Vec::new());
+        {
+            let mut heard = self.heard.lock().unwrap();
+            heard.store.sort_by_key(|(name, _)| name == "doors");
+            for (name, file) in &heard.store {
+                names.push(name.clone());
+                match name.as_str() {
+                    "doors" => files.push(format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd())),
+                    _ => sockets.push(file.try_clone().unwrap()),
+                }
+            }
+        }
+        assert!(sockets.len() <= 2 && files.len() <= 1, "{names:?}");
+        let moves = ["3<&0 ", "4<&1 "][..sockets.len()].concat();
+        let opens: String =
+            files.iter().zip(3 + sockets.len()..).map(|(path, at)| format!("{at}<{path} ")).collect();
+        let pid = if names.is_empty() { "" } else { "export LISTEN_PID=$$; " };
+        let script = format!("{pid}exec \"$@\" {moves}{opens}0</dev/null 1>&2");
         let mut command: Command = world.server.command("sh");
-        command.args(["-c", script, "sh", env!("CARGO_BIN_EXE_sipknock"), "--log-format", "json"]);
+        command.args(["-c", &script, "sh", env!("CARGO_BIN_EXE_sipknock"), "--log-format", "json"]);
         command.args(["--config", config, "run"]).args(flags);
         command.env("NOTIFY_SOCKET", &self.path).env("WATCHDOG_USEC", "400000");
         command.env("LISTEN_FDS", names.len().to_string()).env("LISTEN_FDNAMES", names.join(":"));
-        let mut descriptors = descriptors.into_iter().map(Stdio::from);
-        command.stdin(descriptors.next().unwrap_or_else(Stdio::null));
-        command.stdout(descriptors.next().unwrap_or_else(Stdio::null));
+        let mut sockets = sockets.into_iter().map(Stdio::from);
+        command.stdin(sockets.next().unwrap_or_else(Stdio::null));
+        command.stdout(sockets.next().unwrap_or_else(Stdio::null));
         command
     }
 
@@ -155,11 +162,12 @@ pub(crate) fn restarts_by_a_service_manager_lose_nothing(world: &World) {
     let mut passed = 0;
     for round in 0..10 {
         passed = traffic.wait_for_more_than(passed + 2000);
-        assert_eq!(manager.names(), ["queue-0"], "doors are kept for one start only");
+        assert_eq!(manager.names(), ["outbound", "queue-0"], "doors are kept for one start only");
         let (status, stopped, log) = gate.stop();
         assert!(status.success(), "{round}: {log:#?}");
         assert_eq!((&stopped["event"], &stopped["stale"]), (&"stopped".into(), &0.into()));
-        wait_until(|| (manager.names() == ["doors", "queue-0"]).then_some(())).expect("doors are kept");
+        wait_until(|| (manager.names() == ["doors", "outbound", "queue-0"]).then_some(()))
+            .expect("doors are kept");
         gate = manager.started(world, &config, &flags);
     }
     traffic.wait_for_more_than(passed + 2000);
@@ -242,7 +250,7 @@ pub(crate) fn a_failing_start_gives_the_queues_up(world: &World) {
     let gate = manager.started(world, &config, &[]);
     gate.signal(Signal::KILL);
     drop(gate);
-    assert_eq!(manager.names(), ["queue-0"]);
+    assert_eq!(manager.names(), ["outbound", "queue-0"]);
     // Two that can't have the same queue number: the second one fails.
     let other = world.config("", "numbers = \"0-1\"");
     let taken = Gate::start(world, &["--config", &other, "--queue", "1"]);

@@ -6,6 +6,7 @@ use super::front::Front;
 use super::{End, House, queue_names};
 use crate::config::Fallback;
 use crate::daemon::error::DaemonError;
+use crate::daemon::outbound;
 use crate::daemon::rules::InstalledRules;
 use crate::daemon::succession;
 use crate::event::Event;
@@ -51,7 +52,13 @@ impl House {
                 self.say_what_stays(clean);
                 rules_out = self.rules.take().map_or(Ok(()), |rules| rules.take_out(clean, &self.sink));
                 outcome = outcome.and(self.crew.shut());
+                self.manager.forget(outbound::STORE_NAME);
             }
+        }
+        // Whoever comes next reads the copies that come from here on.
+        self.outbound.pause();
+        if let Some(thread) = self.outbound_thread.take() {
+            thread.finish();
         }
         self.crew.stop_copying();
         self.housekeeping.finish();
@@ -70,9 +77,9 @@ impl House {
             front.close();
         }
         self.rules_state.close();
-        let Self { housekeeping, crew, sink, log, .. } = self;
+        let Self { housekeeping, crew, outbound, sink, log, .. } = self;
         // With the last sink gone the log ends.
-        drop((housekeeping, crew, sink));
+        drop((housekeeping, crew, outbound, sink));
         log.finish();
         outcome.and(rules_out)
     }

@@ -57,7 +57,7 @@ impl Front {
         let desk = desk.knowing_of(Arc::clone(&house.rules_state));
         let desk = desk.beginning_with(house.grace.take()).held_by(protection);
         let counts = house.keeper.as_ref().map(Keeper::counts);
-        let desk = desk.seeing(house.housekeeping.trunks());
+        let desk = desk.seeing(house.housekeeping.trunks()).counting(&house.outbound);
         let desk = Arc::new(desk.keeping(config.state.file.clone(), counts));
         let warn = |text| house.sink.send(Event::Warning(text));
 

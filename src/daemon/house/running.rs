@@ -57,6 +57,7 @@ impl House {
             let gate = self.gate.load_full();
             let mut estate = Estate {
                 crew: &mut self.crew,
+                outbound: &self.outbound,
                 gate: &gate,
                 clock: self.clock,
                 server,

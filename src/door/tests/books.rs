@@ -123,7 +123,7 @@ proptest! {
                 Step::Sweep => doors.sweep(now).into_iter().for_each(|(source, _)| told(&mut untold, source)),
                 Step::Flush => _ = doors.flush(|source, _| told(&mut untold, source)),
                 Step::Retire(knock) => {
-                    doors.retire(|id| id == KnockId::from(knock), now, |source, _| told(&mut untold, source));
+                    doors.retire(|id| id == KnockId::from(knock), now, |source, _, shut| if shut { told(&mut untold, source) });
                 }
                 Step::Limit(max, limits) => doors.limit(max, limits),
                 Step::Restore(n, knock, life) => {

@@ -115,7 +115,9 @@ function showReasons(reasons) {
 
 function showDoors(doors, stats, now) {
   say(byId("doors-open"), number.format(stats.doors.open));
-  say(byId("doors-max"), `of at most ${number.format(stats.doors.max)}`);
+  const called = stats.outbound ? stats.outbound.open : 0;
+  say(byId("doors-max"), `of at most ${number.format(stats.doors.max)}` +
+    (called > 0 ? `, and ${number.format(called)} outbound` : ""));
   table("doors", ["source", "", "number", "number medium", "number wide", "number medium", "number wide"],
     doors.rows.map((door) => [
       door.source, door.knock,
