@@ -433,7 +433,7 @@ _sipknock() {
             return 0
             ;;
         sipknock__subcmd__doors__subcmd__close)
-            opts="-v -h --json --control --config --log-format --verbose --help"
+            opts="-v -h --mark --json --control --config --log-format --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -230,7 +230,7 @@ complete -c sipknock -n "__fish_sipknock_using_subcommand doctor" -l json -d 'Pr
 complete -c sipknock -n "__fish_sipknock_using_subcommand doctor" -l probe -d 'Send real packets, too: a gate of its own must drop a stranger\'s and pass a knock'
 complete -c sipknock -n "__fish_sipknock_using_subcommand doctor" -s v -l verbose -d 'Log more; twice for everything'
 complete -c sipknock -n "__fish_sipknock_using_subcommand doctor" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c sipknock -n "__fish_sipknock_using_subcommand doors; and not __fish_seen_subcommand_from list open close flush help" -l knock -d 'Only those that this knock holds; manual: those opened by hand' -r
+complete -c sipknock -n "__fish_sipknock_using_subcommand doors; and not __fish_seen_subcommand_from list open close flush help" -l knock -d 'Only those that this knock holds; manual: those opened by hand; outbound: those of whom the PBX has called' -r
 complete -c sipknock -n "__fish_sipknock_using_subcommand doors; and not __fish_seen_subcommand_from list open close flush help" -l source -d 'Only those of sources in this network' -r
 complete -c sipknock -n "__fish_sipknock_using_subcommand doors; and not __fish_seen_subcommand_from list open close flush help" -l sort -d 'What to sort them by' -r -f -a "source\t'By address'
 knock\t'By the name of the knock'
@@ -252,7 +252,7 @@ complete -c sipknock -n "__fish_sipknock_using_subcommand doors; and not __fish_
 complete -c sipknock -n "__fish_sipknock_using_subcommand doors; and not __fish_seen_subcommand_from list open close flush help" -f -a "close" -d 'Close one; the next packet is dropped already'
 complete -c sipknock -n "__fish_sipknock_using_subcommand doors; and not __fish_seen_subcommand_from list open close flush help" -f -a "flush" -d 'Close all'
 complete -c sipknock -n "__fish_sipknock_using_subcommand doors; and not __fish_seen_subcommand_from list open close flush help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
-complete -c sipknock -n "__fish_sipknock_using_subcommand doors; and __fish_seen_subcommand_from list" -l knock -d 'Only those that this knock holds; manual: those opened by hand' -r
+complete -c sipknock -n "__fish_sipknock_using_subcommand doors; and __fish_seen_subcommand_from list" -l knock -d 'Only those that this knock holds; manual: those opened by hand; outbound: those of whom the PBX has called' -r
 complete -c sipknock -n "__fish_sipknock_using_subcommand doors; and __fish_seen_subcommand_from list" -l source -d 'Only those of sources in this network' -r
 complete -c sipknock -n "__fish_sipknock_using_subcommand doors; and __fish_seen_subcommand_from list" -l sort -d 'What to sort them by' -r -f -a "source\t'By address'
 knock\t'By the name of the knock'
@@ -284,6 +284,7 @@ complete -c sipknock -n "__fish_sipknock_using_subcommand doors; and __fish_seen
 complete -c sipknock -n "__fish_sipknock_using_subcommand doors; and __fish_seen_subcommand_from close" -l log-format -d 'The form of the log' -r -f -a "text\t'Lines for people, on stderr'
 json\t'An object per line, on stderr, with the event\'s fields at its top level'
 journald\t'Structured, to systemd\'s journal'"
+complete -c sipknock -n "__fish_sipknock_using_subcommand doors; and __fish_seen_subcommand_from close" -l mark -d 'Keep requests of the PBX from opening a door for it, too; done anyway if a knock holds the door'
 complete -c sipknock -n "__fish_sipknock_using_subcommand doors; and __fish_seen_subcommand_from close" -l json -d 'Print a JSON object'
 complete -c sipknock -n "__fish_sipknock_using_subcommand doors; and __fish_seen_subcommand_from close" -s v -l verbose -d 'Log more; twice for everything'
 complete -c sipknock -n "__fish_sipknock_using_subcommand doors; and __fish_seen_subcommand_from close" -s h -l help -d 'Print help (see more with \'--help\')'
