@@ -62,6 +62,7 @@ pub fn all(subject: Subject<'_>, facts: &Facts) -> Vec<Finding> {
         }
         findings.extend(found);
     }
+    rules::instead_of_apply(subject, facts, &mut findings);
     findings
 }
 

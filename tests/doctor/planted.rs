@@ -76,7 +76,7 @@ macro_rules! rules {
     };
 }
 
-pub(super) static FAULTS: [Fault; 41] = [
+pub(super) static FAULTS: [Fault; 47] = [
     rules!("rules_absent", "sipknock firewall remove", [("rules-absent", "fault")], APPLY, true),
     rules!(
         "ipv6_rules_absent",
@@ -153,8 +153,9 @@ pub(super) static FAULTS: [Fault; 41] = [
          iptables -A fpbxsignalling -j ACCEPT
          iptables -I INPUT 1 -j fpbxfirewall",
         [("established-before", "fault"), ("accepted-before", "fault"), ("manager", "note")],
-        APPLY,
-        true
+        // Which puts nothing in where that would be taken out again.
+        "firewall print   # FreePBX's firewall is here",
+        false
     ),
     rules!(
         "docker_publishes_the_port",
@@ -425,6 +426,73 @@ pub(super) static FAULTS: [Fault; 41] = [
         mends: false,
     },
     Fault {
+        name: "a_listener_that_forward_leaves_out",
+        plant: || forward(""),
+        args: NONE,
+        // The trial's own socket.
+        found: &[("listens-past-rules", "warning")],
+        mend: "chains = [\"INPUT\", \"FORWARD\"]",
+        mends: false,
+    },
+    Fault {
+        name: "docker_proxy_beside_rules_in_forward",
+        plant: || {
+            let mut patient = forward("ports = [5070]");
+            patient.pbx("docker-proxy", 5070);
+            patient
+        },
+        args: NONE,
+        found: &[("listens-past-rules", "fault")],
+        mend: "chains = [\"INPUT\", \"FORWARD\"]",
+        mends: false,
+    },
+    Fault {
+        name: "flows_that_are_offloaded",
+        plant: || {
+            let patient = forward("ports = [5070]");
+            patient.stand_in("nft", &format!("cat <<'END'\n{OFFLOAD}\nEND"));
+            patient
+        },
+        args: NONE,
+        found: &[("flow-offload", "fault")],
+        mend: "uci set firewall.@defaults[0].flow_offloading=0",
+        mends: false,
+    },
+    Fault {
+        name: "more_room_in_queues_than_in_conntrack",
+        plant: || Patient::with("", "max_len = 40000000", &[]),
+        args: NONE,
+        found: &[("conntrack-room", "warning")],
+        mend: "sysctl -p",
+        mends: false,
+    },
+    Fault {
+        name: "packets_that_others_took",
+        plant: || {
+            let patient = Patient::sound();
+            patient.sh("iptables -I INPUT 1 -p udp -s 198.51.100.7 -j ACCEPT");
+            (0..5).for_each(|_| patient.world.client("198.51.100.7").send("by the gate"));
+            assert_eq!(patient.world.receive().as_deref(), Some("by the gate"));
+            patient
+        },
+        args: NONE,
+        found: &[("taken-before", "warning"), ("some-accepted-before", "note")],
+        mend: APPLY,
+        mends: true,
+    },
+    Fault {
+        name: "no_nflog",
+        plant: || {
+            let patient = without("NFLOG");
+            patient.sh(&format!("sipknock firewall remove; sipknock --config {} firewall apply", patient.config));
+            patient
+        },
+        args: NONE,
+        found: &[("no-outbound", "warning")],
+        mend: "modprobe -a nfnetlink_log xt_NFLOG",
+        mends: false,
+    },
+    Fault {
         name: "everybody_is_trusted",
         plant: || Patient::with("trusted = [\"0.0.0.0/0\"]", "", &[]),
         args: NONE,
@@ -449,6 +517,12 @@ pub(super) static FAULTS: [Fault; 41] = [
         mends: false,
     },
 ];
+
+/// One that stands before the PBX, with rules in FORWARD alone.
+fn forward(inspect: &str) -> Patient {
+    let firewall = "[firewall]\nchains = [\"FORWARD\"]\npbx = [\"198.51.100.0/24\"]\nkeep = false";
+    Patient::with(&format!("{inspect}\n{firewall}"), "", &[])
+}
 
 /// Puts something else into its configuration.
 fn edit(patient: &Patient, old: &str, new: &str) {
@@ -497,3 +571,10 @@ const FIREWALLD: &str = r#"{"nftables": [{"metainfo": {"version": "1.0.6", "json
 {"rule": {"family": "inet", "table": "firewalld", "chain": "filter_INPUT", "handle": 31, "expr": [{"jump": {"target": "filter_INPUT_ZONES"}}]}},
 {"rule": {"family": "inet", "table": "firewalld", "chain": "filter_INPUT", "handle": 32, "expr": [{"reject": {"type": "icmpx", "expr": "admin-prohibited"}}]}},
 {"rule": {"family": "inet", "table": "firewalld", "chain": "filter_IN_public_allow", "handle": 33, "expr": [{"match": {"op": "==", "left": {"payload": {"protocol": "tcp", "field": "dport"}}, "right": 22}}, {"match": {"op": "in", "left": {"ct": {"key": "state"}}, "right": ["new", "untracked"]}}, {"accept": null}]}}]}"#;
+
+/// As `nft -j list ruleset` prints the table of OpenWrt's firewall, cut to what matters.
+const OFFLOAD: &str = r#"{"nftables": [{"metainfo": {"version": "1.0.6", "json_schema_version": 1}},
+{"table": {"family": "inet", "name": "fw4", "handle": 2}},
+{"flowtable": {"family": "inet", "name": "ft", "table": "fw4", "handle": 1, "hook": "ingress", "prio": 0, "dev": ["br-lan", "wan"]}},
+{"chain": {"family": "inet", "table": "fw4", "name": "forward", "handle": 10, "type": "filter", "hook": "forward", "prio": 0, "policy": "accept"}},
+{"rule": {"family": "inet", "table": "fw4", "chain": "forward", "handle": 30, "expr": [{"match": {"op": "==", "left": {"meta": {"key": "l4proto"}}, "right": {"set": ["tcp", "udp"]}}}, {"flow": {"op": "add", "flowtable": "@ft"}}]}}]}"#;

@@ -1,6 +1,7 @@
 //! Our rules, and those of others before and behind them.
 
 use crate::firewall::{CHAIN, Difference, Family, FamilyStatus, Note, State};
+use crate::rules_watch::managers;
 
 use super::super::facts::{Facts, Need, Tables};
 use super::super::nft::Nft;
@@ -27,6 +28,18 @@ pub(super) fn place(subject: Subject<'_>, facts: &Facts) -> Vec<Finding> {
     }
     found.extend(unfed(subject, facts, &found));
     found
+}
+
+/// Says what to do in place of an apply, where that would be refused.
+pub(super) fn instead_of_apply(subject: Subject<'_>, facts: &Facts, found: &mut [Finding]) {
+    let mut refusals =
+        facts.tables.iter().filter_map(|tables| managers::refusal(&tables.ours, &subject.plan.chains));
+    let Some(refusal) = refusals.next() else { return };
+    let apply = subject.apply();
+    let instead = format!("{}   # {refusal}", subject.command("firewall print"));
+    for finding in found.iter_mut().filter(|finding| finding.mend.as_ref() == Some(&apply)) {
+        finding.mend = Some(instead.clone());
+    }
 }
 
 /// What had to be left out of the rules, and what that costs.

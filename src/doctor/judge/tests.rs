@@ -1,6 +1,7 @@
 //! Facts and what they mean, above all those that no namespace has.
 
 mod gate;
+mod rules;
 
 use std::path::Path;
 
@@ -284,16 +285,16 @@ fn rules_of_others() {
     let subject = Subject { config: &config, plan: &plan };
     let mut facts = sound();
     facts.tables[0].other = Some(("iptables-legacy".to_owned(), Listing::parse(drop_all)));
-    let found = rules::behind(subject, &facts);
+    let found = super::rules::behind(subject, &facts);
     assert_eq!(found[0].mend.as_deref(), Some("iptables-legacy -t filter -P INPUT ACCEPT"));
 
     let table = "{\"nftables\":[{\"chain\":{\"family\":\"inet\",\"table\":\"firewalld\",\"name\":\"filter_INPUT\",\
                  \"handle\":1,\"type\":\"filter\",\"hook\":\"input\",\"prio\":10,\"policy\":\"drop\"}}]}";
     let facts = Facts { nft: Nft::parse(table), ..sound() };
-    let found = rules::behind(subject, &facts);
+    let found = super::rules::behind(subject, &facts);
     let mend = "firewall-cmd --permanent --add-port=5060/udp && firewall-cmd --reload";
     assert_eq!((found.len(), found[0].mend.as_deref()), (2, Some(mend)));
-    assert_eq!(rules::managers(subject, &facts).len(), 1);
+    assert_eq!(super::rules::managers(subject, &facts).len(), 1);
 }
 
 /// What a machine looks like on which all is well.
