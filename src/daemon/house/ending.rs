@@ -102,7 +102,8 @@ impl House {
     fn say_what_stays(&self, clean: bool) {
         let packets = self.housekeeping.totals().total();
         let lead_here = self.rules_lead_here == Some(true) || packets > 0;
-        if clean && self.rules.is_none() && lead_here && self.on_exit == Fallback::Closed {
+        let ours = self.rules.as_ref().is_some_and(InstalledRules::are_ours);
+        if clean && !ours && lead_here && self.on_exit == Fallback::Closed {
             let text = "the firewall rules stay and the port is shut: 'sipknock firewall remove' opens it";
             self.sink.send(Event::Note(text.to_owned()));
         }
