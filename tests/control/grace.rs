@@ -136,21 +136,30 @@ pub(crate) fn a_grace_tells_by_what_a_phone_passes(world: &World) {
     registers(world, "198.51.100.9", "103", "Dave");
     says(world, &config, &["doors", "open", "198.51.100.10"]);
     registers(world, "198.51.100.10", "104", "Eve");
+    // Whom the PBX calls may answer and call, and not register.
+    let options = "OPTIONS sip:105@phone SIP/2.0\r\nFrom: <sip:pbx>;tag=1\r\nTo: <sip:105@phone>\r\n\
+                   Call-ID: q\r\nCSeq: 1 OPTIONS\r\n\r\n";
+    world.reply(options, "198.51.100.11:5060");
+    registers(world, "198.51.100.11", "105", "Frank");
     let seen = wait_until(|| {
-        let grace = sees(world, &config, 5);
-        (grace["unready"] == 3).then_some(grace)
+        let grace = sees(world, &config, 6);
+        (grace["unready"] == 4 && grace["borrowed"] == 3).then_some(())
     });
-    assert_eq!(seen.expect("three have not knocked")["borrowed"], 2);
+    seen.expect("four have not knocked, and three of these pass by something else");
     let said = says(world, &config, &["stats"]);
-    assert!(said.contains("2 of these pass by a door that is not their own"), "{said}");
-    gate.wait_for("grace", |event| event["phones"] == 5);
+    assert!(said.contains("3 of these pass by a door that is not their own"), "{said}");
+    gate.wait_for("grace", |event| event["phones"] == 6);
     let unready = gate.events("unready");
     let told: Vec<_> = unready
         .iter()
         .map(|phone| ["user", "passes", "door"].map(|field| phone[field].as_str().unwrap_or_default()))
         .collect();
-    let expected =
-        [["101@pbx", "another-door", "alice"], ["102@pbx", "", ""], ["104@pbx", "another-door", "manual"]];
+    let expected = [
+        ["101@pbx", "another-door", "alice"],
+        ["102@pbx", "", ""],
+        ["104@pbx", "another-door", "manual"],
+        ["105@pbx", "outbound", ""],
+    ];
     assert_eq!(told, expected, "{unready:#?}");
     let said = says(world, &config, &["enforce"]);
     assert!(
