@@ -14,7 +14,6 @@ use std::io::Read as _;
 use std::net::UdpSocket;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
-use std::path::Path;
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::{env, fs};
 
