@@ -481,6 +481,7 @@ LINES = {
     "doors": '{"v":1,"do":"doors"}',
     "doors-of": '{"v":1,"do":"doors","knock":"alice-desk","source":"198.51.100.0/24"}',
     "open": '{"v":1,"do":"open","address":"198.51.100.7","for_s":3600,"knock":"alice-desk"}\n{"v":1,"do":"close","address":"::1"}',
+    "close-mark": '{"v":1,"do":"close","address":"198.51.100.7","mark":true}',
     "plain": "\n".join('{"v":1,"do":"%s"}' % do for do in ["flush", "stats", "watch", "reload", "enforce"]),
     "version": '{"v":2,"do":"stats"}\n{"v":"1","do":"stats"}\n{"do":"stats"}',
     "wrong": '{"v":1,"do":"dance"}\n{"v":1,"do":"close"}\n{"v":1,"do":"flush","hard":true}\n[1]\n"v"\n',

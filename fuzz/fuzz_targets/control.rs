@@ -58,10 +58,10 @@ fn said(answer: &Answer) {
 enum Wish {
     Doors(Option<String>, Option<String>),
     Open(String, Option<u64>, Option<String>),
-    Close(String),
+    Close(String, bool),
     Plain(u8),
-    Door(String, String, [u64; 3]),
-    Done(Option<u64>, Option<String>, Vec<String>),
+    Door(String, String, [u64; 3], Option<String>),
+    Done(Option<u64>, Option<String>, Option<String>, Vec<String>),
     Lost(u64),
 }
 
@@ -70,7 +70,7 @@ impl Wish {
         match self {
             Self::Doors(knock, source) => survives(&Request::Doors { knock, source }),
             Self::Open(address, for_s, knock) => survives(&Request::Open { address, for_s, knock }),
-            Self::Close(address) => survives(&Request::Close { address }),
+            Self::Close(address, mark) => survives(&Request::Close { address, mark }),
             Self::Plain(which) => survives(&match which % 5 {
                 0 => Request::Flush {},
                 1 => Request::Stats {},
@@ -78,18 +78,20 @@ impl Wish {
                 3 => Request::Reload {},
                 _ => Request::Enforce {},
             }),
-            Self::Door(source, text, [expires_in_s, packets, bytes]) => said(&Answer::Door(DoorLine {
+            Self::Door(source, text, [expires_in_s, packets, bytes], method) => said(&Answer::Door(DoorLine {
                 source,
                 knock: text.clone(),
                 opened: text.clone(),
                 last_knock: text.clone(),
+                request: method.as_ref().map(|_| text.clone()),
                 expires: text,
                 expires_in_s,
                 packets,
                 bytes,
+                method,
             })),
-            Self::Done(doors, event, notes) => {
-                said(&Answer::Done(Done { doors, event: event.clone(), notes }));
+            Self::Done(doors, event, file, notes) => {
+                said(&Answer::Done(Done { doors, event: event.clone(), file, notes }));
                 let text = event.unwrap_or_default();
                 said(&Answer::Error(Refusal { kind: Kind::NotFound, text }));
             }
