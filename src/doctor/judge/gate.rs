@@ -23,6 +23,7 @@ pub(super) fn judge(subject: Subject<'_>, facts: &Facts) -> Vec<Finding> {
     if let Some(config) = stats.config.as_deref().filter(|_| !is_other(&found)) {
         found.extend(not_in_force(subject, stats, config, gate));
     }
+    found.extend(outbound(subject, stats, gate));
     found.extend(trunks(subject, stats));
     found.extend(stats.busiest.as_ref().and_then(|busiest| one_source(facts, busiest)));
     found
@@ -205,6 +206,22 @@ fn differs(subject: Subject<'_>, pid: u32, config: &ConfigStats) -> Option<Findi
         subject.apply()
     );
     Some(Finding::fault("gate-differs", text).mend(mend))
+}
+
+/// The gate does not see what the PBX sends, although it should.
+fn outbound(subject: Subject<'_>, stats: &Stats, gate: Option<&Process>) -> Option<Finding> {
+    let off = stats.outbound.as_ref()?.off.as_ref()?;
+    subject.config.firewall.outbound?;
+    let text = format!(
+        "outbound is off, so that a provider that the PBX registers with is dropped when it calls, unless it is in `trusted`: {off}"
+    );
+    let restart = restart(subject, gate);
+    // The error names the module if the kernel has none.
+    let mend = match off.contains("modprobe") {
+        true => format!("modprobe -a nfnetlink_log xt_NFLOG && {restart}"),
+        false => restart,
+    };
+    Some(Finding::warning("outbound-off", text).mend(mend))
 }
 
 /// Calls that were dropped and may be a provider's. Whether they are, only the owner knows.

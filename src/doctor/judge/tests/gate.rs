@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::config::SALT;
-use crate::control::protocol::{BusiestStats, ConfigStats, GraceStats, RefusedTrunk};
+use crate::control::protocol::{BusiestStats, ConfigStats, GraceStats, OutboundStats, RefusedTrunk};
 use crate::doctor::Finding;
 
 /// What a gate says that goes by this configuration.
@@ -193,6 +193,19 @@ fn a_gate_that_goes_by_something_else() {
     let found = find(&written, trunk, |_| {});
     let mend = "add \"198.51.100.9\", \"2001:db8::9\" to [inspect] trusted";
     assert_found(&found, "calls of a provider", "trunk-refused", Severity::Warning, mend);
+    let without = |config: &Config, off: &str| {
+        let off = Some(off.to_owned());
+        Stats { outbound: Some(OutboundStats { off, ..OutboundStats::default() }), ..told(config) }
+    };
+    let missing = "this kernel has no nfnetlink_log: load it with 'modprobe nfnetlink_log'";
+    let found = find(&written, without(&written, missing), |_| {});
+    let mend = "modprobe -a nfnetlink_log xt_NFLOG && ";
+    assert_found(&found, "a kernel without NFLOG", "outbound-off", Severity::Warning, mend);
+    let found = find(&written, without(&written, "NFLOG group 5060 is taken"), |_| {});
+    assert_found(&found, "a taken group", "outbound-off", Severity::Warning, "run --takeover");
+    let off = edited("[firewall]\noutbound = \"off\"\n", &Flags::default());
+    let found = find(&off, without(&off, "the configuration says so"), |_| {});
+    assert!(found.iter().all(|finding| finding.name != "outbound-off"), "{found:#?}");
     let all = Flags {
         trusted: vec!["0.0.0.0/1".parse().unwrap(), "128.0.0.0/1".parse().unwrap()],
         ..Flags::default()
