@@ -194,8 +194,15 @@ pub(crate) fn a_killed_gate_loses_what_it_had_in_hand(world: &World) {
     drop(gate);
     (0..500).for_each(|n| phone.send(&format!("waits {n}")));
     world.wait_for_row(0, |row| row[0] == 500);
+    // So does what the PBX sends, and the answer that waits behind it passes.
+    let options = "OPTIONS sip:a@b SIP/2.0\r\nFrom: <sip:p@b>;tag=1\r\nTo: <sip:a@b>\r\n\r\n";
+    world.reply(options, "198.51.100.77:5060");
+    world.client("198.51.100.77").send("SIP/2.0 200 OK\r\n\r\n");
+    world.client("198.51.100.78").send("SIP/2.0 200 OK\r\n\r\n");
+    world.wait_for_row(0, |row| row[0] == 502);
     let mut gate = manager.started(world, &config, &flags);
-    assert_eq!(world.delivered().len(), 500);
+    assert_eq!(world.delivered().len(), 501);
+    assert_eq!(doors(world, &config)["198.51.100.77"]["knock"], "outbound");
 
     // In the midst of traffic, it is a batch at most, and nothing is left in the queue for good.
     let traffic = Traffic::start(world, "198.51.100.7", "198.51.100.66");
