@@ -393,13 +393,16 @@ fn secrets_that_others_can_read_are_refused() {
 }
 
 #[test]
-fn no_knock_is_named_like_doors_opened_by_hand() {
+fn no_knock_is_named_like_doors_that_no_knock_opens() {
     let folder = TempDir::new().unwrap();
-    let inline = config(&folder, "[[knock]]\nname = \"manual\"\nsecret = \"gwadjtpmagjwtdpmjgatwdm\"\n");
-    for args in [&["--config", &inline, "check"][..], &["check", "--knock", "manual=gwadjtpmagjwtdpmjgatwdm"]]
-    {
-        let (status, _, err) = run(args);
-        assert!(status == 2 && err.contains("opened by hand") && err.contains("another"), "{err}");
+    for (name, why) in [("manual", "opened by hand"), ("outbound", "by a request of its own")] {
+        let inline =
+            config(&folder, &format!("[[knock]]\nname = \"{name}\"\nsecret = \"gwadjtpmagjwtdpmjgatwdm\"\n"));
+        let flag = format!("{name}=gwadjtpmagjwtdpmjgatwdm");
+        for args in [&["--config", &inline, "check"][..], &["check", "--knock", &flag]] {
+            let (status, _, err) = run(args);
+            assert!(status == 2 && err.contains(why) && err.contains("another"), "{err}");
+        }
+        assert_eq!(run(&["keygen", "--name", name]).0, 2);
     }
-    assert_eq!(run(&["keygen", "--name", "manual"]).0, 2);
 }

@@ -256,3 +256,54 @@ fn a_knock_in_pieces_counts_on_a_connection_of_one_who_was_called() {
     assert_eq!(connection.send(2, &KNOCK[38..]), Reason::Knock);
     assert_eq!(gate.doors().open_count(), 1);
 }
+
+#[test]
+fn a_knock_that_is_gone_marks_whom_it_held_or_is_remembered_for() {
+    let policy = || Policy { outbound: Some(Duration::from_secs(LIFE)), ..Policy::default() };
+    let both = vec![knock("alice", "mykn0ckstr1ng"), knock("bob", "another-secret")];
+    let first = Inspector::new(policy(), KnockSet::new(both).unwrap(), 10);
+    let (held, remembered, forgotten, neighbour) =
+        ("203.0.113.1", "203.0.113.2", "203.0.113.3", "203.0.113.4");
+    let knocks = |secs, from: &str, body: &[u8]| {
+        assert_eq!(first.inspect(at(secs), &ipv4(from, &udp(body))).reason, Reason::Knock, "{from}");
+    };
+    knocks(0, forgotten, KNOCK);
+    knocks(100, remembered, KNOCK);
+    knocks(200, held, KNOCK);
+    knocks(200, neighbour, b"another-secret");
+    for to in [held, remembered, neighbour] {
+        assert_eq!(
+            first.outgoing(at(210), &options(to)).unwrap().effect,
+            Effect::Opened { expires: at(210 + LIFE) }
+        );
+    }
+    // As the daemon does each second.
+    assert_eq!(first.doors().sweep(at(210)).len(), 2);
+    let second = first.successor(policy(), KnockSet::new(vec![knock("bob", "another-secret")]).unwrap());
+    let mut shut = Vec::new();
+    let retired = second.take_over(10, at(210), |source, _| shut.push(source));
+    let source = |from: &str| Source::new(from.parse().unwrap(), Prefixes::default());
+    assert_eq!((retired.closed, shut), (1, vec![source(held)]), "only that one was open");
+    let mut closed: Vec<_> = retired.outbound.into_iter().map(|(source, _)| source).collect();
+    closed.sort_unstable();
+    assert_eq!(closed, [source(held), source(remembered)]);
+    for (to, effect) in [
+        (held, Effect::Marked),
+        (remembered, Effect::Marked),
+        (neighbour, Effect::Renewed),
+        (forgotten, Effect::Opened { expires: at(220 + LIFE) }),
+    ] {
+        assert_eq!(second.outgoing(at(220), &options(to)).unwrap().effect, effect, "{to}");
+    }
+    let fate = |secs, from: &str| second.inspect(at(secs), &ipv4(from, &udp(ANSWER))).reason;
+    assert_eq!(
+        [held, remembered, forgotten].map(|from| fate(221, from)),
+        [Reason::NoKnock, Reason::NoKnock, Reason::Outbound]
+    );
+    // A mark lasts from the last request of the PBX, as long as an outbound door does.
+    assert_eq!(second.outgoing(at(219 + LIFE), &options(held)).unwrap().effect, Effect::Marked);
+    assert!(matches!(
+        second.outgoing(at(221 + LIFE), &options(remembered)).unwrap().effect,
+        Effect::Opened { .. }
+    ));
+}
