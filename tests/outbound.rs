@@ -8,10 +8,13 @@ mod common;
 mod survival;
 
 use std::fs;
+use std::io::Write as _;
+use std::net::{TcpListener, TcpStream};
 use std::process::ExitCode;
 
 use common::commands::{doors, objects, says, sipknock, stats};
-use common::gate::{Gate, PORT, SECRET, World, alice, register, wait_until};
+use common::gate::{CLIENTS6, Gate, PORT, SECRET, SENTINEL6, World, alice, register, wait_until};
+use common::tcp::Server;
 use common::trials;
 use rustix::process::Signal;
 use serde_json::Value;
@@ -22,7 +25,7 @@ fn main() -> ExitCode {
 
 type Case = fn(&World);
 
-const CASES: [(&str, Case); 9] = [
+const CASES: [(&str, Case); 10] = [
     (
         "a_request_of_the_pbx_opens_a_door_and_an_answer_passes",
         a_request_of_the_pbx_opens_a_door_and_an_answer_passes,
@@ -30,6 +33,7 @@ const CASES: [(&str, Case); 9] = [
     ("lists_and_counters_show_it", lists_and_counters_show_it),
     ("a_closed_door_stays_closed_while_the_pbx_goes_on", a_closed_door_stays_closed_while_the_pbx_goes_on),
     ("a_knock_taken_out_marks_whom_it_held", a_knock_taken_out_marks_whom_it_held),
+    ("over_tcp_and_ipv6", over_tcp_and_ipv6),
     ("copies_that_are_lost_are_counted", copies_that_are_lost_are_counted),
     ("a_taken_group_is_a_warning", a_taken_group_is_a_warning),
     ("a_confined_gate_reads_and_knows_its_own_addresses", a_confined_gate_reads_and_knows_its_own_addresses),
@@ -248,6 +252,42 @@ fn a_knock_taken_out_marks_whom_it_held(world: &World) {
     ping_all();
     phone.send(&answer("z"));
     assert_eq!(world.delivered(), [""; 0]);
+}
+
+fn over_tcp_and_ipv6(world: &World) {
+    let (gate, config) = start(world);
+    let [trunk, stranger] = [CLIENTS6[0], SENTINEL6].map(|address| world.client(address));
+    let receiver = world.server_socket();
+    receiver.send_to(request("INVITE").as_bytes(), (CLIENTS6[0], PORT)).unwrap();
+    stranger.send(&answer("stranger"));
+    trunk.send(&answer("trunk"));
+    assert_eq!(world.arrives(), answer("trunk"));
+    let listed = doors(world, &config);
+    assert_eq!(listed.keys().collect::<Vec<_>>(), ["2001:db8:0:2::/64"]);
+    assert_eq!(world.delivered(), [""; 0]);
+
+    // A PBX sends from a port of the kernel's choice, to the provider's 5060.
+    let mut server = Server::listen(world, PORT);
+    let provider = world.clients.run(|| TcpListener::bind((TRUNK, PORT)).unwrap());
+    let [trunk, stranger] = [TRUNK, "198.51.100.66"].map(|address| world.connect(address.parse().unwrap()));
+    let message = |method: &str| {
+        format!("{method} sip:1@pbx SIP/2.0\r\nFrom: <sip:t@x>;tag=1\r\nContent-Length: 0\r\n\r\n")
+    };
+    (&stranger).write_all(message("INVITE").as_bytes()).unwrap();
+    let pbx = world.server.run(|| TcpStream::connect((TRUNK, PORT)).unwrap());
+    let (provider, _) = provider.accept().unwrap();
+    (&pbx).write_all(request("OPTIONS").as_bytes()).unwrap();
+    (&trunk).write_all(message("INVITE").as_bytes()).unwrap();
+    server.wait_for(&trunk, message("INVITE").as_bytes());
+    server.settle(world);
+    assert_eq!(server.received(&stranger), b"", "nothing of a stranger's");
+    // Nor a REGISTER of the provider's, whatever came before it.
+    (&trunk).write_all(message("REGISTER").as_bytes()).unwrap();
+    server.settle(world);
+    assert_eq!(server.received(&trunk), message("INVITE").as_bytes());
+    assert_eq!(doors(world, &config)[TRUNK]["method"], "OPTIONS");
+    drop((pbx, provider));
+    assert!(gate.stop().0.success());
 }
 
 fn copies_that_are_lost_are_counted(world: &World) {
