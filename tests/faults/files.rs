@@ -75,7 +75,7 @@ pub(crate) fn state_directory_removed(world: &World) -> Outcome {
 
 /// One that a later sipknock wrote is kept for it, and opens nothing.
 pub(crate) fn state_of_a_later_version(world: &World) -> Outcome {
-    other_state(world, |file| file[16] = 2, "version 2");
+    other_state(world, |file| file[16] = 3, "version 3");
     Outcome::Held
 }
 
