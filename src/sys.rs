@@ -100,6 +100,17 @@ pub(crate) fn duplicate(descriptor: RawFd) -> io::Result<OwnedFd> {
     borrowed.try_clone_to_owned()
 }
 
+/// Keeps a descriptor that a library opened without `O_CLOEXEC` from the programs that this process starts.
+///
+/// # Errors
+/// As fcntl(2): `EBADF` where the number is not an open descriptor.
+pub(crate) fn close_on_exec(descriptor: RawFd) -> io::Result<()> {
+    // SAFETY: the borrow ends with this call, and the kernel checks the number. Where it names another descriptor than the
+    // caller meant, that one is not inherited, as all of this crate are not.
+    let borrowed = unsafe { BorrowedFd::borrow_raw(descriptor) };
+    Ok(rustix::io::fcntl_setfd(borrowed, rustix::io::FdFlags::CLOEXEC)?)
+}
+
 /// Puts a filter in front of the system calls of all threads, for good, on top of those that are there. It is to be had
 /// with no new privileges only (`no_new_privs`).
 ///

@@ -166,9 +166,14 @@ fn open_and_find() -> Result<(nfq::Queue, OwnedFd), QueueError> {
     let before = descriptors()?;
     let queue = nfq::Queue::open().map_err(kernel::explain_socket)?;
     let new = descriptors()?.into_iter().filter(|descriptor| !before.contains(descriptor));
-    let sockets = new.filter_map(|(descriptor, _)| sys::duplicate(descriptor).ok()).filter(is_netfilter);
-    match sockets.into_iter().next() {
-        Some(socket) => Ok((queue, socket)),
+    let sockets = new.filter_map(|(descriptor, _)| Some((descriptor, sys::duplicate(descriptor).ok()?)));
+    match sockets.into_iter().find(|(_, socket)| is_netfilter(socket)) {
+        Some((descriptor, socket)) => {
+            // A program that this one starts would keep the queue bound.
+            sys::close_on_exec(descriptor)
+                .map_err(|error| QueueError::io("keep the nfq crate's socket to this process", error))?;
+            Ok((queue, socket))
+        }
         None => Err(QueueError::io("find the nfq crate's socket", io::ErrorKind::NotFound)),
     }
 }

@@ -36,6 +36,9 @@ impl House {
         front.iter().for_each(Front::is_ending);
         self.manager.stopping();
 
+        // The helper ends with the rules, which is no loss.
+        self.rules_state.close();
+
         let clean = end.is_ok();
         let (next, mut outcome) = match end {
             Ok(End::Heir(pid)) => (Next::Heir(pid), Ok(())),
@@ -76,7 +79,6 @@ impl House {
         if let Some(front) = front {
             front.close();
         }
-        self.rules_state.close();
         let Self { housekeeping, crew, outbound, sink, log, .. } = self;
         // With the last sink gone the log ends.
         drop((housekeeping, crew, outbound, sink));
