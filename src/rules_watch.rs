@@ -42,6 +42,8 @@ pub struct Watcher {
     families: Vec<Watched>,
     /// Who made changes since the last look, each once.
     authors: Vec<String>,
+    /// Those whose changes the last look was for.
+    by: Option<String>,
     /// Since when some rules are not in place.
     lost: Option<Time>,
     missing: Duration,
@@ -85,6 +87,7 @@ impl Watcher {
             word: Word::hear(),
             families: Family::ALL.map(Watched::new).into(),
             authors: Vec::new(),
+            by: None,
             lost: None,
             missing: Duration::ZERO,
             restores: 0,
@@ -147,11 +150,12 @@ impl Watcher {
         // What changes from here on is for the next look.
         self.schedule.looked(now);
         self.listen_to_owner();
+        self.by = self.by_whom();
+        self.authors.clear();
         if let Err(error) = self.look(since) {
             self.note = Some(format!("the rules can't be read: {error}"));
             self.warn(format!("the firewall rules can't be read: {error}"));
         }
-        self.authors.clear();
         true
     }
 
@@ -257,7 +261,7 @@ impl Watcher {
     fn look(&mut self, since: Time) -> Result<(), Error> {
         let status = self.firewall.status(&self.plan)?;
         self.judge(&status);
-        let by = self.by();
+        let by = self.by.clone();
         for place in 0..self.families.len() {
             self.tell(place, since, by.as_deref());
         }
@@ -378,8 +382,7 @@ impl Watcher {
         for place in 0..self.families.len() {
             self.tell(place, now, Some(OURSELVES));
         }
-        // Seen to once more: somebody may have come in between.
-        self.schedule.changed(now);
+        self.schedule.look_again(now);
         Ok(())
     }
 
@@ -387,7 +390,7 @@ impl Watcher {
     fn fight(&self, pause: Duration) -> String {
         let tables = self.firewall.listing(Family::V4).map(|text| Listing::parse(&text));
         let known = tables.map(|tables| managers::known(&tables)).unwrap_or_default();
-        let by = self.by().map_or_else(|| "somebody".to_owned(), |by| format!("'{by}'"));
+        let by = self.by.as_ref().map_or_else(|| "somebody".to_owned(), |by| format!("'{by}'"));
         let here = if known.is_empty() {
             String::new()
         } else {
@@ -401,7 +404,7 @@ impl Watcher {
         )
     }
 
-    fn by(&self) -> Option<String> {
+    fn by_whom(&self) -> Option<String> {
         match &self.word {
             Some(word) if word.wish != Wish::Applied => Some(word.wish.command().to_owned()),
             _ => (!self.authors.is_empty()).then(|| self.authors.join(", ")),

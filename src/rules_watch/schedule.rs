@@ -12,6 +12,8 @@ pub struct Schedule {
     changes: Option<(Time, Time)>,
     /// The next look, whatever happens.
     round: Time,
+    /// A look to see whether all is as it was left.
+    again: Option<Time>,
     /// Restores of the last [`WINDOW`], oldest first.
     restores: VecDeque<Time>,
     pause: Option<Pause>,
@@ -46,13 +48,18 @@ impl Schedule {
     /// The first look is due at once.
     pub fn new(now: Time) -> Self {
         let (restores, next_pause) = (VecDeque::new(), FIRST_PAUSE);
-        Self { changes: None, round: now, restores, pause: None, next_pause, resumed: now }
+        Self { changes: None, round: now, again: None, restores, pause: None, next_pause, resumed: now }
     }
 
     /// Somebody has changed tables of iptables's.
     pub fn changed(&mut self, now: Time) {
         let first = self.changes.map_or(now, |(first, _)| first);
         self.changes = Some((first, now));
+    }
+
+    /// Rules were put back: somebody may have come in between, which the next look shows.
+    pub fn look_again(&mut self, now: Time) {
+        self.again = Some(now.after(QUIET));
     }
 
     /// The first change since the last look.
@@ -62,15 +69,18 @@ impl Schedule {
 
     /// The time of the next look.
     pub fn due(&self) -> Time {
-        let changed = self.changes.map(|(first, last)| last.after(QUIET).min(first.after(LATEST)));
+        if let Some((first, last)) = self.changes {
+            // Nothing else is looked for inside somebody's script.
+            return last.after(QUIET).min(first.after(LATEST));
+        }
         // With the end of a pause the rules are put back.
         let resumed = self.pause.map(|pause| pause.until);
-        changed.into_iter().chain(resumed).fold(self.round, Time::min)
+        resumed.into_iter().chain(self.again).fold(self.round, Time::min)
     }
 
     /// There was a look.
     pub fn looked(&mut self, now: Time) {
-        self.changes = None;
+        (self.changes, self.again) = (None, None);
         self.round = now.after(ROUND);
         self.pause = self.pause.filter(|pause| now < pause.until);
     }
@@ -144,7 +154,7 @@ mod tests {
             ("a script", vec![50, 150, 250], 550),
             ("two with a gap just short of quiet", vec![50, 349], 649),
             ("an endless script", (0..40).map(|n| 50 + n * 100).take(9).collect(), 950),
-            ("a change just before a round", vec![9_900], 10_000),
+            ("a change just before a round", vec![9_900], 10_200),
         ] {
             let mut schedule = Schedule::new(at(0));
             assert_eq!(schedule.due(), at(0), "the first look is due at once");
@@ -152,7 +162,9 @@ mod tests {
             changes.iter().for_each(|change| schedule.changed(at(*change)));
             assert_eq!(schedule.due(), at(due), "{name}");
             assert_eq!(schedule.first_change(), changes.first().map(|change| at(*change)), "{name}");
-            schedule.looked(schedule.due());
+            schedule.look_again(at(due));
+            assert_eq!(schedule.first_change(), changes.first().map(|change| at(*change)), "it is no change");
+            schedule.looked(at(due));
             assert_eq!((schedule.due(), schedule.first_change()), (at(due + 10_000), None), "{name}");
         }
     }
