@@ -66,6 +66,10 @@ pub struct OutboundDoor {
     pub held_until: Time,
     /// The registrations of the PBX with the source.
     pub bindings: Vec<HeldBinding>,
+    /// Packets that it let pass, since it was opened or the gate was started.
+    pub packets: u64,
+    /// Their bytes, IP headers included.
+    pub bytes: u64,
 }
 
 /// A registration of the PBX, and its end.
@@ -177,6 +181,14 @@ impl OutboundTable {
         if let Some(door) = self.write().doors.get_mut(&source).filter(|door| longer(door)) {
             door.held_until = wanted(door);
             self.set_changed();
+        }
+    }
+
+    /// Counts a packet that a source's door let pass.
+    pub fn passed(&self, source: Source, bytes: u32) {
+        if let Some(door) = self.write().doors.get_mut(&source) {
+            door.packets += 1;
+            door.bytes += u64::from(bytes);
         }
     }
 
@@ -431,7 +443,15 @@ impl Inner {
 
 impl OutboundDoor {
     fn new(now: Time, method: Method) -> Self {
-        Self { opened: now, method, requested: now, held_until: now, bindings: Vec::new() }
+        Self {
+            opened: now,
+            method,
+            requested: now,
+            held_until: now,
+            bindings: Vec::new(),
+            packets: 0,
+            bytes: 0,
+        }
     }
 
     /// The first moment at which it is no longer open.

@@ -272,7 +272,7 @@ fn take_changed(gate: &Inspector) -> bool {
 }
 
 fn outbound_record(source: Source, door: &OutboundDoor, now: Time) -> OutboundRecord {
-    let OutboundDoor { opened, method, requested, held_until, bindings } = door;
+    let OutboundDoor { opened, method, requested, held_until, bindings, packets: _, bytes: _ } = door;
     OutboundRecord {
         source,
         opened: *opened,
@@ -372,6 +372,8 @@ fn restore_outbound(gate: &Inspector, now: Time, saved: &Saved, passed: Duration
             requested: record.requested,
             held_until: until(record.left),
             bindings: record.bindings.iter().map(held).filter(|held| held.until > now).collect(),
+            packets: 0,
+            bytes: 0,
         };
         gate.outbound().restore(record.source, door, now);
     }

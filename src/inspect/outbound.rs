@@ -100,22 +100,28 @@ impl Inspector {
                 if !self.is_called(client, answers, catch_up) {
                     return reason;
                 }
-                match Inbound::of_datagram(segment.payload, segment.fragment.is_some()) {
-                    Inbound::Refused => return reason,
-                    Inbound::InDialog => self.renew_outbound(client),
-                    Inbound::Passes => {}
+                let inbound = Inbound::of_datagram(segment.payload, segment.fragment.is_some());
+                if inbound == Inbound::Refused {
+                    return reason;
                 }
+                self.pass_outbound(client, inbound == Inbound::InDialog);
                 Reason::Outbound
             }
             // Of a datagram whose first fragment was refused nothing is put together.
-            Body::LaterFragment(_) if self.is_called(client, false, catch_up) => Reason::Outbound,
+            Body::LaterFragment(_) if self.is_called(client, false, catch_up) => {
+                self.pass_outbound(client, false);
+                Reason::Outbound
+            }
             Body::LaterFragment(_) | Body::Malformed(..) => reason,
         }
     }
 
-    pub(super) fn renew_outbound(&self, client: Client) {
-        if let Some(life) = self.policy.outbound {
-            self.outbound.in_dialog(client.key.source(), client.now, life);
+    /// Counts a packet that passes because the PBX has called its source, and renews the door by one inside a dialog.
+    pub(super) fn pass_outbound(&self, client: Client, in_dialog: bool) {
+        let source = client.key.source();
+        self.outbound.passed(source, client.bytes);
+        if let Some(life) = self.policy.outbound.filter(|_| in_dialog) {
+            self.outbound.in_dialog(source, client.now, life);
         }
     }
 }

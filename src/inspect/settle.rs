@@ -19,7 +19,7 @@ pub(super) struct Client {
     pub(super) key: Key,
     pub(super) now: Time,
     /// Of the packet, for the door's count.
-    bytes: u32,
+    pub(super) bytes: u32,
 }
 
 impl Inspector {
@@ -155,8 +155,8 @@ impl Inspector {
                 inbound != Inbound::Refused
             },
         );
-        if fate == Fate::Admitted && in_dialog {
-            self.renew_outbound(client);
+        if fate == Fate::Admitted {
+            self.pass_outbound(client, in_dialog);
         }
         of_fate(fate, stranger)
     }

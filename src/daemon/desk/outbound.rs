@@ -29,8 +29,8 @@ pub(in crate::daemon) fn line(gate: &Inspector, source: Source, door: &OutboundD
         last_knock: requested.clone(),
         expires: expires.to_string(),
         expires_in_s: expires.since(now).as_secs(),
-        packets: 0,
-        bytes: 0,
+        packets: door.packets,
+        bytes: door.bytes,
         method: Some(door.method.name().to_owned()),
         request: Some(requested),
     }

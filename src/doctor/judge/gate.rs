@@ -227,19 +227,24 @@ fn outbound(subject: Subject<'_>, stats: &Stats, gate: Option<&Process>) -> Opti
 /// Calls that were dropped and may be a provider's. Whether they are, only the owner knows.
 fn trunks(subject: Subject<'_>, stats: &Stats) -> Option<Finding> {
     let [first, rest @ ..] = stats.refused_trunks.as_slice() else { return None };
-    let more = match rest.len() {
-        0 => String::new(),
-        more => format!(", and calls from {more} more"),
+    let others: Vec<_> = rest.iter().take(OTHERS).map(|trunk| trunk.source.as_str()).collect();
+    let others = if others.is_empty() {
+        String::new()
+    } else {
+        format!("; others called so, too: {}", others.join(", "))
     };
     let text = format!(
-        "{} calls from {} for {}, with whom the PBX has registered somewhere, were dropped{more}: if that is the provider, it \
-         calls from another address than the one registered at",
+        "{} calls from {} for {}, with whom the PBX has registered somewhere, were dropped: if that is the provider, it \
+         calls from another address than the one registered at{others}",
         first.calls, first.source, first.user
     );
-    let sources: Vec<_> = stats.refused_trunks.iter().map(|trunk| format!("{:?}", trunk.source)).collect();
-    let edit = subject.edit(&format!("if it is: add {} to [inspect] trusted", sources.join(", ")));
+    // The one that called last alone: a scanner that guesses the user is among them, perhaps.
+    let edit = subject.edit(&format!("if it is: add {:?} to [inspect] trusted", first.source));
     Some(Finding::warning("trunk-refused", text).mend(edit))
 }
+
+/// Senders that are named beside the one that called last.
+const OTHERS: usize = 5;
 
 /// Most of the packets come from one address, so that one door is everybody's.
 fn one_source(facts: &Facts, busiest: &BusiestStats) -> Option<Finding> {

@@ -70,6 +70,17 @@ fn a_dialog_keeps_it_open_and_an_answer_does_not() {
 }
 
 #[test]
+fn what_passes_is_counted() {
+    let gate = gate();
+    gate.outgoing(at(0), &options(TRUNK));
+    let packet = ipv4(TRUNK, &udp(INVITE));
+    (0..3).for_each(|_| _ = gate.inspect(at(1), &packet));
+    gate.inspect(at(1), &ipv4(TRUNK, &udp(REGISTER)));
+    let (_, door) = gate.outbound().listed(at(1)).remove(0);
+    assert_eq!((door.packets, door.bytes), (3, 3 * packet.len() as u64));
+}
+
+#[test]
 fn nothing_is_opened_for_trusted_ones_or_where_it_is_off() {
     let trusting = Policy {
         outbound: Some(Duration::from_secs(LIFE)),

@@ -191,7 +191,7 @@ fn a_gate_that_goes_by_something_else() {
     });
     trunk.refused_trunks = refused.to_vec();
     let found = find(&written, trunk, |_| {});
-    let mend = "add \"198.51.100.9\", \"2001:db8::9\" to [inspect] trusted";
+    let mend = "add \"198.51.100.9\" to [inspect] trusted";
     assert_found(&found, "calls of a provider", "trunk-refused", Severity::Warning, mend);
     let without = |config: &Config, off: &str| {
         let off = Some(off.to_owned());
