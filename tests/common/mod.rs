@@ -12,6 +12,7 @@ pub(crate) mod iptables;
 pub(crate) mod log;
 pub(crate) mod netns;
 pub(crate) mod process;
+pub(crate) mod program;
 pub(crate) mod raw;
 pub(crate) mod tcp;
 pub(crate) mod trials;

@@ -1,16 +1,16 @@
 //! Phones as they are, in front of a real registrar.
 
-use std::io::{BufRead as _, BufReader, Read, Write as _};
-use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex};
+use std::io::Write as _;
+use std::process::Stdio;
 use std::time::Duration;
-use std::{env, fs, thread};
+use std::{env, fs};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use serde_json::Value;
 
 use super::{INSTANCE, count, start_with};
 use crate::common::gate::{DEADLINE, PORT, SECRET, SENTINEL, SERVER4, World, wait_until};
+use crate::common::program::Program;
 
 pub(crate) fn sipp_registers_over_tcp(world: &World) {
     let kamailio = Kamailio::start(world);
@@ -223,51 +223,6 @@ fn options(transport: &str) -> String {
          Max-Forwards: 70\r\nContent-Length: 0\r\n\r\n",
         transport.to_uppercase()
     )
-}
-
-/// Something that runs and talks until it is dropped.
-struct Program {
-    child: Child,
-    end: Signal,
-    log: Arc<Mutex<Vec<String>>>,
-}
-
-impl Program {
-    fn start(mut command: Command, end: Signal) -> Self {
-        let mut child =
-            command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let log = Arc::new(Mutex::new(Vec::new()));
-        let outputs: [Box<dyn Read + Send>; 2] =
-            [Box::new(child.stdout.take().unwrap()), Box::new(child.stderr.take().unwrap())];
-        for output in outputs {
-            let log = Arc::clone(&log);
-            thread::spawn(move || {
-                let lines = BufReader::new(output).split(b'\n').map_while(Result::ok);
-                lines.for_each(|line| log.lock().unwrap().push(String::from_utf8_lossy(&line).into_owned()));
-            });
-        }
-        Self { child, end, log }
-    }
-
-    fn log(&self) -> Vec<String> {
-        self.log.lock().unwrap().clone()
-    }
-
-    /// Waits for a line with a text in it.
-    fn wait_for(&self, text: &str) {
-        let found = wait_until(|| self.log().iter().any(|line| line.contains(text)).then_some(()));
-        found.unwrap_or_else(|| panic!("no {text:?} in {:#?}", self.log()));
-    }
-}
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        let _ = kill_process(Pid::from_child(&self.child), self.end);
-        if wait_until(|| self.child.try_wait().ok().flatten()).is_none() {
-            let _ = self.child.kill();
-            let _ = self.child.wait();
-        }
-    }
 }
 
 fn data(name: &str) -> String {
