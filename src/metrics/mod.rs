@@ -157,14 +157,15 @@ impl Snapshot {
         all.counters("sipknock_queue_faults_total", "How often the queue was not served.", faults);
     }
 
-    /// Nothing if nobody has ever watched. Rules that nobody watches over any more are in no known state, and have no row.
+    /// Rules that nobody watches over any more are in no known state, and have no row.
     fn rules(&self, all: &mut Families) {
-        let Some(rules) = &self.stats.rules else { return };
+        let rules = self.stats.rules.as_ref();
         all.gauge(
             "sipknock_rules_watched",
             "Whether somebody watches over the firewall's rules.",
-            rules.watched.into(),
+            rules.is_some_and(|rules| rules.watched).into(),
         );
+        let Some(rules) = rules else { return };
         let families = rules.families.iter().filter(|_| rules.watched);
         let families = families
             .map(|family| ([("family", family.family.as_str())], u64::from(family.state == IN_PLACE)));

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use super::common::gate::World;
+use super::common::gate::{World, wait_until};
 use super::{get, knocks, start};
 
 const RULES: &str = "dist/prometheus/sipknock.rules.yml";
@@ -15,7 +15,10 @@ const DASHBOARD: &str = "dist/grafana/sipknock.json";
 pub(super) fn what_is_shipped_asks_for_what_there_is(world: &World) {
     let (_gate, _) = start(world, "", &knocks());
     let mut exported = BTreeSet::new();
-    for line in get(world, "/metrics").lines() {
+    // Those of the rules are there once the first look at them is done.
+    let there =
+        wait_until(|| Some(get(world, "/metrics")).filter(|text| text.contains("sipknock_rules_in_place{")));
+    for line in there.expect("somebody watches over the rules").lines() {
         let words: Vec<_> = line.split(' ').collect();
         let &["#", "TYPE", name, kind] = words.as_slice() else { continue };
         exported.insert(name.to_owned());

@@ -16,7 +16,7 @@ use std::thread;
 use rustix::event::{PollFd, PollFlags};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
-use super::{HEARTBEAT, timespec};
+use super::{HEARTBEAT, hurry, timespec};
 use crate::clock::Clock;
 use crate::control::client::{Client, ClientError};
 use crate::control::protocol::{Request, RulesReport};
@@ -37,6 +37,7 @@ pub fn watch(plan: Plan, keep: bool, load: Load, socket: Option<PathBuf>) -> io:
         signal_hook::flag::register(signal, Arc::clone(flag))?;
     }
     harden::keep_memory_to_itself()?;
+    hurry();
     let manager = Manager::from_env();
     let reporter = match socket {
         Some(socket) => Some(Reporter::start(socket)?),
