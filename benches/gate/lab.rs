@@ -23,9 +23,7 @@ pub(crate) enum Keeper {
     Nfq,
     /// sipknock as it is used.
     Batched,
-    /// The same with rules that, like the seed rules, let no replies pass by themselves: nothing tracks connections.
-    Lean,
-    /// The same again with a queue thread that does not sleep while packets come.
+    /// The same with a queue thread that does not sleep while packets come.
     Polling,
 }
 
@@ -37,8 +35,7 @@ impl Keeper {
             Self::AcceptAll => "accept-all",
             Self::Nfq => "sipknock, nfq",
             Self::Batched => "sipknock",
-            Self::Lean => "sipknock, no replies",
-            Self::Polling => "sipknock, no replies, busy_poll",
+            Self::Polling => "sipknock, busy_poll",
         }
     }
 }
@@ -81,9 +78,8 @@ impl Lab {
                 assert!(wait_until(|| world.queue_row(0)).is_some(), "it binds the queue");
                 Process::AcceptAll(child)
             }
-            Keeper::Nfq | Keeper::Batched | Keeper::Lean | Keeper::Polling => {
-                let lean = matches!(keeper, Keeper::Lean | Keeper::Polling);
-                world.apply_rules_with(&config, if lean { &["--no-replies"] } else { &[] });
+            Keeper::Nfq | Keeper::Batched | Keeper::Polling => {
+                world.apply_rules(&config);
                 let backend = if keeper == Keeper::Nfq { "nfq" } else { "batched" };
                 Process::Gate(Gate::start(&world, &["--config", &config, "--backend", backend]))
             }

@@ -113,7 +113,7 @@ fn groups() -> Vec<Vec<Case>> {
         let case = |keeper, traffic, sources, rate| Case { keeper, knocks, traffic, sources, rate };
         let mixed = Traffic::Mixed { knocks };
         groups.push(
-            [Keeper::SeedRules, Keeper::Nfq, Keeper::Batched, Keeper::Lean, Keeper::Polling]
+            [Keeper::SeedRules, Keeper::Nfq, Keeper::Batched, Keeper::Polling]
                 .map(|keeper| case(keeper, Traffic::Strangers, SOURCES, None))
                 .to_vec(),
         );

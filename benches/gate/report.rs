@@ -37,27 +37,24 @@ impl Report {
         let of = |keeper, knocks| find(measured, keeper, knocks, Traffic::Strangers, SOURCES, None);
         self.section("Strangers at full speed", &format!(
             "{SOURCES} sources that do not know a knock, as fast as one core sends. All packets are dropped; none should be lost before that. \
-             Packets per second, and how many times those of the seed rules. *no replies* is sipknock with `firewall apply --no-replies`, \
-             whose rules then do what the seed rules do: replies to what the PBX has started pass from trusted addresses only, and the \
-             kernel tracks no connections. *busy_poll* is the same with a queue thread that does not sleep while packets come. The five \
-             take turns of up to 50,000 packets, in changing order."
+             Packets per second, and how many times those of the seed rules. *busy_poll* is sipknock with a queue thread \
+             that does not sleep while packets come. The four take turns of up to 50,000 packets, in changing order."
         ));
         self.row(&[
             "knocks",
             "seed rules",
             "nfq backend",
             "sipknock",
-            "no replies",
-            "no replies, busy_poll",
+            "busy_poll",
             "lost by nfq",
             "lost by sipknock",
         ]);
-        self.rule(8);
+        self.rule(7);
         for knocks in KNOCKS {
             let seed = of(Keeper::SeedRules, knocks);
             let nfq = of(Keeper::Nfq, knocks);
-            let ours = [Keeper::Batched, Keeper::Lean, Keeper::Polling].map(|keeper| of(keeper, knocks));
-            let [batched, lean, polling] = ours.map(|ours| {
+            let ours = [Keeper::Batched, Keeper::Polling].map(|keeper| of(keeper, knocks));
+            let [batched, polling] = ours.map(|ours| {
                 let ratios = ours.iter().zip(seed).map(|(ours, theirs)| ours.per_second / theirs.per_second);
                 format!("{} ({:.1} ×)", per_second(ours), median_of(ratios))
             });
@@ -66,7 +63,6 @@ impl Report {
                 &per_second(seed),
                 &per_second(nfq),
                 &batched,
-                &lean,
                 &polling,
                 &lost(nfq),
                 &lost(&ours.concat()),
@@ -87,7 +83,7 @@ impl Report {
                 title: "Packets per second at full speed, strangers",
                 x: "knocks",
                 y: "packets per second",
-                lines: [Keeper::Polling, Keeper::Lean, Keeper::Batched, Keeper::SeedRules].map(line).to_vec(),
+                lines: [Keeper::Polling, Keeper::Batched, Keeper::SeedRules].map(line).to_vec(),
             },
         );
     }
