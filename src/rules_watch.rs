@@ -2,7 +2,7 @@
 //!
 //! It needs the rights that iptables needs, CAP_NET_ADMIN and CAP_NET_RAW, and so runs in a process of its own, beside
 //! the gate that has given them up: `daemon::rules` has both ways to start it. [`Watcher`] does the work, as often as its
-//! owner gives it a turn; [`schedule`], [`judge`] and [`managers`] decide, and are pure. What is found is a
+//! owner gives it a turn; [`schedule`], [`mod@judge`] and [`managers`] decide, and are pure. What is found is a
 //! [`RulesReport`], which goes to the gate.
 //!
 //! The rules that count are those of the plan. If others of ours are there when the watch begins, they are not touched:
