@@ -71,6 +71,9 @@ fn line(event: &Value, colours: bool) -> String {
             parts.extend(["user", "user_agent"].iter().filter_map(|name| text(name)).map(str::to_owned));
             parts.push("has not knocked".to_owned());
         }
+        "trunk-refused" => {
+            parts.extend(["user", "advice"].iter().filter_map(|name| text(name)).map(str::to_owned))
+        }
         "grace" => {
             parts.extend(number("grace_s").map(|seconds| format!("for {}", span(seconds))));
             if let (Some(phones), Some(unready)) = (number("phones"), number("unready")) {
@@ -90,7 +93,7 @@ fn colour(kind: &str) -> Option<u8> {
         "renewed" => 36,
         "closed" => 33,
         "dropped" => 90,
-        "refused" | "overload" | "warning" | "unready" => 31,
+        "refused" | "overload" | "warning" | "unready" | "trunk-refused" => 31,
         "started" | "stopped" | "reloaded" | "grace" => 34,
         "rules" => 35,
         _ => return None,

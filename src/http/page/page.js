@@ -189,6 +189,10 @@ function showUpkeep(status) {
   } else {
     facts.push(["Doors kept in", "nothing: they end with the gate", false]);
   }
+  const [trunk] = stats.refused_trunks || [];
+  if (trunk) {
+    facts.push(["A trunk's call refused", `${trunk.source}, for ${trunk.user}: if it is your provider's, add it to trusted`, true]);
+  }
   if (stats.rules) {
     const { rules } = stats;
     const inPlace = rules.watched && rules.families.every((family) => family.state === "in-place");
@@ -207,7 +211,7 @@ function showUpkeep(status) {
   });
 }
 
-const KINDS = { opened: "good", renewed: "good", closed: "", dropped: "warn", refused: "bad", overload: "bad", warning: "bad", rules: "bad" };
+const KINDS = { opened: "good", renewed: "good", closed: "", dropped: "warn", refused: "bad", overload: "bad", warning: "bad", rules: "bad", "trunk-refused": "bad" };
 
 function showEvents(events) {
   fill(byId("events"), events, () => {
