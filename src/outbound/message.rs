@@ -123,9 +123,14 @@ impl Method {
 impl Inbound {
     /// Judges a datagram. `cut`: it is the first fragment of one whose rest is not here.
     ///
-    /// A request is whatever begins with a word and a blank, since PBXs read more than RFC 3261 allows.
+    /// A request is whatever begins with a word and goes on behind it, since PBXs read more than RFC 3261 allows: chan_sip
+    /// skips all bytes below 33 in front of a method and takes each of them for the blank behind it (`ast_skip_blanks`,
+    /// `method_match`), and where `char` is signed those above 127, too.
     pub fn of_datagram(payload: &[u8], cut: bool) -> Self {
-        let start = payload.iter().position(|byte| !SKIPPED.contains(byte)).unwrap_or(payload.len());
+        if is_stun(payload) {
+            return Self::Passes;
+        }
+        let start = payload.iter().position(u8::is_ascii_graphic).unwrap_or(payload.len());
         let text = payload.get(start..).unwrap_or_default();
         if starts_with(text, b"SIP/") {
             return Self::Passes;
@@ -134,10 +139,10 @@ impl Inbound {
             return Self::Refused;
         }
         let word = text.iter().take_while(|byte| is_token(**byte)).count();
-        let is_request = word > 0 && text.get(word).is_some_and(|byte| matches!(byte, b' ' | b'\t'));
+        let is_request = word > 0 && text.get(word).is_some_and(|byte| !byte.is_ascii_graphic());
         match is_request {
             true => Message::parse(text).map_or(Self::Refused, |message| Self::of_request(&message)),
-            // A keepalive (RFC 5626, 4.4; RFC 8489), or noise.
+            // A keepalive (RFC 5626, 4.4), or noise.
             false if cut => Self::Refused,
             false => Self::Passes,
         }
@@ -212,8 +217,13 @@ fn stable_hash(bytes: &[u8]) -> u64 {
     })
 }
 
-/// Bytes in front of a message that some PBX skips: line ends (RFC 3261, 7.5), blanks, NULs of keepalives.
-const SKIPPED: &[u8] = b"\r\n\t \0";
+/// A STUN keepalive (RFC 5626, 4.4.2; RFC 8489, 5): two zero bits, and the magic cookie. The cookie begins with a visible
+/// sign, so that nobody who skips what is in front of a message skips it.
+fn is_stun(payload: &[u8]) -> bool {
+    payload.first().is_some_and(|first| *first < 0x40) && payload.get(4..8) == Some(STUN_COOKIE)
+}
+
+const STUN_COOKIE: &[u8] = b"\x21\x12\xa4\x42";
 
 /// The methods that pass in a stream: RFC 3261 and its extensions, without REGISTER.
 const STREAMED: [&[u8]; 13] = [

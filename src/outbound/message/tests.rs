@@ -103,6 +103,12 @@ fn datagrams_of_those_who_were_called() {
         ("\0".into(), Inbound::Passes),
         ("hello".into(), Inbound::Passes),
         (String::new(), Inbound::Passes),
+        // What chan_sip takes for a blank, in front of a method and behind it.
+        (format!("\x01REGISTER sip:b SIP/2.0\r\n{FROM}{TO}\r\n"), Inbound::Refused),
+        (format!("\r\n\x0b\x0cRegister sip:b SIP/2.0\r\n{FROM}{TO}\r\n"), Inbound::Refused),
+        (format!("\u{80}REGISTER sip:b SIP/2.0\r\n{FROM}{TO}\r\n"), Inbound::Refused),
+        (format!("INVITE\x0bsip:a@b SIP/2.0\r\n{TO}\r\n"), Inbound::Refused),
+        (format!("\x1fINVITE sip:a@b SIP/2.0\r\n{TO}\r\n"), Inbound::Refused),
     ] {
         assert_eq!(Inbound::of_datagram(text.as_bytes(), false), expected, "{text:?}");
     }
@@ -120,4 +126,13 @@ fn of_a_first_fragment_only_what_can_be_judged_passes() {
     ] {
         assert_eq!(Inbound::of_datagram(text.as_bytes(), true), expected, "{text:?}");
     }
+}
+
+#[test]
+fn stun_keepalives_pass() {
+    for length in [0, 8, b'R', b' '] {
+        let stun = [&[0, 1, 0, length][..], b"\x21\x12\xa4\x42 twelve bytes"].concat();
+        assert_eq!(Inbound::of_datagram(&stun, false), Inbound::Passes, "{length}");
+    }
+    assert_eq!(Inbound::of_datagram(b"R\0\0REGISTER", false), Inbound::Refused);
 }
