@@ -14,7 +14,8 @@
 //!
 //! Bounds, for what a stranger can grow:
 //! - one flow: [`Limits::bytes`] and [`Limits::segments`]. What exceeds them is *refused, with all that follows*.
-//! - flows: [`Limits::flows`]. A newcomer takes the place of the *flow longest idle* in its shard, held ones last.
+//! - flows: [`Limits::flows`]. A newcomer takes the place of the *flow longest idle* in its shard, held ones after others
+//!   and those between two judged messages of a source that the PBX has called last.
 //! - kept bytes: [`MAX_KEPT`]. The *flow longest idle loses its bytes*.
 //! - sources whose held flow had to go: [`MAX_DOUBTS`]. Their segments are judged alone for a day. Beyond that
 //!   *everyone's are*.
@@ -233,6 +234,10 @@ impl StreamTable {
         }
         let last = sequence.fin || sequence.rst;
         let Some(stream) = shard.flows.get_mut(&id) else { return Fate::Refused };
+        if stream.whole && stream.state == State::Refused && stream.passage.is_none() {
+            // Refused to a stranger, who is none any more: it has not passed, and is sent again.
+            stream.state = State::Gathering;
+        }
         if stream.state != State::Gathering || !stream.whole {
             let place = Place { number, length: sequence.length, last };
             return self.advance(shard, now, id, place, payload, judge);
@@ -261,6 +266,7 @@ impl StreamTable {
         let partial = !passage.is_at_start(&bytes);
         if step == Step::Refused || segments > self.limits.segments || last && partial {
             (stream.state, stream.seen) = (State::Refused, now);
+            stream.passage.get_or_insert_default();
             return Fate::Refused;
         }
         if last {
@@ -507,8 +513,11 @@ impl StreamTable {
 
     /// Makes room for a newcomer.
     fn evict(&self, shard: &mut Shard, now: Time) {
-        let longest_idle =
-            shard.flows.iter().min_by_key(|(_, stream)| (stream.passed || stream.ended, stream.seen));
+        let rank = |stream: &Stream| {
+            let (judged, passed) = (stream.is_between_messages(), stream.passed || stream.ended);
+            (judged, passed, stream.seen)
+        };
+        let longest_idle = shard.flows.iter().min_by_key(|(_, stream)| rank(stream));
         if let Some((&id, stream)) = longest_idle {
             if stream.is_held(now) {
                 self.doubts.add(id.source.0, now);

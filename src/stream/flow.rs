@@ -60,9 +60,12 @@ impl Stream {
         self.start.wrapping_add(self.kept.len() as u32)
     }
 
-    /// Frees what is kept, and says how much it was. From here on segments are judged alone.
+    /// Frees what is kept, and says how much it was. From here on segments are judged alone. Between two messages that were
+    /// judged nothing is in doubt: the flow goes on, and only what is sent again does not pass any more.
     pub(super) fn hold(&mut self) -> usize {
-        if self.passed || self.ended {
+        if self.is_between_messages() {
+            (self.start, self.passage) = (self.next(), Some(Passage::default()));
+        } else if self.passed || self.ended {
             self.state = State::Held;
         }
         std::mem::take(&mut self.kept).len()

@@ -318,3 +318,53 @@ fn a_knock_that_is_gone_marks_whom_it_held_or_is_remembered_for() {
         Effect::Opened { .. }
     ));
 }
+
+#[test]
+fn what_came_before_the_call_of_the_pbx_passes_when_it_is_sent_again() {
+    let gate = gate();
+    let mut connection = Connection::begin(&gate, 1);
+    let start = connection.next;
+    assert_eq!(connection.send(2, INVITE), Reason::NoKnock);
+    connection.next = start;
+    assert_eq!(connection.send(3, INVITE), Reason::NoKnock);
+    gate.outgoing(at(4), &options(TRUNK));
+    connection.next = start;
+    assert_eq!(connection.send(6, INVITE), Reason::Outbound);
+    assert_eq!(connection.send(7, BYE), Reason::Outbound);
+}
+
+#[test]
+fn strangers_who_fill_the_table_cut_no_trunk_off() {
+    let gate = gate();
+    gate.outgoing(at(0), &options(TRUNK));
+    let mut connection = Connection::begin(&gate, 1);
+    assert_eq!(connection.send(2, INVITE), Reason::Outbound);
+    for n in 0..20_000 {
+        let from = format!("198.51.{}.{}", n / 250, n % 250);
+        let fate = |segment: &[u8]| gate.inspect(at(3), &ipv4(&from, segment)).reason;
+        assert_eq!(fate(&tcp_at(99, SYN, b"")), Reason::Handshake);
+        assert_eq!(fate(&tcp_at(100, 0, b"INVITE")), Reason::Partial);
+    }
+    assert_eq!(connection.send(4, BYE), Reason::Outbound);
+}
+
+#[test]
+fn strangers_who_fill_the_room_for_bytes_cut_no_trunk_off() {
+    let gate = gate();
+    gate.outgoing(at(0), &options(TRUNK));
+    let mut connection = Connection::begin(&gate, 1);
+    let start = connection.next;
+    assert_eq!(connection.send(2, INVITE), Reason::Outbound);
+    let next = connection.next;
+    let beginning = [&b"INVITE sip:a@b SIP/2.0\r\nX: "[..], &[b'x'; 8000]].concat();
+    for n in 0..6000 {
+        let from = format!("198.51.{}.{}", n / 250, n % 250);
+        let fate = |segment: &[u8]| gate.inspect(at(3), &ipv4(&from, segment)).reason;
+        assert_eq!(fate(&tcp_at(99, SYN, b"")), Reason::Handshake);
+        assert_eq!(fate(&tcp_at(100, 0, &beginning)), Reason::Partial);
+    }
+    connection.next = start;
+    assert_eq!(connection.send(4, &INVITE.to_ascii_lowercase()), Reason::NoKnock, "what has passed stays so");
+    connection.next = next;
+    assert_eq!(connection.send(5, BYE), Reason::Outbound);
+}
