@@ -32,7 +32,7 @@ fn main() -> ExitCode {
 
 type Case = fn(&World);
 
-const CASES: [(&str, Case); 18] = [
+const CASES: [(&str, Case); 19] = [
     ("twenty_takeovers_under_load_lose_nothing", twenty_takeovers_under_load_lose_nothing),
     ("a_door_that_has_run_out_is_remembered", a_door_that_has_run_out_is_remembered),
     ("a_phone_half_way_through_its_header_block", a_phone_half_way_through_its_header_block),
@@ -44,6 +44,7 @@ const CASES: [(&str, Case); 18] = [
     ("rules_pass_to_the_next_one", rules_pass_to_the_next_one),
     ("only_root_may_take_over", only_root_may_take_over),
     ("restarts_by_a_service_manager_lose_nothing", manager::restarts_by_a_service_manager_lose_nothing),
+    ("a_service_manager_keeps_one_group_only", manager::a_service_manager_keeps_one_group_only),
     ("a_killed_gate_loses_what_it_had_in_hand", manager::a_killed_gate_loses_what_it_had_in_hand),
     ("a_service_manager_hears_how_it_goes", manager::a_service_manager_hears_how_it_goes),
     ("a_failing_start_gives_the_queues_up", manager::a_failing_start_gives_the_queues_up),

@@ -131,9 +131,11 @@ impl OutboundReader {
         state.reader.is_none() && state.off.is_none()
     }
 
-    /// Has the service manager keep the socket.
+    /// Has the service manager keep the socket, and let go of one of before: two of a name would go to the next process
+    /// in no certain order, and the kept copy of either holds its group.
     pub(super) fn store(&self, manager: Manager) {
         if let Some((_, socket)) = self.socket() {
+            manager.forget(STORE_NAME);
             manager.keep(STORE_NAME, socket.as_fd());
         }
     }

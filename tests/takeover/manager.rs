@@ -138,9 +138,10 @@ fn hear(socket: &UnixDatagram, heard: &Mutex<Heard>) -> bool {
     }
     // As systemd does with a second descriptor of the same file.
     let mut seen = Vec::new();
-    heard.store.retain(|(kept, _)| {
-        !seen.contains(kept) && {
-            seen.push(kept.clone());
+    heard.store.retain(|(_, file)| {
+        let file = rustix::fs::fstat(file).unwrap();
+        !seen.contains(&(file.st_dev, file.st_ino)) && {
+            seen.push((file.st_dev, file.st_ino));
             true
         }
     });
@@ -177,6 +178,24 @@ pub(crate) fn restarts_by_a_service_manager_lose_nothing(world: &World) {
     assert_same_doors(&before, &after, false);
     assert_eq!(after["198.51.100.7"]["packets"], 1 + sent);
     assert!(gate.stop().0.success());
+}
+
+/// With another queue the group is another one, too.
+pub(crate) fn a_service_manager_keeps_one_group_only(world: &World) {
+    let (manager, first) = (Manager::new(world), config(world, ""));
+    manager.started(world, &first, &[]).stop();
+    let second = config(world, "numbers = \"4\"");
+    for round in 0..3 {
+        let gate = manager.started(world, &second, &[]);
+        assert_eq!(manager.names(), ["outbound", "queue-4"], "{round}");
+        let outbound = &stats(world, &second)["outbound"];
+        assert_eq!(
+            (&outbound["group"], &outbound["off"]),
+            (&5064.into(), &serde_json::Value::Null),
+            "{round}"
+        );
+        assert!(gate.stop().0.success());
+    }
 }
 
 pub(crate) fn a_killed_gate_loses_what_it_had_in_hand(world: &World) {
