@@ -2,7 +2,9 @@
 //! single host. No outbound door is opened for them.
 //!
 //! /proc tells of the network namespace: it is readable for a confined process, and lists
-//! - local and broadcast addresses of IPv4, of all routing tables and interfaces, bridges too: `fib_trie`;
+//! - local and broadcast addresses of IPv4, of all routing tables and interfaces, bridges too: `fib_trie`. A local route to
+//!   everything, as a transparent proxy has one in a table of its own (Documentation/networking/tproxy.rst), names no address
+//!   of this machine, and is left out;
 //! - gateways of IPv4: `route`, which has the main table only, and of a route with several gateways the first;
 //! - local addresses of IPv6: `if_inet6`, and local routes and gateways of all tables: `ipv6_route`.
 
@@ -69,7 +71,7 @@ fn fib_trie(text: &mut dyn BufRead, nets: &mut Vec<IpNet>) -> io::Result<()> {
             let mut words = route.split_ascii_whitespace();
             let prefix = words.next().and_then(|prefix| prefix.parse().ok());
             let kind = words.nth(1);
-            if let Some(prefix) = prefix
+            if let Some(prefix) = prefix.filter(|prefix| *prefix > 0)
                 && matches!(kind, Some("LOCAL" | "BROADCAST"))
                 && let Ok(net) = Ipv4Net::new(address, prefix)
             {
@@ -119,7 +121,7 @@ fn ipv6_route(text: &mut dyn BufRead, nets: &mut Vec<IpNet>) -> io::Result<()> {
             nets.push(IpNet::V6(gateway.into()));
         }
         let local = u32::from_str_radix(flags, 16).is_ok_and(|flags| flags & (RTF_LOCAL | RTF_ANYCAST) != 0);
-        let prefix = u8::from_str_radix(prefix, 16).ok();
+        let prefix = u8::from_str_radix(prefix, 16).ok().filter(|prefix| *prefix > 0);
         if let (true, Some(to), Some(prefix)) = (local, ipv6(to), prefix)
             && let Ok(net) = Ipv6Net::new(to, prefix)
         {

@@ -127,3 +127,12 @@ fn this_machine() {
     }
     assert!(set.contains(IpAddr::from([203, 0, 113, 129])) && !set.contains(IpAddr::from([203, 0, 113, 7])));
 }
+
+/// As the kernel prints them for `ip route add local default dev lo table 100`, and the same with -6.
+#[test]
+fn a_transparent_proxy_s_route_is_no_own_address() {
+    assert_eq!(parsed(fib_trie, "Id 100:\n  |-- 0.0.0.0\n     /0 host LOCAL\n"), [] as [&str; 0]);
+    let zero = "00000000000000000000000000000000";
+    let line = format!("{zero} 00 {zero} 00 {zero} 00000400 00000001 00000000 80000001       lo\n");
+    assert_eq!(parsed(ipv6_route, &line), [] as [&str; 0]);
+}
