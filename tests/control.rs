@@ -29,7 +29,7 @@ fn main() -> ExitCode {
 
 type Case = fn(&World);
 
-const CASES: [(&str, Case); 29] = [
+const CASES: [(&str, Case); 30] = [
     ("doors_are_listed_with_what_they_were_used_for", doors_are_listed_with_what_they_were_used_for),
     ("a_door_opened_by_hand", a_door_opened_by_hand),
     ("closing_bites_at_the_next_packet", closing_bites_at_the_next_packet),
@@ -46,6 +46,10 @@ const CASES: [(&str, Case); 29] = [
     ("a_reload_of_another_file_is_refused", reload::a_reload_of_another_file_is_refused),
     ("sighup_with_a_broken_config_changes_nothing", reload::sighup_with_a_broken_config_changes_nothing),
     ("a_reload_says_what_it_does_not_change", reload::a_reload_says_what_it_does_not_change),
+    (
+        "outbound_that_was_off_at_the_start_stays_unread_and_says_so",
+        reload::outbound_that_was_off_at_the_start_stays_unread_and_says_so,
+    ),
     ("reloads_under_load_lose_nothing", reload::reloads_under_load_lose_nothing),
     ("doors_survive_kill_9_and_restart", state::doors_survive_kill_9_and_restart),
     ("nothing_older_than_a_second_is_lost", state::nothing_older_than_a_second_is_lost),

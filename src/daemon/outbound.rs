@@ -153,7 +153,10 @@ impl OutboundReader {
             copies: counters.packets,
             lost: counters.lost,
             group: state.reader.as_ref().map(Reader::group),
-            off: state.off.clone().or_else(|| gate.outbound_life().is_none().then(|| OFF.to_owned())),
+            off: state.off.clone().or_else(|| match gate.outbound_life() {
+                None => Some(OFF.to_owned()),
+                Some(_) => state.reader.is_none().then(|| UNREAD.to_owned()),
+            }),
         }
     }
 
@@ -284,6 +287,9 @@ pub(super) const STORE_NAME: &str = "outbound";
 
 /// The reason of a gate that is configured so.
 const OFF: &str = "the configuration says so";
+
+/// The reason of a gate that was started so, and reloaded since.
+const UNREAD: &str = "the configuration said so when the gate was started";
 
 /// How often addresses of the machine are read again.
 const REFRESH: Duration = Duration::from_secs(60);

@@ -34,6 +34,8 @@ pub(super) struct Reloader {
     told: ArcSwap<ConfigStats>,
     /// While it lasts, everything passes, whatever the configuration says.
     grace: Option<Grace>,
+    /// What the PBX sends is read: outbound was on when the gate was started.
+    reads_outbound: bool,
 }
 
 /// Why strangers still pass.
@@ -60,7 +62,8 @@ pub(super) struct Outcome {
 impl Reloader {
     pub(super) fn new(live: Live, clock: Clock, load: Load, running: Config) -> Self {
         let told = ArcSwap::from_pointee(told(&running, clock.now(), &[]));
-        Self { live, clock, load, running: Mutex::new(running), told, grace: None }
+        let reads_outbound = running.firewall.outbound.is_some();
+        Self { live, clock, load, running: Mutex::new(running), told, grace: None, reads_outbound }
     }
 
     /// The configuration in force.
@@ -97,7 +100,7 @@ impl Reloader {
     fn replace(&self, running: &mut Config, tell: &dyn Fn(Event)) -> Result<Outcome, ConfigError> {
         let (config, warnings) = (self.load)()?;
         let (closed, monitor) = self.put(&config, tell)?;
-        let restart = needs_restart(running, &config);
+        let restart = needs_restart(running, &config, self.reads_outbound);
         let mut notes = unchanged(running, &config, &restart);
         notes.extend(warnings);
         if let Some(grace) = self.lasting() {
@@ -201,7 +204,7 @@ fn told(running: &Config, now: Time, restart: &[&str]) -> ConfigStats {
 }
 
 /// Keys in which the files and the running gate differ, and that a reload can't change.
-fn needs_restart(running: &Config, wanted: &Config) -> Vec<&'static str> {
+fn needs_restart(running: &Config, wanted: &Config, reads_outbound: bool) -> Vec<&'static str> {
     let (was, is) = (&running.inspect, &wanted.inspect);
     let keys = [
         ("queue.numbers", running.queue.numbers != wanted.queue.numbers),
@@ -216,7 +219,7 @@ fn needs_restart(running: &Config, wanted: &Config) -> Vec<&'static str> {
         ("inspect.partial_bytes", was.streams.bytes != is.streams.bytes),
         ("inspect.partial_segments", was.streams.segments != is.streams.segments),
         ("inspect.max_flows", was.streams.flows != is.streams.flows),
-        ("firewall.outbound", running.firewall.outbound.is_none() && wanted.firewall.outbound.is_some()),
+        ("firewall.outbound", !reads_outbound && wanted.firewall.outbound.is_some()),
         ("process.user", running.process.user != wanted.process.user),
         ("process.seccomp", running.process.seccomp != wanted.process.seccomp),
         ("process.landlock", running.process.landlock != wanted.process.landlock),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use std::{fs, thread};
 
 use crate::common::commands::{objects, says, sipknock, socket, stats};
-use crate::common::gate::{SECRET, World, register, trusting, wait_until};
+use crate::common::gate::{Gate, SECRET, World, register, trusting, wait_until};
 use crate::{start, two_knocks};
 
 /// Gives a running gate another configuration, in the same file.
@@ -142,6 +142,20 @@ pub(crate) fn a_reload_says_what_it_does_not_change(world: &World) {
     assert_eq!(world.delivered(), ["stranger"]);
     let stats = stats(world, &config);
     assert_eq!((&stats["mode"], &stats["doors"]["max"]), (&"monitor".into(), &5.into()));
+    assert!(gate.stop().0.success());
+}
+
+pub(crate) fn outbound_that_was_off_at_the_start_stays_unread_and_says_so(world: &World) {
+    let config = world.guarded("", "[firewall]\noutbound = \"off\"", &two_knocks());
+    let gate = Gate::start(world, &["--config", &config]);
+    rewrite(world, &config, "", "[firewall]\noutbound = \"1h\"", &two_knocks());
+    for round in 1..=2 {
+        let said = says(world, &config, &["reload"]);
+        assert!(said.contains("firewall.outbound can't change"), "{round}: {said}");
+        let stats = stats(world, &config);
+        assert_eq!(stats["config"]["restart"], serde_json::json!(["firewall.outbound"]), "{round}");
+        assert!(stats["outbound"]["off"].is_string(), "{round}: {}", stats["outbound"]);
+    }
     assert!(gate.stop().0.success());
 }
 
