@@ -1,6 +1,6 @@
 //! Calls of sources without a door, for users that the PBX has registered: providers call from other addresses, too.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -10,10 +10,18 @@ use crate::event::{Event, TrunkRefused, printable_parts};
 use crate::inspect::{Inspector, TrunkCall};
 use crate::time::Time;
 
-/// The calls that were dropped so, by their senders. Bounded: a full table *forgets the sender that called longest ago*.
+/// The calls that were dropped so, by their senders. Bounded: a full table *forgets the sender that called longest ago*, and
+/// as many events as it holds senders are told an hour, since who knows a user can call from any number of addresses.
 #[derive(Debug, Default)]
 pub(super) struct RefusedTrunks {
-    inner: Mutex<HashMap<IpAddr, Refused, ahash::RandomState>>,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    senders: HashMap<IpAddr, Refused, ahash::RandomState>,
+    /// The times of the last events, oldest first.
+    told: VecDeque<Time>,
 }
 
 #[derive(Clone, Debug)]
@@ -25,9 +33,11 @@ struct Refused {
 }
 
 impl RefusedTrunks {
-    /// Takes note of a call. The event, unless there was one for this sender within the last hour.
+    /// Takes note of a call. The event, unless there was one for this sender, or [`MAX_SENDERS`] for others, within the
+    /// last hour.
     pub(super) fn add(&self, gate: &Inspector, call: &TrunkCall<'_>, now: Time) -> Option<Event> {
-        let mut refused = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let Inner { senders: refused, told } = &mut *inner;
         if let Some(known) = refused.get_mut(&call.address) {
             known.calls += 1;
             known.last = now;
@@ -43,6 +53,13 @@ impl RefusedTrunks {
             longest_ago.map(|address| refused.remove(&address));
         }
         let known = refused.entry(call.address).or_insert(Refused { user, calls: 1, last: now, told: now });
+        while told.front().is_some_and(|first| now.since(*first) >= TELL_AGAIN) {
+            told.pop_front();
+        }
+        if told.len() >= MAX_SENDERS {
+            return None;
+        }
+        told.push_back(now);
         known.told = now;
         let (source, user, would) = (call.address.to_string(), known.user.clone(), gate.monitors());
         Some(Event::TrunkRefused(Box::new(TrunkRefused { source, user, would })))
@@ -51,7 +68,8 @@ impl RefusedTrunks {
     /// The senders, the one that called last first.
     pub(super) fn list(&self) -> Vec<RefusedTrunk> {
         let refused = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut list: Vec<_> = refused.iter().map(|(address, refused)| (*address, refused.clone())).collect();
+        let mut list: Vec<_> =
+            refused.senders.iter().map(|(address, refused)| (*address, refused.clone())).collect();
         drop(refused);
         list.sort_unstable_by_key(|(address, refused)| (std::cmp::Reverse(refused.last), *address));
         let line = |(address, refused): (IpAddr, Refused)| RefusedTrunk {
@@ -94,7 +112,9 @@ mod tests {
         let list = trunks.list();
         assert_eq!((list[0].source.as_str(), list[0].calls), ("192.0.2.1", 3));
         assert_eq!((list[0].user.as_str(), list[1].source.as_str()), ("line", "192.0.2.2"));
-        (3..200).for_each(|n| assert!(call(n, 4000)));
+        let told = (3..200).filter(|n| call(*n, 4000)).count();
+        assert_eq!(told, MAX_SENDERS - 2, "two were told within the hour");
+        assert!(call(200, 7200));
         assert_eq!(trunks.list().len(), MAX_SENDERS);
     }
 }
