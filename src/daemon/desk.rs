@@ -245,6 +245,11 @@ impl Desk {
         }
     }
 
+    /// What is wrong with the reader of what the PBX sends.
+    pub(super) fn outbound_fault(&self) -> Option<String> {
+        self.outbound.upgrade()?.fault()
+    }
+
     /// The same with the reader of what the PBX sends. It has to be gone when the gate is.
     pub(super) fn counting(self, outbound: &Arc<OutboundReader>) -> Self {
         Self { outbound: Arc::downgrade(outbound), ..self }

@@ -45,6 +45,8 @@ struct State {
     paused: bool,
     /// The cause, if there is no reader.
     off: Option<String>,
+    /// There was one, and it has failed.
+    failed: bool,
     budget: Budget,
     /// Counts of readers that have failed.
     before: Counters,
@@ -140,6 +142,16 @@ impl OutboundReader {
         }
     }
 
+    /// The fault of a reader that worked and does no more: calls of trunks are dropped by and by. One that never was is for
+    /// doctor.
+    pub(super) fn fault(&self) -> Option<String> {
+        let state = self.lock();
+        let error = state.off.as_ref().filter(|_| state.failed)?;
+        Some(format!(
+            "outbound: what the PBX sends is not seen any more, until the gate is restarted: {error}"
+        ))
+    }
+
     /// Doors, marks and the counts of the reader.
     pub(super) fn stats(&self, gate: &Inspector) -> OutboundStats {
         let now = self.clock.now();
@@ -210,7 +222,7 @@ impl OutboundReader {
         if let Err(error) = outcome {
             state.before = state.counters();
             state.reader = None;
-            state.off = Some(error.to_string());
+            (state.off, state.failed) = (Some(error.to_string()), true);
             let text = format!("outbound is off until the gate is restarted: {error}");
             self.sink.send(Event::Warning(text));
         }

@@ -109,6 +109,7 @@ impl Overview {
     fn faults_with(&self, bound: &[(u16, bool)]) -> Vec<String> {
         let mut faults = self.health.faults();
         faults.extend(self.desk.rules().faults());
+        faults.extend(self.desk.outbound_fault());
         for (number, _) in bound.iter().filter(|(_, bound)| !bound) {
             faults.push(format!(
                 "queue {number}: it is not bound to this process any more, and is bound again as soon as that is possible"

@@ -65,10 +65,12 @@ impl Claims {
         });
     }
 
-    /// Forgets what knocks hold that are gone.
-    pub(super) fn retire(&mut self, gone: impl Fn(KnockId) -> bool) {
+    /// Forgets what knocks hold that are gone. Whether there was any of it.
+    pub(super) fn retire(&mut self, gone: impl Fn(KnockId) -> bool) -> bool {
+        let before = (self.registrations.len(), self.other.is_some());
         self.registrations.retain(|&(knock, _, _)| !gone(knock));
         self.other = self.other.filter(|&(knock, _)| !gone(knock));
+        before != (self.registrations.len(), self.other.is_some())
     }
 
     /// Who of those that hold the door holds it longest.

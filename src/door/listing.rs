@@ -113,8 +113,9 @@ impl DoorTable {
     }
 
     /// Shuts and forgets the doors of knocks that are gone, but not those that another knock's registration holds as
-    /// well: these stay for as long as it does. `each` gets to see those that are shut, and those that are remembered, which
-    /// are forgotten; it is told whether the door was shut just now. How many were shut.
+    /// well: these stay for as long as it does. `each` gets to see those that are shut, those that are remembered, which
+    /// are forgotten, and those that stay for another knock; it is told whether the door was shut just now. How many were
+    /// shut.
     pub fn retire(
         &self,
         gone: impl Fn(KnockId) -> bool,
@@ -124,11 +125,12 @@ impl DoorTable {
         let mut shut = 0;
         self.doors.retain(|source, entry| {
             let mut door = entry.door();
-            let heir = entry.claims().and_then(|claims| {
-                claims.retire(&gone);
-                claims.last(now)
-            });
+            let (claimed, heir) =
+                entry.claims().map_or((false, None), |claims| (claims.retire(&gone), claims.last(now)));
             if !gone(door.knock) {
+                if claimed && door.holds_place {
+                    each(*source, door, false);
+                }
                 return true;
             }
             if !door.holds_place {
@@ -140,6 +142,7 @@ impl DoorTable {
             if let Some((knock, until)) = heir
                 && self.places.take_knock(knock)
             {
+                each(*source, door, false);
                 self.places.give_back_knock(door.knock);
                 door.knock = knock;
                 door.expires = door.expires.min(until);

@@ -69,6 +69,7 @@ impl Inspector {
 
     /// Whether the PBX has called a source. If the packet `may_answer`, all that it has sent is looked at before the answer
     /// is no.
+    #[inline]
     pub(super) fn is_called(&self, client: Client, may_answer: bool, catch_up: &mut dyn FnMut()) -> bool {
         if self.policy.outbound.is_none() {
             return false;
@@ -81,8 +82,8 @@ impl Inspector {
             }
     }
 
-    /// A packet that would be dropped for `reason`: it passes if the PBX has called its source, and it is one that may come
-    /// of that. TCP segments are judged elsewhere, with what came before them.
+    /// A packet of a source that the PBX has called, which would be dropped for `reason`: it passes if it is one that may
+    /// come of the call. TCP segments are judged elsewhere, with what came before them.
     #[cold]
     #[inline(never)]
     pub(super) fn through_outbound(
@@ -90,30 +91,20 @@ impl Inspector {
         client: Client,
         packet: Option<Packet<'_>>,
         reason: Reason,
-        catch_up: &mut dyn FnMut(),
     ) -> Reason {
-        let Some(packet) = packet.filter(|_| self.policy.outbound.is_some()) else { return reason };
-        match packet.body {
-            Body::Segment(segment) => {
-                let answers =
-                    segment.payload.get(..4).is_some_and(|start| start.eq_ignore_ascii_case(b"SIP/"));
-                if !self.is_called(client, answers, catch_up) {
-                    return reason;
+        let in_dialog = match packet.map(|packet| packet.body) {
+            Some(Body::Segment(segment)) => {
+                match Inbound::of_datagram(segment.payload, segment.fragment.is_some()) {
+                    Inbound::Refused => return reason,
+                    inbound => inbound == Inbound::InDialog,
                 }
-                let inbound = Inbound::of_datagram(segment.payload, segment.fragment.is_some());
-                if inbound == Inbound::Refused {
-                    return reason;
-                }
-                self.pass_outbound(client, inbound == Inbound::InDialog);
-                Reason::Outbound
             }
             // Of a datagram whose first fragment was refused nothing is put together.
-            Body::LaterFragment(_) if self.is_called(client, false, catch_up) => {
-                self.pass_outbound(client, false);
-                Reason::Outbound
-            }
-            Body::LaterFragment(_) | Body::Malformed(..) => reason,
-        }
+            Some(Body::LaterFragment(_)) => false,
+            Some(Body::Malformed(..)) | None => return reason,
+        };
+        self.pass_outbound(client, in_dialog);
+        Reason::Outbound
     }
 
     /// Counts a packet that passes because the PBX has called its source, and renews the door by one inside a dialog.

@@ -34,7 +34,7 @@ impl Inspector {
         packet: impl FnOnce() -> Option<Packet<'a>>,
         catch_up: &mut dyn FnMut(),
     ) -> Decision {
-        let Seen { address, key, bytes, content } = seen;
+        let Seen { address, key, bytes, answers, content } = seen;
         let client = Client { address, key, now, bytes };
         let is_segment = matches!(content, Content::Segment);
         let (reason, knocked) = match content {
@@ -51,7 +51,9 @@ impl Inspector {
             },
         };
         let reason = match reason.verdict() {
-            Verdict::Drop if !is_segment => self.through_outbound(client, packet(), reason, catch_up),
+            Verdict::Drop if !is_segment && self.is_called(client, answers, catch_up) => {
+                self.through_outbound(client, packet(), reason)
+            }
             _ => reason,
         };
         self.conclude(reason, Some(address), knocked)
