@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ids::Ids;
+use outbound::Again;
 pub use outbound::{Outgoing, TrunkCall};
 use search::Seen;
 
@@ -284,7 +285,7 @@ impl Inspector {
     pub fn decide(&self, now: Time, packet: &Packet<'_>) -> Decision {
         let mut part = None;
         let seen = self.search(packet, |its| part = Some(its));
-        self.settle(now, seen, &mut part.into_iter(), || Some(*packet), &mut || {})
+        self.settle(now, seen, &mut part.into_iter(), Again::Read(packet), &mut || {})
     }
 
     /// Decides packets that came together, as [`Inspector::inspect`] does one after the other.
@@ -323,7 +324,7 @@ impl Inspector {
         let mut catch_up = || catch_up.take().into_iter().for_each(|catch_up| catch_up());
         decisions.clear();
         decisions.extend(seen.drain(..).zip(packets).map(|(seen, bytes)| match seen {
-            Some(seen) => self.settle(now, seen, &mut parts, || Packet::parse(bytes).ok(), &mut catch_up),
+            Some(seen) => self.settle(now, seen, &mut parts, Again::Bytes(bytes), &mut catch_up),
             None => self.unreadable(),
         }));
     }

@@ -48,7 +48,7 @@ impl<'a> Frames<'a> {
 impl<'a> Iterator for Frames<'a> {
     type Item = Result<Frame<'a>, DecodeError>;
 
-    #[inline]
+    #[inline(always)]
     fn next(&mut self) -> Option<Self::Item> {
         let header = self.rest.first_chunk::<NLMSG_HDRLEN>()?;
         let said = u32_ne(header, 0) as usize;
@@ -75,7 +75,7 @@ impl<'a> Frame<'a> {
     }
 
     /// The number of the queue or group that an nfnetlink message is about, and its attributes.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn nfnetlink(&self) -> Result<(u16, Attributes<'a>), DecodeError> {
         let Some(&[_family, _version, high, low]) = self.body.first_chunk::<NFGEN_HDRLEN>() else {
             let (kind, got) = (self.kind, self.body.len());
@@ -95,7 +95,8 @@ pub(crate) struct Attributes<'a> {
 impl<'a> Iterator for Attributes<'a> {
     type Item = Result<(u16, &'a [u8]), DecodeError>;
 
-    #[inline]
+    // Compiled into its caller: a result of this size is written and read again for each attribute else.
+    #[inline(always)]
     fn next(&mut self) -> Option<Self::Item> {
         let header = self.rest.first_chunk::<NLA_HDRLEN>()?;
         let said = usize::from(u16_ne(header, 0));

@@ -34,6 +34,42 @@ pub struct TrunkCall<'a> {
     pub user: &'a [u8],
 }
 
+/// A packet once more, after it was searched.
+#[derive(Clone, Copy)]
+pub(super) enum Again<'a> {
+    /// From its IP header on.
+    Bytes(&'a [u8]),
+    /// Read already.
+    Read(&'a Packet<'a>),
+}
+
+impl<'a> Again<'a> {
+    /// Whether it is a datagram that begins as an answer does. Of IPv4 this takes a look at four bytes: it is asked for each
+    /// packet of strangers.
+    fn may_answer(self) -> bool {
+        let start = match self {
+            Self::Bytes(bytes @ [first, ..]) if first >> 4 == 4 => {
+                bytes.get(usize::from(first & 0xf) * 4 + UDP_HEADER..)
+            }
+            _ => match self.packet().map(|packet| packet.body) {
+                Some(Body::Segment(segment)) => Some(segment.payload),
+                _ => None,
+            },
+        };
+        start.and_then(<[u8]>::first_chunk::<4>).is_some_and(|start| start.eq_ignore_ascii_case(b"SIP/"))
+    }
+
+    fn packet(self) -> Option<Packet<'a>> {
+        match self {
+            Self::Bytes(bytes) => Packet::parse(bytes).ok(),
+            Self::Read(packet) => Some(*packet),
+        }
+    }
+}
+
+/// RFC 768.
+const UDP_HEADER: usize = 8;
+
 impl Inspector {
     /// Takes note of a packet that the PBX has sent, from its IP header on; `None` where that is no request, or where no
     /// request opens a door.
@@ -70,28 +106,42 @@ impl Inspector {
     /// Whether the PBX has called a source. If the packet `may_answer`, all that it has sent is looked at before the answer
     /// is no.
     #[inline]
-    pub(super) fn is_called(&self, client: Client, may_answer: bool, catch_up: &mut dyn FnMut()) -> bool {
+    pub(super) fn is_called(
+        &self,
+        client: Client,
+        may_answer: impl FnOnce() -> bool,
+        catch_up: &mut dyn FnMut(),
+    ) -> bool {
         if self.policy.outbound.is_none() {
             return false;
         }
         let admits = || self.outbound.admits(client.key.source(), client.now);
         admits()
-            || may_answer && {
+            || may_answer() && {
                 catch_up();
                 admits()
             }
     }
 
-    /// A packet of a source that the PBX has called, which would be dropped for `reason`: it passes if it is one that may
-    /// come of the call. TCP segments are judged elsewhere, with what came before them.
-    #[cold]
+    /// A packet that would be dropped for `reason`: it passes if the PBX has called its source, and it is one that may come
+    /// of that. TCP segments are judged elsewhere, with what came before them.
     #[inline(never)]
-    pub(super) fn through_outbound(
+    pub(super) fn without_door(
         &self,
         client: Client,
-        packet: Option<Packet<'_>>,
+        again: Again<'_>,
         reason: Reason,
+        catch_up: &mut dyn FnMut(),
     ) -> Reason {
+        if self.is_called(client, || again.may_answer(), catch_up) {
+            self.through_outbound(client, again.packet(), reason)
+        } else {
+            reason
+        }
+    }
+
+    #[cold]
+    fn through_outbound(&self, client: Client, packet: Option<Packet<'_>>, reason: Reason) -> Reason {
         let in_dialog = match packet.map(|packet| packet.body) {
             Some(Body::Segment(segment)) => {
                 match Inbound::of_datagram(segment.payload, segment.fragment.is_some()) {

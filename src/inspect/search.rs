@@ -18,8 +18,6 @@ pub(super) struct Seen {
     pub(super) key: Key,
     /// Of the packet, for the door's count.
     pub(super) bytes: u32,
-    /// A datagram that may answer a request of the PBX.
-    pub(super) answers: bool,
     pub(super) content: Content,
 }
 
@@ -73,12 +71,6 @@ pub(super) fn at_door(state: State, reason: Reason) -> Reason {
     }
 }
 
-/// Whether a datagram begins as an answer does, in any case.
-#[inline]
-fn may_answer(payload: &[u8]) -> bool {
-    payload.first_chunk::<4>().is_some_and(|start| start.eq_ignore_ascii_case(b"SIP/"))
-}
-
 /// A TCP segment's place, and what it holds.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct StreamPart<'a> {
@@ -100,16 +92,12 @@ impl Inspector {
     // whole makes the processor wait for its own writes.
     #[inline(always)]
     pub(super) fn search<'a>(&self, packet: &Packet<'a>, keep: impl FnOnce(StreamPart<'a>)) -> Seen {
-        let mut answers = false;
         let content = match packet.body {
             _ if self.policy.trusted.contains(packet.source) => Content::Trusted,
             Body::Segment(segment) => match segment.sequence {
                 None => match self.find(packet.source, Payload::Datagram(segment.payload)) {
                     Some(found) => Content::Knocking(found),
-                    None => {
-                        answers = may_answer(segment.payload);
-                        Content::Knockless(Reason::NoKnock)
-                    }
+                    None => Content::Knockless(Reason::NoKnock),
                 },
                 Some(sequence) => {
                     let id = FlowId::of(packet, segment);
@@ -121,7 +109,7 @@ impl Inspector {
             Body::Malformed(..) => Content::Knockless(Reason::Malformed),
         };
         let key = self.doors.key(Source::new(packet.source, self.policy.prefixes));
-        Seen { address: packet.source, key, bytes: packet.length, answers, content }
+        Seen { address: packet.source, key, bytes: packet.length, content }
     }
 
     /// The knocks of a payload that count, and what they grant.

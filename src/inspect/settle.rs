@@ -2,12 +2,12 @@
 
 use std::net::IpAddr;
 
+use super::outbound::Again;
 use super::search::{Content, Found, Seen, StreamPart, at_door};
 use super::{Decision, Inspector, Knocked, Mode, Renew};
 use crate::door::{Change, Key, State};
 use crate::knock::Payload;
 use crate::outbound::Inbound;
-use crate::packet::Packet;
 use crate::stream::{Fate, Finding, Gathered};
 use crate::time::Time;
 use crate::verdict::{Reason, Verdict};
@@ -23,18 +23,18 @@ pub(super) struct Client {
 }
 
 impl Inspector {
-    /// Decides a packet. If it is a TCP segment, it is the next one of `parts`. `packet` reads it again, and `catch_up` has
-    /// all seen that the PBX has sent: either is wanted only for a packet without a door.
+    /// Decides a packet. If it is a TCP segment, it is the next one of `parts`. It is read `again`, and `catch_up` has all seen
+    /// that the PBX has sent, only if it has no door.
     #[inline(always)]
     pub(super) fn settle<'a>(
         &self,
         now: Time,
         seen: Seen,
         parts: &mut impl Iterator<Item = StreamPart<'a>>,
-        packet: impl FnOnce() -> Option<Packet<'a>>,
+        again: Again<'a>,
         catch_up: &mut dyn FnMut(),
     ) -> Decision {
-        let Seen { address, key, bytes, answers, content } = seen;
+        let Seen { address, key, bytes, content } = seen;
         let client = Client { address, key, now, bytes };
         let is_segment = matches!(content, Content::Segment);
         let (reason, knocked) = match content {
@@ -51,9 +51,7 @@ impl Inspector {
             },
         };
         let reason = match reason.verdict() {
-            Verdict::Drop if !is_segment && self.is_called(client, answers, catch_up) => {
-                self.through_outbound(client, packet(), reason)
-            }
+            Verdict::Drop if !is_segment => self.without_door(client, again, reason, catch_up),
             _ => reason,
         };
         self.conclude(reason, Some(address), knocked)
@@ -86,7 +84,7 @@ impl Inspector {
             State::RunOut => Reason::Expired,
             State::None => Reason::NoKnock,
         };
-        let called = part.sequence.length > 0 && self.is_called(client, true, catch_up);
+        let called = part.sequence.length > 0 && self.is_called(client, || true, catch_up);
         let reason = match called {
             true => self.segment_of_called(client, part, stranger, &mut knocked),
             false => self.segment_of_stranger(client, part, stranger, &mut knocked),
