@@ -249,8 +249,12 @@ impl Waiter {
 pub enum NflogError {
     /// Another socket has it.
     #[error(
-        "NFLOG group {group} is taken by port id {port_id} ({owner}): stop that program, or give the first queue another \
-         number with --queue (the group is that number and 5060), and run 'sipknock firewall apply'"
+        "NFLOG group {group} is taken by port id {port_id} ({owner}): {}",
+        crate::queue::kernel::advice(
+            owner,
+            "stop that program, or give the first queue another number with --queue (the group is that number and 5060), \
+             and run 'sipknock firewall apply'"
+        )
     )]
     Taken {
         /// The group.

@@ -125,6 +125,7 @@ impl House {
         }
         let (keeper, rules) = (None, None);
         let rules_state = Arc::new(RulesState::new(clock, sink.clone()));
+        rules_state.expect_reports();
         let house = Self {
             gate,
             clock,

@@ -135,6 +135,18 @@ pub(crate) fn owner(port_id: u32) -> Option<String> {
     Some(format!("process {pid}, {}", name.trim().escape_debug()))
 }
 
+/// What to do about a process that holds what this one wants. The service manager keeps a gate's sockets between two of its
+/// processes, and is never to be stopped.
+pub(crate) fn advice(owner: &str, other: &'static str) -> &'static str {
+    match owner.starts_with("process 1,") {
+        true => {
+            "the service manager keeps it for the gate that it runs: 'systemctl restart sipknock', or 'systemctl stop \
+             sipknock' first"
+        }
+        false => other,
+    }
+}
+
 /// The inode of the netfilter socket with this port id, in this thread's network namespace.
 pub fn socket_inode(port_id: u32) -> Option<u64> {
     let table = fs::read_to_string("/proc/thread-self/net/netlink").ok()?;
@@ -202,6 +214,14 @@ mod tests {
             ),
             None
         );
+    }
+
+    #[test]
+    fn nobody_is_told_to_stop_the_service_manager() {
+        assert!(advice("process 1, systemd", "stop it").contains("systemctl restart sipknock"));
+        for owner in ["process 17, suricata", "process 1234, systemd-networkd", "-"] {
+            assert_eq!(advice(owner, "stop it"), "stop it");
+        }
     }
 
     #[test]

@@ -307,8 +307,11 @@ fn size_receive_buffer(socket: impl AsFd, wanted: usize) -> Result<usize, QueueE
 pub enum QueueError {
     /// Another socket has it.
     #[error(
-        "queue {queue} is taken by port id {port_id} ({owner}): stop that program, or give this one another number \
-         with --queue (and the firewall the same)"
+        "queue {queue} is taken by port id {port_id} ({owner}): {}",
+        kernel::advice(
+            owner,
+            "stop that program, or give this one another number with --queue (and the firewall the same)"
+        )
     )]
     Taken {
         /// The queue.

@@ -23,6 +23,8 @@ struct Heard {
     last: Option<(Time, RulesReport)>,
     /// Somebody watches.
     watched: bool,
+    /// A watch is to report from then on; `None`: nobody has said that there is one.
+    expected: Option<Time>,
     restores: u64,
     missing_ms: u64,
 }
@@ -30,6 +32,13 @@ struct Heard {
 impl RulesState {
     pub(in crate::daemon) fn new(clock: Clock, sink: EventSink) -> Self {
         Self { clock, heard: Mutex::default(), sink: Mutex::new(Some(sink)) }
+    }
+
+    /// Expects reports from now on, if the unit says that a watch is there: one that never reports is a fault as well.
+    pub(in crate::daemon) fn expect_reports(&self) {
+        if std::env::var_os(SERVICE).is_some() {
+            self.heard().expect(self.clock.now());
+        }
     }
 
     /// Takes a report in. Its news go to the log.
@@ -53,7 +62,8 @@ impl RulesState {
     /// Sees whether the watch is still heard of.
     pub(in crate::daemon) fn look(&self) {
         let heard = self.heard();
-        let silent = heard.last.as_ref().is_some_and(|(time, _)| self.clock.now().since(*time) > SILENCE);
+        let last = heard.last.as_ref().map(|(time, _)| *time).or(heard.expected);
+        let silent = last.is_some_and(|time| self.clock.now().since(time) > SILENCE);
         drop(heard);
         if silent {
             self.lost(&format!("nothing is heard of it for {} s", SILENCE.as_secs()));
@@ -87,6 +97,10 @@ impl RulesState {
 }
 
 impl Heard {
+    fn expect(&mut self, now: Time) {
+        (self.expected, self.watched) = (Some(now), true);
+    }
+
     fn take(&mut self, now: Time, report: RulesReport) {
         let (restores, missing) =
             self.last.as_ref().map_or((0, 0), |(_, last)| (last.restores, last.missing_ms));
@@ -97,7 +111,10 @@ impl Heard {
     }
 
     fn stats(&self) -> Option<RulesStats> {
-        let (_, report) = self.last.as_ref()?;
+        let Some((_, report)) = &self.last else {
+            // Expected, and not heard of in time.
+            return (self.expected.is_some() && !self.watched).then(RulesStats::default);
+        };
         Some(RulesStats {
             watched: self.watched,
             families: report.families.clone(),
@@ -108,6 +125,9 @@ impl Heard {
         })
     }
 }
+
+/// Set by a unit beside which sipknock-rules.service runs.
+const SERVICE: &str = "SIPKNOCK_RULES_SERVICE";
 
 /// What a count has grown by. Another watch counts from 0.
 fn since(count: u64, before: u64) -> u64 {
@@ -163,6 +183,19 @@ mod tests {
             note: note.map(str::to_owned),
             ..RulesReport::default()
         }
+    }
+
+    #[test]
+    fn a_watch_that_never_reports_is_a_fault_once_one_was_expected() {
+        let mut heard = Heard::default();
+        assert_eq!(heard.stats(), None, "nobody has said that there is one");
+        heard.expect(Time::from_parts(1000, 0));
+        assert_eq!(heard.stats(), None, "it has some time");
+        heard.watched = false;
+        let stats = heard.stats().unwrap();
+        assert!(!stats.watched && faults(&stats).len() == 1);
+        heard.take(Time::from_parts(1020, 0), RulesReport::default());
+        assert!(heard.stats().unwrap().watched);
     }
 
     #[test]

@@ -24,6 +24,7 @@ pub(super) fn judge(subject: Subject<'_>, facts: &Facts) -> Vec<Finding> {
         found.extend(not_in_force(subject, stats, config, gate));
     }
     found.extend(outbound(subject, stats, gate));
+    found.extend(unwatched(subject, stats, gate));
     found.extend(trunks(subject, stats));
     found.extend(stats.busiest.as_ref().and_then(|busiest| one_source(facts, busiest)));
     found
@@ -222,6 +223,18 @@ fn outbound(subject: Subject<'_>, stats: &Stats, gate: Option<&Process>) -> Opti
         false => restart,
     };
     Some(Finding::warning("outbound-off", text).mend(mend))
+}
+
+/// The process that puts rules back is gone, or was never there although the unit has one.
+fn unwatched(subject: Subject<'_>, stats: &Stats, gate: Option<&Process>) -> Option<Finding> {
+    stats.rules.as_ref().filter(|rules| !rules.watched)?;
+    let text =
+        "nobody watches over the firewall's rules any more: if somebody removes them, nobody puts them back";
+    let mend = match gate.and_then(|gate| gate.unit.as_ref()) {
+        Some(_) => "systemctl restart sipknock-rules".to_owned(),
+        None => restart(subject, gate),
+    };
+    Some(Finding::warning("unwatched", text).mend(mend))
 }
 
 /// Calls that were dropped and may be a provider's. Whether they are, only the owner knows.

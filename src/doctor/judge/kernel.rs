@@ -59,12 +59,13 @@ fn room(subject: Subject<'_>, facts: &Facts) -> Option<Finding> {
     let wanted = (waiting * 4).next_power_of_two();
     let text = format!(
         "{waiting} packets may wait in the queues (max_len {} in each), and conntrack has room for {entries} flows \
-         (net.netfilter.nf_conntrack_max): a flood fills its table, and then the kernel drops everybody's new flows",
+         (net.netfilter.nf_conntrack_max): a flood over IPv6, or where a rule of others tracks IPv4, fills its table, and then the kernel drops \
+         everybody's new flows",
         queue.max_len
     );
-    // At once, and at the next start.
+    // At once, and at the next start: the key is there only once the module is.
     let mend = format!(
-        "echo net.netfilter.nf_conntrack_max={wanted} > /etc/sysctl.d/90-sipknock.conf && sysctl -p \
+        "echo nf_conntrack > /etc/modules-load.d/sipknock.conf && echo net.netfilter.nf_conntrack_max={wanted} > /etc/sysctl.d/90-sipknock.conf && sysctl -p \
          /etc/sysctl.d/90-sipknock.conf"
     );
     Some(Finding::warning("conntrack-room", text).mend(mend))

@@ -24,7 +24,10 @@ pub(super) fn place(subject: Subject<'_>, facts: &Facts) -> Vec<Finding> {
         found.extend(of_family(subject, family, before.is_empty()));
         found.extend(before);
         found.extend(family.notes.iter().filter_map(|note| left_out(subject, facts, family, note)));
-        found.extend(taken(subject, facts, family, tables));
+        // Of rules that are gone nobody took anything.
+        if family.state != State::Absent {
+            found.extend(taken(subject, facts, family, tables));
+        }
     }
     found.extend(unfed(subject, facts, &found));
     found

@@ -193,6 +193,10 @@ fn a_gate_that_goes_by_something_else() {
     let found = find(&written, trunk, |_| {});
     let mend = "add \"198.51.100.9\" to [inspect] trusted";
     assert_found(&found, "calls of a provider", "trunk-refused", Severity::Warning, mend);
+    let mut unwatched = told(&written);
+    unwatched.rules = Some(crate::control::protocol::RulesStats::default());
+    let found = find(&written, unwatched, |_| {});
+    assert_found(&found, "a watch that is gone", "unwatched", Severity::Warning, "");
     let without = |config: &Config, off: &str| {
         let off = Some(off.to_owned());
         Stats { outbound: Some(OutboundStats { off, ..OutboundStats::default() }), ..told(config) }
