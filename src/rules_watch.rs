@@ -48,6 +48,7 @@ pub struct Watcher {
     lost: Option<Time>,
     missing: Duration,
     restores: u64,
+    looks: u64,
     note: Option<String>,
     news: VecDeque<RulesChange>,
     warnings: VecDeque<String>,
@@ -91,6 +92,7 @@ impl Watcher {
             lost: None,
             missing: Duration::ZERO,
             restores: 0,
+            looks: 0,
             note: None,
             news: VecDeque::new(),
             warnings: VecDeque::new(),
@@ -156,6 +158,7 @@ impl Watcher {
             self.note = Some(format!("the rules can't be read: {error}"));
             self.warn(format!("the firewall rules can't be read: {error}"));
         }
+        self.looks += 1;
         true
     }
 
@@ -180,6 +183,7 @@ impl Watcher {
             keep: self.keep,
             restores: self.restores,
             missing_ms: millis(self.missing + lost),
+            looks: self.looks,
             note: self.note.as_deref().map(|note| cut(note, TEXT)),
             changes: self.news.drain(..self.news.len().min(CHANGES)).collect(),
             warnings: self.warnings.pop_front().into_iter().collect(),

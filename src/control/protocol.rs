@@ -254,6 +254,9 @@ pub struct RulesReport {
     /// For how many milliseconds some were not in place, in all, since the watch began.
     #[serde(default)]
     pub missing_ms: u64,
+    /// How often the watch has looked at the rules, since it began.
+    #[serde(default)]
+    pub looks: u64,
     /// Why they are not put back, or what else is to be known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
@@ -312,6 +315,9 @@ pub struct RulesStats {
     pub restores: u64,
     /// For how many milliseconds some were not in place, since the gate's start.
     pub missing_ms: u64,
+    /// How often they were looked at, since the gate's start.
+    #[serde(default)]
+    pub looks: u64,
     /// Why they are not put back, or what else is to be known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,

@@ -308,7 +308,7 @@ impl Helper {
             }
             let Some(watcher) = &mut self.watcher else { continue };
             let looked = watcher.turn();
-            if (looked && watcher.has_news()) || clock.now() >= report {
+            if looked || clock.now() >= report {
                 offer(watcher)?;
                 report = clock.now().after(HEARTBEAT);
             }

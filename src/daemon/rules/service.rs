@@ -63,7 +63,7 @@ pub fn watch(plan: Plan, keep: bool, load: Load, socket: Option<PathBuf>) -> io:
             manager.ready("watching over the rules");
         }
         let looked = watcher.turn();
-        if (looked && watcher.has_news()) || clock.now() >= report {
+        if looked || clock.now() >= report {
             tell(&mut watcher, manager, reporter.as_ref());
             report = clock.now().after(HEARTBEAT);
         }

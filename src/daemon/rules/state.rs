@@ -27,6 +27,7 @@ struct Heard {
     expected: Option<Time>,
     restores: u64,
     missing_ms: u64,
+    looks: u64,
 }
 
 impl RulesState {
@@ -102,10 +103,11 @@ impl Heard {
     }
 
     fn take(&mut self, now: Time, report: RulesReport) {
-        let (restores, missing) =
-            self.last.as_ref().map_or((0, 0), |(_, last)| (last.restores, last.missing_ms));
+        let (restores, missing, looks) =
+            self.last.as_ref().map_or((0, 0, 0), |(_, last)| (last.restores, last.missing_ms, last.looks));
         self.restores += since(report.restores, restores);
         self.missing_ms += since(report.missing_ms, missing);
+        self.looks += since(report.looks, looks);
         self.last = Some((now, report));
         self.watched = true;
     }
@@ -121,6 +123,7 @@ impl Heard {
             keep: report.keep,
             restores: self.restores,
             missing_ms: self.missing_ms,
+            looks: self.looks,
             note: report.note.clone(),
         })
     }
@@ -226,11 +229,17 @@ mod tests {
     #[test]
     fn sums_go_on_with_another_watch() {
         let mut heard = Heard::default();
-        for (restores, missing_ms, sums) in
-            [(0, 10, (0, 10)), (2, 700, (2, 700)), (2, 700, (2, 700)), (0, 0, (2, 700)), (1, 400, (3, 1100))]
-        {
-            heard.take(Time::default(), report([IN_PLACE; 2], restores, missing_ms, None));
-            assert_eq!((heard.restores, heard.missing_ms), sums);
+        for (restores, missing_ms, looks, sums) in [
+            (0, 10, 1, (0, 10, 1)),
+            (2, 700, 9, (2, 700, 9)),
+            (2, 700, 10, (2, 700, 10)),
+            (0, 0, 1, (2, 700, 11)),
+            (1, 400, 3, (3, 1100, 13)),
+        ] {
+            let report = RulesReport { looks, ..report([IN_PLACE; 2], restores, missing_ms, None) };
+            heard.take(Time::default(), report);
+            let stats = heard.stats().unwrap();
+            assert_eq!((stats.restores, stats.missing_ms, stats.looks), sums);
         }
     }
 }
