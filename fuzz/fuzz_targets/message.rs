@@ -186,7 +186,7 @@ impl Request {
             }
             Self::Shut { queue, sequence, fail_open } => message::shut(out, queue, sequence, fail_open),
             Self::Verdict { queue, id, accept } => message::verdict(out, queue, id, verdict(accept)),
-            Self::UpTo { queue, last, accept } => message::verdict_up_to(out, queue, last, verdict(accept)),
+            Self::UpTo { queue, last, accept } => message::verdict_up_to(out, queue, 0, last, verdict(accept)),
         }
     }
 

@@ -92,6 +92,10 @@ fn write_text(stats: &Stats, mut out: impl Write) -> io::Result<()> {
             "queue {}: {} waiting, lost {} to a full queue and {} to a full socket",
             queue.queue, queue.waiting, queue.kernel_dropped, queue.socket_dropped
         )?;
+        if queue.stale > 0 {
+            let text = "packets were dropped by the kernel while they waited: somebody deleted a base chain";
+            writeln!(out, "  {} {text}, or an interface", queue.stale)?;
+        }
         if let Some(ago) = queue.last_verdict_ago() {
             writeln!(out, "  {ago}")?;
         }

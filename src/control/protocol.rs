@@ -436,6 +436,10 @@ pub struct QueueStats {
     pub kernel_dropped: u64,
     /// Packets that found the socket's buffer full.
     pub socket_dropped: u64,
+    /// Packets that were decided too late: the kernel had dropped them while they waited, as it does if somebody deletes
+    /// a base chain. Brought up to date with each batch of packets.
+    #[serde(default)]
+    pub stale: u64,
     /// What is wrong with it: `stuck` or `lost`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fault: Option<String>,

@@ -197,6 +197,7 @@ impl Desk {
                 waiting: row.waiting,
                 kernel_dropped: row.queue_dropped,
                 socket_dropped: row.user_dropped,
+                stale: self.stale(binding.queue),
                 fault: fault.map(|(fault, _)| fault.to_string()),
                 faults,
                 last_verdict: last.map(|time| time.to_string()),
@@ -210,6 +211,12 @@ impl Desk {
     pub(super) fn last_verdict(&self, queue: u16) -> Option<Time> {
         let threads = self.workers.iter().filter(|(number, _)| *number == queue);
         threads.filter_map(|(_, shared)| shared.last_verdict()).max()
+    }
+
+    /// Packets of a queue whose verdicts came too late.
+    fn stale(&self, queue: u16) -> u64 {
+        let threads = self.workers.iter().filter(|(number, _)| *number == queue);
+        threads.map(|(_, shared)| shared.stale()).sum()
     }
 
     /// Those who get to see each event.

@@ -35,6 +35,8 @@ pub(super) struct Shared {
     knocks: KnockCounts,
     /// When the last batch was answered that had a packet in it, in nanoseconds since 1970; 0 before the first one.
     answered: AtomicU64,
+    /// Packets whose verdicts came too late, as of the last batch. Only the queue thread writes.
+    stale: AtomicU64,
     /// How long decisions took; `None` where nobody asks.
     inspected: Option<Histogram>,
     /// Drops since the last summary, of all queues together.
@@ -53,6 +55,7 @@ impl Shared {
             spared: Default::default(),
             knocks: KnockCounts::default(),
             answered: AtomicU64::default(),
+            stale: AtomicU64::default(),
             inspected: timed.then(Histogram::default),
             drops,
             trunks,
@@ -89,6 +92,11 @@ impl Shared {
     /// When the packets that had their verdicts last were received.
     pub(super) fn last_verdict(&self) -> Option<Time> {
         Some(self.answered.load(Ordering::Relaxed)).filter(|nanos| *nanos > 0).map(Time::from_nanos)
+    }
+
+    /// Packets whose verdicts came too late, as of the last batch.
+    pub(super) fn stale(&self) -> u64 {
+        self.stale.load(Ordering::Relaxed)
     }
 
     /// From where most packets of this queue come.
@@ -196,6 +204,7 @@ impl Worker {
         self.queue.answer(&self.verdicts)?;
         if packets > 0 {
             self.shared.answered.store(now.as_nanos(), Ordering::Relaxed);
+            self.shared.stale.store(self.queue.counters().stale, Ordering::Relaxed);
         }
         if let Some((inspected, took)) = took {
             inspected.observe(took, packets);

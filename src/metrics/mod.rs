@@ -138,6 +138,13 @@ impl Snapshot {
             "Packets lost before anybody looked: the queue was full (kernel), or its socket's buffer was (socket).",
             lost,
         );
+        let stale = self.stats.queues.iter().zip(&numbers);
+        let stale = stale.map(|(queue, number)| ([("queue", number.as_str())], queue.stale));
+        all.counters(
+            "sipknock_queue_stale_total",
+            "Packets that the kernel dropped while they waited for a verdict: somebody deleted a base chain, or an interface.",
+            stale,
+        );
         let waiting = self.stats.queues.iter().zip(&numbers);
         let waiting = waiting.map(|(queue, number)| ([("queue", number.as_str())], queue.waiting));
         all.gauges("sipknock_queue_waiting", "Packets that wait for a verdict.", waiting);

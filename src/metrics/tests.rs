@@ -36,6 +36,7 @@ fn snapshot() -> Snapshot {
                 waiting: 4,
                 kernel_dropped: 5,
                 socket_dropped: 6,
+                stale: 9,
                 fault: None,
                 faults: 2,
                 ..QueueStats::default()
@@ -110,6 +111,7 @@ fn every_name_and_label() {
         "sipknock_outbound_lost_total 6",
         "sipknock_queue_dropped_total{queue=\"7\",where=\"kernel\"} 5",
         "sipknock_queue_dropped_total{queue=\"7\",where=\"socket\"} 6",
+        "sipknock_queue_stale_total{queue=\"7\"} 9",
         "sipknock_queue_waiting{queue=\"7\"} 4",
         "sipknock_queue_bound{queue=\"7\"} 1",
         "sipknock_queue_bound{queue=\"8\"} 0",

@@ -17,8 +17,8 @@ use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use super::message::{self, Message, Messages};
 use super::pace::Pace;
 use super::{
-    BIND_SEQUENCE, Binding, Counters, FIRST_UNUSED_SEQUENCE, Options, Queue, QueueError, SHUT_SEQUENCE,
-    ShutProgress, Shutter, WAKE_SEQUENCE, kernel, send, size_receive_buffer,
+    BIND_SEQUENCE, Binding, Counters, FIRST_UNUSED_SEQUENCE, Options, Queue, QueueError, RUN_SEQUENCE,
+    SHUT_SEQUENCE, ShutProgress, Shutter, WAKE_SEQUENCE, kernel, send, size_receive_buffer,
 };
 use crate::clock::Clock;
 use crate::netlink::socket as netlink;
@@ -225,7 +225,9 @@ impl BatchedQueue {
                         | Message::Answer { sequence: WAKE_SEQUENCE | FIRST_UNUSED_SEQUENCE.., .. }
                         | Message::Other,
                     ) => {}
-                    Ok(Message::Answer { errno: ENOENT | ENODEV | EPERM, .. }) => self.counters.stale += 1,
+                    Ok(Message::Answer { sequence, errno: ENOENT | ENODEV | EPERM }) => {
+                        self.counters.stale += packets_of(sequence);
+                    }
                     Ok(Message::Answer { errno, .. }) => {
                         let error = io::Error::from_raw_os_error(errno);
                         return Err(QueueError::io("give a verdict", error));
@@ -276,7 +278,13 @@ impl Queue for BatchedQueue {
             }
             match run {
                 1 => message::verdict(&mut self.answers, self.binding.queue, packet.id, verdict),
-                _ => message::verdict_up_to(&mut self.answers, self.binding.queue, packet.id, verdict),
+                _ => message::verdict_up_to(
+                    &mut self.answers,
+                    self.binding.queue,
+                    RUN_SEQUENCE | run,
+                    packet.id,
+                    verdict,
+                ),
             }
             run = 0;
         }
@@ -317,6 +325,11 @@ fn set_options(socket: &OwnedFd) -> Result<(), QueueError> {
     sys::ignore_overruns(socket.as_fd()).map_err(|error| QueueError::io("set NETLINK_NO_ENOBUFS", error))?;
     set_socket_timeout(socket, Timeout::Recv, Some(LOOK_UP))
         .map_err(|error| QueueError::io("set the receive timeout", error))
+}
+
+/// How many packets the verdict was for that is answered under this sequence number.
+fn packets_of(sequence: u32) -> u64 {
+    if sequence & RUN_SEQUENCE > 0 { u64::from(sequence ^ RUN_SEQUENCE) } else { 1 }
 }
 
 /// Where a part begins in the whole it is a slice of.

@@ -65,9 +65,10 @@ pub fn verdict(out: &mut Vec<u8>, queue: u16, id: u32, verdict: Verdict) {
         .end();
 }
 
-/// Writes one verdict on every packet that waits with an id up to `last`.
-pub fn verdict_up_to(out: &mut Vec<u8>, queue: u16, last: u32, verdict: Verdict) {
-    begin(out, NFQNL_MSG_VERDICT_BATCH, NLM_F_REQUEST, 0, queue)
+/// Writes one verdict on every packet that waits with an id up to `last`. The kernel answers under `sequence` if it fails,
+/// so if there is none.
+pub fn verdict_up_to(out: &mut Vec<u8>, queue: u16, sequence: u32, last: u32, verdict: Verdict) {
+    begin(out, NFQNL_MSG_VERDICT_BATCH, NLM_F_REQUEST, sequence, queue)
         .attribute(NFQA_VERDICT_HDR, &verdict_header(last, verdict))
         .end();
 }
@@ -75,9 +76,7 @@ pub fn verdict_up_to(out: &mut Vec<u8>, queue: u16, last: u32, verdict: Verdict)
 /// Writes the dropping of every packet that waits with an id up to `last`. The kernel answers under `sequence` where
 /// there is none.
 pub fn drop_up_to(out: &mut Vec<u8>, queue: u16, sequence: u32, last: u32) {
-    begin(out, NFQNL_MSG_VERDICT_BATCH, NLM_F_REQUEST, sequence, queue)
-        .attribute(NFQA_VERDICT_HDR, &verdict_header(last, Verdict::Drop))
-        .end();
+    verdict_up_to(out, queue, sequence, last, Verdict::Drop);
 }
 
 /// One message of a datagram that came from the kernel.
@@ -87,7 +86,7 @@ pub enum Message<'a> {
     Packet(Queued<'a>),
     /// The answer to a message of ours: `errno` 0 is an acknowledgement.
     Answer {
-        /// The sequence number of what is answered; 0 for verdicts.
+        /// The sequence number of what is answered; 0 for the verdict on one packet.
         sequence: u32,
         /// A positive errno, or 0.
         errno: i32,

@@ -63,8 +63,8 @@ pub trait Queue: Send {
 /// What a backend counts beside packets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
-    /// Verdicts that came too late (`ENOENT`): the kernel had dropped the packet by itself, as it does when its
-    /// interface goes away.
+    /// Packets whose verdicts came too late (`ENOENT`): the kernel had dropped them by itself, as it does if their
+    /// interface goes away, or any base chain of the namespace.
     pub stale: u64,
     /// Messages that could not be read, so that no verdict could be given.
     pub unreadable: u64,
@@ -397,6 +397,9 @@ const SHUT_SEQUENCE: u32 = 2;
 
 /// Marks answers that matter only by coming.
 const WAKE_SEQUENCE: u32 = 3;
+
+/// Marks answers to the verdict on a run of packets; the number of these stands in the bits below.
+const RUN_SEQUENCE: u32 = 1 << 30;
 
 /// From here on numbers are free for what a process has to tell from what others have sent.
 const FIRST_UNUSED_SEQUENCE: u32 = 1 << 31;

@@ -102,7 +102,7 @@ pub(crate) fn queue_stolen(world: &World) -> Outcome {
         ("bind", &(|out: &mut Vec<u8>| message::bind(out, 0, 1, setup)) as &dyn Fn(&mut Vec<u8>)),
         ("shut", &|out| message::shut(out, 0, 1, true)),
         ("verdict", &|out| message::verdict(out, 0, 1, Verdict::Accept)),
-        ("verdicts", &|out| message::verdict_up_to(out, 0, u32::MAX, Verdict::Accept)),
+        ("verdicts", &|out| message::verdict_up_to(out, 0, 0, u32::MAX, Verdict::Accept)),
     ] {
         assert_eq!(ask(write), rustix::io::Errno::PERM.raw_os_error(), "{name}");
         site.holds(name);

@@ -113,11 +113,11 @@ fn verdicts() {
     let mut out = Vec::new();
     verdict(&mut out, 1, 0x0102_0304, Verdict::Accept);
     let single = out.len();
-    verdict_up_to(&mut out, 1, 5, Verdict::Drop);
+    verdict_up_to(&mut out, 1, 9, 5, Verdict::Drop);
     let accept = vec![(NFQA_VERDICT_HDR, vec![0, 0, 0, 1, 1, 2, 3, 4])];
     let drop = vec![(NFQA_VERDICT_HDR, vec![0, 0, 0, 0, 0, 0, 0, 5])];
     assert_eq!(read_back(&out[..single]), (0x0301, 1, 0, 1, accept));
-    assert_eq!(read_back(&out[single..]), (0x0303, 1, 0, 1, drop));
+    assert_eq!(read_back(&out[single..]), (0x0303, 1, 9, 1, drop));
 }
 
 #[test]
