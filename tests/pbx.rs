@@ -7,6 +7,8 @@
 #[path = "pbx/attackers.rs"]
 mod attackers;
 mod common;
+#[path = "pbx/ends.rs"]
+mod ends;
 #[path = "pbx/forward.rs"]
 mod forward;
 #[path = "pbx/guard.rs"]
