@@ -12,14 +12,16 @@ mod reload;
 mod state;
 
 use std::fs;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
 use std::process::{Child, ExitCode, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::thread;
 use std::time::Instant;
 
 use common::commands::{objects, says, sipknock, socket, stats};
-use common::gate::{Gate, SECRET, World, register, trusting, wait_until};
+use common::gate::{DEADLINE, Gate, SECRET, World, register, trusting, wait_until};
 use common::trials;
 use serde_json::Value;
 
@@ -240,38 +242,60 @@ fn stats_count_what_passed(world: &World) {
     assert!(status == 1 && err.contains("is 'sipknock run' running?"), "{err}");
 }
 
-/// A `sipknock watch`, and what it has printed.
-struct Watching(Child, BufReader<std::process::ChildStdout>);
+/// A `sipknock watch`, and the lines that it prints.
+struct Watching {
+    child: Child,
+    lines: Receiver<String>,
+}
 
 impl Watching {
     fn start(world: &World, config: &str, args: &[&str]) -> Self {
         let mut command = world.sipknock(&[&["--config", config, "watch"], args].concat());
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
         let out = BufReader::new(child.stdout.take().unwrap());
+        let (sender, lines) = channel();
+        thread::spawn(move || out.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
         // Until it is there, nothing is to be seen.
         wait_until(|| {
             says(world, config, &["doors", "open", "198.51.100.200"]);
-            rustix::io::ioctl_fionread(out.get_ref()).ok().filter(|waiting| *waiting > 0)
+            lines.try_recv().ok()
         })
         .expect("it sees something");
-        Self(child, out)
+        Self { child, lines }
     }
 
     /// The next line with this in it.
-    fn find(&mut self, part: &str) -> String {
-        let mut line = String::new();
-        while !line.contains(part) {
-            line.clear();
-            assert!(self.1.read_line(&mut line).unwrap() > 0, "the end came before {part:?}");
+    fn find(&self, part: &str) -> String {
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            let line = self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now()));
+            let line = line.unwrap_or_else(|error| panic!("no line with {part:?}: {error}"));
+            if line.contains(part) {
+                return line;
+            }
         }
-        line
+    }
+
+    /// Waits for its end, which is a good one and comes without another line.
+    fn ends(mut self) {
+        let rest = self.lines.recv_timeout(DEADLINE);
+        assert_eq!(rest, Err(RecvTimeoutError::Disconnected), "nothing is left to be seen");
+        let status = wait_until(|| self.child.try_wait().unwrap()).expect("it ends within the deadline");
+        assert!(status.success(), "{status}");
+    }
+}
+
+impl Drop for Watching {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
 fn watch_shows_what_happens(world: &World) {
     let (gate, config) = start(world, "", &two_knocks());
-    let mut json = Watching::start(world, &config, &["--json"]);
-    let mut text = Watching::start(world, &config, &[]);
+    let json = Watching::start(world, &config, &["--json"]);
+    let text = Watching::start(world, &config, &[]);
     let phone = world.client("198.51.100.7");
     phone.send(&register(SECRET));
     world.delivered();
@@ -292,10 +316,9 @@ fn watch_shows_what_happens(world: &World) {
     // The end of the gate is the last thing to be seen, and no failure.
     assert!(gate.stop().0.success());
     assert!(json.find("\"stopped\"").contains("\"waiting\":0"));
-    let mut rest = String::new();
-    json.1.read_to_string(&mut rest).unwrap();
-    assert_eq!(rest, "");
-    assert!(json.0.wait().unwrap().success() && text.0.wait().unwrap().success());
+    text.find("stopped");
+    json.ends();
+    text.ends();
 }
 
 fn clients_that_never_read_hold_up_nothing(world: &World) {

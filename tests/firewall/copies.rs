@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use sipknock::firewall::{Family, Plan, State};
 
+use super::common::gate::wait_until;
 use super::common::iptables::World;
 use super::common::netns::Netns;
 use super::{pbx, plan};
@@ -201,13 +202,8 @@ pub(super) fn ipv6_fragments_are_put_together(world: &World) {
         let rule = rules.into_iter().find(|rule| rule.rule.contains("NFQUEUE")).unwrap();
         (rule.packets, rule.bytes)
     };
-    for _ in 0..200 {
-        if counted() == (1, length) {
-            return;
-        }
-        thread::sleep(Duration::from_millis(20));
-    }
-    panic!("{:?} for one of {length} bytes", counted());
+    let whole = wait_until(|| (counted() == (1, length)).then_some(()));
+    whole.unwrap_or_else(|| panic!("{:?} for one of {length} bytes", counted()));
 }
 
 /// A neighbour with the addresses .2 to .9 and .99 of these networks, over an interface `wan`.
