@@ -121,12 +121,17 @@ impl Source {
 
     /// The network, as people write it.
     pub fn network(self, prefixes: Prefixes) -> IpNet {
-        let [high, low] = self.0;
-        match Ipv6Addr::from(u128::from(high) << 64 | u128::from(low)).to_canonical() {
+        match self.first_address() {
             IpAddr::V4(address) => Ipv4Net::new(address, prefixes.v4.min(32)).map(IpNet::V4),
             IpAddr::V6(address) => Ipv6Net::new(address, prefixes.v6.min(128)).map(IpNet::V6),
         }
         .unwrap_or_default()
+    }
+
+    /// Its first address: an IPv4 address itself, unless sources are networks.
+    pub fn first_address(self) -> IpAddr {
+        let [high, low] = self.0;
+        IpAddr::V6(Ipv6Addr::from(u128::from(high) << 64 | u128::from(low))).to_canonical()
     }
 
     /// Written as an address where the prefix is the whole address, else as a network.

@@ -25,7 +25,7 @@ fn main() -> ExitCode {
 
 type Case = fn(&World);
 
-const CASES: [(&str, Case); 10] = [
+const CASES: [(&str, Case); 11] = [
     (
         "a_request_of_the_pbx_opens_a_door_and_an_answer_passes",
         a_request_of_the_pbx_opens_a_door_and_an_answer_passes,
@@ -37,6 +37,7 @@ const CASES: [(&str, Case); 10] = [
     ("copies_that_are_lost_are_counted", copies_that_are_lost_are_counted),
     ("a_taken_group_is_a_warning", a_taken_group_is_a_warning),
     ("a_confined_gate_reads_and_knows_its_own_addresses", a_confined_gate_reads_and_knows_its_own_addresses),
+    ("a_pbx_named_by_a_reload_has_no_door", a_pbx_named_by_a_reload_has_no_door),
     ("doors_and_marks_survive_a_restart_and_a_kill", survival::doors_and_marks_survive_a_restart_and_a_kill),
     ("a_takeover_hands_over_copies_doors_and_marks", survival::a_takeover_hands_over_copies_doors_and_marks),
 ];
@@ -349,5 +350,23 @@ fn a_confined_gate_reads_and_knows_its_own_addresses(world: &World) {
         .filter(|text| text.contains("outbound") || text.contains("/proc"))
         .collect();
     assert_eq!(warned, [""; 0]);
+    assert!(gate.stop().0.success());
+}
+
+fn a_pbx_named_by_a_reload_has_no_door(world: &World) {
+    let (mut gate, config) = start(world);
+    call(world, "OPTIONS", TRUNK);
+    call(world, "OPTIONS", PHONE);
+    wait_until(|| (doors(world, &config).len() == 2).then_some(())).expect("both are called");
+    let text = fs::read_to_string(&config).unwrap();
+    let changed = format!("{text}[firewall]\nchains = [\"INPUT\", \"FORWARD\"]\npbx = [\"{TRUNK}\"]\n");
+    common::write_secret(&config, &changed);
+    says(world, &config, &["reload"]);
+    assert_eq!(doors(world, &config).keys().collect::<Vec<_>>(), [PHONE], "its door is closed");
+    gate.wait_for("closed", |event| event["src"] == TRUNK && event["why"] == "revoked");
+    call(world, "OPTIONS", TRUNK);
+    call(world, "OPTIONS", NEIGHBOUR);
+    wait_until(|| doors(world, &config).contains_key(NEIGHBOUR).then_some(())).expect("the copies are read");
+    assert!(!doors(world, &config).contains_key(TRUNK), "and no other is opened");
     assert!(gate.stop().0.success());
 }

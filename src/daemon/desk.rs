@@ -149,6 +149,9 @@ impl Desk {
         self.reloads[usize::from(outcome.is_err())].fetch_add(1, Ordering::Relaxed);
         match outcome {
             Ok(Outcome { closed, notes }) => {
+                if let Some(outbound) = self.outbound.upgrade() {
+                    outbound.behind(self.reloader.pbx());
+                }
                 let file = self.reloader.told().file.clone();
                 Ok(Done { doors: Some(closed), file, notes, ..Done::default() })
             }

@@ -19,7 +19,7 @@ use super::reload::Live;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::control::protocol::OutboundStats;
-use crate::event::{Event, OutboundEvent};
+use crate::event::{Event, OutboundEvent, REVOKED};
 use crate::firewall::outbound_group;
 use crate::inspect::Inspector;
 use crate::nflog::{Counters, NflogError, Options, Reader, Waiter};
@@ -32,7 +32,7 @@ pub(super) struct OutboundReader {
     clock: Clock,
     sink: EventSink,
     /// Networks of a PBX behind this machine: a request to it is none of its own.
-    pbx: Vec<IpNet>,
+    pbx: Mutex<Vec<IpNet>>,
     state: Mutex<State>,
     /// The thread is to end.
     ended: AtomicBool,
@@ -63,7 +63,14 @@ pub(super) struct OutboundThread {
 impl OutboundReader {
     /// One that has nothing to read yet.
     pub(super) fn new(gate: Live, clock: Clock, sink: EventSink, pbx: Vec<IpNet>) -> Self {
-        Self { gate, clock, sink, pbx, state: Mutex::default(), ended: AtomicBool::new(false) }
+        Self {
+            gate,
+            clock,
+            sink,
+            pbx: Mutex::new(pbx),
+            state: Mutex::default(),
+            ended: AtomicBool::new(false),
+        }
     }
 
     /// Reads from here on. An error is said in the log: the gate does without.
@@ -234,14 +241,28 @@ impl OutboundReader {
         }
     }
 
+    /// Goes by another `[firewall] pbx` from here on.
+    pub(super) fn behind(&self, pbx: Vec<IpNet>) {
+        *self.pbx.lock().unwrap_or_else(PoisonError::into_inner) = pbx;
+        self.exclude_own_addresses();
+    }
+
     fn exclude_own_addresses(&self) {
-        match own_addresses::read(&self.pbx) {
-            Ok(addresses) => self.gate.load().outbound().exclude(addresses),
-            Err(error) => self.sink.send(Event::Warning(format!(
-                "the machine's own addresses can't be read from /proc, so that a request of the PBX to one of them opens a \
-                 door: {error}"
-            ))),
-        }
+        // Held until they are in force, so that they are the last ones set.
+        let pbx = self.pbx.lock().unwrap_or_else(PoisonError::into_inner);
+        let addresses = match own_addresses::read(&pbx) {
+            Ok(addresses) => addresses,
+            Err(error) => {
+                return self.sink.send(Event::Warning(format!(
+                    "the machine's own addresses can't be read from /proc, so that a request of the PBX to one of them opens \
+                     a door: {error}"
+                )));
+            }
+        };
+        let gate = self.gate.load();
+        let closed = gate.outbound().exclude(addresses, self.clock.now());
+        drop(pbx);
+        tell_closed(&gate, closed, REVOKED, &|event| self.sink.send(event));
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

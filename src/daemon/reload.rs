@@ -5,6 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use ipnet::IpNet;
 
 use super::events::Shut;
 use super::grace::Grace;
@@ -84,6 +85,11 @@ impl Reloader {
     /// How long a door is open that no knock says more about.
     pub(super) fn usual_door(&self) -> Life {
         self.running.lock().unwrap_or_else(PoisonError::into_inner).inspect.door
+    }
+
+    /// Networks of a PBX behind this machine.
+    pub(super) fn pbx(&self) -> Vec<IpNet> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner).firewall.pbx.networks.clone()
     }
 
     /// Compiles what the configuration says now, puts it in force and tells. Where it is not valid, nothing changes.

@@ -238,11 +238,6 @@ impl Worker {
                     .get_or_insert_with(|| self.shared.drops.lock().unwrap_or_else(PoisonError::into_inner));
                 let source = decision.source.map(|address| Source::new(address, gate.prefixes()));
                 drops.add(source, decision.reason);
-                if gate.outbound().has_users() && self.trunk_budget.take(now, 1) {
-                    let call = gate.trunk_call(now, self.queue.packet(index));
-                    let event = call.and_then(|call| self.shared.trunks.add(gate, &call, now));
-                    event.into_iter().for_each(|event| self.sink.send(event));
-                }
             }
             let Some(change) = decision.change() else { continue };
             for &knock in decision.knocks() {
@@ -258,8 +253,25 @@ impl Worker {
                 self.sink.skip(decision.knocks().len());
             }
         }
+        let dropped = drops.is_some();
+        drop(drops);
         drop(vote);
         self.shared.count(&counts, &self.shared.reasons);
         self.shared.count(&spared, &self.shared.spared);
+        // Not under the lock that all queues share.
+        if dropped && gate.outbound().has_users() {
+            self.tell_trunks(now, gate);
+        }
+    }
+
+    /// Reports dropped calls that may be a provider's.
+    fn tell_trunks(&mut self, now: Time, gate: &Inspector) {
+        for (index, decision) in self.batch.decisions().iter().enumerate() {
+            if decision.reason.verdict() == Verdict::Drop && self.trunk_budget.take(now, 1) {
+                let call = gate.trunk_call(now, self.queue.packet(index));
+                let event = call.and_then(|call| self.shared.trunks.add(gate, &call, now));
+                event.into_iter().for_each(|event| self.sink.send(event));
+            }
+        }
     }
 }

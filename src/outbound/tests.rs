@@ -1,3 +1,5 @@
+use proptest::prelude::*;
+
 use super::*;
 use crate::net::Prefixes;
 
@@ -85,7 +87,33 @@ fn a_full_table_evicts_the_one_called_longest_ago() {
     requested(&table, 3, 3, &OPTIONS);
     let open: Vec<_> = table.listed(at(4)).into_iter().map(|(source, _)| source).collect();
     assert_eq!(open, [source(1), source(3)]);
-    assert_eq!(table.len(), 2);
+    assert_eq!((table.len(), table.evicted()), (2, 1));
+    assert!(table.close(source(1), at(4)).is_some());
+    requested(&table, 4, 2000, &OPTIONS);
+    requested(&table, 5, 2000, &OPTIONS);
+    assert_eq!(table.evicted(), 1, "a door that had run out is no loss");
+}
+
+#[test]
+fn what_passes_is_counted_beside_readers() {
+    let table = OutboundTable::new(2);
+    requested(&table, 1, 0, &OPTIONS);
+    let reader = table.read();
+    let (counted, done) = std::sync::mpsc::channel();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            table.passed(source(1), 700);
+            table.passed(source(2), 700);
+            counted.send(()).unwrap();
+        });
+        let in_time = done.recv_timeout(Duration::from_secs(20)).is_ok();
+        drop(reader);
+        assert!(in_time, "a packet waited for a reader of the table");
+    });
+    let (_, door) = table.listed(at(1)).remove(0);
+    assert_eq!((door.packets, door.bytes), (1, 700));
+    let door = table.close(source(1), at(1)).unwrap();
+    assert_eq!((door.packets, door.bytes), (1, 700));
 }
 
 #[test]
@@ -104,9 +132,30 @@ fn a_dialog_renews_for_a_day_after_the_last_request_of_the_pbx() {
 #[test]
 fn excluded_destinations_get_none() {
     let table = OutboundTable::new(2);
-    table.exclude(NetSet::new(&["192.0.2.1/32".parse().unwrap()]));
+    let excluded = |net: &str| NetSet::new(&[net.parse().unwrap()]);
+    assert!(table.exclude(excluded("192.0.2.1/32"), at(0)).is_empty());
     assert_eq!(requested(&table, 1, 0, &OPTIONS), Effect::Nothing);
     assert_eq!(requested(&table, 2, 0, &OPTIONS), Effect::Opened { expires: at(1000) });
+    let (_, door) = table.listed(at(0)).remove(0);
+    assert!(!table.restore(source(1), door, at(0)), "nor by a restart");
+    // Other ones close what is open.
+    let closed = table.exclude(excluded("192.0.2.2/32"), at(1));
+    assert_eq!(closed.into_iter().map(|(source, _)| source).collect::<Vec<_>>(), [source(2)]);
+    assert!(table.is_empty() && !table.admits(source(2), at(1)));
+    assert_eq!(requested(&table, 2, 1, &BYE), Effect::Nothing);
+    assert!(matches!(requested(&table, 1, 2, &OPTIONS), Effect::Opened { .. }));
+}
+
+#[test]
+fn a_source_that_is_a_network_is_not_renewed_by_requests_to_an_excluded_address() {
+    let table = OutboundTable::new(2);
+    let [pbx, trunk] = ["2001:db8::5", "2001:db8::9"].map(|text| text.parse::<IpAddr>().unwrap());
+    let shared = Source::new(pbx, Prefixes::default());
+    let call = |address, secs| table.requested(shared, address, at(secs), &OPTIONS, LIFE);
+    assert!(matches!(call(trunk, 0), Effect::Opened { .. }));
+    assert!(table.exclude(NetSet::new(&["2001:db8::5/128".parse().unwrap()]), at(1)).is_empty());
+    assert_eq!(call(pbx, 900), Effect::Nothing);
+    assert!(table.admits(shared, at(999)) && !table.admits(shared, at(1000)));
 }
 
 #[test]
@@ -161,4 +210,83 @@ fn what_was_kept_comes_back() {
     assert!(!after.restore(source(4), door, at(6000)), "it has run out");
     assert_eq!(requested(&after, 1, 2, &register(7, 0)), Effect::Renewed, "it is the same registration");
     assert!(!after.admits(source(1), at(66)));
+}
+
+/// What happens to a table.
+#[derive(Clone, Debug)]
+enum Step {
+    Register { n: u8, aor: u64, secs: u64 },
+    Request { n: u8, opens: bool },
+    InDialog { n: u8 },
+    Close { n: u8 },
+    Mark { n: u8 },
+    Exclude { n: u8 },
+    Flush,
+    Sweep,
+    Restart,
+    Limit { max: usize },
+    Wait { secs: u64 },
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let n = 0u8..6;
+    prop_oneof![
+        6 => (n.clone(), 0u64..8, 0u64..400).prop_map(|(n, aor, secs)| Step::Register { n, aor, secs }),
+        2 => (n.clone(), any::<bool>()).prop_map(|(n, opens)| Step::Request { n, opens }),
+        1 => n.clone().prop_map(|n| Step::InDialog { n }),
+        1 => n.clone().prop_map(|n| Step::Close { n }),
+        1 => n.clone().prop_map(|n| Step::Mark { n }),
+        1 => n.prop_map(|n| Step::Exclude { n }),
+        1 => Just(Step::Flush),
+        1 => Just(Step::Sweep),
+        1 => Just(Step::Restart),
+        1 => (1usize..5).prop_map(|max| Step::Limit { max }),
+        4 => (0u64..200).prop_map(|secs| Step::Wait { secs }),
+    ]
+}
+
+proptest! {
+    /// The index against a look at each registration of each open door, and the orders against the doors.
+    #[test]
+    fn a_user_is_known_as_long_as_a_door_is_held_for_it(steps in prop::collection::vec(step(), 0..80)) {
+        let (mut table, mut now) = (OutboundTable::new(4), 0);
+        for step in steps {
+            match step {
+                // Two accounts with one user, as with two providers.
+                Step::Register { n, aor, secs } => {
+                    let users = [aor / 2 + 1, if aor == 7 { 0 } else { aor / 4 + 1 }];
+                    let request = Request::Register(Binding { aor, users }, Duration::from_secs(secs));
+                    requested(&table, n, now, &request);
+                }
+                Step::Request { n, opens } => _ = requested(&table, n, now, if opens { &OPTIONS } else { &BYE }),
+                Step::InDialog { n } => table.in_dialog(source(n), at(now), LIFE),
+                Step::Close { n } => _ = table.close(source(n), at(now)),
+                Step::Mark { n } => _ = table.mark(source(n), at(now), Duration::from_secs(100)),
+                Step::Exclude { n } => {
+                    let net = format!("{}/32", address(n)).parse().unwrap();
+                    table.exclude(NetSet::new(&[net]), at(now));
+                }
+                Step::Flush => _ = table.flush(at(now)),
+                Step::Sweep => _ = table.sweep(at(now)),
+                Step::Restart => {
+                    let next = OutboundTable::new(table.max());
+                    table.marks(at(now)).into_iter().for_each(|(of, mark)| next.restore_mark(of, mark, at(now)));
+                    table.listed(at(now)).into_iter().for_each(|(of, door)| _ = next.restore(of, door, at(now)));
+                    table = next;
+                }
+                Step::Limit { max } => table.limit(max),
+                Step::Wait { secs } => now += secs,
+            }
+            let open = table.listed(at(now));
+            for user in 1..6 {
+                let held = |held: &HeldBinding| at(now) < held.until && held.binding.users.contains(&user);
+                let known = open.iter().any(|(_, door)| door.bindings.iter().any(held));
+                prop_assert_eq!(table.has_user(user, at(now)), known, "user {} at {}", user, now);
+            }
+            prop_assert!(!table.has_user(0, at(now)), "no user is none");
+            prop_assert_eq!(table.open_count(at(now)), open.len());
+        }
+        table.flush(at(now));
+        prop_assert!(!table.has_users());
+    }
 }
