@@ -18,12 +18,15 @@ pub(super) fn run(cli: &Cli, args: &StatsArgs) -> Result<ExitCode, Failure> {
 }
 
 fn write_outbound(outbound: &OutboundStats, mut out: impl Write) -> io::Result<()> {
-    let OutboundStats { open, max, marks, copies, lost, group, off } = outbound;
+    let OutboundStats { open, max, evicted, marks, wanted: _, copies, lost, group, off } = outbound;
     writeln!(
         out,
         "outbound doors: {open} open of at most {max}, {} kept from one by a mark",
         counted(*marks, "source")
     )?;
+    if *evicted > 0 {
+        writeln!(out, "  {} closed early since there were too many", counted(*evicted, "door"))?;
+    }
     match (group, off) {
         (Some(group), _) => writeln!(
             out,

@@ -215,8 +215,14 @@ pub struct OutboundStats {
     pub open: u64,
     /// The most there may be.
     pub max: u64,
+    /// Open ones that had to go since there were too many.
+    #[serde(default)]
+    pub evicted: u64,
     /// Sources that are kept from having one.
     pub marks: u64,
+    /// The configuration wants them.
+    #[serde(default)]
+    pub wanted: bool,
     /// Copies read.
     pub copies: u64,
     /// Copies lost because the receive buffer was full.

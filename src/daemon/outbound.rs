@@ -168,6 +168,8 @@ impl OutboundReader {
         OutboundStats {
             open: table.open_count(now) as u64,
             max: table.max() as u64,
+            evicted: table.evicted(),
+            wanted: gate.outbound_life().is_some(),
             marks: table.mark_count() as u64,
             copies: counters.packets,
             lost: counters.lost,

@@ -105,16 +105,23 @@ impl Snapshot {
         let Some(outbound) = &self.stats.outbound else { return };
         all.gauge("sipknock_outbound_doors_open", "Open doors of whom the PBX has called.", outbound.open);
         all.gauge("sipknock_outbound_doors_max", "Such doors that may be open at a time.", outbound.max);
+        all.counter(
+            "sipknock_outbound_evicted_total",
+            "Open outbound doors that were closed since there were too many.",
+            outbound.evicted,
+        );
         all.gauge(
             "sipknock_outbound_marks",
             "Sources that a request of the PBX opens no door for, since theirs was closed.",
             outbound.marks,
         );
-        all.gauge(
-            "sipknock_outbound_reading",
-            "Whether what the PBX sends is seen, so that its requests open doors.",
-            outbound.group.is_some().into(),
-        );
+        if outbound.wanted {
+            all.gauge(
+                "sipknock_outbound_reading",
+                "Whether what the PBX sends is seen, so that its requests open doors.",
+                outbound.group.is_some().into(),
+            );
+        }
         all.counter(
             "sipknock_outbound_copies_total",
             "Packets of the PBX that were looked at.",

@@ -52,6 +52,8 @@ fn snapshot() -> Snapshot {
             events_lost: 8,
             refused_trunks: vec![],
             outbound: Some(OutboundStats {
+                evicted: 7,
+                wanted: true,
                 open: 4,
                 max: 100,
                 marks: 3,
@@ -105,6 +107,7 @@ fn every_name_and_label() {
         "sipknock_doors_held{knock=\"outbound\"} 4",
         "sipknock_outbound_doors_open 4",
         "sipknock_outbound_doors_max 100",
+        "sipknock_outbound_evicted_total 7",
         "sipknock_outbound_marks 3",
         "sipknock_outbound_reading 1",
         "sipknock_outbound_copies_total 50",

@@ -108,6 +108,23 @@ pub(super) fn alerts_fire_when_they_should(world: &World) {
              exp_alerts: {expected}}}\n"
         ));
     }
+    // What the PBX sends is seen, not seen for a moment, not seen, or need not be seen.
+    let reading = "sipknock_outbound_reading{job=\"sipknock\", instance=\"gate\"}";
+    for (values, fires) in [("1x30", false), ("1x9 0 1x20", false), ("1x9 0x20", true), ("_x30", false)] {
+        let expected = match fires {
+            true => format!(
+                "[{{exp_labels: {{severity: warning, job: sipknock, instance: gate}}, exp_annotations: {{summary: {:?}, \
+                 description: {}}}}}]",
+                "sipknock on gate does not see what the PBX sends",
+                Value::from(description("SipknockOutboundUnread"))
+            ),
+            false => "[]".to_owned(),
+        };
+        tests.push_str(&format!(
+            "- interval: 1m\n  input_series:\n  - {{series: '{reading}', values: '{values}'}}\n  alert_rule_test:\n  - \
+             {{alertname: SipknockOutboundUnread, eval_time: 20m, exp_alerts: {expected}}}\n"
+        ));
+    }
     let rules = root().join(RULES);
     let file =
         format!("rule_files: [{:?}]\nevaluation_interval: 1m\ntests:\n{tests}", rules.to_str().unwrap());

@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 use ipnet::IpNet;
 
 use crate::config::{Digests, everybody_trusted, shell_word, values};
-use crate::control::protocol::{BusiestStats, ConfigStats, Stats};
+use crate::control::protocol::{BusiestStats, ConfigStats, OutboundStats, Stats};
 use crate::inspect::Mode;
 use crate::net::NetSet;
 
@@ -24,6 +24,7 @@ pub(super) fn judge(subject: Subject<'_>, facts: &Facts) -> Vec<Finding> {
         found.extend(not_in_force(subject, stats, config, gate));
     }
     found.extend(outbound(subject, stats, gate));
+    found.extend(evicted(subject, stats));
     found.extend(unwatched(subject, stats, gate));
     found.extend(trunks(subject, stats));
     found.extend(stats.busiest.as_ref().and_then(|busiest| one_source(facts, busiest)));
@@ -223,6 +224,23 @@ fn outbound(subject: Subject<'_>, stats: &Stats, gate: Option<&Process>) -> Opti
         false => restart,
     };
     Some(Finding::warning("outbound-off", text).mend(mend))
+}
+
+/// Outbound doors went before their time, and there are still many.
+fn evicted(subject: Subject<'_>, stats: &Stats) -> Option<Finding> {
+    let OutboundStats { open, max, evicted, .. } =
+        stats.outbound.as_ref().filter(|told| told.evicted > 0 && told.open > told.max / 2)?;
+    let text = format!(
+        "{evicted} open outbound doors were closed since there were too many, the ones called longest ago first: now {open} of \
+         at most {max} are open"
+    );
+    let mend = format!(
+        "$EDITOR {}   # [firewall] max_outbound = {}, then: {}",
+        shell_word(&subject.config.path),
+        max.saturating_mul(2),
+        subject.command("reload")
+    );
+    Some(Finding::warning("outbound-full", text).mend(mend))
 }
 
 /// The process that puts rules back is gone, or was never there although the unit has one.

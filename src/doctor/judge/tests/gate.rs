@@ -207,6 +207,17 @@ fn a_gate_that_goes_by_something_else() {
     assert_found(&found, "a kernel without NFLOG", "outbound-off", Severity::Warning, mend);
     let found = find(&written, without(&written, "NFLOG group 5060 is taken"), |_| {});
     assert_found(&found, "a taken group", "outbound-off", Severity::Warning, "run --takeover");
+    for (evicted, open, full) in [(0, 100, false), (3, 50, false), (3, 51, true)] {
+        let outbound = OutboundStats { evicted, open, max: 100, ..OutboundStats::default() };
+        let stats = Stats { outbound: Some(outbound), ..told(&written) };
+        let found = find(&written, stats, |_| {});
+        let mend = found.iter().find(|finding| finding.name == "outbound-full").map(|finding| &finding.mend);
+        assert_eq!(mend.is_some(), full, "{evicted} {open}: {found:#?}");
+        assert!(
+            !full || mend.unwrap().as_ref().unwrap().contains("max_outbound = 200, then: "),
+            "{found:#?}"
+        );
+    }
     let off = edited("[firewall]\noutbound = \"off\"\n", &Flags::default());
     let found = find(&off, without(&off, "the configuration says so"), |_| {});
     assert!(found.iter().all(|finding| finding.name != "outbound-off"), "{found:#?}");
