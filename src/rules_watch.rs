@@ -25,7 +25,7 @@ use self::schedule::{LIMIT, Leave, ROUND, Schedule, WINDOW};
 use crate::clock::Clock;
 use crate::control::protocol::{FOREIGN, IN_PLACE, MISSING, RESTORED, RulesChange, RulesFamily, RulesReport};
 use crate::firewall::notify::socket::{Changes, Heard};
-use crate::firewall::{Difference, Error, Family, Firewall, Listing, Plan, Status, Wish, Word};
+use crate::firewall::{Difference, Error, Family, Firewall, Hold, Listing, Plan, Status, Wish, Word};
 use crate::time::Time;
 
 /// Watches over the rules of this thread's network namespace.
@@ -148,13 +148,14 @@ impl Watcher {
         if now < self.schedule.due() {
             return false;
         }
+        let Some(hold) = self.hold(now) else { return false };
         let since = self.schedule.first_change().unwrap_or(now);
         // What changes from here on is for the next look.
         self.schedule.looked(now);
         self.listen_to_owner();
         self.by = self.by_whom();
         self.authors.clear();
-        if let Err(error) = self.look(since) {
+        if let Err(error) = self.look(since, &hold) {
             self.note = Some(format!("the rules can't be read: {error}"));
             self.warn(format!("the firewall rules can't be read: {error}"));
         }
@@ -262,7 +263,16 @@ impl Watcher {
         }
     }
 
-    fn look(&mut self, since: Time) -> Result<(), Error> {
+    /// Keeps the owner's commands out for a look. While one of them is at work the look waits: it would judge rules by the
+    /// plan of before, and put those back.
+    fn hold(&mut self, now: Time) -> Option<Hold> {
+        match Hold::now() {
+            None if self.schedule.hold_off(now) => None,
+            hold => Some(hold.unwrap_or(Hold::none())),
+        }
+    }
+
+    fn look(&mut self, since: Time, hold: &Hold) -> Result<(), Error> {
         let status = self.firewall.status(&self.plan)?;
         self.judge(&status);
         let by = self.by.clone();
@@ -270,7 +280,7 @@ impl Watcher {
             self.tell(place, since, by.as_deref());
         }
         if self.families.iter().any(Watched::is_lost) {
-            self.restore()?;
+            self.restore(hold)?;
         } else {
             self.note = None;
         }
@@ -324,7 +334,7 @@ impl Watcher {
     }
 
     /// Puts back what is to be put back.
-    fn restore(&mut self) -> Result<(), Error> {
+    fn restore(&mut self, hold: &Hold) -> Result<(), Error> {
         if let Some(word) = self.word.as_ref().filter(|word| word.wish != Wish::Applied) {
             let text = match word.wish {
                 Wish::PutBack => "'sipknock firewall apply --confirm' was not confirmed",
@@ -363,12 +373,12 @@ impl Watcher {
                 self.warn(text);
                 Ok(())
             }
-            Leave::Given => self.put_back(),
+            Leave::Given => self.put_back(hold),
         }
     }
 
-    fn put_back(&mut self) -> Result<(), Error> {
-        if let Err(error) = self.firewall.apply(&self.plan) {
+    fn put_back(&mut self, hold: &Hold) -> Result<(), Error> {
+        if let Err(error) = self.firewall.apply_within(hold, &self.plan) {
             let text = format!("the firewall rules can't be put back: {error}");
             self.note = Some(text.clone());
             self.warn(text);

@@ -33,7 +33,7 @@ fn main() -> ExitCode {
 /// A name, and what it does.
 type Case = (&'static str, fn(&World));
 
-const CASES: [Case; 15] = [
+const CASES: [Case; 16] = [
     ("flushed_rules_come_back", others::flushed_rules_come_back),
     ("rules_of_others_come_back_not", others::what_never_was_is_not_put_in),
     ("a_missing_jump_comes_back", others::a_missing_jump_comes_back),
@@ -42,6 +42,7 @@ const CASES: [Case; 15] = [
     ("a_fight_ends_after_five", others::a_fight_ends_after_five),
     ("a_script_runs_through", others::a_script_runs_through),
     ("remove_is_obeyed", owner::remove_is_obeyed),
+    ("an_apply_that_fails_changes_no_word", owner::an_apply_that_fails_changes_no_word),
     ("what_nobody_confirms_stays_out", owner::what_nobody_confirms_stays_out),
     ("without_keep_it_is_only_said", owner::without_keep_it_is_only_said),
     ("freepbx_is_left_alone", others::freepbx_is_left_alone),

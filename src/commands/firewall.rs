@@ -10,8 +10,8 @@ use serde::Serialize;
 use super::{Failure, Work, write_json};
 use crate::cli::{Cli, FamilyArg, FirewallAction, FirewallArgs, PrintArgs, RulesArgs, WatchRulesArgs};
 use crate::firewall::{
-    Answer, CHAIN, CHAIN_OUT, Change, Counted, Family, Firewall, Note, Placed, Plan, Report, Routes, Ruleset,
-    State, Status, Vigil, Wish, confirm, has_terminal,
+    Answer, Before, CHAIN, CHAIN_OUT, Change, Counted, Family, Firewall, Hold, Note, Placed, Plan, Report,
+    Routes, Ruleset, State, Status, Vigil, Wish, confirm, has_terminal,
 };
 use crate::queue::kernel;
 use crate::{daemon, doctor, log, rules_watch};
@@ -27,9 +27,8 @@ pub(super) fn run(cli: &Cli, args: &FirewallArgs) -> Result<ExitCode, Failure> {
             if let Some(refusal) = rules_watch::refusal(&firewall, &plan).ok().flatten() {
                 return Err(Failure::Work(Work::Other(refusal.to_owned())));
             }
-            say(Wish::Applied);
             match args.confirm {
-                None => applied(&firewall.apply(&plan)?, &plan, args.rules.json),
+                None => applied(&apply(&firewall, &plan)?.0, &plan, args.rules.json),
                 Some(span) => apply_on_trial(&firewall, &plan, span, args.rules.json),
             }
         }
@@ -41,6 +40,15 @@ pub(super) fn run(cli: &Cli, args: &FirewallArgs) -> Result<ExitCode, Failure> {
         }
         FirewallAction::Status(args) => status(&firewall.status(&plan(cli, args)?)?, args.json),
     }
+}
+
+/// Puts the rules in, and tells those who watch. They hear it before they look at the rules again; of a failure they hear
+/// nothing, and go by the owner's word of before.
+fn apply(firewall: &Firewall, plan: &Plan) -> Result<(Report, Before), Failure> {
+    let hold = Hold::wait();
+    let done = firewall.apply_within(&hold, plan)?;
+    say(Wish::Applied);
+    Ok(done)
 }
 
 /// The rules that follow from a configuration and the firewall's flags.
@@ -173,7 +181,7 @@ fn report(report: &Report, hints: &[String], json: bool) -> Result<ExitCode, Fai
 fn apply_on_trial(firewall: &Firewall, plan: &Plan, span: Duration, json: bool) -> Result<ExitCode, Failure> {
     // Before anything changes, so that no signal finds the rules changed and nobody to put them back.
     let vigil = Vigil::begin()?;
-    let (applied, before) = firewall.apply_remembering(plan)?;
+    let (applied, before) = apply(firewall, plan)?;
     if applied.families.iter().all(|family| family.change != Change::Written) {
         return self::applied(&applied, plan, json);
     }

@@ -51,7 +51,7 @@ pub use self::note::Note;
 pub use self::plan::{DEFAULT_PARENT, Family, Pbx, Plan, PlanError};
 pub(crate) use self::plan::{is_chain_name, is_interface_name};
 use self::programs::Tool;
-pub use self::programs::{Error, Ipv4State, Programs};
+pub use self::programs::{Error, Hold, Ipv4State, Programs};
 pub use self::routes::Routes;
 pub use self::rules::{CHAIN, CHAIN_OUT, Placed, Ruleset, outbound_group};
 pub use self::status::{Counted, CountedRule, Difference, FamilyStatus, Queues, State, Status};
@@ -135,17 +135,16 @@ impl Firewall {
     /// The change of a family is carried out as a whole or not at all. If IPv6 fails, IPv4 is put back, and
     /// [`Error::Ipv6`] says so.
     pub fn apply(&self, plan: &Plan) -> Result<Report, Error> {
-        self.apply_remembering(plan).map(|(report, _)| report)
+        self.apply_within(&Hold::wait(), plan).map(|(report, _)| report)
     }
 
-    /// The same, and what was there before, for [`Firewall::put_back`].
+    /// The same for who holds the rules already, and what was there before, for [`Firewall::put_back`].
     ///
     /// # Errors
     /// As [`Firewall::apply`].
-    pub fn apply_remembering(&self, plan: &Plan) -> Result<(Report, Before), Error> {
+    pub fn apply_within(&self, _hold: &Hold, plan: &Plan) -> Result<(Report, Before), Error> {
         let routes = Routes::look();
         let (v4, v6) = (plan.ruleset(Family::V4, &routes)?, plan.ruleset(Family::V6, &routes)?);
-        let _lock = programs::lock();
         let (ipv4, before_v4) = self.apply_family(&v4)?;
         let (ipv6, before_v6) = match self.apply_family(&v6) {
             Ok(done) => done,
@@ -185,7 +184,7 @@ impl Firewall {
     /// # Errors
     /// Where a family could not be cleared. The other one is, as far as it can be.
     pub fn remove(&self) -> Result<Report, Error> {
-        let _lock = programs::lock();
+        let _hold = Hold::wait();
         let families = Family::ALL.map(|family| self.remove_family(family));
         Ok(Report { families: families.into_iter().collect::<Result<_, _>>()? })
     }
@@ -195,7 +194,7 @@ impl Firewall {
     /// # Errors
     /// Where a family could not be put back. The other one is, as far as it can be.
     pub fn put_back(&self, before: &Before) -> Result<Report, Error> {
-        let _lock = programs::lock();
+        let _hold = Hold::wait();
         let reached: Vec<_> = before.0.iter().map(|before| self.put_back_family(before)).collect();
         Ok(Report { families: reached.into_iter().collect::<Result<_, _>>()? })
     }

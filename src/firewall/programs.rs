@@ -266,21 +266,44 @@ pub(super) fn kernel_has_ipv6() -> bool {
     Path::new("/proc/thread-self/net/if_inet6").exists()
 }
 
-/// Keeps a second sipknock from changing the same rules meanwhile, until dropped.
+/// Keeps other sipknocks from changing the same rules, until dropped.
 ///
 /// The lock is on the network namespace itself (its file in /proc), which is exactly what has these rules,
 /// needs no directory to put a file in, and ends with the process. It is a courtesy, and not having it is no
 /// error: any local user could hold it. What is written is checked afterwards anyway.
-pub(super) fn lock() -> Option<File> {
-    let namespace = File::open("/proc/thread-self/ns/net").ok()?;
-    for _ in 0..LOCK_TRIES {
+#[derive(Debug)]
+pub struct Hold(
+    /// None if it could not be had.
+    #[expect(dead_code, reason = "its end is what counts")]
+    Option<File>,
+);
+
+impl Hold {
+    /// Waits for another one, five seconds at most.
+    pub fn wait() -> Self {
+        for _ in 0..LOCK_TRIES {
+            match Self::now() {
+                Some(hold) => return hold,
+                None => thread::sleep(LOCK_PAUSE),
+            }
+        }
+        Self::none()
+    }
+
+    /// None while another one is held.
+    pub fn now() -> Option<Self> {
+        let Ok(namespace) = File::open("/proc/thread-self/ns/net") else { return Some(Self::none()) };
         match namespace.try_lock() {
-            Ok(()) => return Some(namespace),
-            Err(fs::TryLockError::WouldBlock) => thread::sleep(LOCK_PAUSE),
-            Err(fs::TryLockError::Error(_)) => return None,
+            Ok(()) => Some(Self(Some(namespace))),
+            Err(fs::TryLockError::WouldBlock) => None,
+            Err(fs::TryLockError::Error(_)) => Some(Self::none()),
         }
     }
-    None
+
+    /// One that keeps nobody out.
+    pub const fn none() -> Self {
+        Self(None)
+    }
 }
 
 fn run(program: &str, args: &[&str], input: &str) -> Result<Output, Error> {

@@ -14,6 +14,8 @@ pub struct Schedule {
     round: Time,
     /// A look to see whether all is as it was left.
     again: Option<Time>,
+    /// Since when a look is held off, and until when.
+    held: Option<(Time, Time)>,
     /// Restores of the last [`WINDOW`], oldest first.
     restores: VecDeque<Time>,
     pause: Option<Pause>,
@@ -48,7 +50,16 @@ impl Schedule {
     /// The first look is due at once.
     pub fn new(now: Time) -> Self {
         let (restores, next_pause) = (VecDeque::new(), FIRST_PAUSE);
-        Self { changes: None, round: now, again: None, restores, pause: None, next_pause, resumed: now }
+        Self {
+            changes: None,
+            round: now,
+            again: None,
+            held: None,
+            restores,
+            pause: None,
+            next_pause,
+            resumed: now,
+        }
     }
 
     /// Somebody has changed tables of iptables's.
@@ -69,18 +80,29 @@ impl Schedule {
 
     /// The time of the next look.
     pub fn due(&self) -> Time {
-        if let Some((first, last)) = self.changes {
+        let due = match self.changes {
             // Nothing else is looked for inside somebody's script.
-            return last.after(QUIET).min(first.after(LATEST));
-        }
-        // With the end of a pause the rules are put back.
-        let resumed = self.pause.map(|pause| pause.until);
-        resumed.into_iter().chain(self.again).fold(self.round, Time::min)
+            Some((first, last)) => last.after(QUIET).min(first.after(LATEST)),
+            None => {
+                // With the end of a pause the rules are put back.
+                let resumed = self.pause.map(|pause| pause.until);
+                resumed.into_iter().chain(self.again).fold(self.round, Time::min)
+            }
+        };
+        self.held.map_or(due, |(_, until)| due.max(until))
+    }
+
+    /// A command of the owner's is changing the rules, and a look that is due waits for its end. Returns whether it does: not
+    /// after [`HELD`].
+    pub fn hold_off(&mut self, now: Time) -> bool {
+        let began = self.held.map_or(now, |(began, _)| began);
+        self.held = Some((began, now.after(HELD_STEP)));
+        now.since(began) < HELD
     }
 
     /// There was a look.
     pub fn looked(&mut self, now: Time) {
-        (self.changes, self.again) = (None, None);
+        (self.changes, self.again, self.held) = (None, None, None);
         self.round = now.after(ROUND);
         self.pause = self.pause.filter(|pause| now < pause.until);
     }
@@ -122,6 +144,12 @@ pub const QUIET: Duration = Duration::from_millis(300);
 
 /// A script that takes longer is not waited for: packets pass, or are lost, all the while.
 pub const LATEST: Duration = Duration::from_millis(900);
+
+/// Longer than a command takes that does not wait for somebody else.
+pub const HELD: Duration = Duration::from_secs(5);
+
+/// Too short for anybody to notice.
+const HELD_STEP: Duration = Duration::from_millis(50);
 
 /// How often to look anyway: the legacy variant of iptables notifies nobody.
 pub const ROUND: Duration = Duration::from_secs(10);
@@ -167,6 +195,25 @@ mod tests {
             schedule.looked(at(due));
             assert_eq!((schedule.due(), schedule.first_change()), (at(due + 10_000), None), "{name}");
         }
+    }
+
+    #[test]
+    fn a_look_waits_for_the_owner_and_not_for_ever() {
+        let mut schedule = Schedule::new(at(0));
+        schedule.looked(at(0));
+        schedule.changed(at(50));
+        assert_eq!(schedule.due(), at(350));
+        for now in (350..5350).step_by(50) {
+            assert!(schedule.hold_off(at(now)), "at {now}");
+            // The owner's changes go on.
+            schedule.changed(at(now));
+            let due = (now + 300).min(950).max(now + 50);
+            assert_eq!((schedule.due(), schedule.first_change()), (at(due), Some(at(50))));
+        }
+        assert!(!schedule.hold_off(at(5350)));
+        schedule.looked(at(5350));
+        assert_eq!(schedule.due(), at(15_350));
+        assert!(schedule.hold_off(at(15_350)), "the next one has the whole time again");
     }
 
     #[test]

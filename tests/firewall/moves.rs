@@ -1,6 +1,8 @@
 //! Rules in other chains, other families and the other variant's tables.
 
-use sipknock::firewall::{Change, Difference, Error, Family, Firewall, Ipv4State, Note, Plan, Routes, State};
+use sipknock::firewall::{
+    Change, Difference, Error, Family, Firewall, Hold, Ipv4State, Note, Plan, Routes, State,
+};
 
 use super::common::iptables::World;
 use super::{pbx, plan};
@@ -163,7 +165,7 @@ pub(super) fn rules_of_the_other_variant_are_removed(world: &World) {
 pub(super) fn what_the_other_variant_had_is_put_back(world: &World) {
     let other = world.other_firewall();
     world.netns.run(|| other.apply(&plan())).unwrap();
-    let (_, before) = world.netns.run(|| world.firewall.apply_remembering(&plan())).unwrap();
+    let (_, before) = world.netns.run(|| world.firewall.apply_within(&Hold::wait(), &plan())).unwrap();
     assert!(world.netns.run(|| world.firewall.status(&plan())).unwrap().in_place());
     world.netns.run(|| world.firewall.put_back(&before)).unwrap();
     assert!(!world.rules(Family::V4).iter().any(|rule| rule.contains("SIPKNOCK")));

@@ -49,6 +49,30 @@ pub(super) fn remove_is_obeyed(world: &World) {
     assert!(!in_place(world, &config), "its own rules go with it, and nobody puts them back");
 }
 
+pub(super) fn an_apply_that_fails_changes_no_word(world: &World) {
+    let (gate, config) = start(world);
+    let fails = || {
+        let apply = ["--config", &config, "firewall", "apply", "--chain", "NOBODYS", "--pbx", "10.9.9.9"];
+        let output = world.sipknock(&apply).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code() == Some(1) && said.contains("no IPv4 chain NOBODYS"), "{said}");
+    };
+    fails();
+    other(world, "iptables -F");
+    restored(&gate, 1);
+    says(world, &config, &["firewall", "remove"]);
+    let taken_out = || (get(world, "/healthz").1.contains("took them out")).then_some(());
+    wait_until(taken_out).unwrap();
+    fails();
+    // Something to look at.
+    other(world, "iptables -A INPUT -p tcp --dport 22 -j ACCEPT");
+    looked(world, &config);
+    assert!(!in_place(world, &config), "the owner has taken them out");
+    taken_out().unwrap_or_else(|| panic!("{:?}", get(world, "/healthz")));
+    assert_eq!(restores(world, &config), 1);
+    assert!(gate.stop().0.success());
+}
+
 pub(super) fn what_nobody_confirms_stays_out(world: &World) {
     let config = world.config("", "");
     let gate = Gate::start(world, &["--config", &config, "--http", LISTEN]);
