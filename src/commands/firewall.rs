@@ -283,9 +283,14 @@ fn status(status: &Status, json: bool) -> Result<ExitCode, Failure> {
 }
 
 /// Processes by their names, and what has them register with all their providers again: Asterisk's
-/// res_pjsip_outbound_registration, Kamailio's module uac (at most every 150 s), FreeSWITCH's mod_sofia.
+/// res_pjsip_outbound_registration, tried; Kamailio's module uac, tried with 5.6 (at most every 150 s, and the REGISTERs leave
+/// with the next round of its timer, `reg_timer_interval`); FreeSWITCH's mod_sofia, by its own usage text: `sofia profile
+/// <profile_name> register [<gateway name>|all]`, where `external` is the profile of its default configuration.
 const REGISTER_AGAIN: [(&str, &str); 3] = [
     ("asterisk", "asterisk -rx 'pjsip send register *all'"),
-    ("kamailio", "kamcmd uac.reg_reload"),
-    ("freeswitch", "fs_cli -x 'sofia profile external register all'"),
+    ("kamailio", "kamcmd uac.reg_reload   # it does so within 90 s, or reg_timer_interval"),
+    (
+        "freeswitch",
+        "fs_cli -x 'sofia profile external register all'   # and each other profile that has gateways",
+    ),
 ];
