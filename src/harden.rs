@@ -19,7 +19,7 @@ use crate::config::{Process, Seccomp};
 
 pub use places::Places;
 pub use privileges::{keep_memory_to_itself, keep_to_iptables};
-pub use user::{Identity, trusted_groups};
+pub use user::{Identity, trusted_groups, user_name};
 
 /// Why the process could not be confined.
 #[derive(Debug, thiserror::Error)]

@@ -186,6 +186,7 @@ impl Watcher {
             missing_ms: millis(self.missing + lost),
             looks: self.looks,
             note: self.note.as_deref().map(|note| cut(note, TEXT)),
+            ends: false,
             changes: self.news.drain(..self.news.len().min(CHANGES)).collect(),
             warnings: self.warnings.pop_front().into_iter().collect(),
         }

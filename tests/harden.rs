@@ -152,7 +152,7 @@ impl Drop for House {
 /// All warnings of what happened so far, but for those of the knock that all tests have, and of rules that few have.
 fn warned(gate: &Gate) -> Vec<String> {
     let usual = |text: &String| {
-        let starts = ["weak knock", "no firewall rules lead", "the firewall rules are not in place"];
+        let starts = ["weak knock", "no firewall rules lead", "the IPv4 firewall rules are not in place"];
         starts.iter().any(|start| text.starts_with(start))
     };
     gate.warnings().into_iter().filter(|text| !usual(text)).collect()

@@ -266,6 +266,9 @@ pub struct RulesReport {
     /// Why they are not put back, or what else is to be known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
+    /// The watch ends with this report.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ends: bool,
     /// What has happened since the last report.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub changes: Vec<RulesChange>,

@@ -17,6 +17,10 @@ pub struct Facts {
     pub capabilities: u64,
     /// The kernel's table of queues is there.
     pub queue_table: bool,
+    /// The program that shows rules, if it is not installed: nothing can be said of rules and of what they need.
+    pub no_iptables: Option<String>,
+    /// The service manager has a unit for the gate.
+    pub unit: bool,
     /// What iptables and the kernel said to each thing that was tried, and did not work.
     pub refused: Vec<(Need, String)>,
     /// Our rules against the plan, or why that can't be told.
@@ -127,6 +131,8 @@ pub struct Process {
     pub seconds: u64,
     /// What it may do, where that can be seen.
     pub rights: Option<Rights>,
+    /// The name of the user that it runs as, if it has one.
+    pub user: Option<String>,
 }
 
 impl Process {

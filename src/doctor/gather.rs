@@ -13,7 +13,8 @@ use std::time::Duration;
 use crate::config::{Config, DEFAULT_PATH, whole_path};
 use crate::control::client::{Client, ClientError};
 use crate::control::protocol::{Answer, Request, Stats};
-use crate::firewall::{Family, Firewall, Listing, Plan, Programs, State, Status};
+use crate::firewall::{Error, Family, Firewall, Listing, Plan, Programs, State, Status};
+use crate::harden::user_name;
 use crate::packet::Transport;
 use crate::queue::kernel::{self, QueueRow};
 
@@ -46,7 +47,11 @@ pub(super) fn gather(config: &Config, plan: &Plan) -> Facts {
         families.filter_map(|family| tables(&firewall, family)).unzip();
     let mut offloads = nft.as_deref().map_or_else(Vec::new, nft::offloads);
     offloads.extend(flow_rules.into_iter().flatten());
-    let refused = refused(&firewall);
+    let no_iptables = match &status {
+        Err(Error::NotInstalled { program }) => Some(program.clone()),
+        _ => None,
+    };
+    let refused = if no_iptables.is_some() { Vec::new() } else { refused(&firewall) };
     let fed = status.as_ref().ok().and_then(|status| {
         let again = firewall.status(plan).ok()?;
         Some(fed(plan, (status, &again), (&at_first, &kernel::queues())))
@@ -54,6 +59,8 @@ pub(super) fn gather(config: &Config, plan: &Plan) -> Facts {
     Facts {
         capabilities: capabilities(),
         queue_table: Path::new("/proc/thread-self/net/netfilter/nfnetlink_queue").exists(),
+        no_iptables,
+        unit: has_unit(),
         refused,
         status: Some(status.map_err(|error| error.to_string())),
         tables,
@@ -72,6 +79,13 @@ pub(super) fn gather(config: &Config, plan: &Plan) -> Facts {
         selinux_enforcing: read("/sys/fs/selinux/enforce").is_some_and(|text| text.trim() == "1"),
         apparmor,
     }
+}
+
+/// Whether systemd runs here (sd_booted(3)) and has a unit for the gate (systemd.unit(5)).
+fn has_unit() -> bool {
+    let folders = ["/etc", "/run", "/usr/local/lib", "/usr/lib", "/lib"];
+    let unit = |folder| Path::new(folder).join("systemd/system/sipknock.service").exists();
+    Path::new("/run/systemd/system").exists() && folders.into_iter().any(unit)
 }
 
 fn capabilities() -> u64 {
@@ -275,6 +289,7 @@ fn process(pid: u32) -> Option<Process> {
     let started = fs::metadata(format!("/proc/{pid}")).and_then(|folder| folder.modified()).ok();
     let namespace = |pid: &str| fs::read_link(format!("/proc/{pid}/ns/net")).ok();
     let theirs = namespace(&pid.to_string());
+    let rights = read(&format!("/proc/{pid}/status")).and_then(|status| rights(&status));
     Some(Process {
         pid,
         name: name(pid)?,
@@ -284,7 +299,8 @@ fn process(pid: u32) -> Option<Process> {
         config: config_of(pid, &words),
         unit: read(&format!("/proc/{pid}/cgroup")).and_then(|cgroup| unit(&cgroup)),
         elsewhere: theirs.is_some() && theirs != namespace("thread-self"),
-        rights: read(&format!("/proc/{pid}/status")).and_then(|status| rights(&status)),
+        user: rights.and_then(|rights| user_name(rights.user)),
+        rights,
         seconds: started.and_then(|time| time.elapsed().ok()).map_or(0, |span| span.as_secs()),
     })
 }

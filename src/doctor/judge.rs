@@ -56,8 +56,13 @@ pub fn all(subject: Subject<'_>, facts: &Facts) -> Vec<Finding> {
         if blind && ["kernel", "rules", "way", "managers", "queues"].contains(&name) {
             continue;
         }
-        // Of a gate that was not asked nothing is known.
-        if found.is_empty() && (name != "gate" || gate::told(facts).is_some()) {
+        // Of a gate that was not asked nothing is known, nor of rules that nobody can show.
+        let unknown = match name {
+            "gate" => gate::told(facts).is_none(),
+            "kernel" | "way" | "managers" => facts.no_iptables.is_some(),
+            _ => false,
+        };
+        if found.is_empty() && !unknown {
             findings.push(Finding::ok(name, all_is_well));
         }
         findings.extend(found);

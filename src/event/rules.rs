@@ -10,9 +10,11 @@ pub(super) fn write(change: &RulesChange) {
     let (by, detail) = (by.as_deref(), detail(change));
     let seconds = seconds(change);
     if is_good(change) {
-        info!(target: "sipknock::daemon", event = "rules", state, family, chain, by, seconds, "{}", message(change));
+        let message = message(change);
+        info!(target: "sipknock::daemon", event = "rules", state, family, chain, by, seconds, "{message}");
     } else {
-        warn!(target: "sipknock::daemon", event = "rules", state, family, chain, by, seconds, detail, "{}", message(change));
+        let message = message(change);
+        warn!(target: "sipknock::daemon", event = "rules", state, family, chain, by, seconds, detail, "{message}");
     }
 }
 
@@ -31,11 +33,17 @@ fn is_good(change: &RulesChange) -> bool {
     change.state == RESTORED
 }
 
-fn message(change: &RulesChange) -> &'static str {
+/// With the family in it: of some logs one reads the message alone.
+fn message(change: &RulesChange) -> String {
+    let family = match change.family.as_str() {
+        "ipv4" => "IPv4",
+        "ipv6" => "IPv6",
+        other => other,
+    };
     match change.state.as_str() {
-        RESTORED => "the firewall rules are in place again",
-        FOREIGN => "a rule of others lets packets past the gate",
-        _ => "the firewall rules are not in place: packets pass the gate by",
+        RESTORED => format!("the {family} firewall rules are in place again"),
+        FOREIGN => format!("a rule of others lets {family} packets past the gate"),
+        _ => format!("the {family} firewall rules are not in place: packets pass the gate by"),
     }
 }
 

@@ -90,6 +90,12 @@ pub fn trusted_groups(config: &Config) -> Vec<u32> {
     group_number(GROUP).into_iter().chain(user.map(|user| user.gid)).chain(own).collect()
 }
 
+/// The name of a user by its number, if it has one.
+pub fn user_name(uid: u32) -> Option<String> {
+    let passwd = fs::read_to_string(PASSWD).unwrap_or_default();
+    find(&passwd, &uid.to_string()).map(|user| user.name.to_owned())
+}
+
 /// A line of passwd(5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct User<'a> {

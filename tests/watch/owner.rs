@@ -99,7 +99,7 @@ pub(super) fn without_keep_it_is_only_said(world: &World) {
         let took = began.elapsed();
         eprintln!("503 after {took:?}");
         assert!(took < SLOWEST, "{took:?}");
-        assert!(gate.says("the firewall rules are not in place"));
+        assert!(gate.says("the IPv4 firewall rules are not in place"));
         assert_eq!(metric(world, "sipknock_rules_in_place{family=\"ipv4\"}"), Some(0.0));
         assert_eq!(metric(world, "sipknock_rules_in_place{family=\"ipv6\"}"), Some(1.0));
         let missing = || metric(world, "sipknock_rules_missing_seconds_total").unwrap();

@@ -9,7 +9,7 @@ use std::time::Instant;
 use rustix::process::{Signal, Uid};
 
 use super::{LISTEN, SLOWEST, get, in_place, metric, other, restored, restores, run, start, states, watched};
-use crate::common::commands::{says, socket};
+use crate::common::commands::{says, socket, stats};
 use crate::common::gate::{DEADLINE, Gate, World, wait_until};
 use crate::common::trials::Outcome;
 
@@ -53,9 +53,11 @@ pub(super) fn the_service_tells_the_gate(world: &World) {
     assert!(!in_place(world, &config));
     let (ended, ..) = service.stop();
     assert!(ended.success(), "{ended}");
-    let unwatched =
-        wait_until(|| get(world, "/healthz").1.contains("nobody watches over them").then_some(()));
-    unwatched.unwrap_or_else(|| panic!("{:?}", get(world, "/healthz")));
+    // It has said so itself: nobody waits until its silence is noticed.
+    let (status, body) = get(world, "/healthz");
+    assert!(status == 503 && body.contains("nobody watches over them"), "{body}");
+    assert_eq!(stats(world, &config)["rules"]["watched"], false);
+    assert!(gate.says("nobody watches over the firewall rules any more: the process that does was ended"));
     assert_eq!(metric(world, "sipknock_rules_watched"), Some(0.0));
     assert_eq!(metric(world, "sipknock_rules_in_place{family=\"ipv4\"}"), None);
     let service = service_of(world, &config);

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::thread;
+use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -71,6 +72,10 @@ pub fn watch(plan: Plan, keep: bool, load: Load, socket: Option<PathBuf>) -> io:
         wait(watcher.descriptor(), pause)?;
     }
     manager.stopping();
+    if let Some(reporter) = reporter {
+        reporter.send(RulesReport { ends: true, ..watcher.report() }, true);
+        reporter.finish();
+    }
     Ok(())
 }
 
@@ -95,9 +100,7 @@ fn tell(watcher: &mut Watcher, manager: Manager, reporter: Option<&Reporter>) {
         let news = !report.changes.is_empty() || !report.warnings.is_empty();
         report.changes.iter().for_each(|change| Event::Rules(Box::new(change.clone())).write());
         report.warnings.iter().for_each(|warning| Event::Warning(warning.clone()).write());
-        let states: Vec<_> =
-            report.families.iter().map(|family| format!("{} {}", family.family, family.state)).collect();
-        manager.status(&format!("{}; put back {} times", states.join(", "), report.restores));
+        manager.status(&status(&report));
         if let Some(reporter) = reporter {
             reporter.send(report, news);
         }
@@ -107,8 +110,19 @@ fn tell(watcher: &mut Watcher, manager: Manager, reporter: Option<&Reporter>) {
     }
 }
 
+/// A line for the service manager.
+fn status(report: &RulesReport) -> String {
+    let states: Vec<_> =
+        report.families.iter().map(|family| format!("{} {}", family.family, family.state)).collect();
+    if states.is_empty() {
+        return report.note.clone().unwrap_or_else(|| "no family has rules here".to_owned());
+    }
+    let times = if report.restores == 1 { "once".to_owned() } else { format!("{} times", report.restores) };
+    format!("{}; put back {times}", states.join(", "))
+}
+
 /// Waits for a change, a signal, or for so long.
-fn wait(changes: Option<BorrowedFd<'_>>, pause: std::time::Duration) -> io::Result<()> {
+fn wait(changes: Option<BorrowedFd<'_>>, pause: Duration) -> io::Result<()> {
     let mut descriptors: Vec<_> =
         changes.iter().map(|changes| PollFd::from_borrowed_fd(changes.as_fd(), PollFlags::IN)).collect();
     match rustix::event::poll(&mut descriptors, Some(&timespec(pause))) {
@@ -121,6 +135,8 @@ fn wait(changes: Option<BorrowedFd<'_>>, pause: std::time::Duration) -> io::Resu
 struct Reporter {
     reports: mpsc::Sender<RulesReport>,
     waiting: Arc<AtomicUsize>,
+    /// Closed when all reports have been carried.
+    done: mpsc::Receiver<()>,
 }
 
 impl Reporter {
@@ -128,15 +144,23 @@ impl Reporter {
         let (reports, received) = mpsc::channel::<RulesReport>();
         let waiting = Arc::new(AtomicUsize::new(0));
         let left = Arc::clone(&waiting);
+        let (carrying, done) = mpsc::channel();
         let carry = move || {
             let mut carrier = Carrier { socket, client: None, unsaid: Vec::new(), refused: false };
             for report in received {
                 left.fetch_sub(1, Ordering::Relaxed);
                 carrier.carry(report);
             }
+            drop::<mpsc::Sender<()>>(carrying);
         };
         thread::Builder::new().name("reporter".to_owned()).spawn(carry)?;
-        Ok(Self { reports, waiting })
+        Ok(Self { reports, waiting, done })
+    }
+
+    /// Waits until the gate has all reports, or does not take them in time.
+    fn finish(self) {
+        drop(self.reports);
+        let _ = self.done.recv_timeout(LAST_WORDS);
     }
 
     /// A report without news may be left out.
@@ -192,5 +216,35 @@ impl Carrier {
     }
 }
 
+/// A gate answers at once, or is being stopped, too.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
 /// A fight with another program makes no more within the time that a gate takes to start.
 const MOST_UNSAID: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::protocol::{IN_PLACE, RulesFamily};
+
+    #[test]
+    fn a_line_for_the_service_manager() {
+        let family = |family: &str| RulesFamily {
+            family: family.to_owned(),
+            chain: "INPUT".to_owned(),
+            state: IN_PLACE.to_owned(),
+            detail: String::new(),
+        };
+        let unreadable = "the rules can't be read: iptables-save is not installed";
+        for (families, restores, note, expected) in [
+            (vec!["ipv4", "ipv6"], 2, None, "ipv4 in-place, ipv6 in-place; put back 2 times"),
+            (vec!["ipv4"], 1, None, "ipv4 in-place; put back once"),
+            (vec![], 0, Some(unreadable), unreadable),
+            (vec![], 0, None, "no family has rules here"),
+        ] {
+            let families = families.into_iter().map(family).collect();
+            let note = note.map(str::to_owned);
+            assert_eq!(status(&RulesReport { families, restores, note, ..RulesReport::default() }), expected);
+        }
+    }
+}

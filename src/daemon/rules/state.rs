@@ -46,11 +46,15 @@ impl RulesState {
     pub(in crate::daemon) fn take(&self, mut report: RulesReport) {
         let changes = std::mem::take(&mut report.changes);
         let warnings = std::mem::take(&mut report.warnings);
+        let ends = report.ends;
         self.heard().take(self.clock.now(), report);
         for change in changes {
             self.send(Event::Rules(Box::new(change)));
         }
         warnings.into_iter().map(Event::Warning).for_each(|warning| self.send(warning));
+        if ends {
+            self.lost("the process that does was ended; 'systemctl start sipknock-rules' starts it again");
+        }
     }
 
     /// The process that watched is gone, or was never there.

@@ -1,6 +1,8 @@
 //! Who listens on the queues, how it fares, and what was lost.
 
-use crate::config::Fallback;
+use std::path::Path;
+
+use crate::config::{DEFAULT_PATH, Fallback};
 use crate::control::protocol::QueueStats;
 
 use super::super::facts::{Facts, Process, QueueFacts};
@@ -91,7 +93,12 @@ fn of_queue(subject: Subject<'_>, facts: &Facts, queue: &QueueFacts) -> Vec<Find
 /// A queue that nobody reads. The gate may be in another network namespace, with a queue of the same number there.
 fn nobody(subject: Subject<'_>, facts: &Facts, text: &str) -> Finding {
     let Some(gate) = facts.gate_process.as_ref().filter(|gate| gate.elsewhere) else {
-        return Finding::fault("nobody-on-queue", text).mend(subject.command("run"));
+        // The unit has the usual file.
+        let mend = match facts.unit && subject.config.path == Path::new(DEFAULT_PATH) {
+            true => "systemctl start sipknock".to_owned(),
+            false => subject.command("run"),
+        };
+        return Finding::fault("nobody-on-queue", text).mend(mend);
     };
     let text = format!("{text}; the gate, process {}, is in another network namespace", gate.pid);
     let mend = format!("nsenter -t {} -n {}", gate.pid, subject.command("doctor"));

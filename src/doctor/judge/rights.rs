@@ -49,6 +49,7 @@ fn of_gate(subject: Subject<'_>, owner: &Process, rights: Rights) -> Option<Find
     } else {
         "its system calls are not filtered, as configured"
     };
+    let user = owner.user.clone().unwrap_or_else(|| user.to_string());
     let text = format!(
         "the gate, process {pid}, runs as user {user} with CAP_NET_ADMIN alone and no new privileges; {calls}"
     );

@@ -12,6 +12,15 @@ use super::super::{Finding, Severity, Subject, quoted};
 pub(super) fn place(subject: Subject<'_>, facts: &Facts) -> Vec<Finding> {
     let status = match &facts.status {
         None => return Vec::new(),
+        Some(Err(_)) if facts.no_iptables.is_some() => {
+            let program = facts.no_iptables.as_deref().unwrap_or_default();
+            let text = format!(
+                "iptables is not installed ({program} is missing): no rule hands packets to the gate, so everybody reaches the \
+                 PBX"
+            );
+            let mend = format!("apt install iptables && {}", subject.apply());
+            return vec![Finding::fault("no-iptables", text).mend(mend)];
+        }
         Some(Err(error)) => {
             return vec![Finding::fault("rules-unreadable", format!("the rules can't be read: {error}"))];
         }

@@ -6,7 +6,7 @@ mod rules;
 use std::path::Path;
 
 use super::*;
-use crate::config::{Config, Flags};
+use crate::config::{Config, DEFAULT_PATH, Flags};
 use crate::control::protocol::{QueueStats, Stats};
 use crate::doctor::Severity;
 use crate::doctor::facts::{Listener, Need, Process, QueueFacts, Rights, Tables};
@@ -28,7 +28,7 @@ fn nothing_is_found_where_nothing_is_wrong() {
 #[test]
 fn each_fact_has_its_finding() {
     type Edit = fn(&mut Facts);
-    let rows: [(&str, Severity, &str, Edit); 31] = [
+    let rows: [(&str, Severity, &str, Edit); 32] = [
         ("no-nfnetlink-queue", Severity::Fault, "modprobe nfnetlink_queue", |facts| {
             facts.queue_table = false
         }),
@@ -49,6 +49,16 @@ fn each_fact_has_its_finding() {
             facts.capabilities = 0
         }),
         ("rules-unreadable", Severity::Fault, "", |facts| facts.status = Some(Err("no".to_owned()))),
+        (
+            "no-iptables",
+            Severity::Fault,
+            "apt install iptables && sipknock --config x.toml firewall apply",
+            |facts| {
+                facts.status = Some(Err("iptables-save is not installed".to_owned()));
+                facts.no_iptables = Some("iptables-save".to_owned());
+                facts.tables.clear();
+            },
+        ),
         ("ipv6-open", Severity::Fault, "apt install iptables", |facts| {
             let note = Note::NoProgram { program: "ip6tables-save".to_owned() };
             let skipped = FamilyStatus { notes: vec![note], ..family(Family::V6, State::Skipped) };
@@ -133,6 +143,52 @@ fn each_fact_has_its_finding() {
         assert_eq!(bad.len(), 1, "{name}: {bad:#?}");
         assert_eq!((bad[0].name.as_str(), bad[0].severity), (name, severity));
         assert!(bad[0].mend.clone().unwrap_or_default().contains(mend), "{name}: {bad:#?}");
+    }
+}
+
+#[test]
+fn a_unit_is_started_by_its_manager() {
+    let text = "[[knock]]\nname = \"alice\"\nsecret = \"gwadjtpmagjwtdpmjgatwdm\"\n";
+    for (path, unit, expected) in [
+        (DEFAULT_PATH, true, "systemctl start sipknock"),
+        (DEFAULT_PATH, false, "sipknock run"),
+        ("x.toml", true, "sipknock --config x.toml run"),
+    ] {
+        let (config, plan) = (Config::parse(text, Path::new(path), &Flags::default()).unwrap(), plan());
+        let mut facts = Facts { unit, ..sound() };
+        facts.queues[0].row = None;
+        let findings = all(Subject { config: &config, plan: &plan }, &facts);
+        let nobody = findings.iter().find(|finding| finding.name == "nobody-on-queue").unwrap();
+        assert_eq!(nobody.mend.as_deref(), Some(expected), "{path}");
+    }
+}
+
+#[test]
+fn nothing_is_said_of_rules_that_nobody_can_show() {
+    let (config, plan) = (config(""), plan());
+    let facts = Facts {
+        status: Some(Err("iptables-save is not installed".to_owned())),
+        no_iptables: Some("iptables-save".to_owned()),
+        tables: Vec::new(),
+        ..sound()
+    };
+    let findings = all(Subject { config: &config, plan: &plan }, &facts);
+    let names: Vec<_> = findings.iter().map(|finding| finding.name.as_str()).collect();
+    assert!(["kernel", "rules", "way", "managers"].iter().all(|name| !names.contains(name)), "{names:?}");
+}
+
+#[test]
+fn the_gate_s_user_has_a_name() {
+    let (config, plan) = (config(""), plan());
+    for (user, expected) in [(Some("sipknock"), "as user sipknock with"), (None, "as user 996 with")] {
+        let mut facts = sound();
+        edit_owner(&mut facts, |owner| {
+            owner.user = user.map(str::to_owned);
+            owner.rights =
+                Some(Rights { user: 996, capabilities: 1 << 12, no_new_privileges: true, filtered: true });
+        });
+        let findings = all(Subject { config: &config, plan: &plan }, &facts);
+        assert!(findings.iter().any(|finding| finding.text.contains(expected)), "{findings:#?}");
     }
 }
 
