@@ -118,7 +118,8 @@ fn status(report: &RulesReport) -> String {
         return report.note.clone().unwrap_or_else(|| "no family has rules here".to_owned());
     }
     let times = if report.restores == 1 { "once".to_owned() } else { format!("{} times", report.restores) };
-    format!("{}; put back {times}", states.join(", "))
+    let note = report.note.iter().map(|note| format!("; {note}"));
+    format!("{}; put back {times}{}", states.join(", "), note.collect::<String>())
 }
 
 /// Waits for a change, a signal, or for so long.
@@ -239,6 +240,7 @@ mod tests {
         for (families, restores, note, expected) in [
             (vec!["ipv4", "ipv6"], 2, None, "ipv4 in-place, ipv6 in-place; put back 2 times"),
             (vec!["ipv4"], 1, None, "ipv4 in-place; put back once"),
+            (vec!["ipv4"], 0, Some("they are old"), "ipv4 in-place; put back 0 times; they are old"),
             (vec![], 0, Some(unreadable), unreadable),
             (vec![], 0, None, "no family has rules here"),
         ] {

@@ -23,6 +23,8 @@ struct Heard {
     last: Option<(Time, RulesReport)>,
     /// Somebody watches.
     watched: bool,
+    /// It has said that it ends, and the log does not have that yet.
+    ended: Option<Time>,
     /// A watch is to report from then on; `None`: nobody has said that there is one.
     expected: Option<Time>,
     restores: u64,
@@ -46,15 +48,11 @@ impl RulesState {
     pub(in crate::daemon) fn take(&self, mut report: RulesReport) {
         let changes = std::mem::take(&mut report.changes);
         let warnings = std::mem::take(&mut report.warnings);
-        let ends = report.ends;
         self.heard().take(self.clock.now(), report);
         for change in changes {
             self.send(Event::Rules(Box::new(change)));
         }
         warnings.into_iter().map(Event::Warning).for_each(|warning| self.send(warning));
-        if ends {
-            self.lost("the process that does was ended; 'systemctl start sipknock-rules' starts it again");
-        }
     }
 
     /// The process that watched is gone, or was never there.
@@ -66,7 +64,13 @@ impl RulesState {
 
     /// Sees whether the watch is still heard of.
     pub(in crate::daemon) fn look(&self) {
-        let heard = self.heard();
+        let mut heard = self.heard();
+        if heard.stays_away(self.clock.now()) {
+            drop(heard);
+            let text = "nobody watches over the firewall rules any more: the process that does was ended, and \
+                        'systemctl start sipknock-rules' starts it again";
+            return self.send(Event::Warning(text.to_owned()));
+        }
         let last = heard.last.as_ref().map(|(time, _)| *time).or(heard.expected);
         let silent = last.is_some_and(|time| self.clock.now().since(time) > SILENCE);
         drop(heard);
@@ -112,8 +116,14 @@ impl Heard {
         self.restores += since(report.restores, restores);
         self.missing_ms += since(report.missing_ms, missing);
         self.looks += since(report.looks, looks);
+        self.watched = !report.ends;
+        self.ended = report.ends.then_some(now);
         self.last = Some((now, report));
-        self.watched = true;
+    }
+
+    /// Whether a watch that has ended is not back by now: a restart of it is no news. Asked again, the answer is no.
+    fn stays_away(&mut self, now: Time) -> bool {
+        self.ended.take_if(|ended| now.since(*ended) > RESTART).is_some()
     }
 
     fn stats(&self) -> Option<RulesStats> {
@@ -167,6 +177,9 @@ fn faults(stats: &RulesStats) -> Vec<String> {
     faults
 }
 
+/// A watch that is started again is back by then.
+const RESTART: Duration = Duration::from_secs(5);
+
 /// A watch reports every [`super::HEARTBEAT`]; one that has iptables wait for its lock is late.
 const SILENCE: Duration = Duration::from_secs(15);
 
@@ -203,6 +216,20 @@ mod tests {
         assert!(!stats.watched && faults(&stats).len() == 1);
         heard.take(Time::from_parts(1020, 0), RulesReport::default());
         assert!(heard.stats().unwrap().watched);
+    }
+
+    #[test]
+    fn a_watch_that_ends_is_gone_at_once_and_in_the_log_if_it_stays_away() {
+        let at = |secs: u64| Time::from_parts(1000 + secs, 0);
+        let ends = || RulesReport { ends: true, ..report([IN_PLACE; 2], 0, 0, None) };
+        let mut heard = Heard::default();
+        heard.take(at(0), ends());
+        let stats = heard.stats().unwrap();
+        assert!(!stats.watched && faults(&stats).len() == 1);
+        assert!(!heard.stays_away(at(5)) && heard.stays_away(at(6)) && !heard.stays_away(at(7)), "once");
+        heard.take(at(8), ends());
+        heard.take(at(10), RulesReport::default());
+        assert!(heard.stats().unwrap().watched && !heard.stays_away(at(60)), "it was restarted");
     }
 
     #[test]
