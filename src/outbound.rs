@@ -215,7 +215,8 @@ impl OutboundTable {
     /// Marks a source for `life`, and closes its door; the door, if it was open.
     pub fn mark(&self, source: Source, now: Time, life: Duration) -> Option<OutboundDoor> {
         let mut entries = self.write();
-        let life = entries.marks.get(&source).map_or(life, |mark| mark.life.max(life));
+        let earlier = entries.marks.get(&source).filter(|mark| now < mark.until);
+        let life = earlier.map_or(life, |mark| mark.life.max(life));
         entries.set_mark(source, Mark { until: now.after(life), life });
         let closed = entries.remove(source).filter(|door| now < door.expires());
         self.count(&entries);
@@ -290,26 +291,15 @@ impl OutboundTable {
 
     /// Forgets doors and marks that have run out; the doors.
     pub fn sweep(&self, now: Time) -> Vec<(Source, OutboundDoor)> {
-        let run_out: Vec<_> = {
+        {
             let entries = self.read();
-            let run_out = entries.doors().filter(|(_, held)| now >= held.door.expires());
-            let run_out: Vec<_> = run_out.map(|(source, _)| source).collect();
-            if !entries.has_old_marks(now) && run_out.is_empty() {
+            if !entries.has_old_marks(now) && !entries.has_run_out(now) {
                 return Vec::new();
             }
-            run_out
-        };
+        }
         let mut entries = self.write();
         entries.forget_old_marks(now);
-        let mut ended = Vec::with_capacity(run_out.len());
-        for source in run_out {
-            // One that was renewed meanwhile stays.
-            if entries.door(source).is_some_and(|held| now >= held.door.expires())
-                && let Some(door) = entries.remove(source)
-            {
-                ended.push((source, door));
-            }
-        }
+        let ended = entries.take_run_out(now);
         self.count(&entries);
         ended
     }

@@ -24,6 +24,10 @@ pub(super) struct Entries {
     by_end: BTreeSet<(Time, Source)>,
     /// Destinations that never get a door.
     excluded: NetSet,
+    /// No door runs out before this.
+    next_end: Time,
+    /// Doors that made room since they had run out, for the next sweep to report.
+    unreported: Vec<(Source, OutboundDoor)>,
 }
 
 /// A door in the table. Its counts change without the table's write lock.
@@ -114,6 +118,7 @@ impl Entries {
                 held.door.leave(&mut self.users);
             }
             held.door.requested_at(now, request, life);
+            self.next_end = self.next_end.min(held.door.expires());
             if registers {
                 held.door.enter(&mut self.users);
             }
@@ -123,11 +128,15 @@ impl Entries {
             return (Effect::Nothing, 0);
         }
         self.remove(source);
+        let max = max.max(1);
+        if self.doors.len() >= max && self.next_end <= now {
+            let run_out = self.take_run_out(now);
+            self.unreported.extend(run_out);
+        }
         let mut evicted = 0;
-        while self.doors.len() >= max.max(1) {
+        while self.doors.len() >= max {
             let Some(&(_, oldest)) = self.by_request.first() else { break };
-            // One that had run out is no loss.
-            evicted += u64::from(self.remove(oldest).is_some_and(|door| now < door.expires()));
+            evicted += u64::from(self.remove(oldest).is_some());
         }
         let mut door = OutboundDoor::new(now, request.method());
         door.requested_at(now, request, life);
@@ -136,7 +145,23 @@ impl Entries {
         (Effect::Opened { expires }, evicted)
     }
 
+    /// Removes the doors that have run out, and returns them with those that went since the last time.
+    pub(super) fn take_run_out(&mut self, now: Time) -> Vec<(Source, OutboundDoor)> {
+        let over = |held: &Held| now >= held.door.expires();
+        let sources: Vec<_> = self.doors().filter(|(_, held)| over(held)).map(|(source, _)| source).collect();
+        let mut run_out = std::mem::take(&mut self.unreported);
+        run_out.extend(sources.into_iter().filter_map(|source| Some((source, self.remove(source)?))));
+        self.next_end = self.doors().map(|(_, held)| held.door.expires()).min().unwrap_or(Time::MAX);
+        run_out
+    }
+
+    /// Whether there is anything for [`Entries::take_run_out`].
+    pub(super) fn has_run_out(&self, now: Time) -> bool {
+        !self.unreported.is_empty() || self.doors().any(|(_, held)| now >= held.door.expires())
+    }
+
     pub(super) fn insert(&mut self, source: Source, door: OutboundDoor) {
+        self.next_end = self.next_end.min(door.expires());
         self.by_request.insert((door.requested, source));
         door.enter(&mut self.users);
         self.doors.insert(source, Held::of(door));

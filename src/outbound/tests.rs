@@ -79,6 +79,28 @@ fn registrations_of_a_door_are_bounded() {
 }
 
 #[test]
+fn a_full_table_has_room_if_a_door_has_run_out() {
+    let table = OutboundTable::new(2);
+    requested(&table, 1, 0, &OPTIONS);
+    // Called later than the first, and over before it.
+    requested(&table, 2, 1, &register(1, 100));
+    requested(&table, 2, 2, &register(1, 0));
+    requested(&table, 3, 66, &OPTIONS);
+    let open = [1, 2, 3].map(|n| table.admits(source(n), at(66)));
+    assert_eq!(open, [true, false, true], "none has to go");
+    assert_eq!(table.sweep(at(66)).iter().map(|(ended, _)| *ended).collect::<Vec<_>>(), [source(2)]);
+    assert!(table.sweep(at(66)).is_empty());
+}
+
+#[test]
+fn a_mark_that_has_run_out_says_nothing_of_the_next() {
+    let table = OutboundTable::new(2);
+    table.mark(source(1), at(0), Duration::from_secs(200));
+    table.mark(source(1), at(200), Duration::from_secs(40));
+    assert!(table.is_marked(source(1), at(239)) && !table.is_marked(source(1), at(240)));
+}
+
+#[test]
 fn a_full_table_evicts_the_one_called_longest_ago() {
     let table = OutboundTable::new(2);
     requested(&table, 1, 0, &OPTIONS);
