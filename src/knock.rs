@@ -5,6 +5,7 @@
 //! packet: folds and quoted pairs are undone. So the matcher also looks for the longest word of an anchored secret
 //! that has blanks, and where quoted pairs matter a packet with a backslash is a candidate.
 
+mod extent;
 pub mod matcher;
 pub mod part;
 pub mod weakness;
@@ -15,6 +16,7 @@ use std::net::IpAddr;
 use std::ops::Range;
 use std::time::Duration;
 
+pub use extent::Extent;
 pub use matcher::BuildError;
 use matcher::{Matcher, Pattern};
 pub use part::Part;
@@ -54,6 +56,8 @@ pub struct Knock {
     pub secret: Secret,
     /// Where it must stand.
     pub part: Part,
+    /// How much of that part it must be.
+    pub extent: Extent,
     /// ASCII letters match in either case.
     pub ignore_case: bool,
     /// The request methods it counts in; empty: in any message, and in what is not SIP.
@@ -151,6 +155,7 @@ impl Knock {
             name: name.into(),
             secret,
             part: Part::Anywhere,
+            extent: Extent::Within,
             ignore_case: false,
             methods: Vec::new(),
             sources: None,
@@ -173,8 +178,17 @@ impl Knock {
     }
 
     fn pattern(&self) -> Pattern<'_> {
-        let ignore_case = self.ignore_case || self.part.ignores_case();
-        Pattern { bytes: self.secret.expose(), ignore_case }
+        Pattern { bytes: self.secret.expose(), ignore_case: self.ignores_case() }
+    }
+
+    /// Whether its ASCII letters match in either case.
+    pub fn ignores_case(&self) -> bool {
+        self.ignore_case || self.part.ignores_case()
+    }
+
+    /// Whether a text of its part, in which the secret occurs, is as much of it as is asked for.
+    fn holds(&self, text: &[u8]) -> bool {
+        self.extent.holds(text, self.secret.expose(), self.ignores_case())
     }
 
     /// A word to look for in a secret that a fold may break at its blanks; `None` where none is long enough.
@@ -304,7 +318,12 @@ impl KnockSet {
             }
             for (index, part) in self.parts.iter().enumerate() {
                 if wanted.get(index) == Some(&true) {
-                    part.texts(&message, &mut |text| self.add_anchored(&mut found, index, text, message));
+                    let (first, mut texts) = (found.len(), 0);
+                    part.texts(&message, &mut |text| {
+                        texts += 1;
+                        self.add_anchored(&mut found, index, text, message);
+                    });
+                    self.keep_sole(&mut found, first, texts);
                 }
             }
         }
@@ -331,9 +350,26 @@ impl KnockSet {
     ) {
         for knock in self.matcher.occurring(text) {
             if self.roles.get(knock.index()) == Some(&Role::Anchored(part))
-                && self.get(knock).is_some_and(|knock| knock.counts_in(Some(&message)))
+                && self.get(knock).is_some_and(|knock| knock.holds(text) && knock.counts_in(Some(&message)))
             {
                 found.push(Match { knock, message: Some(message) });
+            }
+        }
+    }
+
+    /// Of the matches of one part in one message, from `first` on, takes out those of [`Extent::Whole`] that are not all
+    /// of its `texts`: a message with many values in it is no guess at all.
+    fn keep_sole(&self, found: &mut Vec<Match<'_>>, first: usize, texts: usize) {
+        let whole =
+            |found: &Match<'_>| self.get(found.knock).is_some_and(|knock| knock.extent == Extent::Whole);
+        if texts < 2 || !found.iter().skip(first).any(whole) {
+            return;
+        }
+        let mut here = found.split_off(first);
+        here.sort_by_key(|found| found.knock);
+        for same in here.chunk_by(|one, other| one.knock == other.knock) {
+            if same.len() == texts || !same.iter().any(whole) {
+                found.extend_from_slice(same);
             }
         }
     }

@@ -147,6 +147,13 @@ pub(crate) fn long_name(name: &[u8]) -> &[u8] {
     known.map_or(name, |(_, long)| long.as_bytes())
 }
 
+/// The length of a header field's shortest name: 1 if it has a compact form.
+pub(crate) fn shortest_name(name: &str) -> usize {
+    let long = long_name(name.as_bytes());
+    let has_compact = COMPACT.iter().any(|(_, known)| known.as_bytes().eq_ignore_ascii_case(long));
+    if has_compact { 1 } else { name.len() }
+}
+
 /// Iterator over [`Message::headers`].
 #[derive(Clone, Debug)]
 pub struct Headers<'a> {

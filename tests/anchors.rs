@@ -22,6 +22,8 @@ mod rows;
 mod torture;
 #[path = "anchors/user_agent.rs"]
 mod user_agent;
+#[path = "anchors/whole.rs"]
+mod whole;
 
 use std::fmt::Write;
 use std::net::IpAddr;

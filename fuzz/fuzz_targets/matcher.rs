@@ -20,7 +20,7 @@ use libfuzzer_sys::fuzz_target;
 use sipknock::event::Event;
 use sipknock::inspect::{Inspector, Policy};
 use sipknock::knock::matcher::{Engine, Matcher, Pattern};
-use sipknock::knock::{Knock, KnockId, KnockSet, Life, Part, Payload, Secret};
+use sipknock::knock::{Extent, Knock, KnockId, KnockSet, Life, Part, Payload, Secret};
 use sipknock::net::NetSet;
 use sipknock::sip::Message;
 use sipknock::time::Time;
@@ -92,6 +92,7 @@ impl<'a> Line<'a> {
             methods: if self.register { vec!["REGISTER".to_owned()] } else { Vec::new() },
             sources: self.office.then(|| NetSet::new(&["198.51.100.0/24".parse().expect("a network")])),
             part: Part::Anywhere,
+            extent: Extent::Within,
             door: Life::Span(Duration::from_secs(60)),
             max_doors: None,
         }

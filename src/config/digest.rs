@@ -169,6 +169,23 @@ mod tests {
     }
 
     #[test]
+    fn a_digest_goes_by_where_and_how_a_secret_matches() {
+        let digest = |keys: &str| {
+            let text = format!("[[knock]]\nname = \"a\"\nsecret = \"gwadjtpmag\"\n{keys}\n");
+            config(&text).digests(SALT_A).meaning
+        };
+        let base = digest("in = \"user-agent\"");
+        for (keys, same) in [
+            ("in = \"user-agent\"\nmatch = \"within\"", true),
+            ("in = \"user-agent\"\nmatch = \"whole\"", false),
+            ("in = \"from-display-name\"", false),
+            ("", false),
+        ] {
+            assert_eq!(digest(keys) == base, same, "{keys}");
+        }
+    }
+
+    #[test]
     fn a_digest_says_how_to_make_the_same_one() {
         let (one, other) = (config("[inspect]\nmax_doors = 7"), config("[inspect]\nmax_doors = 8"));
         let told = one.digests([0x1f; SALT]);

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::firewall::{DEFAULT_PARENT, PlanError};
 use crate::inspect::Mode;
-use crate::knock::{Knock, Life, Part, Secret};
+use crate::knock::{Extent, Knock, Life, Part, Secret};
 use crate::net::NetSet;
 
 /// A configuration that is still being put together: each value valid in itself, defaults filled in.
@@ -39,6 +39,7 @@ pub(super) struct DraftKnock {
     pub(super) name: String,
     pub(super) secret: Secret,
     pub(super) part: Part,
+    pub(super) extent: Extent,
     pub(super) ignore_case: bool,
     pub(super) methods: Vec<String>,
     pub(super) sources: Option<Vec<IpNet>>,
@@ -91,6 +92,7 @@ impl Draft {
             name: name.clone(),
             secret: secret.clone(),
             part: Part::default(),
+            extent: Extent::default(),
             ignore_case: false,
             methods: Vec::new(),
             sources: None,
@@ -108,6 +110,7 @@ impl Draft {
             name: knock.name,
             secret: knock.secret,
             part: knock.part,
+            extent: knock.extent,
             ignore_case: knock.ignore_case,
             methods: knock.methods,
             sources: knock.sources.map(|nets| NetSet::new(&nets)),

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::firewall::{DEFAULT_PARENT, Family};
 use crate::inspect::{Bounds, Mode, Renew};
-use crate::knock::{Part, Secret};
+use crate::knock::{Extent, Part, Secret};
 use crate::packet::Transport;
 use crate::queue::Backend;
 use reader::{Field, Reader, list, number, one_of, text_of};
@@ -156,6 +156,8 @@ struct KnockTable {
     secret_file: Field,
     #[serde(rename = "in")]
     within: Field,
+    #[serde(rename = "match")]
+    extent: Field,
     methods: Field,
     ignore_case: Field,
     door: Field,
@@ -390,7 +392,16 @@ impl Reader<'_> {
         let secret = self.secret(&below("secret"), span.clone(), table.secret, table.secret_file)?;
         let mut part = Part::default();
         self.set(&mut part, &below("in"), table.within, |value| text_of(value).and_then(Part::parse))?;
-        let Some(secret) = part.secret(secret.expose()).and_then(Secret::new) else {
+        let mut extent = Extent::default();
+        self.set(&mut extent, &below("match"), table.extent, |value| {
+            text_of(value).and_then(|text| Extent::parse(text, &part))
+        })?;
+        let typed = match extent {
+            Extent::Within => secret.expose(),
+            // White space at the ends of a part is none of it.
+            Extent::Whole => secret.expose().trim_ascii(),
+        };
+        let Some(secret) = part.secret(typed).and_then(Secret::new) else {
             let text = format!("nothing is left of this secret to look for in {part}");
             return Err(self.error(span, &below("secret"), text));
         };
@@ -400,6 +411,7 @@ impl Reader<'_> {
             secret,
             ignore_case: part.ignores_case(),
             part,
+            extent,
             methods: Vec::new(),
             sources: None,
             door: None,

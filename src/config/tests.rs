@@ -1,5 +1,6 @@
 use super::*;
 use crate::firewall::{Family, Pbx, Plan};
+use crate::knock::Extent;
 
 fn pbx(networks: &[&str], interfaces: &[&str]) -> Pbx {
     Pbx {
@@ -50,6 +51,7 @@ max_outbound = 100
 name = "alice-desk"
 secret = "mykn0ckstr1ng"
 in = "anywhere"
+match = "within"
 methods = ["REGISTER"]
 ignore_case = false
 door = "86400s"
@@ -108,6 +110,7 @@ fn defaults() {
     assert_eq!((config.queue.max_len, config.queue.receive_buffer), (16384, 32 << 20));
     assert_eq!((config.queue.on_overload, config.queue.on_exit), (Fallback::Closed, Fallback::Closed));
     assert_eq!(config.knocks[0].door, Life::Span(Duration::from_secs(4000)));
+    assert_eq!(config.knocks[0].extent, Extent::Within);
     assert_eq!(config.inspect.grace, Duration::ZERO);
     assert_eq!(config.firewall.outbound, Some(Duration::from_secs(4 * 3600)));
     assert_eq!(config.firewall_plan(), Plan::default());
@@ -293,6 +296,22 @@ fn errors_name_file_line_and_key() {
         (
             second("name = \"b\"\nsecret = \"\\\"<>\\\"\"\nin = \"contact-instance\"\n"),
             ":4: knock 2.secret: nothing is left",
+        ),
+        (
+            second("name = \"b\"\nsecret = \" \"\nin = \"user-agent\"\nmatch = \"whole\"\n"),
+            ":4: knock 2.secret: nothing is left",
+        ),
+        (
+            second("name = \"b\"\nsecret = \"x\"\nmatch = \"whole\"\n"),
+            ":7: knock 2.match: \"whole\" compares the secret with one part of a message, and in = \"anywhere\" is none",
+        ),
+        (
+            second("name = \"b\"\nsecret = \"x\"\nin = \"headers\"\nmatch = \"whole\"\n"),
+            ":8: knock 2.match: \"whole\" compares the secret with one part of a message, and in = \"headers\" is none",
+        ),
+        (
+            second("name = \"b\"\nsecret = \"x\"\nin = \"user-agent\"\nmatch = \"part\"\n"),
+            ":8: knock 2.match: \"part\" is not a way to match: there are \"within\" and \"whole\"",
         ),
         (
             format!("[inspect]\nexpires_min = \"2h\"\nexpires_max = \"1h\"\n{KNOCK}"),

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 
-use crate::sip::{Message, StartLine, addresses, bare_instance, is_token, long_name, unfold};
+use crate::sip::{Message, StartLine, addresses, bare_instance, is_token, long_name, shortest_name, unfold};
 
 /// Where a secret counts.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -55,6 +55,9 @@ impl Part {
 
     /// Shows every text of this part in a message: as the phone means it, without folds, quotes and escapes. None for
     /// [`Part::Anywhere`], which is no part of a message.
+    ///
+    /// A display name is without its quotes, a `+sip.instance` without quotes and `<>`; the Request-URI and the values of
+    /// other header fields are all that stands there, their own quotes and parameters included.
     pub fn texts(&self, message: &Message<'_>, visit: &mut dyn FnMut(&[u8])) {
         match self {
             Self::Anywhere => {}
@@ -93,6 +96,26 @@ impl Part {
     pub fn secret(&self, bytes: &[u8]) -> Option<Box<[u8]>> {
         let bytes = if *self == Self::ContactInstance { bare_instance(bytes) } else { bytes };
         (!bytes.is_empty()).then(|| bytes.into())
+    }
+
+    /// Whether its texts begin and end somewhere, so that one of them can be the secret and nothing else
+    /// ([`Extent::Whole`](super::Extent::Whole)).
+    pub fn has_ends(&self) -> bool {
+        !matches!(self, Self::Anywhere | Self::Headers)
+    }
+
+    /// Bytes of the shortest message with a text in this part, without that text: what a guess costs a sender at least.
+    pub fn least_message(&self) -> usize {
+        let field = match self {
+            Self::Anywhere | Self::Headers => return 0,
+            // In the start line.
+            Self::RequestUri => return "A  SIP/\n\n".len(),
+            Self::FromDisplayName => "f:<\n".len(),
+            Self::ContactInstance => "m:;+sip.instance=\n".len(),
+            Self::UserAgent => "User-Agent:\n".len(),
+            Self::Header(name) => shortest_name(&name.0) + ":\n".len(),
+        };
+        "A SIP/\n\n".len() + field
     }
 
     /// Whether ASCII letters match in either case here, whatever the config says (RFC 5626, 4.1, and RFC 4122 for the

@@ -3,7 +3,8 @@
 use std::net::IpAddr;
 
 use crate::config::Config;
-use crate::knock::{Knock, KnockSet, Part, Payload};
+use crate::knock::part::HeaderName;
+use crate::knock::{Extent, Knock, KnockSet, Part, Payload};
 use crate::net::NetSet;
 
 /// A phone with a knock.
@@ -43,41 +44,45 @@ impl Phone {
 
 /// A request with the secret where the knock wants it.
 fn message(knock: &Knock) -> Vec<u8> {
-    let method = knock.methods.first().map_or("REGISTER", String::as_str);
+    let method = knock.methods.first().map_or("REGISTER", String::as_str).as_bytes();
     let secret = knock.secret.expose();
-    let in_part = |part: &[Part]| if part.contains(&knock.part) { secret } else { b"probe" };
-    let display = escaped(in_part(&[Part::FromDisplayName]));
-    let instance = in_part(&[Part::ContactInstance]);
-    let uri = in_part(&[Part::RequestUri]);
-    let scheme: &[u8] = if uri.starts_with(b"sip:") || uri.starts_with(b"sips:") { b"" } else { b"sip:" };
-    let (field, value): (&[u8], &[u8]) = match &knock.part {
-        Part::Header(_) => (b"", secret),
-        Part::Anywhere | Part::Headers => (b"X-Probe", secret),
-        _ => (b"X-Probe", b"probe"),
-    };
-    let name = knock.part.to_string();
-    let field = name.strip_prefix("header:").map_or(field, str::as_bytes);
-    let method_bytes = method.as_bytes();
-    [
-        method_bytes,
-        b" ",
-        scheme,
-        uri,
-        b" SIP/2.0\r\nVia: SIP/2.0/UDP probe.invalid;branch=z9hG4bKprobe\r\nFrom: \"",
-        &display,
-        b"\" <sip:probe@probe.invalid>;tag=probe\r\nTo: <sip:probe@probe.invalid>\r\nCall-ID: probe\r\nCSeq: 1 ",
-        method_bytes,
-        b"\r\nUser-Agent: ",
-        in_part(&[Part::UserAgent]),
-        b"\r\nContact: <sip:probe@probe.invalid>;+sip.instance=\"<",
-        instance,
-        b">\"\r\nExpires: 3600\r\n",
-        field,
-        b": ",
-        value,
-        b"\r\nContent-Length: 0\r\n\r\n",
-    ]
-    .concat()
+    let in_part = |part: Part| if part == knock.part { secret } else { b"probe" };
+    let uri = in_part(Part::RequestUri);
+    let is_uri = uri.starts_with(b"sip:") || uri.starts_with(b"sips:") || knock.extent == Extent::Whole;
+    let scheme: &[u8] = if is_uri && knock.part == Part::RequestUri { b"" } else { b"sip:" };
+    let mut fields: Vec<(&str, Vec<u8>)> = vec![
+        ("Via", b"SIP/2.0/UDP probe.invalid;branch=z9hG4bKprobe".to_vec()),
+        (
+            "From",
+            [b"\"", &escaped(in_part(Part::FromDisplayName))[..], b"\" <sip:probe@probe.invalid>;tag=probe"]
+                .concat(),
+        ),
+        ("To", b"<sip:probe@probe.invalid>".to_vec()),
+        ("Call-ID", b"probe".to_vec()),
+        ("CSeq", [b"1 ", method].concat()),
+        ("User-Agent", in_part(Part::UserAgent).to_vec()),
+        (
+            "Contact",
+            [b"<sip:probe@probe.invalid>;+sip.instance=\"<", in_part(Part::ContactInstance), b">\""].concat(),
+        ),
+        ("Expires", b"3600".to_vec()),
+    ];
+    let own = knock.part.to_string();
+    match &knock.part {
+        Part::Header(wanted) => {
+            // Where it must be all of the field, no other field of that name may stand beside it.
+            fields.retain(|(name, _)| HeaderName::new(name).as_ref() != Some(wanted));
+            fields.push((own.strip_prefix("header:").unwrap_or(&own), secret.to_vec()));
+        }
+        Part::Anywhere | Part::Headers => fields.push(("X-Probe", secret.to_vec())),
+        _ => {}
+    }
+    let mut message = [method, b" ", scheme, uri, b" SIP/2.0\r\n"].concat();
+    for (name, value) in fields {
+        message.extend([name.as_bytes(), b": ", &value, b"\r\n"].concat());
+    }
+    message.extend(b"Content-Length: 0\r\n\r\n");
+    message
 }
 
 /// As a quoted string has it (RFC 3261, 25.1).
@@ -111,6 +116,17 @@ mod tests {
             ("in = \"request-uri\"", "sip:mykn0ckstr1ng@pbx"),
             ("in = \"request-uri\"", "mykn0ckstr1ng"),
             ("in = \"header:X-Door\"", "mykn0ckstr1ng"),
+            ("in = \"from-display-name\"\nmatch = \"whole\"", "my \\\"quoted\\\" kn0ck"),
+            (
+                "in = \"contact-instance\"\nmatch = \"whole\"",
+                "<urn:uuid:00000000-0000-1000-8000-000A95A0E128>",
+            ),
+            ("in = \"user-agent\"\nmatch = \"whole\"", "Door/mykn0ckstr1ng"),
+            ("in = \"request-uri\"\nmatch = \"whole\"", "mykn0ckstr1ng"),
+            ("in = \"request-uri\"\nmatch = \"whole\"", "sip:mykn0ckstr1ng@pbx"),
+            ("in = \"header:X-Door\"\nmatch = \"whole\"", "mykn0ckstr1ng"),
+            ("in = \"header:user-agent\"\nmatch = \"whole\"", "Door/mykn0ckstr1ng"),
+            ("in = \"header:f\"\nmatch = \"whole\"", "my <sip:kn0ck@str1ng>"),
             ("methods = [\"INVITE\"]", "mykn0ckstr1ng"),
             ("sources = [\"198.51.100.0/24\"]", "mykn0ckstr1ng"),
         ] {
