@@ -5,6 +5,8 @@
 //! packet: folds and quoted pairs are undone. So the matcher also looks for the longest word of an anchored secret
 //! that has blanks, and where quoted pairs matter a packet with a backslash is a candidate.
 
+pub mod effort;
+pub mod entropy;
 mod extent;
 pub mod matcher;
 pub mod part;

@@ -231,22 +231,80 @@ fn the_configuration_is_ready_and_says_why_not() {
     let folder = TempDir::new().unwrap();
     let log = [
         logged("UDP:192.0.2.7:5060", &request("REGISTER", "100", "\"x\\\"y'<gjdmtwapgjdtmwagp\"", "")),
-        logged("UDP:192.0.2.8:5060", &request("REGISTER", "101", "\"101\"", "")),
+        logged("UDP:192.0.2.8:5060", &request("REGISTER", "101", "\"Alice Smith-Jones\"", "")),
+        logged("UDP:192.0.2.9:5060", &request("REGISTER", "102", "\"102\"", "")),
     ];
     let log = write(&folder, "full", &log.concat());
     let (status, toml, _) = sipknock(EMPTY, &["learn", "--toml", &log]);
     assert_eq!(status, 0);
     assert!(toml.starts_with("# No answers to REGISTERs were seen"), "{toml}");
-    assert!(toml.contains("secret = \"x\\\"y'<gjdmtwapgjdtmwagp\"\nin = \"from-display-name\""), "{toml}");
+    assert!(
+        toml.contains(
+            "secret = \"x\\\"y'<gjdmtwapgjdtmwagp\"\nin = \"from-display-name\"\nmatch = \"whole\"\n"
+        ),
+        "{toml}"
+    );
     assert!(toml.contains("# not from-display-name: weak, the user's name or extension"), "{toml}");
     assert_eq!(toml.matches("[[knock]]").count(), 1);
     let config = write(&folder, "learned.toml", &toml);
     assert_eq!(sipknock(&config, &["check"]).0, 0);
-    let (_, weak, _) = sipknock(EMPTY, &["learn", "--toml", "--weak", &log]);
+    // A weak one is written if it is asked for; one that is guessed within a minute is not.
+    let (status, weak, err) = sipknock(EMPTY, &["learn", "--toml", "--weak", &log]);
     assert_eq!(weak.matches("[[knock]]").count(), 2, "{weak}");
+    assert!(weak.contains("secret = \"Alice Smith-Jones\"") && !weak.contains("secret = \"102\""), "{weak}");
+    assert!(weak.contains("a sender at 1 Gbit/s guesses it in less than a second"), "{weak}");
+    assert!(
+        status == 2 && err.contains("1 phone sends nothing but what is guessed within a minute"),
+        "{err}"
+    );
     let (_, text, _) = sipknock(EMPTY, &["learn", &log]);
     assert!(text.contains("-> knock with its from-display-name"), "{text}");
-    assert!(text.contains("2 phones in 2 requests\n1 of them send"), "{text}");
+    assert!(text.contains("3 phones in 3 requests\n1 of them send"), "{text}");
+}
+
+/// A knock that is all of its part would never count for a phone that sends another value beside it.
+#[test]
+fn what_stands_beside_other_values_is_written_to_match_within() {
+    let folder = TempDir::new().unwrap();
+    let two = ";+sip.instance=\"<urn:uuid:9d1f2b60-4e0b-4c6b-8f1e-0f4c2f1a7e55>\", <sip:x@192.0.2.9>;+sip.instance=\"<urn:x>\"";
+    for (contact, extent) in [(INSTANCE, "whole"), (two, "within")] {
+        let log =
+            write(&folder, "full", &logged("UDP:192.0.2.7:5060", &request("REGISTER", "100", "a", contact)));
+        let (_, toml, _) = sipknock(EMPTY, &["learn", "--toml", &log]);
+        assert!(toml.contains("in = \"contact-instance\"\n"), "{toml}");
+        assert_eq!(toml.contains("match = \"whole\"\n"), extent == "whole", "{toml}");
+        let best = &learn(&[&log])["phones"][0]["candidates"][0];
+        assert_eq!((&best["match"], &best["bits"]), (&extent.into(), &122.0.into()), "{best}");
+    }
+}
+
+/// What `learn` calls weak for its kind, `check` refuses, in the same words.
+#[test]
+fn learn_and_check_judge_alike() {
+    let folder = TempDir::new().unwrap();
+    for urn in [
+        "urn:dev:mac:0004f2a1b2c3",
+        "urn:gsma:imei:90420156-025763-0",
+        "urn:uuid:00000000-0000-1000-8000-0004f2a1b2c3",
+    ] {
+        let contact = format!(";+sip.instance=\"<{urn}>\"");
+        let log =
+            write(&folder, "full", &logged("UDP:192.0.2.7:5060", &request("REGISTER", "100", "a", &contact)));
+        let learned = learn(&[&log]);
+        let phone = &learned["phones"][0];
+        assert_eq!(phone["recommended"], Value::Null, "{phone}");
+        let candidates = phone["candidates"].as_array().unwrap();
+        let instance = candidates.iter().find(|candidate| candidate["in"] == "contact-instance").unwrap();
+        assert_eq!(instance["strength"], "weak", "{instance}");
+        let text = format!(
+            "[[knock]]\nname = \"a\"\nsecret = \"{urn}\"\nin = \"contact-instance\"\nmatch = \"whole\"\n"
+        );
+        let config = write(&folder, "sipknock.toml", &text);
+        let (status, out, _) = sipknock(&config, &["check"]);
+        assert!(status == 2 && out.contains(instance["why"].as_str().unwrap()), "{instance}: {out}");
+        let (_, toml, _) = sipknock(EMPTY, &["learn", "--toml", "--weak", &log]);
+        assert!(!toml.contains("in = \"contact-instance\""), "{toml}");
+    }
 }
 
 #[test]
@@ -283,7 +341,8 @@ fn check_against_a_capture_shows_for_whom_each_knock_opens() {
     );
     let capture = format!("{DATA}/door.pcap");
     let (status, text, err) = sipknock(&config, &["check", "--against", &capture]);
-    assert_eq!((status, err.as_str()), (0, ""));
+    // Two of them are known to everybody.
+    assert_eq!((status, err.as_str()), (2, ""));
     for line in [
         "knock \"display\" would open for 1 packet, number 6, from 198.51.100.7, of 200@192.0.2.1\n",
         "warning: knock \"agent\": 2 packets with it are a scanner's: it opens to strangers; take another\n",
@@ -296,5 +355,6 @@ fn check_against_a_capture_shows_for_whom_each_knock_opens() {
     let (_, json, _) = sipknock(&config, &["check", "--json", "--against", &capture]);
     let checked: Value = serde_json::from_str(&json).unwrap();
     assert_eq!(checked["against"][0]["sources"], serde_json::json!(["198.51.100.7"]), "{json}");
-    assert_eq!(sipknock(&config, &["check", "--against", "/nowhere.pcap"]).0, 1);
+    let (status, ..) = sipknock(EMPTY, &["check", "--knock", "a=k7q9xw2mfzb3", "--against", "/nowhere.pcap"]);
+    assert_eq!(status, 1);
 }

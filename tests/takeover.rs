@@ -10,6 +10,8 @@ mod faults;
 mod manager;
 #[path = "takeover/traffic.rs"]
 mod traffic;
+#[path = "takeover/weak.rs"]
+mod weak;
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -32,7 +34,7 @@ fn main() -> ExitCode {
 
 type Case = fn(&World);
 
-const CASES: [(&str, Case); 19] = [
+const CASES: [(&str, Case); 20] = [
     ("twenty_takeovers_under_load_lose_nothing", twenty_takeovers_under_load_lose_nothing),
     ("a_door_that_has_run_out_is_remembered", a_door_that_has_run_out_is_remembered),
     ("a_phone_half_way_through_its_header_block", a_phone_half_way_through_its_header_block),
@@ -43,6 +45,7 @@ const CASES: [(&str, Case); 19] = [
     ("other_queues_are_bound_and_shut", other_queues_are_bound_and_shut),
     ("rules_pass_to_the_next_one", rules_pass_to_the_next_one),
     ("only_root_may_take_over", only_root_may_take_over),
+    ("a_weak_knock_stays_in_force_over_takeover_and_reload", weak::a_weak_knock_stays_in_force),
     ("restarts_by_a_service_manager_lose_nothing", manager::restarts_by_a_service_manager_lose_nothing),
     ("a_service_manager_keeps_one_group_only", manager::a_service_manager_keeps_one_group_only),
     ("a_killed_gate_loses_what_it_had_in_hand", manager::a_killed_gate_loses_what_it_had_in_hand),

@@ -1451,7 +1451,7 @@ _sipknock() {
             return 0
             ;;
         sipknock__subcmd__keygen)
-            opts="-n -v -h --alphabet --bits --count --name --toml --json --config --log-format --verbose --help"
+            opts="-n -v -h --alphabet --bits --count --name --in --toml --json --config --log-format --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1474,6 +1474,10 @@ _sipknock() {
                     return 0
                     ;;
                 --name)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --in)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

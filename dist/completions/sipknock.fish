@@ -340,6 +340,7 @@ hex\t'Hexadecimal digits'"
 complete -c sipknock -n "__fish_sipknock_using_subcommand keygen" -l bits -d 'How hard it is to guess: 2 to the power of this many tries' -r
 complete -c sipknock -n "__fish_sipknock_using_subcommand keygen" -s n -l count -d 'How many to make' -r
 complete -c sipknock -n "__fish_sipknock_using_subcommand keygen" -l name -d 'Name the knock; several are numbered' -r
+complete -c sipknock -n "__fish_sipknock_using_subcommand keygen" -l in -d 'Where the phone sends it, as `in` has it in the configuration: from-display-name, contact-instance, header:NAME and others. A part that can be the secret and nothing else is written with match = "whole"' -r
 complete -c sipknock -n "__fish_sipknock_using_subcommand keygen" -l config -d 'The configuration file; the default one need not exist' -r -F
 complete -c sipknock -n "__fish_sipknock_using_subcommand keygen" -l log-format -d 'The form of the log' -r -f -a "text\t'Lines for people, on stderr'
 json\t'An object per line, on stderr, with the event\'s fields at its top level'

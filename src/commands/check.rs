@@ -6,11 +6,13 @@ use std::process::ExitCode;
 use serde::Serialize;
 
 use super::captures::each_packet;
+use super::strength::Strengths;
 use super::{Failure, readable_secrets, write_json};
 use crate::cli::{CheckArgs, Cli};
 use crate::config::{Config, Doubt};
 use crate::harden::trusted_groups;
-use crate::knock::{KnockSet, weakness};
+use crate::knock::KnockSet;
+use crate::knock::weakness::{self, Assessment, Weakness};
 use crate::learn::{Against, At, Opens};
 use crate::packet::Packet;
 
@@ -34,11 +36,19 @@ pub(super) fn run(cli: &Cli, args: &CheckArgs) -> Result<ExitCode, Failure> {
         knock: None,
         warning,
     }));
-    warnings.extend(
-        weakness::of(&config.knocks)
-            .into_iter()
-            .filter_map(|weak| Some(of_knock(&config.knocks.get(weak.knock)?.name, weak.why))),
-    );
+    let Assessment { efforts, weaknesses } = weakness::assess(&config.knocks);
+    let mut refused = Vec::new();
+    for Weakness { knock, guessable, why } in weaknesses {
+        let Some(knock) = config.knocks.get(knock) else { continue };
+        let list = if guessable { &mut refused } else { &mut warnings };
+        list.push(of_knock(&knock.name, why));
+    }
+    let strengths = Strengths::new(&config.knocks, &efforts);
+    warnings.extend(strengths.together().map(|warning| Warning {
+        place: place.clone(),
+        knock: None,
+        warning,
+    }));
     warnings.extend(config.doubts().into_iter().map(|doubt| {
         let Doubt { knock, text, edit, .. } = doubt;
         Warning { place: place.clone(), knock, warning: format!("{text}: {edit}") }
@@ -48,12 +58,13 @@ pub(super) fn run(cli: &Cli, args: &CheckArgs) -> Result<ExitCode, Failure> {
         warnings.extend(opens.warnings().map(|warning| of_knock(&opens.knock, warning)));
     }
     let against = (!args.against.is_empty()).then_some(opens);
-    let checked = Checked { ok: true, knocks: config.knocks.len(), warnings, against };
+    let ok = refused.is_empty();
+    let checked = Checked { ok, knocks: config.knocks.len(), strengths, refused, warnings, against };
     match args.json {
         true => write_json(&checked)?,
         false => checked.write_text(io::stdout().lock())?,
     }
-    Ok(status)
+    Ok(if ok { status } else { ExitCode::from(2) })
 }
 
 /// Holds the knocks against captures.
@@ -80,6 +91,10 @@ fn against(config: &Config, knocks: &KnockSet, args: &CheckArgs) -> io::Result<(
 struct Checked {
     ok: bool,
     knocks: usize,
+    #[serde(flatten)]
+    strengths: Strengths,
+    /// Knocks that are guessed within a minute, with the reasons.
+    refused: Vec<Warning>,
     warnings: Vec<Warning>,
     #[serde(skip_serializing_if = "Option::is_none")]
     against: Option<Vec<Opens>>,
@@ -103,18 +118,26 @@ impl Checked {
             list(&mut out, "of", opens.aors.iter())?;
             writeln!(out)?;
         }
-        for warning in &self.warnings {
+        self.strengths.write_text(&mut out)?;
+        let refused = self.refused.iter().map(|refused| ("error", refused));
+        for (level, warning) in refused.chain(self.warnings.iter().map(|warning| ("warning", warning))) {
             match &warning.knock {
-                Some(knock) => writeln!(out, "warning: knock {knock:?}: {}", warning.warning)?,
-                None => writeln!(out, "warning: {}: {}", warning.place, warning.warning)?,
+                Some(knock) => writeln!(out, "{level}: knock {knock:?}: {}", warning.warning)?,
+                None => writeln!(out, "{level}: {}: {}", warning.place, warning.warning)?,
             }
         }
         let (knocks, warnings) = (self.knocks as u64, self.warnings.len() as u64);
+        let counts = format!("{knocks} knock{}, {warnings} warning{}", plural(knocks), plural(warnings));
+        if self.ok {
+            return writeln!(out, "the configuration is valid: {counts}");
+        }
+        let mut names: Vec<_> = self.refused.iter().filter_map(|refused| refused.knock.as_deref()).collect();
+        names.dedup();
+        let (guessed, s) = (names.len(), plural(names.len() as u64));
         writeln!(
             out,
-            "the configuration is valid: {knocks} knock{}, {warnings} warning{}",
-            plural(knocks),
-            plural(warnings)
+            "the configuration is refused for {guessed} knock{s} that anybody guesses: {counts}. 'run' and 'reload' take it \
+             all the same, and warn"
         )
     }
 }

@@ -1,16 +1,25 @@
 //! `sipknock keygen`
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal as _, Write};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use serde::Serialize;
 
 use super::{Failure, Work, write_json};
 use crate::cli::{Alphabet, KeygenArgs};
+use crate::knock::effort::{self, Effort, Grade};
+use crate::knock::entropy::{self, Entropy, Kind};
+use crate::knock::{Extent, Knock, Part, Secret};
 
 pub(super) fn run(args: &KeygenArgs) -> Result<ExitCode, Failure> {
+    let part = args.within.clone().unwrap_or_default();
+    // The other parts hold more than a secret that somebody types.
+    let sole = matches!(part, Part::FromDisplayName | Part::ContactInstance | Part::Header(_));
+    let extent = if sole { Extent::Whole } else { Extent::Within };
+    refuse_what_is_guessed(args, &part, extent)?;
     for number in 1..=args.count {
-        let secret = generate(args.alphabet, args.bits).map_err(|error| {
+        let knock = generate(args, &part, extent).map_err(|error| {
             Failure::Work(Work::Other(format!("the kernel gives no random numbers, try again: {error}")))
         })?;
         let name = match (&args.name, args.count) {
@@ -18,15 +27,33 @@ pub(super) fn run(args: &KeygenArgs) -> Result<ExitCode, Failure> {
             (Some(name), _) => format!("{name}-{number}"),
             (None, _) => format!("knock-{number}"),
         };
+        let secret = String::from_utf8_lossy(knock.secret.expose()).into_owned();
+        let effort = Effort::of(&knock);
+        let (bits, guessed_in) = (whole_bits(&effort), effort::in_words(effort.seconds()));
+        let cost = format!("{bits} bits, guessed in {guessed_in} at 1 Gbit/s");
         if args.json {
-            let bits = bits_per_secret(args.alphabet, secret.len());
-            write_json(&Generated { name: args.name.as_ref().map(|_| name), secret, bits })?;
+            let within = args.within.as_ref().map(ToString::to_string);
+            let extent = within.as_ref().map(|_| extent.to_string());
+            let name = args.name.as_ref().map(|_| name);
+            let seconds = effort.seconds();
+            write_json(&Generated { name, secret, within, extent, bits, seconds, guessed_in })?;
         } else if args.toml {
-            writeln!(io::stdout(), "[[knock]]\nname = {}\nsecret = \"{secret}\"\n", quoted(&name))?;
-        } else if args.name.is_some() {
-            writeln!(io::stdout(), "{name}={secret}")?;
+            let mut out = io::stdout().lock();
+            writeln!(out, "# {cost}\n[[knock]]\nname = {}\nsecret = \"{secret}\"", quoted(&name))?;
+            if args.within.is_some() {
+                writeln!(out, "in = \"{part}\"")?;
+            }
+            if extent == Extent::Whole {
+                writeln!(out, "match = \"{extent}\"")?;
+            }
+            writeln!(out)?;
         } else {
-            writeln!(io::stdout(), "{secret}")?;
+            let before = args.name.as_ref().map(|_| format!("{name}=")).unwrap_or_default();
+            writeln!(io::stdout(), "{before}{secret}")?;
+            // For a person, and not for a script that takes the secret.
+            if number == args.count && io::stdout().is_terminal() {
+                let _ = writeln!(io::stderr(), "{cost}");
+            }
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -37,7 +64,14 @@ struct Generated {
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<String>,
     secret: String,
+    #[serde(rename = "in", skip_serializing_if = "Option::is_none")]
+    within: Option<String>,
+    #[serde(rename = "match", skip_serializing_if = "Option::is_none")]
+    extent: Option<String>,
     bits: u32,
+    /// After which the chances are even that a sender at 1 Gbit/s has guessed it.
+    seconds: f64,
+    guessed_in: String,
 }
 
 /// A basic string of TOML, whose escapes are those of JSON for all that a name can hold.
@@ -45,8 +79,60 @@ fn quoted(name: &str) -> serde_json::Value {
     serde_json::Value::from(name)
 }
 
+/// Refuses bits that a sender guesses within a minute, and warns of those that fall within a day.
+fn refuse_what_is_guessed(args: &KeygenArgs, part: &Part, extent: Extent) -> Result<(), Failure> {
+    let of_bits = |bits: u16| {
+        let length = (0..).find(|length| bits_per_secret(args.alphabet, *length) >= u32::from(bits));
+        let filler = vec![b'.'; length.unwrap_or(0).max(1)];
+        let knock = knock(filler, part, extent)?;
+        let entropy = Entropy { bits: f64::from(bits), kind: Kind::Plain };
+        Some(Effort { entropy, ..Effort::of(&knock) })
+    };
+    let least =
+        |grade| (args.bits..=MAX_BITS).find(|bits| of_bits(*bits).is_some_and(|of| of.grade() > grade));
+    let Some(effort) = of_bits(args.bits) else { return Ok(()) };
+    let time = effort::in_words(effort.seconds());
+    let text = format!("{} bits, which a sender at 1 Gbit/s guesses in {time}", args.bits);
+    match effort.grade() {
+        Grade::Guessable => {
+            let least = least(Grade::Guessable).unwrap_or(MAX_BITS);
+            Err(Failure::Words(format!("--bits {}: {text}: take --bits {least} or more", args.bits)))
+        }
+        Grade::Weak => {
+            let least = least(Grade::Weak).unwrap_or(MAX_BITS);
+            let _ = writeln!(io::stderr(), "warning: {text}: --bits {least} or more take longer than a day");
+            Ok(())
+        }
+        Grade::Sound => Ok(()),
+    }
+}
+
+/// A knock whose secret is as hard to guess as asked for. One that looks like a date, a MAC address or a row of keys by
+/// chance is thrown away.
+fn generate(args: &KeygenArgs, part: &Part, extent: Extent) -> io::Result<Knock> {
+    loop {
+        let secret = draw_secret(args.alphabet, args.bits)?;
+        if let Some(knock) = knock(secret.into_bytes(), part, extent)
+            && whole_bits(&Effort::of(&knock)) >= u32::from(args.bits)
+        {
+            return Ok(knock);
+        }
+    }
+}
+
+fn knock(secret: Vec<u8>, part: &Part, extent: Extent) -> Option<Knock> {
+    let secret = Secret::new(secret)?;
+    Some(Knock { part: part.clone(), extent, ..Knock::new("it", secret, Duration::ZERO) })
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "small positive numbers")]
+fn whole_bits(effort: &Effort) -> u32 {
+    // A sum of logarithms may fall short of a whole number by its last digit.
+    (effort.entropy.bits + 1e-6).floor() as u32
+}
+
 /// Draws characters until the secret is as hard to guess as asked for.
-fn generate(alphabet: Alphabet, bits: u16) -> io::Result<String> {
+fn draw_secret(alphabet: Alphabet, bits: u16) -> io::Result<String> {
     let mut secret = String::new();
     while bits_per_secret(alphabet, secret.len()) < u32::from(bits) {
         let letter = draw(letters(alphabet))?;
@@ -88,19 +174,21 @@ fn bits_per_secret(alphabet: Alphabet, length: usize) -> u32 {
         Alphabet::Keypad if length > 0 => count.log2() + (length - 1) as f64 * (count - 1.0).log2(),
         _ => length as f64 * count.log2(),
     };
-    bits.floor() as u32
+    (bits + 1e-6).floor() as u32
 }
 
 /// The letters of an alphabet.
 const fn letters(alphabet: Alphabet) -> &'static str {
     match alphabet {
-        // The first letter on each of the keys 2 to 9 (ITU-T E.161).
-        Alphabet::Keypad => "adgjmptw",
+        Alphabet::Keypad => entropy::KEYPAD,
         Alphabet::Digits => "0123456789",
-        Alphabet::Alnum => "abcdefghjkmnpqrstuvwxyz23456789",
-        Alphabet::Hex => "0123456789abcdef",
+        Alphabet::Alnum => entropy::ALNUM,
+        Alphabet::Hex => entropy::HEX,
     }
 }
+
+/// What `--bits` takes at most.
+const MAX_BITS: u16 = 256;
 
 #[cfg(test)]
 mod tests {
@@ -118,14 +206,14 @@ mod tests {
             (Alphabet::Hex, 256, 64),
             (Alphabet::Digits, 32, 10),
         ] {
-            assert_eq!(generate(alphabet, bits).unwrap().len(), length, "{alphabet:?} {bits}");
+            assert_eq!(draw_secret(alphabet, bits).unwrap().len(), length, "{alphabet:?} {bits}");
         }
     }
 
     #[test]
     fn every_letter_comes_and_no_other() {
         for alphabet in ALPHABETS {
-            let many: String = (0..100).map(|_| generate(alphabet, 64).unwrap()).collect();
+            let many: String = (0..100).map(|_| draw_secret(alphabet, 64).unwrap()).collect();
             assert!(many.chars().all(|letter| letters(alphabet).contains(letter)));
             assert!(letters(alphabet).chars().all(|letter| many.contains(letter)), "{alphabet:?}");
         }
@@ -134,7 +222,7 @@ mod tests {
     #[test]
     fn no_key_twice_in_a_row_on_a_keypad() {
         for _ in 0..100 {
-            let secret = generate(Alphabet::Keypad, 256).unwrap();
+            let secret = draw_secret(Alphabet::Keypad, 256).unwrap();
             assert!(secret.as_bytes().windows(2).all(|pair| pair[0] != pair[1]), "{secret}");
         }
     }
@@ -144,7 +232,22 @@ mod tests {
         assert!(
             ALPHABETS
                 .iter()
-                .all(|&alphabet| generate(alphabet, 64).unwrap() != generate(alphabet, 64).unwrap())
+                .all(|&alphabet| draw_secret(alphabet, 64).unwrap() != draw_secret(alphabet, 64).unwrap())
         );
+    }
+
+    /// What was drawn is judged as `check` judges it.
+    #[test]
+    fn bits_are_those_that_check_counts() {
+        for (alphabet, bits) in ALPHABETS.into_iter().zip([33, 64, 80, 256]).chain([(Alphabet::Hex, 48)]) {
+            let args =
+                KeygenArgs { alphabet, bits, count: 1, name: None, within: None, toml: false, json: false };
+            for _ in 0..20 {
+                let knock = generate(&args, &Part::Anywhere, Extent::Within).unwrap();
+                let found = whole_bits(&Effort::of(&knock));
+                let drawn = bits_per_secret(alphabet, knock.secret.expose().len());
+                assert!((u32::from(bits)..=drawn).contains(&found), "{alphabet:?} {bits}: {found}");
+            }
+        }
     }
 }

@@ -21,8 +21,17 @@ pub(super) fn run(cli: &Cli, args: &LearnArgs) -> Result<ExitCode, Failure> {
         }
     }
     let mut out = BufWriter::new(io::stdout().lock());
-    roster.report().write(&mut out, args.format())?;
+    let report = roster.report();
+    report.write(&mut out, args.format())?;
     out.flush()?;
+    let refused = if args.weak { report.refused() } else { 0 };
+    if refused > 0 {
+        let phones = if refused == 1 { "1 phone sends" } else { &format!("{refused} phones send") };
+        return Err(Failure::Words(format!(
+            "{phones} nothing but what is guessed within a minute, which --weak does not write either: set the display \
+             name to what 'sipknock keygen' makes"
+        )));
+    }
     Ok(status)
 }
 

@@ -15,6 +15,7 @@ mod remote;
 mod replay;
 mod run;
 mod stats;
+mod strength;
 mod watch;
 
 use std::io::{self, Write};

@@ -106,9 +106,15 @@ fn out_of_reach(error: ConfigError) -> ConfigError {
 /// What is valid and yet worth a line in the log, behind what is known already.
 fn warnings(config: &Config, readable: Vec<String>) -> Vec<String> {
     let notes = config.notes.iter().map(|note| format!("{}: {}", note.place, note.text));
-    let weak = weakness::of(&config.knocks).into_iter().filter_map(|weak| {
+    // A knock that was in force stays so, however weak: phones depend on it. One that a reload adds is no exception, since
+    // a reload that fails keeps the other phones of the new configuration out. Those that anybody guesses come first.
+    let mut weak = weakness::of(&config.knocks);
+    weak.sort_by_key(|weak| !weak.guessable);
+    let weak = weak.into_iter().filter_map(|weak| {
         let name = &config.knocks.get(weak.knock)?.name;
-        Some(format!("weak knock {name:?}: {}", weak.why))
+        let in_force =
+            if weak.guessable { "; it is in force all the same, so that no phone is shut out" } else { "" };
+        Some(format!("weak knock {name:?}: {}{in_force}", weak.why))
     });
     let mut warnings: Vec<_> = readable.into_iter().chain(notes).chain(weak).collect();
     if warnings.len() > MAX_WARNINGS {

@@ -104,7 +104,13 @@ fn configuration(subject: Subject<'_>, facts: &Facts) -> Vec<Finding> {
     for weak in weakness::of(&config.knocks) {
         if let Some(knock) = config.knocks.get(weak.knock) {
             let text = format!("weak knock {:?}: {}", knock.name, weak.why);
-            found.push(Finding::warning("weak-knock", text).mend(subject.command("check")));
+            found.push(match weak.guessable {
+                true => Finding::fault("guessable-knock", text).mend(subject.edit(&format!(
+                    "give knock {:?} a secret of 'sipknock keygen', and its phones too",
+                    knock.name
+                ))),
+                false => Finding::warning("weak-knock", text).mend(subject.command("check")),
+            });
         }
     }
     for note in &config.notes {

@@ -1,44 +1,89 @@
 //! What makes a knock easy to guess, or makes it open for the wrong people.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use super::effort::{self, Effort, Grade};
 use super::matcher::Matcher;
-use super::{Knock, KnockId};
+use super::{Extent, Knock, KnockId};
 
 /// Something about a knock that its owner should change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Weakness {
     /// The knock's place in the config, from 0.
     pub knock: usize,
+    /// Anybody gets in who tries for a minute: `check` refuses the knock. A running gate never does.
+    pub guessable: bool,
     /// What is weak about it, and what to do. Says nothing of the secret but its length and kind.
     pub why: String,
 }
 
+/// A set of knocks, weighed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Assessment {
+    /// What it takes to guess each of them, in their order.
+    pub efforts: Vec<Effort>,
+    /// Their weaknesses, in their order.
+    pub weaknesses: Vec<Weakness>,
+}
+
 /// The weaknesses of a set of knocks, in its order.
 pub fn of(knocks: &[Knock]) -> Vec<Weakness> {
-    let mut found = Vec::new();
-    for (index, knock) in knocks.iter().enumerate() {
+    assess(knocks).weaknesses
+}
+
+/// Weighs a set of knocks.
+pub fn assess(knocks: &[Knock]) -> Assessment {
+    let mut efforts: Vec<_> = knocks.iter().map(Effort::of).collect();
+    let mut weaknesses = Vec::new();
+    // A set that can't be compiled can't be used either, and is refused elsewhere.
+    let matcher = Matcher::new(knocks.iter().map(Knock::pattern)).ok();
+    let mut known = BTreeSet::new();
+    for weak in matcher.iter().flat_map(ordinary_text) {
+        if let (true, Some(effort), Some(knock)) =
+            (weak.guessable, efforts.get_mut(weak.knock), knocks.get(weak.knock))
+        {
+            *effort = Effort::of_known(knock);
+            known.insert(weak.knock);
+        }
+        weaknesses.push(weak);
+    }
+    for (index, (knock, effort)) in knocks.iter().zip(&efforts).enumerate() {
         let secret = knock.secret.expose();
-        found.extend(
-            [length(secret), alphabet(secret), ends(secret)]
-                .into_iter()
-                .flatten()
-                .map(|why| Weakness { knock: index, why }),
-        );
+        let grade = effort.grade();
+        let guessed = if known.contains(&index) { None } else { guessed(effort) };
+        // A secret that is guessed by its bits alone needs no other word on its letters.
+        let letters = if grade == Grade::Sound { length(secret).or_else(|| alphabet(secret)) } else { None };
+        let found = [guessed, letters, ends(secret)].into_iter().flatten();
+        weaknesses.extend(found.map(|why| Weakness {
+            knock: index,
+            guessable: grade == Grade::Guessable,
+            why,
+        }));
     }
-    // What can't be compiled can't be used either, and is refused elsewhere.
-    if let Ok(matcher) = Matcher::new(knocks.iter().map(Knock::pattern)) {
-        found.extend(ordinary_text(&matcher));
-        found.extend(contained(&matcher, knocks));
+    weaknesses.extend(matcher.iter().flat_map(|matcher| contained(matcher, knocks)));
+    weaknesses.sort_by_key(|weak| weak.knock);
+    Assessment { efforts, weaknesses }
+}
+
+/// A sender guesses it in less than a day.
+fn guessed(effort: &Effort) -> Option<String> {
+    if effort.grade() == Grade::Sound {
+        return None;
     }
-    found.sort_by_key(|weakness| weakness.knock);
-    found
+    let (bits, time) = (effort.entropy.bits, effort::in_words(effort.seconds()));
+    let of_kind = effort.entropy.kind.what().map(|what| format!("it is {what}: ")).unwrap_or_default();
+    Some(format!(
+        "{of_kind}{bits:.0} bits, which a sender at 1 Gbit/s guesses in {time}; take another \
+         ('sipknock keygen' makes a good one)"
+    ))
 }
 
 fn length(secret: &[u8]) -> Option<String> {
     (secret.len() < MIN_LENGTH).then(|| {
         let length = secret.len();
-        format!("{length} bytes are quickly guessed; take {MIN_LENGTH} or more ('sipknock keygen' makes a good one)")
+        format!(
+            "{length} bytes are short, and a word of that length is soon guessed; take {MIN_LENGTH} or more"
+        )
     })
 }
 
@@ -60,7 +105,8 @@ fn ordinary_text(matcher: &Matcher) -> impl Iterator<Item = Weakness> {
     ORDINARY.iter().flat_map(|(what, text)| {
         let why = format!("it occurs in {what}, so it opens the door to strangers; take a random one");
         let knocks = matcher.occurring(text.as_bytes()).into_iter();
-        knocks.map(move |knock| Weakness { knock: knock.index(), why: why.clone() })
+        let guessable = *text != DOCUMENTED;
+        knocks.map(move |knock| Weakness { knock: knock.index(), guessable, why: why.clone() })
     })
 }
 
@@ -69,7 +115,8 @@ fn contained(matcher: &Matcher, knocks: &[Knock]) -> impl Iterator<Item = Weakne
     let mut around: BTreeMap<usize, (usize, usize)> = BTreeMap::new();
     for (outer, knock) in knocks.iter().enumerate() {
         for inner in matcher.occurring(knock.secret.expose()).into_iter().map(KnockId::index) {
-            if inner != outer {
+            // As a whole part, a secret is not another.
+            if inner != outer && knocks.get(inner).is_some_and(|inner| inner.extent == Extent::Within) {
                 around.entry(inner).or_insert((outer, 0)).1 += 1;
             }
         }
@@ -80,7 +127,7 @@ fn contained(matcher: &Matcher, knocks: &[Knock]) -> impl Iterator<Item = Weakne
         let why = format!(
             "it stands inside the secret of knock {outer:?}{others}, whose phones always knock with both"
         );
-        Some(Weakness { knock: inner, why })
+        Some(Weakness { knock: inner, guessable: false, why })
     })
 }
 
@@ -94,7 +141,7 @@ fn ends(secret: &[u8]) -> Option<String> {
     })
 }
 
-/// Random letters of this number take years to guess at any rate a network has; fewer may take days.
+/// Fewer letters are a name or a word more often than not.
 const MIN_LENGTH: usize = 10;
 
 /// Ten digits are a phone number, sixteen are not.
@@ -104,8 +151,9 @@ const MIN_DIGITS: usize = 16;
 const MIN_DISTINCT: usize = 5;
 
 /// Text that a gate sees from everybody, and where it comes from.
-pub(super) const ORDINARY: [(&str, &str); 5] = [
-    ("the documentation", "mykn0ckstr1ng CHANGE-ME"),
+pub(super) const ORDINARY: [(&str, &str); 6] = [
+    ("the documentation", DOCUMENTED),
+    ("the example configuration", "CHANGE-ME"),
     (
         "ordinary SIP text",
         "REGISTER INVITE ACK BYE CANCEL OPTIONS SUBSCRIBE NOTIFY PUBLISH MESSAGE REFER INFO PRACK UPDATE \
@@ -129,12 +177,16 @@ pub(super) const ORDINARY: [(&str, &str); 5] = [
     ),
 ];
 
+/// The secret of the string rules that this program takes the place of, and of its own examples. Gates have it in use, so
+/// it is warned of and not refused.
+pub(super) const DOCUMENTED: &str = "mykn0ckstr1ng";
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::knock::Secret;
+    use crate::knock::{Part, Secret};
 
     fn knock(name: &str, secret: &str) -> Knock {
         Knock::new(name, Secret::new(secret.as_bytes()).unwrap(), Duration::from_secs(4000))
@@ -145,10 +197,21 @@ mod tests {
         for (secret, expected) in [
             ("gjdmtwapgjdtmwagptjd", None),
             ("urn:uuid:9d1f2b60-4e0b-4c6b-8f1e-0f4c2f1a7e55", None),
-            ("3f9a81", Some("6 bytes are quickly guessed")),
-            ("4930123456", Some("10 digits look like")),
-            ("4930123456784930", None),
-            ("abababababababab", Some("2 different bytes")),
+            ("3f9a81", Some("24 bits, which a sender at 1 Gbit/s guesses in less than a second")),
+            ("adgjmptwad", Some("guesses in 1 second")),
+            ("4707183526", Some("guesses in 40 seconds")),
+            ("470718352649", Some("guesses in 67 minutes")),
+            ("470718352649027", Some("15 digits look like")),
+            ("k7Q$m!2?z", Some("9 bytes are short")),
+            ("4707183526490271", None),
+            ("abababababababab", Some("guesses in less than a second")),
+            ("2026-11-22", Some("it is made of a date: 15 bits")),
+            ("urn:dev:mac:0004f2123456", Some("it is made of the MAC address")),
+            ("urn:uuid:00000000-0000-1000-8000-0004f2123456", Some("a UUID made of the MAC address")),
+            ("urn:gsma:imei:90420156-025763-0", Some("it is the IMEI")),
+            ("mykn0ckstr1ng", Some("it occurs in the documentation")),
+            ("CHANGE-ME", Some("it occurs in the example configuration")),
+            ("change-me-please", Some("guesses in ")),
             ("gjdmtwapgjdtmwagptjd\r\n", Some("begins or ends with white space")),
             ("\u{feff}gjdmtwapgjdtmwagptjd", Some("byte order mark")),
             ("User-Agent", Some("ordinary SIP text")),
@@ -170,13 +233,37 @@ mod tests {
     #[test]
     fn a_secret_inside_another() {
         let knocks = [
-            knock("outer", "xx-gjdmtwapgjdtmw-yy"),
-            knock("inner", "gjdmtwapgjdtmw"),
+            knock("outer", "xx-gjdmtwapgjdtmwapmj-yy"),
+            knock("inner", "gjdmtwapgjdtmwapmj"),
             knock("other", "zqkvbnwrtyplkj"),
         ];
         let weak = of(&knocks);
         assert_eq!(weak.len(), 1, "{weak:?}");
-        assert_eq!(weak[0].knock, 1);
+        assert_eq!((weak[0].knock, weak[0].guessable), (1, false));
         assert!(weak[0].why.contains("\"outer\""));
+        // One that must be all of its part is not in the other's.
+        let [outer, inner, other] = knocks;
+        let inner = Knock { part: Part::FromDisplayName, extent: Extent::Whole, ..inner };
+        assert_eq!(of(&[outer, inner, other]), []);
+    }
+
+    #[test]
+    fn only_what_falls_within_a_minute_guessable() {
+        for (secret, guessable) in [
+            ("adgjmptwad", true),
+            ("4707183526", true),
+            ("friendly-scanner", true),
+            ("CHANGE-ME", true),
+            ("470718352649", false),
+            ("k7Q$m!2?z", false),
+            ("mykn0ckstr1ng", false),
+        ] {
+            let Assessment { efforts, weaknesses } = assess(&[knock("a", secret)]);
+            assert!(
+                weaknesses.len() == 1 && weaknesses[0].guessable == guessable,
+                "{secret}: {weaknesses:?}"
+            );
+            assert_eq!(efforts[0].grade() == Grade::Guessable, guessable, "{secret}");
+        }
     }
 }

@@ -3,7 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::knock::{Knock, Secret, weakness};
+use crate::knock::entropy::{self, Kind};
+use crate::knock::{Extent, Knock, Part, Secret, weakness};
 
 /// How well a value serves as a knock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -27,68 +28,47 @@ pub struct Judgement {
     pub why: String,
 }
 
-/// Judges a `+sip.instance` URN.
-pub fn instance(urn: &[u8]) -> Judgement {
+/// Judges a `+sip.instance` URN as a knock that matches so, by the forms that `check` knows.
+pub fn instance(urn: &[u8], extent: Extent) -> Judgement {
+    let kind = entropy::of(urn, true).kind;
+    let digits: Vec<u8> = urn.iter().map(u8::to_ascii_lowercase).filter(u8::is_ascii_hexdigit).collect();
+    let strength = match kind {
+        Kind::Plain | Kind::Date => return plain_instance(urn, extent),
+        Kind::RandomUuid => Strength::Strong,
+        Kind::TimeUuid | Kind::NameUuid => Strength::Fair,
+        Kind::OddUuid if distinct(&digits) >= 10 => {
+            return Judgement::new(Strength::Fair, "a UUID of no standard kind, well mixed");
+        }
+        Kind::OddUuid => {
+            return Judgement::new(Strength::Weak, "a UUID of no standard kind, with few different digits");
+        }
+        Kind::FilledUuid => Strength::Unusable,
+        Kind::MacUuid | Kind::Mac | Kind::Imei => Strength::Weak,
+    };
+    Judgement::new(strength, kind.what().unwrap_or_default())
+}
+
+/// One that is no UUID as RFC 9562 writes them.
+fn plain_instance(urn: &[u8], extent: Extent) -> Judgement {
     let text = String::from_utf8_lossy(urn).to_ascii_lowercase();
-    if let Some(uuid) = text.strip_prefix("urn:uuid:") {
-        return self::uuid(uuid);
-    }
-    if text.starts_with("urn:gsma:imei:") {
-        return Judgement::new(
-            Strength::Weak,
-            "the IMEI, which is printed on the phone and known to its network",
-        );
-    }
-    if ["mac:", "urn:mac:", "urn:dev:mac:"].iter().any(|prefix| text.starts_with(prefix)) {
-        return Judgement::new(Strength::Weak, "made of the MAC address, which is printed on the phone");
-    }
-    self::text(urn, b"")
-}
-
-/// Judges a UUID (RFC 9562).
-fn uuid(uuid: &str) -> Judgement {
-    let hex: String = uuid.chars().filter(char::is_ascii_hexdigit).collect();
-    let digits = hex.as_bytes();
-    if digits.len() != 32 || uuid.len() != 36 {
-        return match distinct(digits) {
-            10.. if digits.len() >= 24 => {
-                Judgement::new(Strength::Fair, "no well-formed UUID, but long and mixed")
-            }
-            _ => Judgement::new(Strength::Weak, "no well-formed UUID, and short or monotonous"),
-        };
-    }
-    if distinct(digits) < 4 {
-        return Judgement::new(
-            Strength::Unusable,
-            "a UUID that is filled with the same digits: many phones have it",
-        );
-    }
-    let zeros = digits.iter().take(20).filter(|digit| **digit == b'0').count();
-    // As in 00000000-0000-1000-8000-0004f2123456.
-    if zeros >= 14 {
-        return Judgement::new(
-            Strength::Weak,
-            "a UUID made of the MAC address, which is printed on the phone and half the vendor's",
-        );
-    }
-    match digits.get(12) {
-        Some(b'4') => Judgement::new(Strength::Strong, "a random UUID"),
-        Some(b'1' | b'2' | b'6') => Judgement::new(
-            Strength::Fair,
-            "a UUID made of the time and the MAC address: hard to guess, not random",
-        ),
-        Some(b'3' | b'5') => {
-            Judgement::new(Strength::Fair, "a UUID made of a name: as hard to guess as that name")
+    let Some(uuid) = text.strip_prefix("urn:uuid:") else {
+        return in_part(urn, b"", Part::ContactInstance, extent);
+    };
+    let digits: Vec<u8> = uuid.bytes().filter(u8::is_ascii_hexdigit).collect();
+    match distinct(&digits) {
+        10.. if digits.len() >= 24 => {
+            Judgement::new(Strength::Fair, "no well-formed UUID, but long and mixed")
         }
-        _ if distinct(digits) >= 10 => {
-            Judgement::new(Strength::Fair, "a UUID of no standard kind, well mixed")
-        }
-        _ => Judgement::new(Strength::Weak, "a UUID of no standard kind, with few different digits"),
+        _ => Judgement::new(Strength::Weak, "no well-formed UUID, and short or monotonous"),
     }
 }
 
-/// Judges a display name, or any other text. `user` is whom it belongs to, as in `100@pbx`.
-pub fn text(value: &[u8], user: &[u8]) -> Judgement {
+/// Judges a display name as a knock that matches so. `user` is whom it belongs to, as in `100@pbx`.
+pub fn display_name(value: &[u8], user: &[u8], extent: Extent) -> Judgement {
+    in_part(value, user, Part::FromDisplayName, extent)
+}
+
+fn in_part(value: &[u8], user: &[u8], part: Part, extent: Extent) -> Judgement {
     let lower = String::from_utf8_lossy(value).to_lowercase();
     let user = String::from_utf8_lossy(user).to_lowercase();
     let extension = user.split('@').next().unwrap_or_default();
@@ -109,7 +89,8 @@ pub fn text(value: &[u8], user: &[u8]) -> Judgement {
         _ => lower.clone(),
     };
     if let Some(secret) = Secret::new(value)
-        && let Some(weak) = weakness::of(&[Knock::new("it", secret, Duration::from_secs(1))]).first()
+        && let Some(weak) =
+            weakness::of(&[Knock { part, extent, ..Knock::new("it", secret, Duration::ZERO) }]).first()
     {
         return Judgement::new(Strength::Weak, weak.why.clone());
     }
@@ -128,13 +109,13 @@ pub fn text(value: &[u8], user: &[u8]) -> Judgement {
     }
 }
 
-/// Judges a User-Agent: what a make and version have in common is no secret.
-pub fn user_agent(value: &[u8], user: &[u8]) -> Judgement {
-    let judged = text(value, user);
+/// Judges a User-Agent as a knock that matches so: what a make and version have in common is no secret.
+pub fn user_agent(value: &[u8], user: &[u8], extent: Extent) -> Judgement {
+    let judged = in_part(value, user, Part::UserAgent, extent);
     let own = String::from_utf8_lossy(value)
         .split(|c: char| !c.is_ascii_alphanumeric())
         .any(|word| word.len() >= 10 && !is_plain(&word.to_lowercase()));
-    if judged.strength > Strength::Weak && !own {
+    if judged.strength > Strength::Unusable && !own {
         return Judgement::new(Strength::Weak, "the make and version, which every such phone sends");
     }
     judged

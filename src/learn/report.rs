@@ -3,12 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::io::{self, Write};
 use std::net::IpAddr;
+use std::time::Duration;
 
 use aho_corasick::AhoCorasick;
 use serde::Serialize;
 
 use super::judge::{self, Judgement, Strength};
 use super::roster::{Kind, Phone, PhoneId, Senders, Sent};
+use crate::knock::effort::{self, Effort, Grade};
+use crate::knock::entropy::{Entropy, Kind as Form};
+use crate::knock::{Extent, Knock, Secret, weakness};
 
 /// The phones, with what each of them could knock with.
 #[derive(Clone, Debug, Serialize)]
@@ -60,8 +64,17 @@ struct Candidate {
     methods: Vec<&'static str>,
     strength: &'static str,
     why: String,
+    /// How much of its part it is: `whole`, unless other values stand there, too.
+    #[serde(rename = "match")]
+    extent: String,
+    /// Random bits, to one decimal.
+    bits: f64,
+    /// How long a sender at 1 Gbit/s takes to guess it.
+    guessed_in: String,
     #[serde(skip)]
     judged: Strength,
+    #[serde(skip)]
+    guessable: bool,
 }
 
 /// The form of a report.
@@ -106,6 +119,15 @@ impl Report {
                 out.write_all(b"\n")
             }
         }
+    }
+
+    /// Phones for which no table is written since all that tells them from others is guessed within a minute.
+    pub fn refused(&self) -> usize {
+        let refused = |phone: &&Entry| {
+            let guessed = phone.candidates.iter().any(|candidate| candidate.tells() && candidate.guessable);
+            guessed && phone.best(Strength::Weak).is_none() && phone.may_knock()
+        };
+        self.phones.iter().filter(refused).count()
     }
 
     fn write_text(&self, out: &mut impl Write) -> io::Result<()> {
@@ -210,9 +232,14 @@ impl Entry {
     }
 
     fn best(&self, least: Strength) -> Option<&Candidate> {
-        let stranger = self.registers > 0 && self.registered == Some(false);
         let usable = |best: &&Candidate| best.is_usable() && best.judged >= least;
-        self.candidates.first().filter(usable).filter(|_| !stranger && !self.is_hidden())
+        self.candidates.first().filter(usable).filter(|_| self.may_knock())
+    }
+
+    /// Whether it is no stranger, and sends something that a gate can read.
+    fn may_knock(&self) -> bool {
+        let stranger = self.registers > 0 && self.registered == Some(false);
+        !stranger && !self.is_hidden()
     }
 
     /// Whether all that it sends is encrypted or masked (RFC 6455, 5.3).
@@ -281,10 +308,12 @@ impl Candidate {
         values: &Values,
         around: &Around<'_>,
     ) -> Self {
+        let extent = if sent.beside == 0 { Extent::Whole } else { Extent::Within };
+        let effort = effort_of(kind, value, extent);
         let Judgement { strength, why } = match kind {
-            Kind::Instance => judge::instance(value),
-            Kind::DisplayName => judge::text(value, &id.aor),
-            Kind::UserAgent => judge::user_agent(value, &id.aor),
+            Kind::Instance => judge::instance(value, extent),
+            Kind::DisplayName => judge::display_name(value, &id.aor, extent),
+            Kind::UserAgent => judge::user_agent(value, &id.aor, extent),
         };
         let registers = phone.registers > 0;
         let senders =
@@ -317,12 +346,21 @@ impl Candidate {
             methods: if in_register && !everywhere { vec!["REGISTER"] } else { Vec::new() },
             strength: strength.name(),
             why,
+            extent: extent.to_string(),
+            bits: (effort.entropy.bits * 10.0).round() / 10.0,
+            guessed_in: effort::in_words(effort.seconds()),
             judged: strength,
+            guessable: effort.grade() == Grade::Guessable,
         }
     }
 
-    /// Whether it tells the phone from others, whenever it comes.
+    /// Whether it tells the phone from others, whenever it comes, and not everybody guesses it.
     fn is_usable(&self) -> bool {
+        self.tells() && !self.guessable
+    }
+
+    /// Whether it tells the phone from others, whenever it comes.
+    fn tells(&self) -> bool {
         self.unique
             && self.constant
             && self.judged > Strength::Unusable
@@ -333,21 +371,38 @@ impl Candidate {
         match self {
             Self { unique: false, .. } => "others send it, too".to_owned(),
             Self { constant: false, .. } => "the phone does not always send it".to_owned(),
+            Self { strength, why, guessable: true, guessed_in, .. } => {
+                format!("{strength}, {why}; a sender at 1 Gbit/s guesses it in {guessed_in}")
+            }
             Self { strength, why, .. } => format!("{strength}, {why}"),
         }
     }
 
     fn write_toml(&self, out: &mut impl Write, name: &str) -> io::Result<()> {
-        writeln!(out, "# {}: {}", self.strength, self.why)?;
+        let Self { strength, why, bits, guessed_in, .. } = self;
+        writeln!(out, "# {strength}: {why}; {bits:.0} bits, guessed in {guessed_in} at 1 Gbit/s")?;
         writeln!(out, "[[knock]]")?;
         writeln!(out, "name = {}", quoted(name))?;
         writeln!(out, "secret = {}", quoted(&String::from_utf8_lossy(&self.bytes)))?;
         writeln!(out, "in = {}", quoted(&self.within))?;
+        if self.extent == Extent::Whole.to_string() {
+            writeln!(out, "match = {}", quoted(&self.extent))?;
+        }
         if !self.methods.is_empty() {
             writeln!(out, "methods = {:?}", self.methods)?;
         }
         writeln!(out)
     }
+}
+
+/// What it takes to guess a value as a knock in its place.
+fn effort_of(kind: Kind, value: &[u8], extent: Extent) -> Effort {
+    let known = Secret::new(value).map(|secret| {
+        let knock = Knock { part: kind.part(), extent, ..Knock::new("it", secret, Duration::ZERO) };
+        let weighed = weakness::assess(std::slice::from_ref(&knock));
+        weighed.efforts.first().copied().unwrap_or_else(|| Effort::of(&knock))
+    });
+    known.unwrap_or(Effort { entropy: Entropy { bits: 0.0, kind: Form::Plain }, rate: effort::LINE_RATE })
 }
 
 /// Which values stand inside others: whoever sends the longer one would knock with the shorter one.

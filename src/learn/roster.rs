@@ -54,6 +54,8 @@ pub(super) struct Sent {
     pub(super) requests: u64,
     /// REGISTERs among them.
     pub(super) registers: u64,
+    /// Messages that had another value in the same place, too.
+    pub(super) beside: u64,
 }
 
 /// What may serve as a knock.
@@ -177,12 +179,19 @@ impl Roster {
             *phone.methods.entry(method).or_default() += 1;
         }
         for kind in Kind::ALL {
-            let mut texts = BTreeSet::new();
+            let (mut texts, mut all, mut more) = (BTreeSet::new(), BTreeSet::new(), false);
             kind.part().texts(message, &mut |text| {
+                let folded = || match kind {
+                    Kind::Instance => text.to_ascii_lowercase(),
+                    Kind::DisplayName | Kind::UserAgent => text.to_vec(),
+                };
+                // Two are enough to tell that there is more than one.
+                if all.len() < 2 && text.len() <= MAX_VALUE {
+                    all.insert(folded().trim_ascii().to_vec());
+                }
+                more |= text.len() > MAX_VALUE;
                 if !text.is_empty() && text.len() <= MAX_VALUE && texts.len() < MAX_VALUES {
-                    let folded =
-                        if kind == Kind::Instance { text.to_ascii_lowercase() } else { text.to_vec() };
-                    texts.insert(folded.into_boxed_slice());
+                    texts.insert(folded().into_boxed_slice());
                 }
             });
             for text in texts {
@@ -195,6 +204,7 @@ impl Roster {
                     let sent = phone.sent.entry(key).or_default();
                     sent.requests += 1;
                     sent.registers += u64::from(registers);
+                    sent.beside += u64::from(all.len() > 1 || more);
                 }
             }
         }

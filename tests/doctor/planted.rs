@@ -76,7 +76,7 @@ macro_rules! rules {
     };
 }
 
-pub(super) static FAULTS: [Fault; 47] = [
+pub(super) static FAULTS: [Fault; 49] = [
     rules!("rules_absent", "sipknock firewall remove", [("rules-absent", "fault")], APPLY, true),
     rules!(
         "ipv6_rules_absent",
@@ -183,6 +183,35 @@ pub(super) static FAULTS: [Fault; 47] = [
         args: NONE,
         found: &[("dropped-behind", "fault"), ("manager", "note")],
         mend: "firewall-cmd --permanent --add-port=5060/udp",
+        mends: false,
+    },
+    Fault {
+        name: "a_knock_that_anybody_guesses",
+        plant: || {
+            let patient = Patient::sound();
+            let text = fs::read_to_string(&patient.config).unwrap();
+            // The gate takes it: a reload keeps no phone out.
+            fs::write(&patient.config, text.replace(SECRET, "adgjmptwad")).unwrap();
+            patient.sh(&format!("sipknock --config {} reload", patient.config));
+            patient
+        },
+        args: NONE,
+        found: &[("guessable-knock", "fault")],
+        mend: "give knock \"alice\" a secret of 'sipknock keygen'",
+        mends: false,
+    },
+    Fault {
+        name: "a_knock_that_is_guessed_in_an_hour",
+        plant: || {
+            let patient = Patient::sound();
+            let text = fs::read_to_string(&patient.config).unwrap();
+            fs::write(&patient.config, text.replace(SECRET, "470718352649")).unwrap();
+            patient.sh(&format!("sipknock --config {} reload", patient.config));
+            patient
+        },
+        args: NONE,
+        found: &[("weak-knock", "warning")],
+        mend: " check",
         mends: false,
     },
     Fault {

@@ -17,7 +17,7 @@ fn instances() {
         ("urn:uuid:", Strength::Weak),
         ("", Strength::Weak),
     ] {
-        let judged = instance(urn.as_bytes());
+        let judged = instance(urn.as_bytes(), Extent::Within);
         assert_eq!(judged.strength, strength, "{urn}: {}", judged.why);
     }
 }
@@ -44,7 +44,7 @@ fn display_names() {
         ("Asterisk PBX", Strength::Unusable),
         ("sipvicious", Strength::Unusable),
     ] {
-        let judged = text(name.as_bytes(), b"100@pbx.example.org");
+        let judged = display_name(name.as_bytes(), b"100@pbx.example.org", Extent::Within);
         assert_eq!(judged.strength, strength, "{name}: {}", judged.why);
     }
 }
@@ -59,7 +59,7 @@ fn user_agents() {
         ("ExamplePhone 9d1f2b604e0b4c6b8f1e", Strength::Strong),
         ("friendly-scanner", Strength::Unusable),
     ] {
-        let judged = user_agent(agent.as_bytes(), b"100@pbx");
+        let judged = user_agent(agent.as_bytes(), b"100@pbx", Extent::Within);
         assert_eq!(judged.strength, strength, "{agent}: {}", judged.why);
     }
 }
