@@ -30,6 +30,7 @@ use crate::control::DEFAULT_SOCKET;
 use crate::knock::Part;
 use crate::learn::Format as LearnFormat;
 use crate::log::Format;
+use crate::replay::Hook;
 
 /// Opens the SIP port to phones that carry a secret, and to nobody else
 #[derive(Debug, Parser)]
@@ -219,6 +220,12 @@ pub struct ReplayArgs {
     /// An address or network of the PBX: packets from there are its own, and its requests open doors; repeatable
     #[arg(long, value_name = "CIDR", value_parser = values::network)]
     pub pbx: Vec<IpNet>,
+    /// The hook whose packets are decided
+    #[arg(long, value_enum, value_name = "HOOK", default_value_t)]
+    pub hook: Hook,
+    /// Look into GRE, IPIP, VXLAN, Geneve and GTP, as if these tunnels ended at the gate
+    #[arg(long)]
+    pub tunnels: bool,
     /// Print a JSON object per inspected packet, and one at the end
     #[arg(long)]
     pub json: bool,
@@ -233,6 +240,9 @@ pub struct LearnArgs {
     /// Captures or Asterisk logs; - for standard input
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
+    /// Look into GRE, IPIP, VXLAN, Geneve and GTP, as a mirrored port may send them
+    #[arg(long)]
+    pub tunnels: bool,
     /// Print ready `[[knock]]` tables for the configuration file
     #[arg(long, conflicts_with = "json")]
     pub toml: bool,

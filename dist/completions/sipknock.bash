@@ -1497,7 +1497,7 @@ _sipknock() {
             return 0
             ;;
         sipknock__subcmd__learn)
-            opts="-v -h --port --toml --weak --json --config --log-format --verbose --help"
+            opts="-v -h --port --tunnels --toml --weak --json --config --log-format --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1549,7 +1549,7 @@ _sipknock() {
             return 0
             ;;
         sipknock__subcmd__replay)
-            opts="-v -h --knock --port --door --trust --queue --backend --monitor --pbx --json --config --log-format --verbose --help"
+            opts="-v -h --knock --port --door --trust --queue --backend --monitor --pbx --hook --tunnels --json --config --log-format --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1581,6 +1581,10 @@ _sipknock() {
                     ;;
                 --pbx)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --hook)
+                    COMPREPLY=($(compgen -W "input forward" -- "${cur}"))
                     return 0
                     ;;
                 --config)

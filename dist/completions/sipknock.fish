@@ -75,11 +75,14 @@ complete -c sipknock -n "__fish_sipknock_using_subcommand replay" -l trust -d 'A
 complete -c sipknock -n "__fish_sipknock_using_subcommand replay" -l queue -d 'NFQUEUE numbers, as in 0 or 0-3' -r
 complete -c sipknock -n "__fish_sipknock_using_subcommand replay" -l backend -d 'How packets are read from the kernel: batched or nfq' -r
 complete -c sipknock -n "__fish_sipknock_using_subcommand replay" -l pbx -d 'An address or network of the PBX: packets from there are its own, and its requests open doors; repeatable' -r
+complete -c sipknock -n "__fish_sipknock_using_subcommand replay" -l hook -d 'The hook whose packets are decided' -r -f -a "input\t'Fragments are put together first, as in front of INPUT'
+forward\t'Each fragment is a packet of its own, as in FORWARD without conntrack'"
 complete -c sipknock -n "__fish_sipknock_using_subcommand replay" -l config -d 'The configuration file; the default one need not exist' -r -F
 complete -c sipknock -n "__fish_sipknock_using_subcommand replay" -l log-format -d 'The form of the log' -r -f -a "text\t'Lines for people, on stderr'
 json\t'An object per line, on stderr, with the event\'s fields at its top level'
 journald\t'Structured, to systemd\'s journal'"
 complete -c sipknock -n "__fish_sipknock_using_subcommand replay" -l monitor -d 'Accept everything, and say what would be dropped'
+complete -c sipknock -n "__fish_sipknock_using_subcommand replay" -l tunnels -d 'Look into GRE, IPIP, VXLAN, Geneve and GTP, as if these tunnels ended at the gate'
 complete -c sipknock -n "__fish_sipknock_using_subcommand replay" -l json -d 'Print a JSON object per inspected packet, and one at the end'
 complete -c sipknock -n "__fish_sipknock_using_subcommand replay" -s v -l verbose -d 'Log more; twice for everything'
 complete -c sipknock -n "__fish_sipknock_using_subcommand replay" -s h -l help -d 'Print help (see more with \'--help\')'
@@ -88,6 +91,7 @@ complete -c sipknock -n "__fish_sipknock_using_subcommand learn" -l config -d 'T
 complete -c sipknock -n "__fish_sipknock_using_subcommand learn" -l log-format -d 'The form of the log' -r -f -a "text\t'Lines for people, on stderr'
 json\t'An object per line, on stderr, with the event\'s fields at its top level'
 journald\t'Structured, to systemd\'s journal'"
+complete -c sipknock -n "__fish_sipknock_using_subcommand learn" -l tunnels -d 'Look into GRE, IPIP, VXLAN, Geneve and GTP, as a mirrored port may send them'
 complete -c sipknock -n "__fish_sipknock_using_subcommand learn" -l toml -d 'Print ready `[[knock]]` tables for the configuration file'
 complete -c sipknock -n "__fish_sipknock_using_subcommand learn" -l weak -d 'With --toml: also those that can be guessed, where a phone sends nothing better'
 complete -c sipknock -n "__fish_sipknock_using_subcommand learn" -l json -d 'Print a JSON object'

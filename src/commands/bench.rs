@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::captures::each_packet;
+use super::captures::{each_packet, say};
 use super::{Failure, Work};
 use crate::bench::machine::Machine;
 use crate::bench::report::{Report, Traffic};
@@ -17,6 +17,7 @@ use crate::cli::{BenchArgs, Cli};
 use crate::config::{Config, ConfigError};
 use crate::inspect::Scope;
 use crate::packet::{Body, Packet};
+use crate::replay::Intake;
 
 pub(super) fn run(cli: &Cli, args: &BenchArgs) -> Result<ExitCode, Failure> {
     let plan = plan(cli, args)?;
@@ -81,8 +82,9 @@ fn wanted(config: &Config) -> Vec<Wanted> {
 /// The payloads of captured packets that the firewall would queue.
 fn captured(files: &[PathBuf], scope: &Scope) -> Result<(Vec<Vec<u8>>, ExitCode), Failure> {
     let (mut payloads, mut bytes, mut status) = (Vec::new(), 0, ExitCode::SUCCESS);
+    let mut intake = Intake::new(scope.clone());
     for path in files {
-        let outcome = each_packet(path, |recorded| {
+        let outcome = each_packet(path, &mut intake, |recorded| {
             if let Ok(Packet { body: Body::Segment(segment), .. }) = Packet::parse(recorded.bytes)
                 && scope.covers(segment.flow)
                 && !segment.payload.is_empty()
@@ -97,6 +99,7 @@ fn captured(files: &[PathBuf], scope: &Scope) -> Result<(Vec<Vec<u8>>, ExitCode)
             status = ExitCode::from(1);
         }
     }
+    say(&intake.gaps());
     if payloads.is_empty() {
         let ports: Vec<_> = scope.ports.iter().map(ports).collect();
         return Err(Failure::Work(Work::Other(format!(

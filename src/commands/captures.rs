@@ -4,13 +4,15 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::Path;
 
+use crate::replay::Intake;
 use crate::replay::capture::{Capture, Error};
-use crate::replay::link::{Skip, network_layer};
+use crate::replay::gaps::Gaps;
+use crate::replay::link::Skip;
 use crate::time::Time;
 
-/// An IP packet of a capture.
+/// An IP packet of a capture, as a netfilter hook sees it.
 pub(super) struct Recorded<'a> {
-    /// Its place among all packets of the file, from 1.
+    /// Its place among all packets of the file, from 1; of a datagram in fragments, that of the one that completed it.
     pub(super) number: u64,
     pub(super) time: Time,
     pub(super) bytes: &'a [u8],
@@ -31,10 +33,11 @@ pub(super) struct Outcome {
 /// As `visit`.
 pub(super) fn each_packet(
     path: &Path,
+    intake: &mut Intake,
     visit: impl FnMut(Recorded<'_>) -> io::Result<()>,
 ) -> io::Result<Outcome> {
     match open(path) {
-        Ok(input) => each_packet_of(path, input, visit),
+        Ok(input) => each_packet_of(path, input, intake, visit),
         Err(error) => Ok(unreadable(path, error)),
     }
 }
@@ -46,6 +49,7 @@ pub(super) fn each_packet(
 pub(super) fn each_packet_of(
     path: &Path,
     input: impl Read,
+    intake: &mut Intake,
     mut visit: impl FnMut(Recorded<'_>) -> io::Result<()>,
 ) -> io::Result<Outcome> {
     let mut packets = 0;
@@ -54,13 +58,14 @@ pub(super) fn each_packet_of(
         let mut capture = Capture::open(input)?;
         while let Some(record) = capture.next()? {
             packets += 1;
-            match network_layer(record.link, record.data) {
-                Ok(bytes) => {
-                    let shown = visit(Recorded { number: record.number, time: record.time, bytes });
+            match intake.packet(&record) {
+                Ok(Some(bytes)) => {
+                    let shown = visit(Recorded { number: record.number, time: record.time, bytes: &bytes });
                     if shown.is_err() {
                         return Ok(shown);
                     }
                 }
+                Ok(None) => {}
                 Err(skip @ Skip::UnknownLink(_)) => unknown_link = Some(skip),
                 Err(_) => {}
             }
@@ -102,4 +107,11 @@ pub(super) fn unreadable(path: &Path, source: io::Error) -> Outcome {
 /// Says on stderr what is wrong with a file. A closed stderr is no reason to stop.
 pub(super) fn complain(path: &Path, problem: &dyn std::error::Error) {
     let _ = writeln!(io::stderr(), "sipknock: {}: {problem}", path.to_string_lossy());
+}
+
+/// Says on stderr what captures do not show.
+pub(super) fn say(gaps: &Gaps) {
+    for sentence in gaps.sentences(false) {
+        let _ = writeln!(io::stderr(), "sipknock: {sentence}");
+    }
 }

@@ -15,6 +15,7 @@ use crate::knock::KnockSet;
 use crate::knock::weakness::{self, Assessment, Weakness};
 use crate::learn::{Against, At, Opens};
 use crate::packet::Packet;
+use crate::replay::Intake;
 
 pub(super) fn run(cli: &Cli, args: &CheckArgs) -> Result<ExitCode, Failure> {
     let config = cli.configuration(&args.gate)?;
@@ -53,7 +54,10 @@ pub(super) fn run(cli: &Cli, args: &CheckArgs) -> Result<ExitCode, Failure> {
         let Doubt { knock, text, edit, .. } = doubt;
         Warning { place: place.clone(), knock, warning: format!("{text}: {edit}") }
     }));
-    let (opens, status) = against(&config, gate.knocks(), args)?;
+    let (opens, unseen, status) = against(&config, gate.knocks(), args)?;
+    let captures = args.against.iter().map(|path| path.to_string_lossy()).collect::<Vec<_>>().join(", ");
+    let of_captures = |warning| Warning { place: captures.clone(), knock: None, warning };
+    warnings.extend(unseen.into_iter().map(of_captures));
     for opens in &opens {
         warnings.extend(opens.warnings().map(|warning| of_knock(&opens.knock, warning)));
     }
@@ -67,13 +71,18 @@ pub(super) fn run(cli: &Cli, args: &CheckArgs) -> Result<ExitCode, Failure> {
     Ok(if ok { status } else { ExitCode::from(2) })
 }
 
-/// Holds the knocks against captures.
-fn against(config: &Config, knocks: &KnockSet, args: &CheckArgs) -> io::Result<(Vec<Opens>, ExitCode)> {
+/// Holds the knocks against captures. Gives what each would open for, and what the captures do not show.
+fn against(
+    config: &Config,
+    knocks: &KnockSet,
+    args: &CheckArgs,
+) -> io::Result<(Vec<Opens>, Vec<String>, ExitCode)> {
+    let mut intake = Intake::new(config.inspect.scope.clone());
     let mut against = Against::new(knocks, config.inspect.scope.clone());
     let mut status = ExitCode::SUCCESS;
     for path in &args.against {
         let file = (args.against.len() > 1).then(|| path.to_string_lossy().into_owned());
-        let outcome = each_packet(path, |packet| {
+        let outcome = each_packet(path, &mut intake, |packet| {
             if let Ok(parsed) = Packet::parse(packet.bytes) {
                 against.observe(&At { file: file.clone(), n: packet.number }, &parsed);
             }
@@ -84,7 +93,7 @@ fn against(config: &Config, knocks: &KnockSet, args: &CheckArgs) -> io::Result<(
         }
     }
     let opens = if args.against.is_empty() { Vec::new() } else { against.opens().to_vec() };
-    Ok((opens, status))
+    Ok((opens, intake.gaps().sentences(false), status))
 }
 
 #[derive(Serialize)]

@@ -4,25 +4,30 @@ use std::io::{self, BufRead, BufReader, BufWriter, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
+use serde::Serialize;
+
 use super::Failure;
 use super::captures::{Outcome, complain, each_packet_of, open, unreadable};
 use crate::cli::{Cli, LearnArgs};
-use crate::learn::{Roster, asterisk};
+use crate::learn::{Format, Report, Roster, asterisk};
 use crate::packet::Packet;
+use crate::replay::Intake;
+use crate::replay::gaps::Gaps;
 use crate::sip::Message;
 
 pub(super) fn run(cli: &Cli, args: &LearnArgs) -> Result<ExitCode, Failure> {
     let config = cli.configuration_of(&args.flags())?;
+    let mut intake = Intake::new(config.inspect.scope.clone()).into_tunnels(args.tunnels);
     let mut roster = Roster::new(config.inspect.scope);
     let mut status = ExitCode::SUCCESS;
     for path in &args.files {
-        if read(path, &mut roster)?.failed {
+        if read(path, &mut intake, &mut roster)?.failed {
             status = ExitCode::from(1);
         }
     }
     let mut out = BufWriter::new(io::stdout().lock());
     let report = roster.report();
-    report.write(&mut out, args.format())?;
+    write(&mut out, &report, &intake.gaps(), args.format())?;
     out.flush()?;
     let refused = if args.weak { report.refused() } else { 0 };
     if refused > 0 {
@@ -35,8 +40,27 @@ pub(super) fn run(cli: &Cli, args: &LearnArgs) -> Result<ExitCode, Failure> {
     Ok(status)
 }
 
+/// Writes what was learned, and what the captures do not show.
+fn write(out: &mut impl Write, report: &Report, gaps: &Gaps, format: Format) -> io::Result<()> {
+    if format == Format::Json {
+        serde_json::to_writer(&mut *out, &Learned { report, gaps })?;
+        return out.write_all(b"\n");
+    }
+    report.write(out, format)?;
+    let start = if format == Format::Text { "" } else { "# " };
+    gaps.sentences(true).iter().try_for_each(|sentence| writeln!(out, "{start}{sentence}"))
+}
+
+#[derive(Serialize)]
+struct Learned<'a> {
+    #[serde(flatten)]
+    report: &'a Report,
+    #[serde(flatten)]
+    gaps: &'a Gaps,
+}
+
 /// Reads a capture or an Asterisk log, whichever it is.
-fn read(path: &Path, roster: &mut Roster) -> io::Result<Outcome> {
+fn read(path: &Path, intake: &mut Intake, roster: &mut Roster) -> io::Result<Outcome> {
     let mut input = match open(path) {
         Ok(input) => BufReader::with_capacity(BUFFER, input),
         Err(error) => return Ok(unreadable(path, error)),
@@ -50,7 +74,7 @@ fn read(path: &Path, roster: &mut Roster) -> io::Result<Outcome> {
         problem.iter().for_each(|problem| complain(path, problem));
         return Ok(Outcome { packets: 0, failed: problem.is_some() });
     }
-    each_packet_of(path, input, |packet| {
+    each_packet_of(path, input, intake, |packet| {
         if let Ok(packet) = Packet::parse(packet.bytes) {
             roster.observe(&packet);
         }

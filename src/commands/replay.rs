@@ -8,15 +8,20 @@ use super::Failure;
 use super::captures::{Outcome, each_packet};
 use crate::cli::{Cli, ReplayArgs};
 use crate::net::NetSet;
-use crate::replay::Replay;
 use crate::replay::report::{Summary, write_packet};
+use crate::replay::{Intake, Replay};
 
 pub(super) fn run(cli: &Cli, args: &ReplayArgs) -> Result<ExitCode, Failure> {
     let config = cli.configuration(&args.gate)?;
     let pbx = NetSet::new(args.pbx.iter().chain(&config.firewall.pbx.networks));
     let mut outbound = config.inspect.scope.clone();
     outbound.ports.extend(config.firewall.outbound_ports.iter().cloned());
+    let intake = Intake::new(config.inspect.scope.clone())
+        .with_pbx(pbx.clone(), outbound.clone())
+        .at(args.hook)
+        .into_tunnels(args.tunnels);
     let mut run = Run {
+        intake,
         replay: Replay::new(config.inspector()?, config.inspect.scope).with_pbx(pbx, outbound),
         summary: Summary::default(),
         out: BufWriter::new(io::stdout().lock()),
@@ -35,6 +40,7 @@ pub(super) fn run(cli: &Cli, args: &ReplayArgs) -> Result<ExitCode, Failure> {
 
 /// A replay of one or several files, and what is written about it.
 struct Run<W> {
+    intake: Intake,
     replay: Replay,
     summary: Summary,
     out: W,
@@ -45,9 +51,9 @@ struct Run<W> {
 impl<W: Write> Run<W> {
     /// Decides a file's packets.
     fn file(&mut self, path: &Path) -> io::Result<Outcome> {
-        let Self { replay, summary, out, json, several } = self;
+        let Self { intake, replay, summary, out, json, several } = self;
         let name = path.to_string_lossy();
-        let outcome = each_packet(path, |packet| {
+        let outcome = each_packet(path, intake, |packet| {
             let Some(inspected) = replay.packet(packet.time, packet.bytes) else { return Ok(()) };
             summary.add(&inspected);
             if *json {
@@ -61,6 +67,7 @@ impl<W: Write> Run<W> {
     }
 
     fn finish(mut self) -> io::Result<()> {
+        self.summary.gaps = self.intake.gaps();
         let knocks = self.replay.gate().knocks();
         match self.json {
             true => self.summary.write_json(knocks, &mut self.out)?,

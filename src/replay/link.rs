@@ -98,7 +98,7 @@ struct Frame<'a> {
 }
 
 impl<'a> Frame<'a> {
-    /// Follows an EtherType at one offset, with what it announces at the other, through VLAN tags and PPPoE.
+    /// Follows an EtherType at one offset, with what it announces at the other, through VLAN tags, PPPoE and MPLS.
     ///
     /// Cooked frames have them as well: the kernel takes the outer tag out, and libpcap puts it back in.
     fn ether(self, mut type_at: usize, mut next: usize) -> Result<&'a [u8], Skip> {
@@ -119,10 +119,28 @@ impl<'a> Frame<'a> {
                         other => Err(Skip::NotIp(other.into())),
                     };
                 }
+                label @ (ETHER_MPLS | ETHER_MPLS_MULTICAST) => return self.behind_labels(label, next),
                 other => return Err(Skip::NotIp(other.into())),
             }
         }
         Err(Skip::NotIp(ETHER_VLAN.into()))
+    }
+
+    /// RFC 3032, 2.1: labels of four bytes, the last of which has a bit set. They do not say what follows; a router looks at the
+    /// version of IP (RFC 4928, 2), and 0 stands for something else.
+    fn behind_labels(self, ether_type: u16, mut next: usize) -> Result<&'a [u8], Skip> {
+        for _ in 0..MAX_LABELS {
+            let is_last = self.u16_at(next + 2)? & 0x0100 != 0;
+            next += 4;
+            if is_last {
+                return match self.from(next)?.first().map(|byte| byte >> 4) {
+                    Some(4 | 6) => self.from(next),
+                    None => Err(self.short(next + 1)),
+                    Some(_) => Err(Skip::NotIp(ether_type.into())),
+                };
+            }
+        }
+        Err(Skip::NotIp(ether_type.into()))
     }
 
     /// Four bytes of address family, then the packet.
@@ -151,6 +169,9 @@ impl<'a> Frame<'a> {
 /// Provider and customer tag make two; more come from stacked provider networks, and from fuzzers.
 const MAX_VLAN_TAGS: usize = 4;
 
+/// More labels than any network stacks.
+const MAX_LABELS: usize = 16;
+
 const ETHER_IPV4: u16 = 0x0800;
 const ETHER_IPV6: u16 = 0x86dd;
 /// IEEE 802.1Q, the customer's tag.
@@ -161,6 +182,10 @@ const ETHER_QINQ: u16 = 0x88a8;
 const ETHER_QINQ_OLD: u16 = 0x9100;
 /// A PPPoE session: captures at a DSL line.
 const ETHER_PPPOE: u16 = 0x8864;
+/// RFC 3032, 5.
+pub(super) const ETHER_MPLS: u16 = 0x8847;
+/// RFC 5332, 3.
+pub(super) const ETHER_MPLS_MULTICAST: u16 = 0x8848;
 const PPP_IPV4: u16 = 0x0021;
 const PPP_IPV6: u16 = 0x0057;
 
@@ -203,6 +228,8 @@ mod tests {
             ("four tags", 1, vec![&MACS, &qinq, &qinq, &vlan, &vlan, &v4]),
             ("PPPoE", 1, vec![&MACS, &pppoe, &[0x00, 0x21]]),
             ("PPPoE, IPv6, in a VLAN", 1, vec![&MACS, &vlan, &pppoe, &[0x00, 0x57]]),
+            ("MPLS in a VLAN", 1, vec![&MACS, &vlan, &[0x88, 0x47], &[0, 1, 0x41, 64]]),
+            ("two labels, multicast", 1, vec![&MACS, &[0x88, 0x48], &[0, 1, 0x40, 64], &[0, 2, 0x41, 64]]),
             ("raw", 101, vec![]),
             ("raw, as BSD has it", 12, vec![]),
             ("raw, as OpenBSD has it", 14, vec![]),
@@ -224,8 +251,13 @@ mod tests {
             let bytes = frame(&header);
             assert_eq!(network_layer(LinkType(link), &bytes), Ok(&IP[..]), "{name}");
             let header_len = bytes.len() - IP.len();
-            assert_eq!(network_layer(LinkType(link), &bytes[..header_len]), Ok(&[][..]), "{name}, no packet");
-            for got in 0..header_len {
+            // Behind labels, only the packet itself says that it is one.
+            let has_labels = name.contains("MPLS") || name.contains("labels");
+            if !has_labels {
+                let empty = network_layer(LinkType(link), &bytes[..header_len]);
+                assert_eq!(empty, Ok(&[][..]), "{name}, no packet");
+            }
+            for got in 0..header_len + usize::from(has_labels) {
                 let short = network_layer(LinkType(link), &bytes[..got]);
                 assert!(
                     matches!(short, Err(Skip::Short { needed, got: g, .. }) if g == got && g < needed),
@@ -243,6 +275,8 @@ mod tests {
             ("802.3 length", 1, vec![&MACS, &[0x00, 0x26]], 0x26),
             ("five tags", 1, vec![&MACS, &tag, &tag, &tag, &tag, &tag, &[0x08, 0x00]], 0x8100),
             ("PPP LCP", 1, vec![&MACS, &[0x88, 0x64, 0x11, 0, 0, 1, 0, 6], &[0xc0, 0x21]], 0xc021),
+            ("a pseudowire", 1, vec![&MACS, &[0x88, 0x47], &[0, 1, 0x41, 64], &[0, 0, 0, 0]], 0x8847),
+            ("labels without end", 1, vec![&MACS, &[0x88, 0x47], &[0; 80]], 0x8847),
             ("cooked ARP", 113, vec![&[0; 14], &[0x08, 0x06]], 0x0806),
             ("cooked 2 ARP", 276, vec![&[0x08, 0x06], &[0; 18]], 0x0806),
             ("loopback, AppleTalk", 0, vec![&[16, 0, 0, 0]], 16),

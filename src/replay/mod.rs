@@ -1,12 +1,19 @@
 //! Captures: the same decisions as on a live queue, over packets that somebody recorded.
 //!
 //! A packet's way through this module: [`capture`] takes it out of a pcap or pcapng file together with the
-//! time at which it was seen, [`link`] finds the IP packet in the link-layer frame, [`Replay`] decides it, and
-//! [`report`] writes down what came of it.
+//! time at which it was seen. [`Intake`] makes of it what a netfilter hook sees: [`link`] finds the IP packet in the
+//! link-layer frame, [`defrag`] puts fragments together, [`tunnel`] finds packets in packets, and [`gaps`] counts what can't
+//! be seen. [`Replay`] decides it, and [`report`] writes down what came of it.
 
 pub mod capture;
+pub mod defrag;
+pub mod gaps;
+mod intake;
 pub mod link;
 pub mod report;
+pub mod tunnel;
+
+pub use intake::{Hook, Intake};
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -71,8 +78,8 @@ impl Replay {
 
     /// Decides a packet that starts with its IP header; `None` where the firewall would neither have queued nor copied it.
     ///
-    /// A later fragment has no ports. It counts as bound for the ports of its datagram, where that one's first
-    /// fragment was seen.
+    /// A later fragment, which is seen in FORWARD only, has no ports. It counts as bound for the ports of its datagram, if
+    /// that one's first fragment was seen.
     pub fn packet(&mut self, time: Time, bytes: &[u8]) -> Option<Inspected> {
         let packet = Packet::parse(bytes).ok()?;
         let flow = match packet.body {

@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 
+use super::gaps::Gaps;
 use super::{Fate, Inspected};
 use crate::inspect::Decision;
 use crate::knock::{KnockId, KnockSet};
@@ -20,6 +21,8 @@ pub struct Summary {
     pub packets: u64,
     /// Packets that the firewall would have dropped in monitor mode, had it not been for that.
     pub would_drop: u64,
+    /// Packets that the files do not show.
+    pub gaps: Gaps,
     reasons: ReasonCounts,
     accepted: u64,
     outgoing: u64,
@@ -74,6 +77,7 @@ impl Summary {
                 knocks: Counts(
                     self.knocks.iter().map(|(&knock, &count)| (knocks.name(knock), count)).collect(),
                 ),
+                gaps: &self.gaps,
             },
         };
         write_line(out, &last)
@@ -94,6 +98,9 @@ impl Summary {
         )?;
         if self.would_drop > 0 {
             writeln!(out, "monitor mode: {} of the accepted would have been dropped", self.would_drop)?;
+        }
+        for sentence in self.gaps.sentences(true) {
+            writeln!(out, "{sentence}")?;
         }
         if self.inspected() > 0 {
             let mut table = table(["verdict", "reason", "packets"]);
@@ -192,6 +199,8 @@ struct SummaryLine<'a> {
     would_drop: Option<u64>,
     reasons: Counts<'a>,
     knocks: Counts<'a>,
+    #[serde(flatten)]
+    gaps: &'a Gaps,
 }
 
 /// An object of numbers that keeps its order.
