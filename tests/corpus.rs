@@ -5,6 +5,8 @@
 
 #[path = "corpus/asterisk.rs"]
 mod asterisk;
+#[path = "corpus/datagrams.rs"]
+mod datagrams;
 #[path = "corpus/files.rs"]
 mod files;
 #[path = "corpus/gates.rs"]
@@ -28,7 +30,7 @@ use sipknock::replay::link::LinkType;
 
 use files::{Contents, Frame};
 use gates::{Lists, Random, Setup};
-use model::{Body, Gate, Packet, Reader, WOULD_DROP};
+use model::{Body, Gate, Reader, Seen, WOULD_DROP};
 
 fn main() -> ExitCode {
     let args = Arguments::from_args();
@@ -47,8 +49,11 @@ fn main() -> ExitCode {
             }
             let name = name_of(&path);
             for (change, run) in RUNS {
-                let path = path.clone();
-                trials.push(Trial::test(format!("{kind}::{name}{change}"), move || run(&path)));
+                for hook in HOOKS {
+                    let path = path.clone();
+                    let name = format!("{kind}::{name}{change}::{hook}");
+                    trials.push(Trial::test(name, move || run(&path, hook)));
+                }
             }
         }
     }
@@ -72,28 +77,32 @@ fn main() -> ExitCode {
 const RUNS: [(&str, Run); 3] =
     [("", compare_file), ("::spoilt", compare_spoilt), ("::set_back", compare_set_back)];
 
-type Run = fn(&Path) -> Result<(), Failed>;
+type Run = fn(&Path, &'static str) -> Result<(), Failed>;
 
-fn compare_file(path: &Path) -> Result<(), Failed> {
-    compare(path, &name_of(path), &Contents::read(path), |_| true)
+/// Fragments are put together in front of the first, and decided each by itself in the second.
+const HOOKS: [&str; 2] = ["input", "forward"];
+
+fn compare_file(path: &Path, hook: &'static str) -> Result<(), Failed> {
+    compare(path, &name_of(path), &Contents::read(path), hook, |_| true)
 }
 
 /// The same capture, with most packets damaged and time passing faster.
-fn compare_spoilt(path: &Path) -> Result<(), Failed> {
-    compare_changed(path, packets::spoil, |_| true)
+fn compare_spoilt(path: &Path, hook: &'static str) -> Result<(), Failed> {
+    compare_changed(path, hook, packets::spoil, |_| true)
 }
 
 /// The same capture, with a clock that is set back now and then. What is counted against a limit depends on when the
 /// program tidies up then, which is its own affair.
-fn compare_set_back(path: &Path) -> Result<(), Failed> {
+fn compare_set_back(path: &Path, hook: &'static str) -> Result<(), Failed> {
     let unlimited = |knock: &model::Knock| knock.max_doors.is_none();
-    compare_changed(path, packets::set_back, |Setup { gate, .. }| {
+    compare_changed(path, hook, packets::set_back, |Setup { gate, .. }| {
         gate.max_doors > 2 && gate.knocks.iter().all(unlimited)
     })
 }
 
 fn compare_changed(
     path: &Path,
+    hook: &'static str,
     change: impl Fn(&[Frame], &mut Random) -> Vec<Frame>,
     wanted: impl Fn(&Setup) -> bool,
 ) -> Result<(), Failed> {
@@ -105,7 +114,7 @@ fn compare_changed(
     let path = folder.path().join("changed.pcap");
     files::write(&path, LinkType::RAW, &frames);
     let contents = Contents { count: frames.len() as u64, frames, whole: true };
-    compare(&path, &seed, &contents, wanted)
+    compare(&path, &seed, &contents, hook, wanted)
 }
 
 /// `::/24` is numerically around `::ffff:0:0/96`, and still says nothing about IPv4: its firewall rule is one of
@@ -117,7 +126,7 @@ fn an_ipv6_net_holds_no_ipv4_source() -> Result<(), Failed> {
     let ip = packets::ipv4(Ipv4Addr::new(203, 0, 113, 7), 1, 0, 17, &udp);
     let frames = vec![Frame { number: 1, nanos: 1_795_442_400_000_000_000, ip, cut_off: 0 }];
     files::write(&path, LinkType::RAW, &frames);
-    let packets = read(&frames);
+    let seen = read(&frames, "input");
     let net = |prefix| vec![model::Net(Ipv6Addr::UNSPECIFIED.into(), prefix)];
     let (secret, name) = ("a-scanner".to_owned(), "a".to_owned());
     let mut wrong = Vec::new();
@@ -125,8 +134,8 @@ fn an_ipv6_net_holds_no_ipv4_source() -> Result<(), Failed> {
         let (secret, name) = (secret.clone(), name.clone());
         let knock = model::Knock { name, secret, sources, ..model::Knock::default() };
         let gate = Gate { trusted, ..gate(&knock) };
-        let forecast = model::forecast(&gate, &packets, &model::search(&packets, &gate.knocks), 1);
-        wrong.extend(replay(&gate, &path, &forecast, true));
+        let forecast = model::forecast(&gate, &seen, &model::search(&seen.packets, &gate.knocks), 1);
+        wrong.extend(replay(&gate, &path, "input", &forecast, true));
     }
     if wrong.is_empty() { Ok(()) } else { Err(wrong.join("\n").into()) }
 }
@@ -150,7 +159,7 @@ fn compare_raw(folder: &Path) -> Result<(), Failed> {
             let contents = Contents { count: 1, frames: frames.into(), whole: true };
             // One packet has nothing to do with time.
             let some = |setup: &Setup| setup.gate.door_ms == 4_000_000 && setup.gate.ports.len() == 1;
-            if let Err(failed) = compare(&capture, &name, &contents, some) {
+            if let Err(failed) = compare(&capture, &name, &contents, "input", some) {
                 wrong.push(format!("{name}, link type {link}: {}", failed.message().unwrap_or_default()));
             }
         }
@@ -163,16 +172,17 @@ fn compare(
     path: &Path,
     seed: &str,
     contents: &Contents,
+    hook: &'static str,
     wanted: impl Fn(&Setup) -> bool,
 ) -> Result<(), Failed> {
-    let packets = read(&contents.frames);
-    let lists = Lists::of(&packets, seed);
-    let hits: Vec<_> = lists.lists.iter().map(|(_, knocks)| model::search(&packets, knocks)).collect();
+    let seen = read(&contents.frames, hook);
+    let lists = Lists::of(&seen.packets, seed);
+    let hits: Vec<_> = lists.lists.iter().map(|(_, knocks)| model::search(&seen.packets, knocks)).collect();
     let mut wrong = Vec::new();
     for (list, setup) in lists.setups() {
         if wanted(&setup) {
-            let forecast = model::forecast(&setup.gate, &packets, &hits[list], contents.count);
-            let found = replay(&setup.gate, path, &forecast, contents.whole);
+            let forecast = model::forecast(&setup.gate, &seen, &hits[list], contents.count);
+            let found = replay(&setup.gate, path, hook, &forecast, contents.whole);
             wrong.extend(found.map(|found| format!("{}: {found}", setup.name)));
         }
     }
@@ -180,13 +190,13 @@ fn compare(
 }
 
 /// Runs the program, and tells where it differs.
-fn replay(gate: &Gate, path: &Path, forecast: &model::Forecast, whole: bool) -> Option<String> {
+fn replay(gate: &Gate, path: &Path, hook: &str, forecast: &model::Forecast, whole: bool) -> Option<String> {
     let folder = tempfile::tempdir().unwrap();
     let config = folder.path().join("sipknock.toml");
     let text = gates::toml(gate);
     fs::write(&config, &text).unwrap();
     let output = Command::new(env!("CARGO_BIN_EXE_sipknock"))
-        .args(["replay", "--json", "--config"])
+        .args(["replay", "--json", "--hook", hook, "--config"])
         .args([&config, path])
         .output()
         .unwrap();
@@ -230,8 +240,12 @@ fn differences(forecast: &model::Forecast, stdout: &str) -> Vec<String> {
     differences
 }
 
-/// Whether what never happened is counted as 0 or left out, the design does not say.
+/// Whether what never happened is counted as 0 or left out, the design does not say. Tunnels and ports that are not
+/// inspected are not in the model.
 fn without_zeros(mut summary: Value) -> Value {
+    if let Some(fields) = summary["summary"].as_object_mut() {
+        fields.retain(|name, _| name != "tunnels" && name != "other_ports");
+    }
     for key in ["reasons", "knocks"] {
         if let Some(counts) = summary["summary"][key].as_object_mut() {
             counts.retain(|_, count| *count != json!(0));
@@ -240,9 +254,11 @@ fn without_zeros(mut summary: Value) -> Value {
     summary
 }
 
-fn read(frames: &[Frame]) -> Vec<Packet> {
-    let mut reader = Reader::default();
-    frames.iter().filter_map(|frame| reader.read(frame.number, frame.nanos, &frame.ip)).collect()
+fn read(frames: &[Frame], hook: &str) -> Seen {
+    let mut reader = Reader::at(hook);
+    let packets =
+        frames.iter().filter_map(|frame| reader.read(frame.number, frame.nanos, &frame.ip, frame.cut_off));
+    Seen { packets: packets.collect(), ..reader.not_seen() }
 }
 
 fn name_of(path: &Path) -> String {
@@ -290,10 +306,11 @@ fn what_is_plain_to_see() -> Result<(), Failed> {
         ),
         ("version 5", vec![0x55; 60], None),
     ] {
-        let packet = Reader::default().read(1, 0, &ip);
+        let packet = Reader::at("forward").read(1, 0, &ip, 0);
         assert_eq!(packet.map(|packet| packet.body), body, "{name}");
     }
-    let mapped = Reader::default().read(1, 0, &packets::ipv6(src.to_ipv6_mapped(), 17, &datagram)).unwrap();
+    let mapped = packets::ipv6(src.to_ipv6_mapped(), 17, &datagram);
+    let mapped = Reader::at("input").read(1, 0, &mapped, 0).unwrap();
     assert_eq!((mapped.src, mapped.sport, mapped.dport), (IpAddr::V4(src), 5061, 5060));
 
     let knock = model::Knock { name: "a".to_owned(), secret: "sip:X".to_owned(), ..model::Knock::default() };
@@ -316,7 +333,7 @@ fn what_is_plain_to_see() -> Result<(), Failed> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("five.pcap");
     files::write(&path, LinkType::ETHERNET, &frames);
-    let packets = read(&frames);
+    let seen = read(&frames, "input");
     for (name, gate, reasons) in [
         ("wrong case", gate(&knock), ["no-knock"; 5]),
         ("other method", gate(&invite), ["no-knock"; 5]),
@@ -328,14 +345,14 @@ fn what_is_plain_to_see() -> Result<(), Failed> {
         ),
         ("trusted", Gate { trusted: vec![model::Net(src.into(), 32)], ..gate(&folded) }, ["trusted"; 5]),
     ] {
-        let forecast = model::forecast(&gate, &packets, &model::search(&packets, &gate.knocks), 5);
+        let forecast = model::forecast(&gate, &seen, &model::search(&seen.packets, &gate.knocks), 5);
         let found = forecast.lines.iter().map(|line| serde_json::from_str::<Value>(line).unwrap());
         assert_eq!(found.map(|line| line["reason"].clone()).collect::<Vec<_>>(), reasons, "{name}");
-        if let Some(found) = replay(&gate, &path, &forecast, true) {
+        if let Some(found) = replay(&gate, &path, "input", &forecast, true) {
             return Err(format!("{name}: {found}").into());
         }
     }
-    let line = model::forecast(&gate(&folded), &read(&frames[..1]), &[vec![0]], 1).lines.remove(0);
+    let line = model::forecast(&gate(&folded), &read(&frames[..1], "input"), &[vec![0]], 1).lines.remove(0);
     assert_eq!(
         line,
         r#"{"n":1,"time":"1970-01-01T00:00:00.000000Z","src":"203.0.113.7","sport":5061,"dst":"192.0.2.1","dport":5060,"transport":"udp","verdict":"accept","reason":"knock","knocks":["a"]}"#

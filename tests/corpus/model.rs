@@ -6,6 +6,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use serde_json::json;
 
+use super::datagrams::{Datagrams, Fate};
+
 /// A UDP packet that can be decided: it has addresses and a destination port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Packet {
@@ -17,6 +19,18 @@ pub(crate) struct Packet {
     pub(crate) sport: u16,
     pub(crate) dport: u16,
     pub(crate) body: Body,
+    /// The capture has not all of it.
+    pub(crate) is_cut: bool,
+}
+
+/// The view that a hook has of a capture.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Seen {
+    pub(crate) packets: Vec<Packet>,
+    /// Packets without the ports, which a snap length has cut off.
+    pub(crate) without_ports: u64,
+    /// Fragments of datagrams that never became whole, with the destination port of those whose first one came.
+    pub(crate) lost: Vec<(Option<u16>, u64)>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,13 +55,36 @@ impl Packet {
 /// Reads IP packets one after the other, since a later fragment has its ports from the first.
 #[derive(Default)]
 pub(crate) struct Reader {
+    /// Those that are put together in front of INPUT; in FORWARD none are.
+    datagrams: Option<Datagrams>,
+    without_ports: u64,
     /// Source, destination and id of a datagram, to the ports in its first fragment.
     firsts: HashMap<(IpAddr, IpAddr, u32), (u16, u16)>,
 }
 
 impl Reader {
-    /// The UDP packet in `ip`, which begins with an IP header; `None` for all that gets no line.
-    pub(crate) fn read(&mut self, number: u64, nanos: u64, ip: &[u8]) -> Option<Packet> {
+    pub(crate) fn at(hook: &str) -> Self {
+        Self { datagrams: (hook == "input").then(Datagrams::default), ..Self::default() }
+    }
+
+    /// Counts beside the packets.
+    pub(crate) fn not_seen(self) -> Seen {
+        let lost = self.datagrams.map(Datagrams::lost).unwrap_or_default();
+        Seen { packets: Vec::new(), without_ports: self.without_ports, lost }
+    }
+
+    /// The UDP packet in `ip`, which begins with an IP header and of whose end `cut_off` bytes are missing; `None` for all
+    /// that gets no line.
+    pub(crate) fn read(&mut self, number: u64, nanos: u64, ip: &[u8], cut_off: u32) -> Option<Packet> {
+        let ip = with_length(ip, cut_off);
+        match self.datagrams.as_mut().map(|datagrams| datagrams.packet(nanos, &ip)) {
+            None | Some(Fate::Alone) => self.udp_in(number, nanos, &ip),
+            Some(Fate::Withheld) => None,
+            Some(Fate::Whole(whole)) => self.udp_in(number, nanos, &whole),
+        }
+    }
+
+    fn udp_in(&mut self, number: u64, nanos: u64, ip: &[u8]) -> Option<Packet> {
         let found = match ip.first()? >> 4 {
             4 => ipv4(ip)?,
             6 => ipv6(ip)?,
@@ -57,7 +94,9 @@ impl Reader {
             return None;
         }
         let datagram = (found.src, found.dst, found.id);
+        let is_cut = ip.len() < found.whole;
         let packet = |(sport, dport), body| Packet {
+            is_cut,
             number,
             nanos,
             src: unmapped(found.src),
@@ -71,6 +110,9 @@ impl Reader {
         }
         let first_of_several = found.more;
         let udp = found.inside;
+        if udp.len() < 4 {
+            self.without_ports += u64::from(is_cut);
+        }
         let ports = (u16_at(udp, 0)?, u16_at(udp, 2)?);
         let body = match u16_at(udp, 4).map(usize::from) {
             // How long the whole datagram is, its first fragment can't say.
@@ -87,24 +129,43 @@ impl Reader {
     }
 }
 
+/// A length of 0, as a machine records that has its network card cut large segments: the rest of the frame is the packet.
+fn with_length(ip: &[u8], cut_off: u32) -> Vec<u8> {
+    let mut ip = ip.to_vec();
+    let all = ip.len() + cut_off as usize;
+    match ip.first().map(|byte| byte >> 4) {
+        Some(4) if ip.len() >= 20 && ip[2..4] == [0, 0] => {
+            ip[2..4].copy_from_slice(&(all as u16).to_be_bytes());
+        }
+        // No packet here has hop-by-hop options that say another length.
+        Some(6) if ip.len() >= 40 && ip[4..6] == [0, 0] && ip[6] != 59 => {
+            ip[4..6].copy_from_slice(&((all - 40) as u16).to_be_bytes());
+        }
+        _ => {}
+    }
+    ip
+}
+
 /// What an IP header, with its extension headers, says.
-struct Ip<'a> {
+pub(crate) struct Ip<'a> {
     src: IpAddr,
     dst: IpAddr,
-    protocol: u8,
+    pub(crate) protocol: u8,
     /// Of the datagram that this is a fragment of.
     id: u32,
     /// In units of 8 bytes.
     offset: u16,
     /// More fragments.
     more: bool,
+    /// How long the packet was.
+    whole: usize,
     /// How many bytes the header leaves for what is inside.
     left: usize,
     /// As many of them as were captured.
-    inside: &'a [u8],
+    pub(crate) inside: &'a [u8],
 }
 
-fn ipv4(ip: &[u8]) -> Option<Ip<'_>> {
+pub(crate) fn ipv4(ip: &[u8]) -> Option<Ip<'_>> {
     let header = usize::from(ip[0] & 0x0f) * 4;
     let total = usize::from(u16_at(ip, 2)?);
     if header < 20 || total < header || ip.len() < header {
@@ -118,12 +179,13 @@ fn ipv4(ip: &[u8]) -> Option<Ip<'_>> {
         id: u16_at(ip, 4)?.into(),
         offset: flags & 0x1fff,
         more: flags & 0x2000 != 0,
+        whole: total,
         left: total - header,
         inside: &ip[header..total.min(ip.len())],
     })
 }
 
-fn ipv6(ip: &[u8]) -> Option<Ip<'_>> {
+pub(crate) fn ipv6(ip: &[u8]) -> Option<Ip<'_>> {
     if ip.len() < 40 {
         return None;
     }
@@ -159,7 +221,7 @@ fn ipv6(ip: &[u8]) -> Option<Ip<'_>> {
         }
     }
     let inside = &ip[at..end.min(ip.len())];
-    Some(Ip { src, dst, protocol, id, offset, more, left: end - at, inside })
+    Some(Ip { src, dst, protocol, id, offset, more, whole: end, left: end - at, inside })
 }
 
 /// An IPv4 address in IPv6 clothes is an IPv4 address.
@@ -170,7 +232,7 @@ fn unmapped(address: IpAddr) -> IpAddr {
     }
 }
 
-fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
+pub(crate) fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
     Some(u16::from(*bytes.get(at)?) << 8 | u16::from(*bytes.get(at + 1)?))
 }
 
@@ -268,21 +330,19 @@ pub(crate) struct Forecast {
 }
 
 /// Decides every packet. `hits` is what [`search`] found, `packets_in_file` counts those that get no line, too.
-pub(crate) fn forecast(
-    gate: &Gate,
-    packets: &[Packet],
-    hits: &[Vec<usize>],
-    packets_in_file: u64,
-) -> Forecast {
+pub(crate) fn forecast(gate: &Gate, seen: &Seen, hits: &[Vec<usize>], packets_in_file: u64) -> Forecast {
     let mut doors = Doors::default();
     let mut lines = Vec::new();
     let (mut accepted, mut dropped, mut would_drop) = (0, 0, 0);
     let mut reasons = BTreeMap::<_, u64>::new();
     let mut counts = BTreeMap::<_, u64>::new();
-    for (packet, hits) in packets.iter().zip(hits) {
-        if !gate.ports.iter().any(|&(first, last)| (first..=last).contains(&packet.dport)) {
+    let is_inspected = |port: u16| gate.ports.iter().any(|&(first, last)| (first..=last).contains(&port));
+    let mut truncated = seen.without_ports;
+    for (packet, hits) in seen.packets.iter().zip(hits) {
+        if !is_inspected(packet.dport) {
             continue;
         }
+        truncated += u64::from(packet.is_cut && packet.body != Body::Later);
         let (reason, knocks) = decide(gate, &mut doors, packet, hits);
         let passes = ["trusted", "knock", "door"].contains(&reason);
         let accept = passes || gate.monitor;
@@ -316,6 +376,13 @@ pub(crate) fn forecast(
     });
     if would_drop > 0 {
         summary["would_drop"] = json!(would_drop);
+    }
+    let lost = seen.lost.iter().filter(|(port, _)| port.is_none_or(is_inspected));
+    let incomplete: u64 = lost.map(|(_, fragments)| fragments).sum();
+    for (field, count) in [("truncated", truncated), ("incomplete", incomplete)] {
+        if count > 0 {
+            summary[field] = json!(count);
+        }
     }
     let summary = json!({ "summary": summary });
     Forecast { lines, summary }
