@@ -302,7 +302,26 @@ TWO_FRAGMENTS = [
     ipv4(SHORT, fragment=6),
 ]
 
+TWO_FRAGMENTS6 = [
+    ipv6(fragment6(17, 6, 0) + SHORT, 44),
+    ipv6(fragment6(17, 0, 1) + udp(SHORT, length=8 + 2 * len(SHORT))[:48], 44),
+]
+
+TUNNELLED = [
+    ipv4(struct.pack(">HH", 0, 0x0800) + PACKETS["udp4-knock"], 47),
+    ipv4(struct.pack(">HHI", 0x1000, 0x88BE, 0) + bytes(8) + ether(PACKETS["udp4-knock"]), 47),
+    ipv4(PACKETS["udp6-knock"], 41),
+    ipv4(udp(b"\x08\0\0\0\0\0\7\0" + ether(PACKETS["udp4-knock"]), dport=4789)),
+    ipv4(udp(b"\1\0\x65\x58\0\0\7\0" + bytes(4) + ether(PACKETS["udp4-knock"]), dport=6081)),
+    ipv4(udp(b"\x34\xff\0\0\0\0\0\1\0\0\0\x85\1\0\0\0" + PACKETS["udp4-knock"], dport=2152)),
+]
+
 CAPTURES = {
+    "raw-fragments6": pcap(TWO_FRAGMENTS6, link=101),
+    "raw-overlap": pcap(TWO_FRAGMENTS + TWO_FRAGMENTS[:1] + [ipv4(SHORT, fragment=0x2005)], link=101),
+    "tunnels": pcap(TUNNELLED, link=101),
+    "length-0": pcap([ipv4(udp(SHORT), total=0), ipv6(udp(SHORT), length=0)], link=101),
+    "mpls": pcap([ether(b"\0\0\x11\x40" + PACKETS["udp4-knock"], kind=b"\x88\x47")]),
     "le": pcap([FRAMES[1], ether(PACKETS["udp4-stranger"]), ether(PACKETS["tcp4-syn"])]),
     "be": pcap([FRAMES[1]], ">"),
     "le-nanos": pcap([FRAMES[1]], magic=0xA1B23C4D),

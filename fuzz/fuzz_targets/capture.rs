@@ -1,10 +1,12 @@
-//! Captures: `replay::capture`, `replay::link` and `Replay::packet` over arbitrary bytes as a file.
+//! Captures: `replay::capture`, `replay::link`, `Intake` and `Replay::packet` over arbitrary bytes as a file.
 //!
 //! - However the input comes, whole, byte by byte, in odd pieces or with interruptions, the records and the error at
 //!   the end are the same. Numbers ascend by 1, the error counts the records before it, and nothing comes behind it.
 //! - A file that is cut anywhere has the first records of the whole; one that can't be read on has them too.
 //! - Memory is bounded by the size of the file, whatever lengths stand in it.
 //! - The network layer is the end of a frame, every packet in scope gets one decision, and its line is JSON.
+//! - Where nothing is put together or unpacked, a packet is as long as its frame leaves room for. What was not seen is counted once
+//!   for each packet at most.
 
 #![no_main]
 
@@ -16,10 +18,10 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use libfuzzer_sys::fuzz_target;
 use sipknock::config::{Config, Flags};
-use sipknock::replay::capture::{Capture, Error};
+use sipknock::replay::capture::{self, Capture, Error};
 use sipknock::replay::link::{LinkType, network_layer};
 use sipknock::replay::report::{Summary, write_packet};
-use sipknock::replay::{Fate, Inspected, Replay};
+use sipknock::replay::{Fate, Hook, Inspected, Intake, Replay};
 use sipknock::time::Time;
 
 fuzz_target!(|file: &[u8]| {
@@ -34,7 +36,10 @@ fuzz_target!(|file: &[u8]| {
     let failed = read(Pieces { file: cut, pieces: &[16, 9], turn: 0, fail: true });
     assert!(whole.records.starts_with(&failed.records));
     assert!(failed.error.is_some(), "the input failed, or something was wrong before that");
-    replay(&whole.records);
+    for hook in [Hook::Input, Hook::Forward] {
+        replay(&whole.records, hook, false);
+        replay(&whole.records, hook, true);
+    }
 });
 
 /// Number, time, link type, bytes, length on the wire.
@@ -126,19 +131,33 @@ fn memory(file: &[u8]) {
     assert!(took <= (1 << 20) + 100 * file.len(), "{took} bytes of memory for a file of {}", file.len());
 }
 
-fn replay(records: &[Record]) {
+fn replay(records: &[Record], hook: Hook, into_tunnels: bool) {
+    let mut intake = Intake::new(RULES.inspect.scope.clone()).at(hook).into_tunnels(into_tunnels);
     let mut replay = Replay::new(RULES.inspector().expect("valid rules"), RULES.inspect.scope.clone());
     let mut summary = Summary::default();
     summary.packets = records.len() as u64;
     let mut lines = Vec::new();
-    for (number, time, link, frame, _) in records {
-        let Ok(packet) = network_layer(*link, frame) else { continue };
-        assert!(frame.ends_with(packet));
-        let Some(inspected) = replay.packet(*time, packet) else { continue };
+    for &(number, time, link, ref data, wire_len) in records {
+        let in_frame = network_layer(link, data);
+        let arrived = intake.packet(&capture::Record { number, time, link, data, wire_len });
+        assert_eq!(arrived.as_ref().err(), in_frame.as_ref().err());
+        let (Ok(in_frame), Ok(arrived)) = (in_frame, arrived) else { continue };
+        assert!(data.ends_with(in_frame));
+        if hook == Hook::Forward && !into_tunnels {
+            assert_eq!(arrived.as_ref().map(|packet| packet.len()), Some(in_frame.len()));
+        }
+        let Some(packet) = arrived else { continue };
+        let Some(inspected) = replay.packet(time, &packet) else { continue };
         decision(&inspected);
         summary.add(&inspected);
-        write_packet(&mut lines, replay.gate().knocks(), None, *number, *time, &inspected).expect("a vector");
+        write_packet(&mut lines, replay.gate().knocks(), None, number, time, &inspected).expect("a vector");
     }
+    let gaps = intake.gaps();
+    for count in [gaps.truncated, gaps.incomplete, gaps.tunnels.values().sum()] {
+        assert!(count <= records.len() as u64, "{gaps:?}");
+    }
+    assert!(hook == Hook::Input || gaps.incomplete == 0);
+    summary.gaps = gaps;
     assert_eq!(lines.iter().filter(|&&byte| byte == b'\n').count() as u64, summary.inspected());
     assert!(lines.is_empty() || (lines.starts_with(b"{\"n\":") && lines.ends_with(b"]}\n")));
     summary.write_json(replay.gate().knocks(), &mut lines).expect("a vector");
