@@ -238,7 +238,7 @@ impl Event {
         let change = knocked.change;
         let mut events = Vec::new();
         if let Change::Opened { ran_out: Some(door), .. } = change {
-            events.push(Self::closed(gate, Source::new(packet.source, gate.prefixes()), door, EXPIRED));
+            events.push(Self::closed(gate, gate.cut().source(packet.source), door, EXPIRED));
         }
         let Body::Segment(segment) = packet.body else { return events };
         // Of a knock in several segments, all of them tell who knocked.
@@ -254,7 +254,7 @@ impl Event {
     /// A door that is shut, and why: [`EXPIRED`], [`REVOKED`] or [`FLUSHED`].
     pub fn closed(gate: &Inspector, source: Source, door: Door, why: &'static str) -> Self {
         Self::Closed {
-            source: source.display(gate.prefixes()).to_string(),
+            source: source.display(gate.cut()).to_string(),
             knock: gate.name(door.knock).to_owned(),
             why,
             door,
@@ -265,7 +265,7 @@ impl Event {
     pub fn by_hand(gate: &Inspector, source: Source, door: Door, event: &'static str) -> Self {
         Self::ByHand {
             event,
-            source: source.display(gate.prefixes()).to_string(),
+            source: source.display(gate.cut()).to_string(),
             knock: gate.name(door.knock).to_owned(),
             door,
         }
@@ -273,7 +273,7 @@ impl Event {
 
     /// A line of the summary of drops.
     pub fn dropped(gate: &Inspector, line: &DropLine, interval: Duration) -> Self {
-        let source = line.source.map(|source| source.display(gate.prefixes()).to_string());
+        let source = line.source.map(|source| source.display(gate.cut()).to_string());
         let source = source.unwrap_or_else(|| "others".to_owned());
         Self::Dropped { source, reasons: line.reasons, interval, would: gate.monitors() }
     }

@@ -21,9 +21,9 @@ use outbound::Again;
 pub use outbound::{Outgoing, TrunkCall};
 use search::Seen;
 
-use crate::door::{Change, Door, DoorTable};
+use crate::door::{Change, Door, DoorTable, State};
 use crate::knock::{Knock, KnockId, KnockSet};
-use crate::net::{NetSet, Prefixes, Source};
+use crate::net::{Cut, NetSet, Source};
 use crate::outbound::{OutboundDoor, OutboundTable};
 use crate::packet::{Flow, Packet, Transport};
 use crate::registrar::Registrar;
@@ -41,7 +41,7 @@ pub struct Policy {
     /// What renews an open door.
     pub renew: Renew,
     /// What makes a source out of an address.
-    pub prefixes: Prefixes,
+    pub cut: Cut,
     /// How long registrations hold a door.
     pub registrations: Bounds,
     /// How much of a TCP flow may pass before a knock.
@@ -155,6 +155,8 @@ pub struct Inspector {
     outbound: Arc<OutboundTable>,
     streams: Arc<StreamTable>,
     registrar: Registrar,
+    /// Some sources are others than its predecessor's.
+    recut: bool,
 }
 
 impl Inspector {
@@ -165,16 +167,18 @@ impl Inspector {
         let streams = StreamTable::new(policy.streams).into();
         let registrar = Registrar::new(policy.registrations);
         let outbound = OutboundTable::new(policy.max_outbound.unwrap_or(DEFAULT_MAX_OUTBOUND)).into();
-        Self { policy, knocks, ids, doors, outbound, streams, registrar }
+        Self { policy, knocks, ids, doors, outbound, streams, registrar, recut: false }
     }
 
     /// One with another policy and other knocks that shares this one's doors and TCP flows. Knocks are told by their
-    /// names. What makes a source stays as it is, and so do the limits of flows, since doors and flows go by them.
+    /// names. The lengths of prefixes stay as they are, and so do the limits of flows, since doors and flows go by them.
     pub fn successor(&self, policy: Policy, knocks: KnockSet) -> Self {
+        let cut = policy.cut.with_prefixes(self.policy.cut.prefixes());
         Self {
+            recut: cut != self.policy.cut,
             ids: self.ids.next(&knocks),
             registrar: self.registrar.with(policy.registrations),
-            policy: Policy { prefixes: self.policy.prefixes, streams: self.policy.streams, ..policy },
+            policy: Policy { cut, streams: self.policy.streams, ..policy },
             doors: Arc::clone(&self.doors),
             outbound: Arc::clone(&self.outbound),
             streams: Arc::clone(&self.streams),
@@ -198,7 +202,33 @@ impl Inspector {
                 each(source, door);
             }
         });
-        Retired { closed, outbound }
+        let mut retired = Retired { closed, outbound };
+        if self.recut {
+            self.forget_other_sources(now, &mut retired, &mut each);
+        }
+        retired
+    }
+
+    /// Shuts the doors of sources that are none any more: an address of theirs finds no door there, and opens one of its own
+    /// by its next knock.
+    fn forget_other_sources(&self, now: Time, retired: &mut Retired, each: &mut impl FnMut(Source, Door)) {
+        let parts = self.doors.parts(PART);
+        for part in 0..parts {
+            for known in self.doors.known(part, parts, now) {
+                if !self.policy.cut.makes(known.source)
+                    && let Some(door) = self.doors.close(known.source)
+                {
+                    each(known.source, door);
+                    retired.closed += 1;
+                }
+            }
+        }
+        for (source, _) in self.outbound.listed(now) {
+            if !self.policy.cut.makes(source) {
+                let closed = self.outbound.close(source, now);
+                retired.outbound.extend(closed.map(|closed| (source, closed)));
+            }
+        }
     }
 
     /// For how long a source is marked whose door opens for `life`.
@@ -269,8 +299,13 @@ impl Inspector {
     }
 
     /// What makes a source out of an address.
-    pub fn prefixes(&self) -> Prefixes {
-        self.policy.prefixes
+    pub fn cut(&self) -> &Cut {
+        &self.policy.cut
+    }
+
+    /// Whether a source's door is open, whoever opened it.
+    pub fn has_door(&self, source: Source, now: Time) -> bool {
+        self.doors.state(source, now) == State::Open || self.outbound.admits(source, now)
     }
 
     /// Decides a packet that starts with its IP header, as the kernel queues it.
@@ -344,14 +379,17 @@ impl Batch {
     }
 }
 
-/// The doors that were shut because their knocks are gone.
+/// The doors that were shut because their knocks are gone, or because what makes a source has changed.
 #[derive(Debug, Default)]
 pub struct Retired {
-    /// The number of doors that knocks held.
+    /// The number of doors, outbound ones aside.
     pub closed: u64,
     /// Outbound doors of the same sources.
     pub outbound: Vec<(Source, OutboundDoor)>,
 }
+
+/// Doors that are looked through at once.
+const PART: usize = 131_072;
 
 /// What stands for a knock where a door was opened by hand.
 pub const MANUAL: &str = "manual";

@@ -31,7 +31,7 @@ fn main() -> ExitCode {
 
 type Case = fn(&World);
 
-const CASES: [(&str, Case); 30] = [
+const CASES: [(&str, Case); 31] = [
     ("doors_are_listed_with_what_they_were_used_for", doors_are_listed_with_what_they_were_used_for),
     ("a_door_opened_by_hand", a_door_opened_by_hand),
     ("closing_bites_at_the_next_packet", closing_bites_at_the_next_packet),
@@ -55,6 +55,7 @@ const CASES: [(&str, Case); 30] = [
     ("reloads_under_load_lose_nothing", reload::reloads_under_load_lose_nothing),
     ("doors_survive_kill_9_and_restart", state::doors_survive_kill_9_and_restart),
     ("nothing_older_than_a_second_is_lost", state::nothing_older_than_a_second_is_lost),
+    ("doors_of_networks_that_are_no_sources", state::doors_of_networks_that_are_no_sources),
     ("a_reboot_counts_the_time_down", state::a_reboot_counts_the_time_down),
     ("damaged_state_is_set_aside", state::damaged_state_is_set_aside),
     ("disk_full", state::disk_full),

@@ -118,7 +118,7 @@ fn decisions(bytes: &[u8], packet: Option<Packet<'_>>) {
             door(enforcing, &decision, packet);
         }
         for gate in [enforcing, monitoring] {
-            gate.doors().close(Source::new(packet.source, gate.prefixes()));
+            gate.doors().close(gate.cut().source(packet.source));
             let doors = gate.doors();
             assert!(doors.is_empty() && doors.open_count() == 0);
         }

@@ -46,9 +46,11 @@ impl Config {
         let mut inspect = inspect.clone();
         inspect.scope.ports.sort_unstable_by_key(|ports| (*ports.start(), *ports.end()));
         inspect.scope.transports.sort_unstable();
-        inspect.trusted = inspect.trusted.iter().map(ipnet::IpNet::trunc).collect();
-        inspect.trusted.sort_unstable();
-        inspect.trusted.dedup();
+        for nets in [&mut inspect.trusted, &mut inspect.nat64] {
+            *nets = nets.iter().map(ipnet::IpNet::trunc).collect();
+            nets.sort_unstable();
+            nets.dedup();
+        }
         // For starts alone.
         inspect.grace = std::time::Duration::ZERO;
         let firewall = super::FirewallRules { typed: false, ..firewall.clone() };
@@ -146,6 +148,12 @@ mod tests {
             ("a port", text("ports = [5060, 5071]", knocks), false),
             ("the mode", text("ports = [5060, 5070]\nmode = \"monitor\"", knocks), false),
             ("trust", text("ports = [5060, 5070]\ntrusted = [\"192.0.2.1\"]", knocks), false),
+            (
+                "the default of nat64 that is written down",
+                text("ports = [5060, 5070]\nnat64 = [\"64:ff9b::/96\"]", knocks),
+                true,
+            ),
+            ("nat64", text("ports = [5060, 5070]\nnat64 = []", knocks), false),
             ("a rule's key", text("ports = [5060, 5070]\n[firewall]\nkeep = false", knocks), false),
             ("a grace", text("ports = [5060, 5070]\ngrace = \"1h\"", knocks), true),
             ("a queue", text("ports = [5060, 5070]\n[queue]\nnumbers = 1", knocks), false),

@@ -94,6 +94,7 @@ struct InspectTable {
     partial_segments: Field,
     max_flows: Field,
     grace: Field,
+    nat64: Field,
 }
 
 #[derive(Deserialize, Default)]
@@ -188,6 +189,9 @@ impl Reader<'_> {
         self.set(&mut inspect.prefixes.v6, "inspect.ipv6_prefix", table.ipv6_prefix, |value| {
             number(value, 0, 128)
         })?;
+        if let Some(field) = table.nat64 {
+            inspect.nat64 = self.translators("inspect.nat64", &field)?;
+        }
         self.set(&mut inspect.max_doors, "inspect.max_doors", table.max_doors, |value| {
             number(value, 1, MAX_DOORS)
         })?;
@@ -232,6 +236,26 @@ impl Reader<'_> {
             }
         }
         Ok(inspect)
+    }
+
+    /// Networks of IPv6 translators.
+    fn translators(&mut self, key: &str, field: &Spanned<Value>) -> Result<Vec<IpNet>, ConfigError> {
+        let nets = self.networks(key, field)?;
+        if let Some(net) = nets.iter().find(|net| matches!(net, IpNet::V4(_))) {
+            let text = format!(
+                "{net} is of IPv4, where ipv4_prefix makes each address a source: write the IPv6 prefixes of translators, as \
+                 in [\"64:ff9b::/96\"]"
+            );
+            return Err(self.error(field.span(), key, text));
+        }
+        if let Some(net) = nets.iter().find(|net| net.prefix_len() < WIDE_NAT64) {
+            let text = format!(
+                "{net} is wider than any translator's (RFC 6052: /32 to /96): a phone there whose address changes within its \
+                 network has to knock again"
+            );
+            self.notes.push(Note { place: self.place(field.span(), key), text });
+        }
+        Ok(nets)
     }
 
     fn registrations(&self, bounds: &mut Bounds, min: Field, max: Field) -> Result<(), ConfigError> {
@@ -551,3 +575,6 @@ const MOST_PARTIAL: usize = 64 * 1024;
 /// Prefixes shorter than these are more than one provider gives a customer.
 const WIDE_IPV4: u8 = 24;
 const WIDE_IPV6: u8 = 48;
+
+/// The shortest prefix of a translator (RFC 6052, 2.2).
+const WIDE_NAT64: u8 = 32;

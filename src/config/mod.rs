@@ -22,7 +22,7 @@ use ipnet::IpNet;
 use crate::control::DEFAULT_SOCKET;
 use crate::inspect::{Bounds, Inspector, Mode, Policy, Renew, Scope};
 use crate::knock::{BuildError, Knock, KnockSet, Life, Secret};
-use crate::net::{NetSet, Prefixes};
+use crate::net::{Cut, NAT64, NetSet, Prefixes};
 use crate::packet::Transport;
 use crate::queue::Backend;
 use crate::state::DEFAULT_FILE;
@@ -77,8 +77,10 @@ pub struct Inspect {
     pub mode: Mode,
     /// What renews a door.
     pub renew: Renew,
-    /// What makes a source out of an address.
+    /// The lengths of the prefixes that make a source out of an address.
     pub prefixes: Prefixes,
+    /// IPv6 networks of translators, in which each address is a source of its own.
+    pub nat64: Vec<IpNet>,
     /// How many doors may be open at a time.
     pub max_doors: usize,
     /// The shortest and longest life of a door that goes by a registration's.
@@ -342,7 +344,7 @@ impl Config {
             trusted: NetSet::new(&self.inspect.trusted),
             mode: self.inspect.mode,
             renew: self.inspect.renew,
-            prefixes: self.inspect.prefixes,
+            cut: Cut::new(self.inspect.prefixes, self.inspect.nat64.clone()),
             registrations: self.inspect.registrations,
             streams: self.inspect.streams,
             outbound: self.firewall.outbound,
@@ -364,6 +366,7 @@ impl Default for Inspect {
             mode: Mode::default(),
             renew: Renew::default(),
             prefixes: Prefixes::default(),
+            nat64: NAT64.map(IpNet::V6).to_vec(),
             max_doors: DEFAULT_MAX_DOORS,
             registrations: Bounds::default(),
             streams: Limits::default(),

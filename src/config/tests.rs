@@ -103,6 +103,7 @@ fn defaults() {
     assert_eq!(config.inspect.scope.ports, [5060..=5060]);
     assert_eq!(config.inspect.door, Life::Span(Duration::from_secs(4000)));
     assert_eq!(config.inspect.prefixes, Prefixes { v4: 32, v6: 64 });
+    assert_eq!(config.inspect.nat64, ["64:ff9b::/96".parse().unwrap()]);
     assert_eq!(config.inspect.max_doors, 65536);
     assert_eq!(config.queue.numbers, 0..=0);
     assert_eq!(config.control.socket.as_deref(), Some(Path::new("/run/sipknock/control.sock")));
@@ -114,6 +115,28 @@ fn defaults() {
     assert_eq!(config.inspect.grace, Duration::ZERO);
     assert_eq!(config.firewall.outbound, Some(Duration::from_secs(4 * 3600)));
     assert_eq!(config.firewall_plan(), Plan::default());
+}
+
+#[test]
+fn translators_have_prefixes_of_ipv6() {
+    let nat64 = |value: &str| parse(&format!("[inspect]\nnat64 = {value}\n{KNOCK}"));
+    let config = nat64("[\"2001:db8:64::/96\", \"64:ff9b::/96\"]").unwrap();
+    assert_eq!((config.inspect.nat64.len(), config.notes.len()), (2, 0));
+    assert_eq!(nat64("[]").unwrap().inspect.nat64, []);
+    for (value, expected) in [
+        (
+            "[\"192.0.2.0/24\"]",
+            ":2: inspect.nat64: 192.0.2.0/24 is of IPv4, where ipv4_prefix makes each address a source",
+        ),
+        ("[\"64:ff9b::/129\"]", ":2: inspect.nat64: "),
+        ("[\"nat64\"]", ":2: inspect.nat64: "),
+        ("\"64:ff9b::/96\"", ":2: inspect.nat64: "),
+    ] {
+        let error = nat64(value).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    }
+    let notes = nat64("[\"2000::/3\"]").unwrap().notes;
+    assert!(notes.iter().any(|note| note.text.contains("wider than any translator's")), "{notes:?}");
 }
 
 #[test]

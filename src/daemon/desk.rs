@@ -358,7 +358,7 @@ impl Desk {
             false => gate.outbound().close(source, now),
         };
         if door.is_none() && outbound.is_none() && !mark {
-            let shown = source.display(gate.prefixes());
+            let shown = source.display(gate.cut());
             return Err(Refusal::not_found(format!(
                 "no door is open for {shown}: 'sipknock doors' lists those that are"
             )));
@@ -476,7 +476,7 @@ impl Service for Desk {
 
     fn hand_over(&self, stream: &UnixStream, format: u64) -> io::Result<Refusal> {
         let queues = self.health.bindings().iter().map(|binding| binding.queue).collect();
-        let prefixes = self.gate.load().prefixes();
+        let prefixes = self.gate.load().cut().prefixes();
         let grace = self.reloader.grace().is_some_and(Grace::lasts);
         let group = self.outbound.upgrade().and_then(|outbound| outbound.group());
         self.exit.receive(stream, format, prefixes, queues, grace, group)
@@ -521,7 +521,7 @@ impl Wanted {
     }
 
     fn covers(&self, gate: &Inspector, source: Source) -> bool {
-        self.net.is_none_or(|net| net.contains(&source.network(gate.prefixes())))
+        self.net.is_none_or(|net| net.contains(&source.network(gate.cut())))
     }
 }
 
@@ -529,7 +529,7 @@ impl Wanted {
 pub(super) fn line(gate: &Inspector, listed: &Listed, now: Time) -> DoorLine {
     let Listed { source, door, last_knock, packets, bytes } = *listed;
     DoorLine {
-        source: source.display(gate.prefixes()).to_string(),
+        source: source.display(gate.cut()).to_string(),
         knock: gate.name(door.knock).to_owned(),
         opened: door.opened.to_string(),
         last_knock: last_knock.to_string(),
@@ -569,13 +569,12 @@ fn knock_named(gate: &Inspector, name: &str) -> Result<KnockId, Refusal> {
 
 /// An address, or a network that is a source.
 fn source(gate: &Inspector, address: &str) -> Result<Source, Refusal> {
-    let prefixes = gate.prefixes();
     if let Ok(address) = address.parse::<IpAddr>() {
-        return Ok(Source::new(address, prefixes));
+        return Ok(gate.cut().source(address));
     }
     let net = network(address)?;
-    let source = Source::new(net.addr(), prefixes);
-    let whole = source.network(prefixes);
+    let source = gate.cut().source(net.addr());
+    let whole = source.network(gate.cut());
     if whole.prefix_len() != net.prefix_len() {
         let text = format!("{net} is not what a door is for, which is a /{} as {whole}", whole.prefix_len());
         return Err(Refusal::bad(text));

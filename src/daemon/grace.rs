@@ -20,7 +20,6 @@ use crate::event::{Event, Grace as Told, printable_parts};
 use crate::inspect::{Decision, Inspector};
 use crate::learn::judge::is_scanner;
 use crate::learn::{Assembler, Census, Excuse, PassesBy, Register, Silent, Tally};
-use crate::net::Source;
 use crate::packet::{Body, Packet};
 use crate::sip::{Message, addresses};
 use crate::time::Time;
@@ -268,7 +267,7 @@ fn look_at(
     knocked: bool,
     shared: &Shared,
 ) {
-    let source = Source::new(address, gate.prefixes());
+    let source = gate.cut().source(address);
     let Some(asked) = message.registration() else {
         // A phone that calls has its own user in From.
         let from = message.header("From").and_then(|value| addresses(value).next());

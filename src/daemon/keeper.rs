@@ -240,7 +240,7 @@ pub(super) enum Which {
 pub(super) fn write_doors<W: Write>(gate: &Inspector, clock: Clock, out: W, which: Which) -> io::Result<W> {
     let (stamp, names) = (Stamp::now(), gate.names());
     let known = names.len() as u64;
-    let mut out = Writer::new(out, &stamp, gate.prefixes(), names)?;
+    let mut out = Writer::new(out, &stamp, gate.cut().prefixes(), names)?;
     // Whatever changes from here on is of after the stamp, and has the next one written.
     let (now, parts) = (clock.now(), gate.doors().parts(PART));
     for part in 0..parts {
@@ -305,7 +305,7 @@ fn record(listed: &Listed, now: Time) -> Record {
 
 /// Opens the doors again for as long as they would still be open, and remembers those that have run out.
 pub(super) fn restore(gate: &Inspector, now: Time, saved: &Saved, sink: &EventSink) {
-    if saved.prefixes != gate.prefixes() {
+    if saved.prefixes != gate.cut().prefixes() {
         let text = "the doors of before are lost: they were for sources of other prefixes, see ipv4_prefix and ipv6_prefix";
         sink.send(Event::Warning(text.to_owned()));
         return;
@@ -314,7 +314,8 @@ pub(super) fn restore(gate: &Inspector, now: Time, saved: &Saved, sink: &EventSi
     restore_outbound(gate, now, saved, passed);
     let ids: Vec<Option<KnockId>> = saved.names.iter().map(|name| gate.knock_named(name)).collect();
     let (mut open, mut ran_out, mut gone, mut no_room) = (0u64, 0u64, 0u64, 0u64);
-    for record in &saved.doors {
+    let other = saved.doors.iter().filter(|record| !gate.cut().makes(record.source)).count();
+    for record in saved.doors.iter().filter(|record| gate.cut().makes(record.source)) {
         let (left, ago) = match record.ran_out {
             true => (Duration::ZERO, record.left.saturating_add(passed)),
             false => (record.left.saturating_sub(passed), passed.saturating_sub(record.left)),
@@ -348,9 +349,16 @@ pub(super) fn restore(gate: &Inspector, now: Time, saved: &Saved, sink: &EventSi
         };
         *count += 1;
     }
-    sink.send(Event::Note(format!(
+    let mut text = format!(
         "doors of before: {open} open again, {ran_out} have run out, {gone} are of knocks that are gone, {no_room} find no room"
-    )));
+    );
+    if other > 0 {
+        text.push_str(&format!(
+            ", {other} are of networks in which each address is a source of its own now (see nat64): phones there open their own by \
+             their next knock"
+        ));
+    }
+    sink.send(Event::Note(text));
 }
 
 /// Sets the marks of before, and opens the outbound doors of sources that have none.
@@ -362,7 +370,7 @@ fn restore_outbound(gate: &Inspector, now: Time, saved: &Saved, passed: Duration
     if gate.outbound_life().is_none() {
         return;
     }
-    for record in &saved.outbound {
+    for record in saved.outbound.iter().filter(|record| gate.cut().makes(record.source)) {
         let until = |left: Duration| now.after(left.saturating_sub(passed));
         let held =
             |(binding, left): &(Binding, Duration)| HeldBinding { binding: *binding, until: until(*left) };

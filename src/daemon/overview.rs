@@ -129,7 +129,7 @@ impl Overview {
         let (matching, rows) = gate.doors().top(
             DOORS,
             now,
-            |source, knock| filter.passes(knock, || source.network(gate.prefixes())),
+            |source, knock| filter.passes(knock, || source.network(gate.cut())),
             |door| match wanted.sort {
                 Sort::Recent => door.last_knock.as_nanos(),
                 Sort::Expires => u64::MAX - door.door.expires.as_nanos(),
@@ -138,7 +138,7 @@ impl Overview {
         );
         let mut rows: Vec<_> = rows.iter().map(|door| desk::line(gate, door, now)).collect();
         let mut called = gate.outbound().listed(now);
-        called.retain(|(source, _)| filter.passes_outbound(|| source.network(gate.prefixes())));
+        called.retain(|(source, _)| filter.passes_outbound(|| source.network(gate.cut())));
         // As much room as the others leave, for those whom the PBX has called last.
         called.sort_by_key(|(_, door)| Reverse(door.requested));
         let matching = matching + called.len() as u64;

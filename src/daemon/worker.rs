@@ -19,7 +19,6 @@ use crate::drops::Drops;
 use crate::event::{Event, Outcome};
 use crate::inspect::{Batch, Inspector};
 use crate::metrics::counts::{Histogram, HistogramTotal, KnockCounts};
-use crate::net::Source;
 use crate::queue::{Queue, QueueError};
 use crate::time::Time;
 use crate::verdict::{Reason, ReasonCounts, Verdict};
@@ -236,7 +235,7 @@ impl Worker {
             if decision.reason.verdict() == Verdict::Drop {
                 let drops = drops
                     .get_or_insert_with(|| self.shared.drops.lock().unwrap_or_else(PoisonError::into_inner));
-                let source = decision.source.map(|address| Source::new(address, gate.prefixes()));
+                let source = decision.source.map(|address| gate.cut().source(address));
                 drops.add(source, decision.reason);
             }
             let Some(change) = decision.change() else { continue };

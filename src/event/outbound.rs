@@ -27,7 +27,7 @@ impl OutboundEvent {
     /// A door that a request has opened just now.
     pub fn opened(gate: &Inspector, outgoing: &Outgoing, now: Time, expires: Time) -> Self {
         Self {
-            source: outgoing.source.display(gate.prefixes()).to_string(),
+            source: outgoing.source.display(gate.cut()).to_string(),
             method: outgoing.method.name(),
             door_s: expires.since(now).as_secs(),
             expires,
@@ -38,7 +38,7 @@ impl OutboundEvent {
     /// A door that is shut, and why: as [`super::Event::closed`] has it.
     pub fn closed(gate: &Inspector, source: Source, door: &OutboundDoor, why: &'static str) -> Self {
         Self {
-            source: source.display(gate.prefixes()).to_string(),
+            source: source.display(gate.cut()).to_string(),
             method: door.method.name(),
             door_s: door.expires().since(door.requested).as_secs(),
             expires: door.expires(),

@@ -86,7 +86,7 @@ impl Inspector {
         if self.policy.trusted.contains(address) {
             return None;
         }
-        let source = Source::new(address, self.policy.prefixes);
+        let source = self.policy.cut.source(address);
         let effect = self.outbound.requested(source, address, now, &request, life);
         Some(Outgoing { address, source, method: request.method(), effect })
     }

@@ -5,7 +5,6 @@ use std::net::IpAddr;
 use super::Inspector;
 use crate::door::{Ask, Grant, Key, State};
 use crate::knock::{KnockId, Life, Match, Payload};
-use crate::net::Source;
 use crate::packet::{Body, Packet, Sequence};
 use crate::stream::FlowId;
 use crate::verdict::Reason;
@@ -108,7 +107,7 @@ impl Inspector {
             Body::LaterFragment(_) => Content::Knockless(Reason::Fragment),
             Body::Malformed(..) => Content::Knockless(Reason::Malformed),
         };
-        let key = self.doors.key(Source::new(packet.source, self.policy.prefixes));
+        let key = self.doors.key(self.policy.cut.source(packet.source));
         Seen { address: packet.source, key, bytes: packet.length, content }
     }
 

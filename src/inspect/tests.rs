@@ -1,10 +1,12 @@
 mod batch;
 mod outbound;
+mod sources;
 
 use std::time::Duration;
 
 use super::*;
 use crate::knock::{Knock, Life, Part, Secret};
+use crate::net::Prefixes;
 use crate::testing::{ipv4, ipv4_fragment, ipv6, tcp, tcp_at, udp};
 
 fn knock(name: &str, secret: &str) -> Knock {
@@ -462,7 +464,7 @@ fn a_revoked_door_is_shut_to_its_connections() {
     let half = &PLAIN[..40];
     let third = next(second, PLAIN);
     assert_eq!(segment(2, third, half), Reason::Door);
-    assert!(gate.doors().close(Source::new(phone.parse().unwrap(), gate.prefixes())).is_some());
+    assert!(gate.doors().close(gate.cut().source(phone.parse().unwrap())).is_some());
     // Neither the rest of a request nor another one.
     assert_eq!(segment(3, next(third, half), &PLAIN[40..]), Reason::NoKnock);
     assert_eq!(segment(3, next(third, PLAIN), PLAIN), Reason::NoKnock);

@@ -173,6 +173,26 @@ fn edit(file: &str, edit: impl FnOnce(&mut Saved)) {
     fs::write(file, out.finish().unwrap()).unwrap();
 }
 
+/// As a gate has left them that knew no such networks.
+pub(crate) fn doors_of_networks_that_are_no_sources(world: &World) {
+    let kept = Kept::start(world);
+    world.client("198.51.100.7").send(&register(SECRET));
+    world.delivered();
+    let (config, file) = kept.stop();
+    edit(&file, |saved| {
+        let alice = saved.doors[0];
+        for shared in ["64:ff9b::c000:207", "fe80::1", "2001:0:1:2:3::", "2001:db8:7::1"] {
+            let source = Source::new(shared.parse().unwrap(), Prefixes::default());
+            saved.doors.push(sipknock::state::format::Record { source, ..alice });
+        }
+    });
+    let gate = run(world, &config, &file);
+    let doors = doors(world, &config);
+    assert_eq!(doors.keys().collect::<Vec<_>>(), ["198.51.100.7", "2001:db8:7::/64"]);
+    gate.wait_for_note("2 open again, 0 have run out, 0 are of knocks that are gone, 0 find no room, 3 are of networks in which");
+    assert!(gate.stop().0.success());
+}
+
 pub(crate) fn a_reboot_counts_the_time_down(world: &World) {
     let kept = Kept::start(world);
     world.client("198.51.100.7").send(&register(SECRET));

@@ -23,7 +23,7 @@ pub(super) fn lines(gate: &Inspector, wanted: &Wanted, now: Time) -> Vec<DoorLin
 pub(in crate::daemon) fn line(gate: &Inspector, source: Source, door: &OutboundDoor, now: Time) -> DoorLine {
     let (requested, expires) = (door.requested.to_string(), door.expires());
     DoorLine {
-        source: source.display(gate.prefixes()).to_string(),
+        source: source.display(gate.cut()).to_string(),
         knock: OUTBOUND.to_owned(),
         opened: door.opened.to_string(),
         last_knock: requested.clone(),

@@ -1,6 +1,7 @@
 //! Packets of those whom the PBX has called.
 
 use super::*;
+use crate::net::Prefixes;
 use crate::outbound::Effect;
 
 const LIFE: u64 = 1000;
