@@ -11,6 +11,7 @@ mod crew;
 mod desk;
 mod error;
 mod events;
+mod genuine;
 mod grace;
 mod groundwork;
 mod health;

@@ -1,12 +1,11 @@
 //! Whether the gate works on this machine: what is wrong, in plain words, and the command that mends it.
 //!
 //! `gather` looks, [`judge`] decides by what was seen and asks nothing further; so judgements are tested on tables of
-//! facts. [`path`] of the firewall and [`nft`] read the rules of others, `diag` asks for a socket's buffer, and
+//! facts. [`path`] of the firewall and [`nft`] read the rules of others, and
 //! `addresses` lists those of this machine and of its routers. [`probe`] sends real packets
 //! through a gate of its own, in a network namespace that is gone afterwards.
 
 mod addresses;
-mod diag;
 pub mod facts;
 mod gather;
 pub mod judge;

@@ -18,18 +18,19 @@ use tracing::{debug, error, info, warn};
 
 use crate::control::protocol::RulesChange;
 use crate::door::{Change, Door, Limit};
-use crate::drops::DropLine;
+use crate::drops::{DropLine, Sender};
 use crate::inspect::{Decision, Inspector, OUTBOUND};
 use crate::knock::KnockId;
 use crate::net::Source;
+use crate::outbound::user_of;
 use crate::packet::{Body, Flow, Packet};
 use crate::queue::Fault;
 use crate::sip;
 use crate::verdict::ReasonCounts;
 pub use grace::Grace;
 pub use outbound::OutboundEvent;
-use text::Text;
 pub(crate) use text::printable_parts;
+use text::{MAX_TEXT, Text};
 pub use trunk::TrunkRefused;
 
 /// Something worth a line in the log.
@@ -69,6 +70,10 @@ pub enum Event {
         interval: Duration,
         /// In monitor mode they were not.
         would: bool,
+        /// The kernel has a TCP connection to which a dropped segment belongs: nobody has forged this source.
+        established: bool,
+        /// The sender of the first one, by its own words.
+        sender: Sender,
     },
     /// The kernel dropped packets that nobody looked at.
     Overload {
@@ -272,10 +277,28 @@ impl Event {
     }
 
     /// A line of the summary of drops.
-    pub fn dropped(gate: &Inspector, line: &DropLine, interval: Duration) -> Self {
+    pub fn dropped(gate: &Inspector, line: DropLine, interval: Duration, established: bool) -> Self {
         let source = line.source.map(|source| source.display(gate.cut()).to_string());
         let source = source.unwrap_or_else(|| "others".to_owned());
-        Self::Dropped { source, reasons: line.reasons, interval, would: gate.monitors() }
+        let sender = line.sender.unwrap_or_default();
+        Self::Dropped { source, reasons: line.reasons, interval, would: gate.monitors(), established, sender }
+    }
+
+    /// What a dropped message says of its sender. `None` if that is nothing, or if its header block is not all there: a
+    /// secret may be cut in two then.
+    pub fn words_of_sender(gate: &Inspector, payload: &[u8]) -> Option<Sender> {
+        let message = sip::Message::parse(payload)?;
+        if message.block().len() == message.bytes().len() {
+            return None;
+        }
+        let from = message.header("From").and_then(|value| sip::addresses(value).next());
+        let user = from.map(|from| user_of(from.uri())).filter(|user| !user.is_empty());
+        let user_agent = message.header("User-Agent");
+        if user.is_none() && user_agent.is_none() {
+            return None;
+        }
+        let [user, user_agent] = printable_parts(gate.knocks(), payload, [user, user_agent], MAX_TEXT);
+        Some(Sender { user, user_agent })
     }
 
     /// Writes the event to the log.
@@ -302,13 +325,16 @@ impl Event {
                 expires_at = %door.expires,
                 "door closed"
             ),
-            Self::Dropped { source, reasons, interval, would } => info!(
+            Self::Dropped { source, reasons, interval, would, established, sender } => info!(
                 target: "sipknock::drop",
                 event = "dropped",
                 src = %source,
                 count = reasons.total(),
                 reasons = reasons.to_string(),
                 interval_s = interval.as_secs(),
+                established = established.then_some(true),
+                user = sender.user.as_deref(),
+                user_agent = sender.user_agent.as_deref(),
                 would = would.then_some(true),
                 "packets dropped"
             ),

@@ -92,6 +92,13 @@ pub(crate) struct Attributes<'a> {
     rest: &'a [u8],
 }
 
+impl<'a> Attributes<'a> {
+    /// Those that stand in these bytes.
+    pub(crate) fn new(rest: &'a [u8]) -> Self {
+        Self { rest }
+    }
+}
+
 impl<'a> Iterator for Attributes<'a> {
     type Item = Result<(u16, &'a [u8]), DecodeError>;
 

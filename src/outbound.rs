@@ -23,8 +23,8 @@ use std::time::Duration;
 
 pub use door::{HeldBinding, MAX_BINDINGS, OutboundDoor};
 use entries::Entries;
-pub(crate) use message::called_user;
 pub use message::{Binding, Inbound, Method, Request, registered_user};
+pub(crate) use message::{called_user, user_of};
 
 use crate::net::{NetSet, Source};
 use crate::time::Time;

@@ -55,6 +55,8 @@ fn line(event: &Value, colours: bool) -> String {
         }
         "dropped" => {
             parts.extend(number("interval_s").map(|seconds| format!("in {seconds}s")));
+            parts.extend(event.get("established").map(|_| "connected".to_owned()));
+            parts.extend(["user", "user_agent"].iter().filter_map(|name| text(name)).map(str::to_owned));
             parts.extend(event.get("would").map(|_| "(would be dropped)".to_owned()));
         }
         "rules" => {
@@ -124,6 +126,12 @@ mod tests {
                     "user": "100@pbx", "user_agent": "Phone 1"}),
                 false,
                 "2026-11-22 14:00:00Z  unready    203.0.113.7  100@pbx  Phone 1  has not knocked",
+            ),
+            (
+                json!({"time": "2026-11-22T14:00:00.123456Z", "event": "dropped", "src": "203.0.113.7", "count": 3,
+                    "reasons": "no-knock:3", "interval_s": 10, "established": true, "user": "100", "user_agent": "scanner"}),
+                false,
+                "2026-11-22 14:00:00Z  dropped    203.0.113.7  no-knock:3  in 10s  connected  100  scanner",
             ),
             (
                 json!({"time": "2026-11-22T14:00:00.123456Z", "event": "grace", "mode": "monitor", "phones": 3,

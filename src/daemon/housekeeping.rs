@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::events::EventSink;
+use super::genuine::Genuine;
 use super::outbound::tell_closed;
 use super::reload::Live;
 use super::trunks::RefusedTrunks;
@@ -24,6 +25,7 @@ pub(super) struct Housekeeping {
     sink: EventSink,
     workers: Vec<Watched>,
     drops: Arc<Mutex<Drops>>,
+    genuine: Genuine,
     trunks: Arc<RefusedTrunks>,
     summed_up: Time,
     /// Whether queue threads count how long decisions take, too.
@@ -33,7 +35,17 @@ pub(super) struct Housekeeping {
 impl Housekeeping {
     pub(super) fn new(gate: Live, clock: Clock, sink: EventSink, timed: bool) -> Self {
         let (workers, drops, summed_up) = (Vec::new(), Arc::default(), clock.now());
-        Self { gate, clock, sink, workers, drops, trunks: Arc::default(), summed_up, timed }
+        Self {
+            gate,
+            clock,
+            sink,
+            workers,
+            drops,
+            genuine: Genuine::default(),
+            trunks: Arc::default(),
+            summed_up,
+            timed,
+        }
     }
 
     /// What another thread of this queue counts in, which from here on is watched.
@@ -92,8 +104,10 @@ impl Housekeeping {
         self.summed_up = now;
         let lines = self.drops.lock().unwrap_or_else(PoisonError::into_inner).take();
         let gate = self.gate.load();
+        let proven = self.genuine.look(&lines, |text| self.sink.send(Event::Warning(text)));
         for line in lines {
-            self.sink.send(Event::dropped(&gate, &line, interval));
+            let established = proven.holds(&gate, &line, now);
+            self.sink.send(Event::dropped(&gate, line, interval, established));
         }
         match self.sink.take_lost() {
             0 => {}

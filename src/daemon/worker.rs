@@ -236,7 +236,10 @@ impl Worker {
                 let drops = drops
                     .get_or_insert_with(|| self.shared.drops.lock().unwrap_or_else(PoisonError::into_inner));
                 let source = decision.source.map(|address| gate.cut().source(address));
-                drops.add(source, decision.reason);
+                let bytes = self.queue.packet(index);
+                drops.add(now, source, decision.reason, bytes, |payload| {
+                    Event::words_of_sender(gate, payload)
+                });
             }
             let Some(change) = decision.change() else { continue };
             for &knock in decision.knocks() {

@@ -13,14 +13,15 @@ use std::time::Duration;
 use crate::config::{Config, DEFAULT_PATH, whole_path};
 use crate::control::client::{Client, ClientError};
 use crate::control::protocol::{Answer, Request, Stats};
+use crate::diag;
 use crate::firewall::{Error, Family, Firewall, Listing, Plan, Programs, State, Status};
 use crate::harden::user_name;
 use crate::packet::Transport;
 use crate::queue::kernel::{self, QueueRow};
 
+use super::addresses;
 use super::facts::{Facts, Fed, Listener, Need, Process, QueueFacts, Rights, Tables};
 use super::nft::{self, Nft, Offload};
-use super::{addresses, diag};
 
 /// Looks at this machine, or rather at the calling thread's network namespace.
 pub(super) fn gather(config: &Config, plan: &Plan) -> Facts {

@@ -47,9 +47,10 @@ impl Event {
                 "event": "closed", "why": why, "src": source, "knock": knock,
                 "door_s": door.life().as_secs(), "expires_at": door.expires.to_string(),
             }),
-            Self::Dropped { source, reasons, interval, would } => json!({
+            Self::Dropped { source, reasons, interval, would, established, sender } => json!({
                 "event": "dropped", "src": source, "count": reasons.total(), "reasons": reasons.to_string(),
-                "interval_s": interval.as_secs(), "would": would.then_some(true),
+                "interval_s": interval.as_secs(), "established": established.then_some(true), "user": sender.user,
+                "user_agent": sender.user_agent, "would": would.then_some(true),
             }),
             Self::Overload { queue, place, count, limit } => {
                 json!({"event": "overload", "queue": queue, "place": place, "count": count, "limit": limit})

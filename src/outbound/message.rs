@@ -89,7 +89,7 @@ impl Request {
 
 impl Binding {
     fn of(registration: &Registration<'_>) -> Self {
-        let users = [registration.contact, registration.aor].map(|uri| registered_user(user(uri)));
+        let users = [registration.contact, registration.aor].map(|uri| registered_user(user_of(uri)));
         Self { aor: stable_hash(&registration.aor.to_ascii_lowercase()), users }
     }
 }
@@ -185,7 +185,7 @@ fn has_tag(message: &Message<'_>, name: &str, any: bool) -> bool {
 }
 
 /// The user part of a SIP URI (RFC 3261, 19.1.1); empty where there is none.
-fn user(uri: &[u8]) -> &[u8] {
+pub(crate) fn user_of(uri: &[u8]) -> &[u8] {
     let behind = memchr::memchr(b':', uri).map_or(uri, |colon| uri.get(colon + 1..).unwrap_or_default());
     let Some(at) = memchr::memchr(b'@', behind) else { return &[] };
     let user = behind.get(..at).unwrap_or_default();
@@ -201,7 +201,7 @@ pub fn registered_user(user: &[u8]) -> u64 {
 /// The user part of the Request-URI of an INVITE, and its hash; `None` for any other datagram.
 pub(crate) fn called_user(payload: &[u8]) -> Option<(&[u8], u64)> {
     let StartLine::Request { method: b"INVITE", uri } = Message::parse(payload)?.start() else { return None };
-    let user = user(uri);
+    let user = user_of(uri);
     (!user.is_empty()).then(|| (user, registered_user(user)))
 }
 

@@ -31,6 +31,15 @@ pub(crate) struct Odd {
 impl RawFlow {
     /// Does the handshake. The clients' kernel knows nothing of it and must not answer: see [`World::no_resets`].
     pub(crate) fn open(world: &World, from: SocketAddrV4) -> Self {
+        let mut flow = Self::forged(world, from);
+        flow.transmit(START.wrapping_sub(1), SYN, Odd::default(), b"");
+        flow.expected = flow.answer().wrapping_add(1);
+        flow.send(0, b"");
+        flow
+    }
+
+    /// One that there is not: its sender sees no answers, and makes up what it acknowledges.
+    pub(crate) fn forged(world: &World, from: SocketAddrV4) -> Self {
         let socket = world.clients.run(|| {
             let socket = rustix::net::socket_with(
                 AddressFamily::INET,
@@ -43,12 +52,7 @@ impl RawFlow {
             rustix::net::bind(&socket, &SocketAddrV4::new(*from.ip(), 0)).unwrap();
             socket
         });
-        let mut flow =
-            Self { socket, from, server: SocketAddrV4::new(SERVER4.parse().unwrap(), PORT), expected: 0 };
-        flow.transmit(START.wrapping_sub(1), SYN, Odd::default(), b"");
-        flow.expected = flow.answer().wrapping_add(1);
-        flow.send(0, b"");
-        flow
+        Self { socket, from, server: SocketAddrV4::new(SERVER4.parse().unwrap(), PORT), expected: 0 }
     }
 
     /// The client's end.
@@ -73,6 +77,12 @@ impl RawFlow {
             Odd::default(),
             b"",
         );
+    }
+
+    /// The same with the first bytes of the stream in it (RFC 7413 has a use for that).
+    pub(crate) fn send_syn_with(&self, at: usize, payload: &[u8]) {
+        let number = START.wrapping_add(u32::try_from(at).unwrap()).wrapping_sub(1);
+        self.transmit(number, SYN, Odd::default(), payload);
     }
 
     fn transmit(&self, number: u32, flags: u8, odd: Odd, payload: &[u8]) {

@@ -20,6 +20,8 @@ pub(super) fn needed(http: bool) -> Result<Calls, BackendError> {
     for (call, rule) in [
         // A queue that is bound again; the control socket, the journal, systemd. No packet ever leaves through a socket.
         (libc::SYS_socket, vec![is(0, libc::AF_NETLINK)?, is(2, libc::NETLINK_NETFILTER)?]),
+        // The kernel's list of connections.
+        (libc::SYS_socket, vec![is(0, libc::AF_NETLINK)?, is(2, libc::NETLINK_SOCK_DIAG)?]),
         (libc::SYS_socket, vec![is(0, libc::AF_UNIX)?]),
         (libc::SYS_socketpair, vec![is(0, libc::AF_UNIX)?]),
         // Threads, and no processes.

@@ -36,11 +36,15 @@ fn in_a_process_of_its_own() {
 
 type Deed = fn() -> io::Result<()>;
 
-const DEEDS: [(&str, Deed); 9] = [
+const DEEDS: [(&str, Deed); 10] = [
     ("file", || fs::read("/proc/self/status").map(drop)),
     ("thread", || thread::spawn(|| ()).join().map_err(|_| io::ErrorKind::Other.into())),
     ("netfilter", || {
         let kind = Some(netlink::NETFILTER);
+        Ok(rustix::net::socket(AddressFamily::NETLINK, SocketType::RAW, kind).map(drop)?)
+    }),
+    ("connections", || {
+        let kind = Some(netlink::SOCK_DIAG);
         Ok(rustix::net::socket(AddressFamily::NETLINK, SocketType::RAW, kind).map(drop)?)
     }),
     ("unix", || Ok(rustix::net::socket(AddressFamily::UNIX, SocketType::STREAM, None).map(drop)?)),
@@ -64,7 +68,7 @@ const DEEDS: [(&str, Deed); 9] = [
 #[test]
 fn what_a_gate_needs_passes() {
     for strictness in ["deny", "kill"] {
-        for deed in ["file", "thread", "netfilter", "unix"] {
+        for deed in ["file", "thread", "netfilter", "connections", "unix"] {
             let (status, said) = outcome_of(deed, strictness);
             assert!(status.success() && said.contains("outcome: Ok(())"), "{deed}: {status} {said}");
         }

@@ -235,7 +235,8 @@ function showEvents(events) {
     add(event.sport ? `${address}:${event.sport}` : address);
     for (const field of ["knock", "why", "limit", "state", "family", "by", "method", "place", "mode", "queues", "reasons", "detail", "message"]) add(event[field]);
     if (event.door_s !== undefined && name !== "closed") add(`for ${span(event.door_s)}`);
-    if (name === "dropped") add(`in ${event.interval_s} s` + (event.would ? ", would be dropped" : ""));
+    if (name === "dropped") add(`in ${event.interval_s} s` + (event.established ? ", connected" : "") + (event.would ? ", would be dropped" : ""));
+    if (name === "dropped") add(event.user, "user ");
     if (name === "overload") add(`${number.format(event.count)} lost`);
     add(event.from, "From ");
     add(event.user_agent, "User-Agent ");

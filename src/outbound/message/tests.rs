@@ -75,7 +75,7 @@ fn user_parts() {
         ("me@p", "me"),
         ("", ""),
     ] {
-        assert_eq!(user(uri.as_bytes()), expected.as_bytes(), "{uri}");
+        assert_eq!(user_of(uri.as_bytes()), expected.as_bytes(), "{uri}");
     }
 }
 
