@@ -2,7 +2,8 @@
 //!
 //! `gather` looks, [`judge`] decides by what was seen and asks nothing further; so judgements are tested on tables of
 //! facts. [`path`] of the firewall and [`nft`] read the rules of others, and
-//! `addresses` lists those of this machine and of its routers. [`probe`] sends real packets
+//! `addresses` lists those of this machine and of its routers, `unmatched`
+//! sockets of transports that no rule matches. [`probe`] sends real packets
 //! through a gate of its own, in a network namespace that is gone afterwards.
 
 mod addresses;
@@ -11,6 +12,7 @@ mod gather;
 pub mod judge;
 pub mod nft;
 pub mod probe;
+mod unmatched;
 
 use std::borrow::Cow;
 

@@ -27,6 +27,9 @@ fn main() -> ExitCode {
     if let Some(port) = env::args().nth(1).and_then(|word| word.strip_prefix("listen-on=")?.parse().ok()) {
         return listen(port);
     }
+    if let Some(port) = env::args().nth(1).and_then(|word| word.strip_prefix("lite-on=")?.parse().ok()) {
+        return keep(&udp_lite(port).unwrap());
+    }
     // Or a service manager, which keeps a copy of a gate's sockets.
     if let Some(pid) = env::args().nth(1).and_then(|word| word.strip_prefix("copy-of=")?.parse().ok()) {
         return keep(&sockets_of(pid));
@@ -35,18 +38,20 @@ fn main() -> ExitCode {
     let planted = planted::FAULTS
         .iter()
         .map(|fault| trials::in_netns(format!("planted::{}", fault.name), || planted::find(fault)));
-    trials::run(others.chain(planted))
+    let transport = trials::in_netns("a_transport_that_no_rule_matches", a_transport_that_no_rule_matches);
+    trials::run(others.chain(planted).chain([transport]))
 }
 
 type Case = fn();
 
-const CASES: [(&str, Case); 6] = [
+const CASES: [(&str, Case); 7] = [
     ("nothing_on_a_sound_set_up", nothing_on_a_sound_set_up),
     ("for_people", for_people),
     ("wrong_words_and_configs_end_with_2", wrong_words_and_configs_end_with_2),
     ("looking_changes_nothing", looking_changes_nothing),
     ("a_copy_of_the_socket_is_not_the_gate", a_copy_of_the_socket_is_not_the_gate),
     ("a_queue_that_only_the_service_manager_has", a_queue_that_only_the_service_manager_has),
+    ("forged_sources_that_come_in_as_trusted_ones", forged_sources_that_come_in_as_trusted_ones),
 ];
 
 fn nothing_on_a_sound_set_up() {
@@ -132,6 +137,60 @@ fn a_queue_that_only_the_service_manager_has() {
     let mends: Vec<_> = findings.iter().filter_map(|finding| finding["mend"].as_str()).collect();
     assert!(mends.contains(&"systemctl restart sipknock"), "{mends:?}");
     assert!(mends.iter().all(|mend| !mend.contains("kill")), "{mends:?}");
+}
+
+fn a_transport_that_no_rule_matches() -> trials::Outcome {
+    let mut patient = Patient::sound();
+    if patient.world.server.run(|| udp_lite(5060)).is_err() {
+        return trials::Outcome::Impossible("this kernel has no UDP-Lite");
+    }
+    // What is on loopback, or on another port, nobody reaches or takes for SIP.
+    patient.child("media", "lite-on=30000");
+    assert_eq!(bad(&patient.examine().1), [&Value::Null; 0]);
+    for (name, severity) in [("kamailio", "fault"), ("python3", "warning")] {
+        patient.child(name, "lite-on=5060");
+        let (status, findings) = patient.examine();
+        let found: Vec<_> = bad(&findings).iter().map(|finding| finding["severity"].clone()).collect();
+        assert_eq!((status, found), (i32::from(severity == "fault"), vec![severity.into()]), "{findings:#?}");
+        let finding = findings.iter().find(|finding| finding["name"] == "transport-not-matched").unwrap();
+        assert!(finding["text"].as_str().unwrap().contains("UDP-Lite port 5060"), "{finding}");
+        patient.sh(finding["mend"].as_str().unwrap());
+        assert_eq!(bad(&patient.examine().1), [&Value::Null; 0]);
+        patient.sh("iptables -D INPUT 1; ip6tables -D INPUT 1");
+        let mut child = patient.children.pop().unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    trials::Outcome::Held
+}
+
+/// By an interface that answers to them would not leave by.
+fn forged_sources_that_come_in_as_trusted_ones() {
+    let patient = Patient::with("trusted = [\"10.9.0.0/24\"]", "", &[]);
+    let names = |findings: &[Value]| -> Vec<String> {
+        bad(findings).iter().map(|finding| finding["name"].as_str().unwrap().to_owned()).collect()
+    };
+    // One way in alone: nothing tells forged sources there.
+    patient.sh("for filter in /proc/sys/net/ipv4/conf/*/rp_filter; do echo 0 > $filter; done");
+    assert_eq!(names(&patient.examine().1), [""; 0]);
+    patient.sh("ip link add lan type veth peer name lan-peer; ip address add 10.9.0.1/24 dev lan
+         ip link set lan up; ip link set lan-peer up
+         for filter in /proc/sys/net/ipv4/conf/lan*/rp_filter; do echo 0 > $filter; done");
+    for (all, own) in [(0, 0), (2, 0), (0, 2), (2, 1)] {
+        patient.sh(&format!(
+            "cd /proc/sys/net/ipv4/conf; echo {all} > all/rp_filter
+             for filter in */rp_filter; do case $filter in all/*|lo/*) ;; *) echo {own} > $filter; esac; done"
+        ));
+        let (status, findings) = patient.examine();
+        assert_eq!((status, names(&findings)), (0, vec!["forged-trusted".to_owned()]), "{all} {own}");
+        let finding = findings.iter().find(|finding| finding["name"] == "forged-trusted").unwrap();
+        let text = finding["text"].as_str().unwrap();
+        assert!(text.contains("the trusted 10.9.0.0/24 is not behind ") && !text.contains(" lan "), "{text}");
+        // In a file of nobody's, and in the namespace's own values.
+        let mend = finding["mend"].as_str().unwrap();
+        patient.sh(&format!("mkdir -p /etc/sysctl.d; mount -t tmpfs none /etc/sysctl.d; {mend}"));
+        assert_eq!(names(&patient.examine().1), [""; 0], "{mend}");
+    }
 }
 
 /// A machine with a gate.
@@ -252,6 +311,14 @@ fn knock() -> String {
 
 fn listen(port: u16) -> ExitCode {
     keep(&UdpSocket::bind(("::", port)).unwrap())
+}
+
+/// A socket of UDP-Lite (RFC 3828) on all addresses, which kernels may not have.
+fn udp_lite(port: u16) -> std::io::Result<OwnedFd> {
+    use rustix::net::{AddressFamily, SocketType, ipproto};
+    let socket = rustix::net::socket(AddressFamily::INET6, SocketType::DGRAM, Some(ipproto::UDPLITE))?;
+    rustix::net::bind(&socket, &std::net::SocketAddr::from((std::net::Ipv6Addr::UNSPECIFIED, port)))?;
+    Ok(socket)
 }
 
 /// Copies of all sockets that a process has open.

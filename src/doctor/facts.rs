@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use crate::control::protocol::Stats;
-use crate::firewall::{Family, Listing, Status};
+use crate::firewall::{Family, Listing, Routes, Status};
 use crate::packet::Transport;
 use crate::queue::kernel::QueueRow;
 
@@ -50,6 +50,12 @@ pub struct Facts {
     pub conntrack_max: Option<u64>,
     /// Sockets that take packets.
     pub listeners: Vec<Listener>,
+    /// The same over transports that our rules don't match.
+    pub others: Vec<OtherListener>,
+    /// Routes of the main tables.
+    pub routes: Routes,
+    /// Which packets each interface takes by their source, loopback aside.
+    pub reverse_paths: Vec<ReversePath>,
     /// net.core.rmem_max.
     pub rmem_max: Option<usize>,
     /// SELinux refuses, and not only reports.
@@ -162,6 +168,64 @@ pub struct Rights {
     pub no_new_privileges: bool,
     /// Its system calls are filtered.
     pub filtered: bool,
+}
+
+/// A transport beside those that the gate reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Other {
+    /// SCTP, RFC 9260; SIP over it is RFC 4168.
+    Sctp,
+    /// UDP-Lite, RFC 3828.
+    UdpLite,
+}
+
+impl Other {
+    /// Its name, for people.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Sctp => "SCTP",
+            Self::UdpLite => "UDP-Lite",
+        }
+    }
+
+    /// What iptables calls it, and its number.
+    pub const fn protocol(self) -> [&'static str; 2] {
+        match self {
+            Self::Sctp => ["sctp", "132"],
+            Self::UdpLite => ["udplite", "136"],
+        }
+    }
+}
+
+/// A socket of such a transport that takes packets from elsewhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OtherListener {
+    /// Over what.
+    pub protocol: Other,
+    /// On which port.
+    pub port: u16,
+    /// Whose, where that can be seen.
+    pub process: Option<String>,
+    /// It is a socket for IPv6; most of these take packets of both families.
+    pub v6: bool,
+}
+
+/// rp_filter of an interface (Documentation/networking/ip-sysctl.rst): 0 off, 1 strict, 2 loose.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReversePath {
+    /// The interface.
+    pub interface: String,
+    /// Its own value.
+    pub own: u8,
+    /// That of `all`.
+    pub of_all: u8,
+}
+
+impl ReversePath {
+    /// What is in force: the larger one.
+    pub fn in_force(&self) -> u8 {
+        self.own.max(self.of_all)
+    }
 }
 
 /// A socket that takes packets from elsewhere.

@@ -14,14 +14,14 @@ use crate::config::{Config, DEFAULT_PATH, whole_path};
 use crate::control::client::{Client, ClientError};
 use crate::control::protocol::{Answer, Request, Stats};
 use crate::diag;
-use crate::firewall::{Error, Family, Firewall, Listing, Plan, Programs, State, Status};
+use crate::firewall::{Error, Family, Firewall, Listing, Plan, Programs, Routes, State, Status};
 use crate::harden::user_name;
 use crate::packet::Transport;
 use crate::queue::kernel::{self, QueueRow};
 
-use super::addresses;
-use super::facts::{Facts, Fed, Listener, Need, Process, QueueFacts, Rights, Tables};
+use super::facts::{Facts, Fed, Listener, Need, Process, QueueFacts, ReversePath, Rights, Tables};
 use super::nft::{self, Nft, Offload};
+use super::{addresses, unmatched};
 
 /// Looks at this machine, or rather at the calling thread's network namespace.
 pub(super) fn gather(config: &Config, plan: &Plan) -> Facts {
@@ -73,6 +73,9 @@ pub(super) fn gather(config: &Config, plan: &Plan) -> Facts {
         taken_queues: rows.iter().map(|row| row.queue).collect(),
         queues,
         listeners: listeners(&sockets),
+        others: unmatched::listeners(|line| listener(line, UDP_UNCONNECTED), |inode| sockets.name(inode)),
+        routes: Routes::look(),
+        reverse_paths: reverse_paths(),
         own_addresses: addresses::own(),
         gateways: addresses::gateways(),
         conntrack_max: number("/proc/sys/net/netfilter/nf_conntrack_max"),
@@ -337,6 +340,20 @@ fn rights(status: &str) -> Option<Rights> {
 
 fn name(pid: u32) -> Option<String> {
     read(&format!("/proc/{pid}/comm")).map(|name| name.trim().escape_debug().to_string())
+}
+
+/// By interface, loopback left out.
+fn reverse_paths() -> Vec<ReversePath> {
+    const FOLDER: &str = "/proc/sys/net/ipv4/conf";
+    let value = |name: &str| number(&format!("{FOLDER}/{name}/rp_filter"));
+    let Some(of_all) = value("all") else { return Vec::new() };
+    let names = fs::read_dir(FOLDER).into_iter().flatten().flatten();
+    let names = names.filter_map(|entry| entry.file_name().into_string().ok());
+    let interfaces = names.filter(|name| !["all", "default", "lo"].contains(&name.as_str()));
+    let path = |interface: String| Some(ReversePath { own: value(&interface)?, of_all, interface });
+    let mut paths: Vec<_> = interfaces.filter_map(path).collect();
+    paths.sort_unstable_by(|one, other| one.interface.cmp(&other.interface));
+    paths
 }
 
 /// [`listeners`], for who has not looked at sockets yet.

@@ -1,5 +1,6 @@
 //! What the facts mean.
 
+mod forged;
 mod gate;
 mod kernel;
 mod ports;
@@ -50,6 +51,11 @@ pub fn all(subject: Subject<'_>, facts: &Facts) -> Vec<Finding> {
         ),
         ("queues", "a gate listens on each queue, and has lost no packet", queues::judge(subject, facts)),
         ("ports", "what listens for SIP here is inspected", ports::judge(subject, facts)),
+        (
+            "sources",
+            "no forged source comes in as a trusted one from where the kernel can tell",
+            forged::judge(subject, facts),
+        ),
         ("rights", "no gate has more rights than it needs", rights::judge(subject, facts)),
         ("confinement", "neither SELinux nor AppArmor confines the gate", confinement(subject, facts)),
     ] {

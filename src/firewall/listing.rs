@@ -4,7 +4,9 @@ use std::borrow::Cow;
 
 use ipnet::IpNet;
 
+use super::path::{Action, Met, Stranger, words};
 use super::rules::{CHAIN, CHAIN_OUT, COUNTER};
+use crate::packet::Transport;
 
 /// All tables of one family.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -135,6 +137,37 @@ impl Listing {
 
     fn rules_of(&self, table: &str) -> impl Iterator<Item = &Rule> {
         self.chains.iter().filter(move |chain| chain.table == table).flat_map(|chain| &chain.rules)
+    }
+
+    /// The same, as packets of a protocol meet it that has these names: rules for it are written as if they were for UDP, and
+    /// those for UDP and TCP are left out.
+    fn as_udp(&self, names: &[&str]) -> Self {
+        let mut listing = self.clone();
+        for chain in &mut listing.chains {
+            chain.rules.retain_mut(|rule| {
+                let mut words = words(&rule.spec);
+                let Some(named) = words.iter().position(|word| word == "-p").map(|at| at + 1) else {
+                    return true;
+                };
+                let Some(name) = words.get_mut(named) else { return true };
+                if names.contains(&name.as_str()) {
+                    "udp".clone_into(name);
+                } else if name != "all" {
+                    return false;
+                }
+                rule.spec = words.join(" ");
+                true
+            });
+        }
+        listing
+    }
+
+    /// Whether a packet of a protocol that has these names, none of ours, surely is dropped in chain INPUT on its way to a
+    /// port.
+    pub fn shuts_out(&self, names: &[&str], port: u16) -> bool {
+        let met = self.as_udp(names).walk("filter", "INPUT", Stranger::one(Transport::Udp, port));
+        let ends = |met: &Met| met.action != Action::Drop;
+        !met.iter().any(ends) && met.last().is_some_and(|last| last.certain)
     }
 
     pub(super) fn find(&self, table: &str, name: &str) -> Option<&Chain> {

@@ -7,7 +7,11 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 /// The routes of both families.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Routes(Vec<Route>);
+pub struct Routes {
+    some: Vec<Route>,
+    /// Those to everybody else.
+    defaults: Vec<Route>,
+}
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Route {
@@ -24,18 +28,19 @@ impl Routes {
         Self::parse(&read("route"), &read("ipv6_route"))
     }
 
-    /// Reads /proc/net/route and /proc/net/ipv6_route. Default routes are passed over: what they lead to is everybody.
-    pub(super) fn parse(v4: &str, v6: &str) -> Self {
+    /// Reads /proc/net/route and /proc/net/ipv6_route.
+    pub(crate) fn parse(v4: &str, v6: &str) -> Self {
         let routes = v4.lines().filter_map(Route::v4).chain(v6.lines().filter_map(Route::v6));
-        Self(routes.filter(|route| route.net.prefix_len() > 0).collect())
+        let (some, defaults) = routes.partition(|route| route.net.prefix_len() > 0);
+        Self { some, defaults }
     }
 
     /// The interfaces behind which the addresses of a net are: that of the longest route that holds all of it, and those
     /// of routes to parts of it. None: no route but a default one leads there.
     pub fn interfaces(&self, net: &IpNet) -> Vec<String> {
-        let holding = self.0.iter().filter(|route| route.net.contains(net));
+        let holding = self.some.iter().filter(|route| route.net.contains(net));
         let best = holding.min_by_key(|route| (u8::MAX - route.net.prefix_len(), route.metric));
-        let parts = self.0.iter().filter(|route| net.contains(&route.net) && route.net != *net);
+        let parts = self.some.iter().filter(|route| net.contains(&route.net) && route.net != *net);
         let mut interfaces: Vec<String> = Vec::new();
         for route in best.into_iter().chain(parts) {
             if !interfaces.contains(&route.interface) {
@@ -43,6 +48,25 @@ impl Routes {
             }
         }
         interfaces
+    }
+
+    /// The interfaces by which packets to a net leave: as [`Routes::interfaces`] has it, and that of a default route if no
+    /// other one holds all of the net.
+    pub(crate) fn towards(&self, net: &IpNet) -> Vec<String> {
+        let mut interfaces = self.interfaces(net);
+        if !self.some.iter().any(|route| route.net.contains(net)) {
+            let defaults = self.defaults.iter().filter(|route| route.net.contains(net));
+            interfaces.extend(defaults.min_by_key(|route| route.metric).map(|route| route.interface.clone()));
+        }
+        interfaces
+    }
+
+    /// Whether some route by an interface leads to IPv4 addresses that are in none of these nets.
+    pub(crate) fn leads_elsewhere(&self, interface: &str, nets: &[IpNet]) -> bool {
+        let routes = self.some.iter().chain(&self.defaults);
+        let mut by_it =
+            routes.filter(|route| route.interface == interface && matches!(route.net, IpNet::V4(_)));
+        by_it.any(|route| !nets.iter().any(|net| net.contains(&route.net)))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::super::facts::{Facts, Listener};
+use super::super::facts::{Facts, Listener, OtherListener};
 use super::super::{Finding, Subject};
 use crate::firewall::Family;
 use crate::firewall::path::{Action, Stranger};
@@ -11,7 +11,7 @@ use crate::packet::Transport;
 pub(super) fn judge(subject: Subject<'_>, facts: &Facts) -> Vec<Finding> {
     // Behind FORWARD the PBX is in another network namespace or on another machine.
     let found = match subject.plan.guards_input() {
-        true => uninspected(subject, facts),
+        true => [uninspected(subject, facts), unmatched(subject, facts)].concat(),
         false => past_the_rules(subject, facts),
     };
     // A socket for each family is one listener to whoever reads this.
@@ -58,6 +58,47 @@ fn uninspected(subject: Subject<'_>, facts: &Facts) -> Vec<Finding> {
             let text = format!("{what}; if that is SIP, strangers reach it");
             Finding::warning(NOT_INSPECTED, text).mend(subject.edit(&key))
         });
+    }
+    found
+}
+
+/// Sockets on inspected ports, or of a PBX, that packets reach over a transport for which there are no rules.
+fn unmatched(subject: Subject<'_>, facts: &Facts) -> Vec<Finding> {
+    let mut found = Vec::new();
+    for OtherListener { protocol, port, process, v6 } in &facts.others {
+        let pbx = process.as_deref().is_some_and(is_pbx);
+        let of_sip = pbx && SIP_PORTS.iter().any(|ports| ports.contains(port));
+        if !of_sip && !subject.plan.inspects(*port) {
+            continue;
+        }
+        // A socket for IPv6 mostly takes both.
+        let reached = facts.tables.iter().filter(|tables| *v6 || tables.family == Family::V4);
+        let open: Vec<_> =
+            reached.clone().filter(|tables| !tables.ours.shuts_out(&protocol.protocol(), *port)).collect();
+        if open.is_empty() && reached.count() > 0 {
+            continue;
+        }
+        let who = process.as_deref().unwrap_or("a process that can't be seen");
+        let text = format!(
+            "{who} listens on {} port {port}: no rule of ours is for {}, and the gate does not read it, so strangers reach it \
+             without a knock; switch it off there, or drop it and keep that rule with your own",
+            protocol.name(),
+            protocol.name()
+        );
+        let [name, _] = protocol.protocol();
+        let families: Vec<_> = match open.is_empty() {
+            true => vec![Family::V4, Family::V6],
+            false => open.iter().map(|tables| tables.family).collect(),
+        };
+        let rules: Vec<_> = families
+            .into_iter()
+            .map(|family| {
+                let program = if family == Family::V4 { "iptables" } else { "ip6tables" };
+                format!("{program} -I INPUT -p {name} -m multiport --dports {port} -j DROP")
+            })
+            .collect();
+        let finding = if pbx { Finding::fault } else { Finding::warning };
+        found.push(finding(UNMATCHED, text).mend(rules.join(" && ")));
     }
     found
 }
@@ -120,6 +161,7 @@ fn may_be_sip(listener: &Listener) -> bool {
 
 const NOT_INSPECTED: &str = "port-not-inspected";
 const PAST: &str = "listens-past-rules";
+const UNMATCHED: &str = "transport-not-matched";
 
 /// Docker's process that listens in a container's place, as the kernel cuts its name.
 const DOCKER_PROXY: &str = "docker-proxy";
@@ -188,6 +230,83 @@ mod tests {
             let found = find(&Facts { listeners, ..Facts::default() }, &["INPUT"]);
             let expected: Vec<_> = expected.into_iter().map(|(name, how)| (name.to_owned(), how)).collect();
             assert_eq!(found, expected, "{process} on {port}");
+        }
+    }
+
+    #[test]
+    fn transports_that_no_rule_matches() {
+        use crate::doctor::facts::Other::{Sctp, UdpLite};
+        let listener = |protocol, port, process: &str| OtherListener {
+            protocol,
+            port,
+            process: Some(process.to_owned()),
+            v6: false,
+        };
+        let (fault, warning) = (Some(Severity::Fault), Some(Severity::Warning));
+        let drop = |rule: &str| format!("*filter\n:INPUT ACCEPT [0:0]\n{rule}\nCOMMIT\n");
+        let ours = "-A INPUT -p udp -m multiport --dports 5060 -j SIPKNOCK";
+        for (name, listener, rules, chains, expected) in [
+            ("a PBX", listener(Sctp, 5060, "kamailio"), drop(ours), "INPUT", fault),
+            ("whatever it is", listener(UdpLite, 5060, "python3"), drop(ours), "INPUT", warning),
+            ("a PBX on another port of SIP's", listener(Sctp, 5061, "kamailio"), drop(ours), "INPUT", fault),
+            ("a PBX on a port of media", listener(UdpLite, 12_000, "asterisk"), drop(ours), "INPUT", None),
+            ("another port", listener(Sctp, 38_412, "amf"), drop(ours), "INPUT", None),
+            ("a PBX elsewhere", listener(Sctp, 5060, "kamailio"), drop(ours), "FORWARD", None),
+            (
+                "it is dropped",
+                listener(UdpLite, 5060, "kamailio"),
+                drop("-A INPUT -p udplite -m multiport --dports 5060 -j DROP"),
+                "INPUT",
+                None,
+            ),
+            (
+                "by its number",
+                listener(Sctp, 5060, "kamailio"),
+                drop("-A INPUT -p 132 -j DROP"),
+                "INPUT",
+                None,
+            ),
+            (
+                "another port of it is dropped",
+                listener(Sctp, 5060, "kamailio"),
+                drop("-A INPUT -p sctp -m sctp --dport 5061 -j DROP"),
+                "INPUT",
+                fault,
+            ),
+            (
+                "it is accepted before",
+                listener(Sctp, 5060, "kamailio"),
+                drop("-A INPUT -p sctp -j ACCEPT\n-A INPUT -p sctp -j DROP"),
+                "INPUT",
+                fault,
+            ),
+            (
+                "another one is dropped",
+                listener(Sctp, 5060, "kamailio"),
+                drop("-A INPUT -p udplite -j DROP\n-A INPUT -p udp -j DROP"),
+                "INPUT",
+                fault,
+            ),
+            (
+                "all is dropped that nobody accepts",
+                listener(Sctp, 5060, "kamailio"),
+                "*filter\n:INPUT DROP [0:0]\n-A INPUT -p tcp -m tcp --dport 22 -j ACCEPT\nCOMMIT\n"
+                    .to_owned(),
+                "INPUT",
+                None,
+            ),
+            ("rules can't be seen", listener(Sctp, 5060, "kamailio"), String::new(), "INPUT", fault),
+        ] {
+            let tables = match rules.is_empty() {
+                true => vec![],
+                false => vec![Tables { family: Family::V4, ours: Listing::parse(&rules), other: None }],
+            };
+            let listeners = vec![self::listener(Transport::Udp, 5060, "asterisk")];
+            let facts = Facts { others: vec![listener], listeners, tables, ..Facts::default() };
+            let found: Vec<_> =
+                find(&facts, &[chains]).into_iter().filter(|(name, _)| name == UNMATCHED).collect();
+            let expected: Vec<_> = expected.into_iter().map(|how| (UNMATCHED.to_owned(), how)).collect();
+            assert_eq!(found, expected, "{name}");
         }
     }
 
