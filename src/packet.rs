@@ -88,7 +88,7 @@ pub struct Segment<'a> {
 }
 
 /// What a TCP header says about its segment's place in the stream (RFC 9293, 3.1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sequence {
     /// The sequence number, that of a SYN where there is one.
     pub number: u32,
@@ -102,6 +102,8 @@ pub struct Sequence {
     pub rst: bool,
     /// Some byte of the stream, this one's or a later one's, is urgent: the receiver may not see it in its place.
     pub urgent: bool,
+    /// Multipath TCP is offered or in use: bytes of the stream may come over other connections (RFC 8684, 3.1).
+    pub multipath: bool,
 }
 
 /// What ties the fragments of one datagram together, beside its addresses (RFC 791, 2.3; RFC 8200, 4.5).
@@ -323,6 +325,7 @@ impl<'a> IpPayload<'a> {
                     fin: header.fin(),
                     rst: header.rst(),
                     urgent: header.urg(),
+                    multipath: is_multipath(header.options()),
                 }),
             }),
             _ => self.malformed(Malformed::TcpHeader(self.kept.len()), Transport::Tcp),
@@ -341,6 +344,24 @@ impl<'a> IpPayload<'a> {
     }
 }
 
+/// Whether TCP options have one of Multipath TCP. They are walked as `tcp_parse_options` (net/ipv4/tcp_input.c) does.
+#[inline]
+fn is_multipath(mut options: &[u8]) -> bool {
+    while let [kind, rest @ ..] = options {
+        options = match (*kind, rest) {
+            (END_OF_OPTIONS, _) => return false,
+            (NO_OPERATION, _) => rest,
+            (MULTIPATH, _) => return true,
+            (_, [length, ..]) => match options.get(usize::from(*length)..) {
+                Some(behind) if *length >= 2 => behind,
+                _ => return false,
+            },
+            _ => return false,
+        };
+    }
+    false
+}
+
 /// The first `length` bytes, or all where there are fewer.
 fn truncate(bytes: &[u8], length: usize) -> &[u8] {
     bytes.get(..length).unwrap_or(bytes)
@@ -348,6 +369,13 @@ fn truncate(bytes: &[u8], length: usize) -> &[u8] {
 
 /// RFC 8200, 3.
 const IPV6_HEADER: u32 = 40;
+
+/// RFC 9293, 3.2.
+const END_OF_OPTIONS: u8 = 0;
+/// RFC 9293, 3.2.
+const NO_OPERATION: u8 = 1;
+/// RFC 8684, 3.
+const MULTIPATH: u8 = 30;
 
 #[cfg(test)]
 mod tests;

@@ -8,21 +8,29 @@
 //! With a door open everything passes. A header block in several segments is put together here all the same, so that a
 //! phone that writes its REGISTER in pieces renews its door.
 //!
-//! A receiver that was sent part of a block waits for the rest. Who can make this table forget what has passed could
-//! send the rest as if it were a beginning. So a flow of which anything has passed is *held* when it ends, falls
-//! silent, begins anew or loses its bytes: from then on each of its segments is judged alone, and only a knock passes.
+//! A receiver that was sent part of a block waits for the rest. So a flow is *held* if the receiver may have bytes of it
+//! that are not known here: its start was not seen; it has passed through a door, in monitor mode or in IP fragments; its
+//! bytes come over several connections (Multipath TCP); or something of it has passed and it ends, falls silent, begins
+//! again or loses its bytes. Of a held flow nothing passes but a segment with a knock, or with the end of one that refused
+//! segments have begun.
+//!
+//! A SYN may be one that the receiver ignores (RFC 5961, 4). So flows of which a receiver may have something are known
+//! for a day (`loose`), also after they have left this table, and a SYN begins nothing on them.
 //!
 //! Bounds, for what a stranger can grow:
 //! - one flow: [`Limits::bytes`] and [`Limits::segments`]. What exceeds them is *refused, with all that follows*.
 //! - flows: [`Limits::flows`]. A newcomer takes the place of the *flow longest idle* in its shard, held ones after others
 //!   and those between two judged messages of a source that the PBX has called last.
 //! - kept bytes: [`MAX_KEPT`]. The *flow longest idle loses its bytes*.
-//! - sources whose held flow had to go: [`MAX_DOUBTS`]. Their segments are judged alone for a day. Beyond that
-//!   *everyone's are*.
+//! - flows known for a day: a table of one size. *Two at one place stand for all that belong there.*
+//! - searches: a block of several segments is searched again only once a header field became complete, and three times its
+//!   length at most.
 
 mod block;
-mod doubt;
+mod called;
 mod flow;
+mod held;
+mod loose;
 mod passage;
 
 use std::collections::HashMap;
@@ -30,16 +38,13 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-pub use doubt::MAX_DOUBTS;
 pub use flow::LIFE;
 
 use block::{Progress, Scanner};
-use doubt::Doubts;
 use flow::{HELD_LIFE, State, Stream};
-use passage::Step;
+use loose::Loose;
 
-use crate::packet::{Packet, Segment, Sequence};
-use crate::sip::{self, Message};
+use crate::packet::{Flow, Packet, Sequence};
 use crate::time::Time;
 
 /// The bounded table of flows, shared by all queue threads.
@@ -49,7 +54,7 @@ pub struct StreamTable {
     hasher: ahash::RandomState,
     limits: Limits,
     flows: AtomicUsize,
-    doubts: Doubts,
+    loose: Loose,
 }
 
 /// How much may pass before the header block is complete, and of how many flows at a time.
@@ -133,12 +138,22 @@ struct Place {
     last: bool,
 }
 
+impl Place {
+    fn of(sequence: Sequence) -> Self {
+        Self {
+            number: sequence.number.wrapping_add(sequence.syn.into()),
+            length: sequence.length,
+            last: sequence.fin || sequence.rst,
+        }
+    }
+}
+
 impl FlowId {
     /// That of a segment.
-    pub fn of(packet: &Packet<'_>, segment: Segment<'_>) -> Self {
+    pub fn of(packet: &Packet<'_>, flow: Flow) -> Self {
         Self {
-            source: (packet.source, segment.flow.source_port),
-            destination: (packet.destination, segment.flow.destination_port),
+            source: (packet.source, flow.source_port),
+            destination: (packet.destination, flow.destination_port),
         }
     }
 }
@@ -151,7 +166,7 @@ impl StreamTable {
             hasher: ahash::RandomState::new(),
             limits,
             flows: AtomicUsize::new(0),
-            doubts: Doubts::default(),
+            loose: Loose::new(),
         }
     }
 
@@ -182,109 +197,28 @@ impl StreamTable {
         if sequence.syn {
             self.begin(&mut shard, now, id, sequence.number.wrapping_add(1), true);
         }
+        if sequence.multipath {
+            self.hold(&mut shard, id);
+        }
         !ends || self.end(&mut shard, now, id, sequence)
     }
 
-    /// A segment with payload. `judge` is asked for knocks, if it comes to that.
+    /// A segment with payload. `judge` is asked for knocks, if it comes to that, twice at most.
     pub fn segment(
         &self,
         now: Time,
         id: FlowId,
         sequence: Sequence,
         payload: &[u8],
-        judge: impl FnOnce(Gathered<'_>) -> Finding,
+        judge: impl FnMut(Gathered<'_>) -> Finding,
     ) -> Fate {
         // The receiver takes an urgent byte out of its place, so what it reads is not what stands here.
         if sequence.urgent {
             return Fate::Refused;
         }
-        let number = sequence.number.wrapping_add(sequence.syn.into());
         let mut shard = self.shard(id);
-        // Without its SYN, or after a long silence, a flow starts where it is picked up.
-        let known = shard.flows.get(&id).is_some_and(|stream| !stream.is_stale(now));
-        if sequence.syn || !known {
-            self.begin(&mut shard, now, id, number, sequence.syn);
-        }
-        let place = Place { number, length: sequence.length, last: sequence.fin || sequence.rst };
-        self.advance(&mut shard, now, id, place, payload, judge)
-    }
-
-    /// A segment with payload of a source that the PBX has called. A message of the flow passes if `allows` says so of its
-    /// header block, and then its body does. `judge` is asked for knocks as by [`StreamTable::segment`].
-    ///
-    /// Only a flow that was seen from its start is judged so: of any other, a receiver may have half a message already.
-    pub fn called(
-        &self,
-        now: Time,
-        id: FlowId,
-        sequence: Sequence,
-        payload: &[u8],
-        judge: impl FnOnce(Gathered<'_>) -> Finding,
-        allows: impl FnMut(&Message<'_>) -> bool,
-    ) -> Fate {
-        if sequence.urgent {
-            return Fate::Refused;
-        }
-        let number = sequence.number.wrapping_add(sequence.syn.into());
-        let mut guard = self.shard(id);
-        let shard = &mut *guard;
-        let known = shard.flows.get(&id).is_some_and(|stream| !stream.is_stale(now));
-        if sequence.syn || !known {
-            self.begin(shard, now, id, number, sequence.syn);
-        }
-        let last = sequence.fin || sequence.rst;
-        let Some(stream) = shard.flows.get_mut(&id) else { return Fate::Refused };
-        if stream.whole && stream.state == State::Refused && stream.passage.is_none() {
-            // Refused to a stranger, who is none any more: it has not passed, and is sent again.
-            stream.state = State::Gathering;
-        }
-        if stream.state != State::Gathering || !stream.whole {
-            let place = Place { number, length: sequence.length, last };
-            return self.advance(shard, now, id, place, payload, judge);
-        }
-        // Of a truncated copy nobody knows what stood in the rest.
-        let whole = sequence.length as usize == payload.len();
-        let Some(new) = stream.new_bytes(number, payload).filter(|_| whole) else { return Fate::Refused };
-        if new.is_empty() && !last {
-            stream.seen = now;
-            return Fate::Admitted;
-        }
-        let bytes = [&stream.kept, new].concat();
-        let mut passage = stream.passage.unwrap_or_default();
-        let begun = stream.kept.len() - passage.unjudged(&stream.kept).len();
-        let step = passage.advance(&bytes, self.limits.bytes, allows);
-        let grows = step == Step::Passes && !passage.unjudged(&bytes).is_empty();
-        // A knock in this message, however it was cut.
-        let fate = Fate::of(judge(Gathered { bytes: bytes.get(begun..).unwrap_or_default(), grows }));
-        if fate != Fate::Refused {
-            if fate == Fate::Opened {
-                self.remove(shard, id);
-            }
-            return fate;
-        }
-        let segments = if grows { stream.segments + 1 } else { 0 };
-        let partial = !passage.is_at_start(&bytes);
-        if step == Step::Refused || segments > self.limits.segments || last && partial {
-            (stream.state, stream.seen) = (State::Refused, now);
-            stream.passage.get_or_insert_default();
-            return Fate::Refused;
-        }
-        if last {
-            // The connection is over, and the receiver has whole messages only.
-            self.remove(shard, id);
-            return Fate::Admitted;
-        }
-        let before = stream.kept.len();
-        // What may be sent again: the last segment at least, which can be longer than the bound.
-        let forgotten = passage.forget(bytes.len(), self.limits.bytes.max(new.len()));
-        stream.kept = bytes.get(forgotten..).unwrap_or_default().to_vec();
-        stream.start = stream.start.wrapping_add(u32::try_from(forgotten).unwrap_or(0));
-        stream.scanner = if partial { Scanner::InLine } else { Scanner::Blank };
-        (stream.passage, stream.segments) = (Some(passage), segments);
-        (stream.passed, stream.seen) = (true, now);
-        shard.kept = shard.kept + stream.kept.len() - before;
-        shard.make_room(id);
-        Fate::Admitted
+        self.meet(&mut shard, now, id, sequence);
+        self.advance(&mut shard, now, id, Place::of(sequence), payload, judge)
     }
 
     /// A segment of a source whose door is open. It passes in any case; `judge` is asked where it goes on with a header
@@ -296,55 +230,65 @@ impl StreamTable {
         id: FlowId,
         sequence: Sequence,
         payload: &[u8],
-        judge: impl FnOnce(Gathered<'_>) -> Finding,
+        mut judge: impl FnMut(Gathered<'_>) -> Finding,
     ) {
+        let ends = sequence.fin || sequence.rst;
+        if sequence.length > 0 || ends || sequence.urgent {
+            self.loose.add(id, now);
+        }
         // Nearly always a message comes whole.
         let whole = || memchr::memmem::find(payload, b"\r\n\r\n").is_some();
         if self.is_empty() && (sequence.length == 0 || whole()) {
             return;
         }
-        let mut shard = self.shard(id);
-        let begun = shard.flows.get(&id).is_some_and(|stream| {
-            let known = stream.state == State::Gathering && !stream.kept.is_empty();
-            known && stream.next() == sequence.number && !stream.is_stale(now)
-        });
+        let mut guard = self.shard(id);
+        let shard = &mut *guard;
         if sequence.length == 0 {
             // What only acknowledges leaves the flow as it is.
-            if sequence.syn || sequence.fin || sequence.rst {
-                self.remove(&mut shard, id);
+            if sequence.syn || ends {
+                self.drop_out(shard, now, id);
             }
             return;
         }
-        if !begun {
-            self.remove(&mut shard, id);
-            if sip::may_begin(payload) {
-                let number = sequence.number.wrapping_add(sequence.syn.into());
-                self.begin(&mut shard, now, id, number, sequence.syn);
+        // Segments that pass through a door are kept as those of a held flow, since the flow is one without the door.
+        let known = shard.flows.get(&id).is_some_and(|stream| !stream.is_stale(now));
+        if !known {
+            if whole() {
+                self.drop_out(shard, now, id);
+                return;
             }
+            self.meet(shard, now, id, sequence);
         }
-        let Some(stream) = shard.flows.get_mut(&id) else { return };
-        if !begun {
-            // Who may pass may end what it has begun.
-            stream.scanner = Scanner::Blank;
-        }
-        let number = sequence.number.wrapping_add(sequence.syn.into());
-        let place = Place { number, length: sequence.length, last: sequence.fin || sequence.rst };
-        let fate = match begun {
-            true => self.advance(&mut shard, now, id, place, payload, judge),
-            false => self.advance(&mut shard, now, id, place, payload, |_| Finding::Nothing),
-        };
-        match (fate, shard.flows.get_mut(&id)) {
-            // The door let it pass, not this table.
-            (Fate::Partial, Some(stream)) => stream.passed = false,
-            _ => _ = self.remove(&mut shard, id),
+        self.hold(shard, id);
+        match self.add_to_held(shard, now, id, Place::of(sequence), payload, &mut judge) {
+            Fate::Opened => _ = self.remove(shard, id),
+            _ if shard.flows.get(&id).is_some_and(|stream| stream.kept.is_empty()) => {
+                self.remove(shard, id);
+            }
+            _ => {}
         }
     }
 
-    /// Forgets a flow whose source has an open door.
-    pub fn forget(&self, id: FlowId) {
+    /// A segment of a source whose door is open has passed, with a knock in it.
+    pub fn opened(&self, now: Time, id: FlowId) {
+        self.loose.add(id, now);
         if !self.is_empty() {
             self.remove(&mut self.shard(id), id);
         }
+    }
+
+    /// Something of a flow has passed that is not known here, or that this table did not let pass: from here on it is held.
+    pub fn loosen(&self, now: Time, id: FlowId) {
+        self.loose.add(id, now);
+        if !self.is_empty() {
+            self.hold(&mut self.shard(id), id);
+        }
+    }
+
+    /// A receiver may have something of any flow, since nobody knows which connections there are already. For a day each
+    /// SYN may be one that it ignores. A source that the PBX has called is believed.
+    pub fn doubt_all(&self, now: Time) {
+        self.loose.add_everyone(now);
     }
 
     /// Frees what is not needed any more. Decisions are the same without it.
@@ -361,41 +305,42 @@ impl StreamTable {
             });
             self.flows.fetch_sub(before - flows.len(), Ordering::Relaxed);
         }
-        self.doubts.sweep(now);
     }
 
-    /// Starts a flow at a sequence number, or starts it anew.
+    /// Has a flow begin, if a segment with payload is the first of it, and holds it if the segment says so.
+    fn meet(&self, shard: &mut Shard, now: Time, id: FlowId, sequence: Sequence) {
+        let known = shard.flows.get(&id).is_some_and(|stream| !stream.is_stale(now));
+        if sequence.syn || !known {
+            let number = sequence.number.wrapping_add(sequence.syn.into());
+            self.begin(shard, now, id, number, sequence.syn);
+        }
+        if sequence.multipath {
+            self.hold(shard, id);
+        }
+    }
+
+    /// Starts a flow at a sequence number, or starts it again. If it is not `whole`, its start was not seen.
     fn begin(&self, shard: &mut Shard, now: Time, id: FlowId, start: u32, whole: bool) {
-        let (mut passed, mut ended, mut anew) = (false, false, false);
-        if let Some(stream) = shard.flows.get(&id) {
-            if stream.start == start && !stream.is_stale(now) {
+        let mut stream = Stream { whole, ..Stream::new(start, now) };
+        if let Some(before) = shard.flows.get(&id) {
+            if before.start == start && !before.is_stale(now) {
                 return;
             }
-            anew = true;
+            stream.anew = true;
             // A second SYN proves nothing: the receiver may have ignored it (RFC 5961, 4).
-            if stream.is_held(now) {
-                (passed, ended) = (stream.passed, stream.ended);
+            if before.is_held(now) {
+                (stream.passed, stream.ended) = (before.passed, before.ended);
             }
             self.remove(shard, id);
         }
         if shard.flows.len() >= self.limits.flows.div_ceil(SHARDS) {
             self.evict(shard, now);
         }
-        passed |= self.doubts.about(id.source.0, now);
-        let held = passed || ended;
-        let stream = Stream {
-            start,
-            kept: Vec::new(),
-            scanner: if whole { Scanner::Blank } else { Scanner::PickedUp },
-            segments: 0,
-            state: if held { State::Held } else { State::Gathering },
-            whole,
-            anew,
-            passed,
-            ended,
-            seen: now,
-            passage: None,
-        };
+        stream.passed |= self.loose.has(id, now);
+        stream.unsure = whole && self.loose.has_everyone(now);
+        if !whole || stream.passed || stream.ended {
+            stream.state = State::Held;
+        }
         shard.flows.insert(id, stream);
         self.flows.fetch_add(1, Ordering::Relaxed);
     }
@@ -406,51 +351,46 @@ impl StreamTable {
         shard: &mut Shard,
         now: Time,
         id: FlowId,
-        Place { number, length, last }: Place,
+        place: Place,
         payload: &[u8],
-        judge: impl FnOnce(Gathered<'_>) -> Finding,
+        mut judge: impl FnMut(Gathered<'_>) -> Finding,
     ) -> Fate {
+        let Place { number, length, last } = place;
         let Some(stream) = shard.flows.get_mut(&id) else { return Fate::Refused };
         if stream.passage.take().is_some() {
             // Its source was one that the PBX had called, and is none any more.
             shard.kept -= stream.hold();
         }
-        let Some(stream) = shard.flows.get_mut(&id) else { return Fate::Refused };
-        let new = stream.new_bytes(number, payload).filter(|_| stream.state != State::Held);
+        if stream.unsure && stream.state == State::Gathering {
+            shard.kept -= std::mem::take(&mut stream.kept).len();
+            stream.state = State::Held;
+        }
+        if stream.state == State::Held {
+            return self.held(shard, now, id, place, payload, judge);
+        }
+        let new = stream.new_bytes(number, payload);
         if new.is_some_and(<[u8]>::is_empty) && length as usize == payload.len() && !last {
             stream.seen = now;
             return Fate::Partial;
         }
-        // A phone that has been connected for long may send something else before it knocks: the gate was started, or
-        // its door has run out. What was refused is sent again, and finds the door open.
-        if stream.state == State::Held || stream.state == State::Refused && !stream.whole {
-            let fate = Fate::of(judge(Gathered { bytes: payload, grows: false }));
-            if fate == Fate::Opened {
-                self.remove(shard, id);
-            }
-            return fate;
-        }
         let Some(new) = new.filter(|_| stream.state == State::Gathering) else { return Fate::Refused };
-        if stream.scanner == Scanner::PickedUp && new.iter().all(|byte| matches!(byte, b'\r' | b'\n')) {
-            // The blank line that a receiver waits for since before the gate was there, or a keepalive. What follows
-            // may be picked up all the same.
-            self.remove(shard, id);
-            return Fate::Refused;
-        }
         let on_wire = length as usize - (payload.len() - new.len());
         let mut scanner = stream.scanner;
         let progress = scanner.read(new);
         let segments = stream.segments + 1;
-        let grows = progress == Progress::Incomplete
+        let gathered = stream.kept.len() + new.len();
+        let grows = matches!(progress, Progress::Incomplete { .. })
             // Sofia takes what it has for a whole message when the connection ends (msg_extract).
             && !last
-            && stream.kept.len() + new.len() <= self.limits.bytes
+            && gathered <= self.limits.bytes
             && segments <= self.limits.segments
             // Of a truncated copy nobody knows what stood in the rest.
             && new.len() == on_wire;
-        let fate = match stream.kept.is_empty() {
-            true => Fate::of(judge(Gathered { bytes: new, grows })),
-            false => Fate::of(judge(Gathered { bytes: &[&stream.kept, new].concat(), grows })),
+        let due = !grows || stream.is_due(gathered, progress == Progress::Incomplete { field: true });
+        let fate = match (due, stream.kept.is_empty()) {
+            (false, _) => Fate::Refused,
+            (true, true) => Fate::of(judge(Gathered { bytes: new, grows })),
+            (true, false) => Fate::of(judge(Gathered { bytes: &[&stream.kept, new].concat(), grows })),
         };
         match fate {
             Fate::Refused if grows => {
@@ -464,37 +404,32 @@ impl StreamTable {
                 return Fate::Partial;
             }
             Fate::Refused => (stream.state, stream.seen) = (State::Refused, now),
-            Fate::Opened => _ = self.remove(shard, id),
+            Fate::Opened => self.open(shard, now, id),
             Fate::NoRoom | Fate::Partial | Fate::Admitted => {}
         }
         fate
     }
 
     /// A flow's sender ends it, without payload. Whether that may pass: not where the receiver may have part of a header
-    /// block, which Sofia would take for a whole one (msg_extract with eos).
+    /// block, which Sofia would take for a whole one (msg_extract with eos), and so not on a flow whose start was not seen.
     ///
-    /// A FIN that comes before what stands in front of it waits at the receiver. So does, for all that is known, one of a
-    /// flow that was not seen from its start. From then on nothing may pass that does not knock.
+    /// A FIN that comes before what stands in front of it waits at the receiver. From then on nothing may pass that does
+    /// not knock.
     fn end(&self, shard: &mut Shard, now: Time, id: FlowId, sequence: Sequence) -> bool {
-        if !shard.flows.contains_key(&id) {
-            if self.doubts.about(id.source.0, now) {
-                return false;
-            }
-            if sequence.fin {
-                self.begin(shard, now, id, sequence.number, false);
-            }
-        }
-        let Some(stream) = shard.flows.get_mut(&id) else { return true };
+        let Some(stream) = shard.flows.get_mut(&id) else { return false };
         if stream.is_between_messages() && sequence.fin && sequence.number == stream.next() {
             self.remove(shard, id);
             return true;
+        }
+        if stream.state == State::Held && (stream.passed || !stream.whole) {
+            return false;
         }
         let blank = stream.scanner == Scanner::Blank && stream.state == State::Gathering;
         if stream.passed && !blank {
             return false;
         }
         // Of what has passed the receiver need not have got all, and a beginning or a RST it may have ignored.
-        let in_place = stream.whole && !stream.anew && stream.start == sequence.number;
+        let in_place = !stream.anew && stream.begin == sequence.number;
         if !stream.passed && stream.state != State::Held && (sequence.rst || in_place) {
             self.remove(shard, id);
         } else if sequence.fin {
@@ -502,6 +437,19 @@ impl StreamTable {
             shard.kept -= stream.hold();
         }
         true
+    }
+
+    /// A segment with a knock passes, and all that follows through the door.
+    fn open(&self, shard: &mut Shard, now: Time, id: FlowId) {
+        self.loose.add(id, now);
+        self.remove(shard, id);
+    }
+
+    /// Takes a flow out whose receiver may have something of it.
+    fn drop_out(&self, shard: &mut Shard, now: Time, id: FlowId) {
+        if self.remove(shard, id).is_some_and(|stream| stream.is_held(now)) {
+            self.loose.add(id, now);
+        }
     }
 
     fn remove(&self, shard: &mut Shard, id: FlowId) -> Option<Stream> {
@@ -518,11 +466,8 @@ impl StreamTable {
             (judged, passed, stream.seen)
         };
         let longest_idle = shard.flows.iter().min_by_key(|(_, stream)| rank(stream));
-        if let Some((&id, stream)) = longest_idle {
-            if stream.is_held(now) {
-                self.doubts.add(id.source.0, now);
-            }
-            self.remove(shard, id);
+        if let Some((&id, _)) = longest_idle {
+            self.drop_out(shard, now, id);
         }
     }
 

@@ -25,6 +25,13 @@ pub(crate) fn tcp_at(sequence: u32, flags: u8, payload: &[u8]) -> Vec<u8> {
     segment
 }
 
+/// The same with options, whose length is a multiple of four.
+pub(crate) fn tcp_with(sequence: u32, flags: u8, options: &[u8], payload: &[u8]) -> Vec<u8> {
+    let mut segment = tcp_at(sequence, flags, &[options, payload].concat());
+    segment[12] = u8::try_from(5 + options.len() / 4).unwrap() << 4;
+    segment
+}
+
 /// An IPv4 packet to 192.0.2.1; TCP where the transport header says so by its length byte, else UDP.
 pub(crate) fn ipv4(source: &str, transport: &[u8]) -> Vec<u8> {
     let protocol = if transport.get(12) == Some(&0x50) && transport.len() >= 20 { 6 } else { 17 };
@@ -34,6 +41,11 @@ pub(crate) fn ipv4(source: &str, transport: &[u8]) -> Vec<u8> {
 /// A fragment of a UDP datagram: offset in units of 8 bytes, and whether more follow.
 pub(crate) fn ipv4_fragment(source: &str, offset: u16, more: bool, data: &[u8]) -> Vec<u8> {
     ipv4_with(source, 17, offset | if more { 0x2000 } else { 0 }, &[], data)
+}
+
+/// A fragment of a TCP segment.
+pub(crate) fn ipv4_tcp_fragment(source: &str, offset: u16, more: bool, data: &[u8]) -> Vec<u8> {
+    ipv4_with(source, 6, offset | if more { 0x2000 } else { 0 }, &[], data)
 }
 
 /// An IPv4 packet with everything said. `options` is padded to a multiple of four by the caller.

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use super::Inspector;
 use crate::door::{Ask, Grant, Key, State};
 use crate::knock::{KnockId, Life, Match, Payload};
-use crate::packet::{Body, Packet, Sequence};
+use crate::packet::{Body, Packet, Sequence, Transport};
 use crate::stream::FlowId;
 use crate::verdict::Reason;
 
@@ -76,6 +76,10 @@ pub(super) struct StreamPart<'a> {
     pub(super) id: FlowId,
     pub(super) sequence: Sequence,
     pub(super) payload: &'a [u8],
+    /// All of the segment is here.
+    pub(super) whole: bool,
+    /// If not: this is the first IP fragment of it, and otherwise its header can't be read.
+    pub(super) fragment: bool,
 }
 
 /// Knocks that were found, and what each of them grants.
@@ -99,12 +103,19 @@ impl Inspector {
                     None => Content::Knockless(Reason::NoKnock),
                 },
                 Some(sequence) => {
-                    let id = FlowId::of(packet, segment);
-                    keep(StreamPart { id, sequence, payload: segment.payload });
+                    let id = FlowId::of(packet, segment.flow);
+                    let fragment = segment.fragment.is_some();
+                    keep(StreamPart { id, sequence, payload: segment.payload, whole: !fragment, fragment });
                     Content::Segment
                 }
             },
             Body::LaterFragment(_) => Content::Knockless(Reason::Fragment),
+            // A receiver may be able to read it, once it has the other fragments.
+            Body::Malformed(_, Some(flow)) if flow.transport == Transport::Tcp => {
+                let (id, sequence) = (FlowId::of(packet, flow), Sequence::default());
+                keep(StreamPart { id, sequence, payload: &[], whole: false, fragment: false });
+                Content::Segment
+            }
             Body::Malformed(..) => Content::Knockless(Reason::Malformed),
         };
         let key = self.doors.key(self.policy.cut.source(packet.source));

@@ -84,11 +84,39 @@ impl Inspector {
             State::RunOut => Reason::Expired,
             State::None => Reason::NoKnock,
         };
+        if !part.whole {
+            return self.piece_of_stranger(client, part, stranger);
+        }
         let called = part.sequence.length > 0 && self.is_called(client, || true, catch_up);
         let reason = match called {
             true => self.segment_of_called(client, part, stranger, &mut knocked),
             false => self.segment_of_stranger(client, part, stranger, &mut knocked),
         };
+        if reason.verdict() == Verdict::Drop && self.policy.mode == Mode::Monitor {
+            // It passes all the same. Once drops are carried out, only a knock does.
+            self.streams.loosen(client.now, part.id);
+        }
+        (reason, knocked)
+    }
+
+    /// The first IP fragment of a segment, or one whose header is cut or broken: nobody can say what stands in the rest, so
+    /// only a knock lets it pass, and a call of the PBX does not.
+    #[cold]
+    fn piece_of_stranger(
+        &self,
+        client: Client,
+        part: StreamPart<'_>,
+        stranger: Reason,
+    ) -> (Reason, Option<Box<Knocked>>) {
+        let (reason, knocked) = match self.find(client.address, Payload::Stream(part.payload)) {
+            Some(found) => self.knocking(client, *found),
+            None if stranger == Reason::Expired => (stranger, None),
+            None if part.fragment => (Reason::Fragment, None),
+            None => (Reason::Malformed, None),
+        };
+        if reason.verdict() == Verdict::Accept || self.policy.mode == Mode::Monitor {
+            self.streams.loosen(client.now, part.id);
+        }
         (reason, knocked)
     }
 
@@ -99,10 +127,12 @@ impl Inspector {
         part: StreamPart<'_>,
         knocked: &mut Option<Box<Knocked>>,
     ) -> Reason {
-        let StreamPart { id, sequence, payload } = part;
+        let StreamPart { id, sequence, payload, whole, .. } = part;
         if let Some(found) = self.find(client.address, Payload::Stream(payload)) {
             *knocked = Some(self.knock(client, *found));
-            self.streams.forget(id);
+            self.streams.opened(client.now, id);
+        } else if !whole {
+            self.streams.loosen(client.now, id);
         } else {
             self.streams.follow(client.now, id, sequence, payload, |gathered| {
                 self.gathered(client, gathered, payload, knocked)
@@ -122,7 +152,7 @@ impl Inspector {
         stranger: Reason,
         knocked: &mut Option<Box<Knocked>>,
     ) -> Reason {
-        let StreamPart { id, sequence, payload } = part;
+        let StreamPart { id, sequence, payload, .. } = part;
         if sequence.length == 0 {
             let passes = self.streams.handshake(client.now, id, sequence);
             return if passes { Reason::Handshake } else { stranger };
@@ -141,7 +171,7 @@ impl Inspector {
         stranger: Reason,
         knocked: &mut Option<Box<Knocked>>,
     ) -> Reason {
-        let StreamPart { id, sequence, payload } = part;
+        let StreamPart { id, sequence, payload, .. } = part;
         let mut in_dialog = false;
         let fate = self.streams.called(
             client.now,

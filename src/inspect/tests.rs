@@ -1,13 +1,15 @@
+mod adversary;
 mod batch;
 mod outbound;
 mod sources;
+mod tricks;
 
 use std::time::Duration;
 
 use super::*;
 use crate::knock::{Knock, Life, Part, Secret};
 use crate::net::Prefixes;
-use crate::testing::{ipv4, ipv4_fragment, ipv6, tcp, tcp_at, udp};
+use crate::testing::{ipv4, ipv4_fragment, ipv4_with, ipv6, tcp, tcp_at, udp};
 
 fn knock(name: &str, secret: &str) -> Knock {
     Knock::new(name, Secret::new(secret.as_bytes()).unwrap(), Duration::from_secs(100))
@@ -226,16 +228,17 @@ fn a_flow_and_its_door() {
     let gate = inspector(Mode::Enforce, Renew::Knock, 10);
     let (half, rest) = PLAIN.split_at(20);
     for (name, segment, reason) in [
+        ("a beginning", (0, 99, SYN, &b""[..]), Reason::Handshake),
         ("half of a request", (0, 100, 0, half), Reason::Partial),
         ("a knock elsewhere", (0, 0, 0, &b""[..]), Reason::Handshake),
         ("the other half", (2, 120, 0, rest), Reason::Door),
         ("a knock on it", (50, 200, 0, KNOCK), Reason::Knock),
         ("the door has run out", (150, 300, 0, PLAIN), Reason::Expired),
         ("a knock on it, again", (150, 400, 0, KNOCK), Reason::Knock),
-        ("the end, of who knows what", (251, 600, FIN, b""), Reason::Handshake),
+        ("the end, of who knows what", (251, 600, FIN, b""), Reason::Expired),
         ("another connection", (252, 999, SYN, b""), Reason::Handshake),
         (
-            "a keepalive, on ports whose end may still be waiting",
+            "a keepalive, on ports whose receiver may wait for one",
             (253, 1000, 0, b"\r\n\r\n"),
             Reason::Expired,
         ),
@@ -372,10 +375,12 @@ fn a_registrations_life_is_known_when_its_header_block_is() {
     let gate = Inspector::new(Policy::default(), KnockSet::new(vec![knock]).unwrap(), 10);
     let first = b"REGISTER sip:a SIP/2.0\r\nFrom: mykn0ckstr1ng <sip:1@a>\r\nTo: <sip:1@a>\r\n";
     let second = b"Expires: 600\r\n\r\n";
-    let reasons =
-        flow(&gate, &[(0, 100, 0, first), (0, 100 + u32::try_from(first.len()).unwrap(), 0, second)]);
-    assert_eq!(reasons, [Reason::Partial, Reason::Knock]);
-    assert_eq!(flow(&gate, &[(659, 900, 0, b"x"), (660, 901, 0, b"x")]), [Reason::Door, Reason::Partial]);
+    let reasons = flow(
+        &gate,
+        &[(0, 99, SYN, b""), (0, 100, 0, first), (0, 100 + u32::try_from(first.len()).unwrap(), 0, second)],
+    );
+    assert_eq!(reasons, [Reason::Handshake, Reason::Partial, Reason::Knock]);
+    assert_eq!(flow(&gate, &[(659, 900, 0, b"x"), (660, 901, 0, b"x")]), [Reason::Door, Reason::Expired]);
 }
 
 #[test]

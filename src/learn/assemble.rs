@@ -34,7 +34,7 @@ impl Assembler {
         if sequence.length == 0 {
             return;
         }
-        let id = FlowId::of(packet, segment);
+        let id = FlowId::of(packet, segment.flow);
         let before = self.begun.remove(&id).filter(|(next, _)| *next == sequence.number);
         let mut bytes = before.map(|(_, bytes)| bytes).unwrap_or_default();
         bytes.extend_from_slice(segment.payload);

@@ -10,8 +10,6 @@ use crate::sip::is_token;
 pub(super) enum Scanner {
     /// Nothing yet but line ends, which a receiver skips (RFC 3261, 7.5).
     Blank,
-    /// The same, but what came before is not known: it may be part of a block that a blank line would end.
-    PickedUp,
     /// Inside a line.
     InLine,
     /// At the start of a line, the first one aside.
@@ -25,7 +23,10 @@ pub(super) enum Scanner {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Progress {
     /// More is to come.
-    Incomplete,
+    Incomplete {
+        /// A header field, or the start line, became complete: a line ended, and the next one is no fold.
+        field: bool,
+    },
     /// Some receiver takes what it has for a whole header block.
     Complete,
     /// Not a SIP message, which starts with a token (RFC 3261, 25.1; TLS starts otherwise) and has no NUL in its block.
@@ -35,19 +36,24 @@ pub(super) enum Progress {
 impl Scanner {
     /// Goes on over more bytes, up to where they lead to something.
     pub(super) fn read(&mut self, bytes: &[u8]) -> Progress {
+        let mut field = false;
         for &byte in bytes {
             *self = match (*self, byte) {
                 (Self::Blank, b'\r' | b'\n') => Self::Blank,
                 (Self::LineStart { after_cr: true }, b'\n') => Self::LineStart { after_cr: false },
-                (Self::LineStart { .. } | Self::PickedUp, b'\r' | b'\n') => return Progress::Complete,
-                (Self::Blank | Self::PickedUp, byte) if !is_token(byte) => return Progress::NotSip,
+                (Self::LineStart { .. }, b'\r' | b'\n') => return Progress::Complete,
+                (Self::Blank, byte) if !is_token(byte) => return Progress::NotSip,
                 // Where texts end at a NUL, as in chan_sip (sip_tcp_read), what follows it is not read.
                 (_, 0) => return Progress::NotSip,
                 (Self::InLine, b'\r') => Self::LineStart { after_cr: true },
                 (Self::InLine, b'\n') => Self::LineStart { after_cr: false },
+                (Self::LineStart { after_cr: false }, byte) => {
+                    field |= !matches!(byte, b' ' | b'\t');
+                    Self::InLine
+                }
                 _ => Self::InLine,
             };
         }
-        Progress::Incomplete
+        Progress::Incomplete { field }
     }
 }

@@ -11,15 +11,23 @@ use crate::time::Time;
 pub(super) struct Stream {
     /// The sequence number of the first byte of `kept`.
     pub(super) start: u32,
-    /// All that has passed.
+    /// All that has passed. Of a held flow: segments that only a knock lets pass, as far as they are in order.
     pub(super) kept: Vec<u8>,
     pub(super) scanner: Scanner,
     pub(super) segments: u32,
+    /// How much of `kept` there was when knocks were last looked for in it.
+    pub(super) looked: usize,
+    /// A header field became complete since then.
+    pub(super) field: bool,
     pub(super) state: State,
-    /// It starts where the connection did.
+    /// The sequence number at which it begins.
+    pub(super) begin: u32,
+    /// It starts with a SYN, as the connection does.
     pub(super) whole: bool,
     /// It has started elsewhere before, and the receiver may know of that only (RFC 5961, 4).
     pub(super) anew: bool,
+    /// Nobody knows whether its SYN is one: see [`super::StreamTable::doubt_all`].
+    pub(super) unsure: bool,
     /// A receiver may have some of it, from this start or an earlier one.
     pub(super) passed: bool,
     /// A receiver may have been told where it ends.
@@ -34,14 +42,35 @@ pub(super) struct Stream {
 pub(super) enum State {
     /// Segments pass while they complete nothing.
     Gathering,
-    /// Nothing more passes; of a flow whose start nobody saw, a knock still does.
+    /// Nothing more passes.
     Refused,
-    /// The receiver may have part of a block that is not known here: each segment is judged alone.
+    /// The receiver may have part of a block that is not known here: only a knock passes.
     Held,
 }
 
 impl Stream {
-    /// What a segment adds to what has passed; `None` where it stands elsewhere, or differs where it overlaps.
+    /// A flow of which nothing is there yet.
+    pub(super) fn new(start: u32, now: Time) -> Self {
+        Self {
+            start,
+            kept: Vec::new(),
+            scanner: Scanner::Blank,
+            segments: 0,
+            looked: 0,
+            field: false,
+            state: State::Gathering,
+            begin: start,
+            whole: true,
+            anew: false,
+            unsure: false,
+            passed: false,
+            ended: false,
+            seen: now,
+            passage: None,
+        }
+    }
+
+    /// The bytes that a segment adds to those kept; `None` if it stands elsewhere, or differs in its overlap.
     ///
     /// That an equal overlap is no reason to refuse the rest is more than it may seem: a sender that missed an
     /// acknowledgement sends what it has again, in larger segments than before (tcp_retrans_try_collapse,
@@ -60,7 +89,19 @@ impl Stream {
         self.start.wrapping_add(self.kept.len() as u32)
     }
 
-    /// Frees what is kept, and says how much it was. From here on segments are judged alone. Between two messages that were
+    /// Whether to look for knocks in what is kept, of which there are now this many bytes: the first time, and then once a
+    /// header field became complete and there is half as much again. So a block is searched for three times its length at
+    /// most, however it is cut, beside the last look, which needs no permission.
+    pub(super) fn is_due(&mut self, length: usize, field: bool) -> bool {
+        self.field |= field;
+        let due = self.looked == 0 || self.field && length >= self.looked + self.looked.div_ceil(2);
+        if due {
+            (self.looked, self.field) = (length, false);
+        }
+        due
+    }
+
+    /// Frees what is kept, and says how much it was. From here on only a knock passes. Between two messages that were
     /// judged nothing is in doubt: the flow goes on, and only what is sent again does not pass any more.
     pub(super) fn hold(&mut self) -> usize {
         if self.is_between_messages() {
@@ -68,17 +109,25 @@ impl Stream {
         } else if self.passed || self.ended {
             self.state = State::Held;
         }
+        (self.looked, self.field, self.segments) = (0, false, 0);
         std::mem::take(&mut self.kept).len()
     }
 
-    /// Idle for so long that its sender has given up. Between two messages that were judged, silence means nothing.
+    /// Idle for so long that its sender has given up. Silence means nothing before the first byte, and between two
+    /// messages that were judged.
     pub(super) fn is_stale(&self, now: Time) -> bool {
-        now.since(self.seen) >= if self.is_between_messages() { HELD_LIFE } else { LIFE }
+        let patient = self.is_between_messages() || self.is_blank();
+        now.since(self.seen) >= if patient { HELD_LIFE } else { LIFE }
     }
 
     /// Whether a receiver may still wait for the rest of what it has.
     pub(super) fn is_held(&self, now: Time) -> bool {
         (self.passed || self.ended) && !self.is_between_messages() && now.since(self.seen) < HELD_LIFE
+    }
+
+    /// Whether its SYN is all that has passed.
+    fn is_blank(&self) -> bool {
+        self.whole && self.state == State::Gathering && !self.passed && !self.ended
     }
 
     /// Whether all that has passed are whole messages, each of them judged.

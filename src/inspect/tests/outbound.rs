@@ -28,7 +28,7 @@ fn from_pbx(to: &str, payload: &[u8]) -> Vec<u8> {
     packet
 }
 
-fn options(to: &str) -> Vec<u8> {
+pub(super) fn options(to: &str) -> Vec<u8> {
     from_pbx(to, format!("OPTIONS sip:x@{to} SIP/2.0\r\nTo: <sip:x@{to}>\r\n\r\n").as_bytes())
 }
 
@@ -340,12 +340,14 @@ fn strangers_who_fill_the_table_cut_no_trunk_off() {
     gate.outgoing(at(0), &options(TRUNK));
     let mut connection = Connection::begin(&gate, 1);
     assert_eq!(connection.send(2, INVITE), Reason::Outbound);
+    let mut held = 0;
     for n in 0..20_000 {
         let from = format!("198.51.{}.{}", n / 250, n % 250);
         let fate = |segment: &[u8]| gate.inspect(at(3), &ipv4(&from, segment)).reason;
         assert_eq!(fate(&tcp_at(99, SYN, b"")), Reason::Handshake);
-        assert_eq!(fate(&tcp_at(100, 0, b"INVITE")), Reason::Partial);
+        held += i32::from(fate(&tcp_at(100, 0, b"INVITE")) != Reason::Partial);
     }
+    assert!(held < 100, "{held} are taken for others that had to go");
     assert_eq!(connection.send(4, BYE), Reason::Outbound);
 }
 
