@@ -7,6 +7,7 @@
 //! A gate's life is the few lines of `serve`: `groundwork` with all rights, `house` without them.
 
 mod busiest;
+mod connections;
 mod crew;
 mod desk;
 mod error;

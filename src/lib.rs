@@ -9,6 +9,7 @@
 //!   reason;
 //! - [`nflog`] reads the copies of what the PBX itself sends, for the doors that it opens; never for those of
 //!   [`own_addresses`];
+//! - [`connections`] lists those of TCP that are older than the gate, which has not seen all of them;
 //! - the queue carries the verdict back, and then [`event`] and [`drops`] tell what happened, through [`log`].
 //!
 //! That much in the middle, `inspect` and what it names, is the core: it takes bytes and a [`time`] and returns a
@@ -29,6 +30,7 @@ pub mod cli;
 pub mod clock;
 pub mod commands;
 pub mod config;
+pub mod connections;
 pub mod control;
 pub mod daemon;
 mod diag;

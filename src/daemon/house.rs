@@ -11,6 +11,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use super::Extras;
+use super::connections::Connections;
 use super::crew::{Crew, Means};
 use super::error::{DaemonError, system};
 use super::events::{EventSink, EventWriter};
@@ -59,6 +60,7 @@ pub(super) struct House {
     rules: Option<InstalledRules>,
     /// How they are.
     rules_state: Arc<RulesState>,
+    connections: Arc<Connections>,
 }
 
 /// What was left to this gate and is not in its place yet.
@@ -124,7 +126,9 @@ impl House {
             crew.enlist(queue, &options(config, number), housekeeping.watch(number))?;
         }
         let (keeper, rules) = (None, None);
-        let rules_state = Arc::new(RulesState::new(clock, sink.clone()));
+        let connections = Arc::new(Connections::new(&gate, clock, config));
+        let rules_state = RulesState::new(clock, sink.clone()).holding(Arc::clone(&connections));
+        let rules_state = Arc::new(rules_state);
         rules_state.expect_reports();
         let house = Self {
             gate,
@@ -144,6 +148,7 @@ impl House {
             on_exit: config.queue.on_exit,
             rules_lead_here: extras.rules_lead_here,
             rules_state,
+            connections,
         };
         Ok((house, predecessor))
     }
@@ -234,11 +239,17 @@ impl House {
         if self.crew.is_stored() {
             self.outbound.store(self.manager);
         }
+        // Nothing is decided yet, so what is not listed begins under this gate's eyes.
+        self.connections.hold().into_iter().for_each(|warning| self.sink.send(warning));
         self.crew.start()?;
         self.rules = match rules_keeper {
             Some(keeper) => self.have_rules(keeper, inherited, extras.rules, from.is_some())?,
             None => None,
         };
+        if self.rules.as_ref().is_some_and(InstalledRules::are_ours) && from.is_none() {
+            // Until the rules were in, all of it passed.
+            self.connections.hold();
+        }
         // No rule leads there any more.
         self.crew.leave(&surplus)?;
         let front = Front::open(self, config, load, socket, &protection)?;

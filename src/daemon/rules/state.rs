@@ -1,11 +1,12 @@
 //! How the firewall's rules are, as the gate hears it from the process that watches over them.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::super::connections::Connections;
 use super::super::events::EventSink;
 use crate::clock::Clock;
-use crate::control::protocol::{IN_PLACE, RulesReport, RulesStats};
+use crate::control::protocol::{IN_PLACE, RESTORED, RulesReport, RulesStats};
 use crate::event::Event;
 use crate::time::Time;
 
@@ -15,6 +16,8 @@ pub(in crate::daemon) struct RulesState {
     heard: Mutex<Heard>,
     /// Gone once the gate ends, so that the log can end.
     sink: Mutex<Option<EventSink>>,
+    /// Connections to hold once rules are back that were missing.
+    connections: Option<Arc<Connections>>,
 }
 
 #[derive(Debug, Default)]
@@ -34,7 +37,12 @@ struct Heard {
 
 impl RulesState {
     pub(in crate::daemon) fn new(clock: Clock, sink: EventSink) -> Self {
-        Self { clock, heard: Mutex::default(), sink: Mutex::new(Some(sink)) }
+        Self { clock, heard: Mutex::default(), sink: Mutex::new(Some(sink)), connections: None }
+    }
+
+    /// The same that has connections held once rules are back.
+    pub(in crate::daemon) fn holding(self, connections: Arc<Connections>) -> Self {
+        Self { connections: Some(connections), ..self }
     }
 
     /// Expects reports from now on, if the unit says that a watch is there: one that never reports is a fault as well.
@@ -49,6 +57,11 @@ impl RulesState {
         let changes = std::mem::take(&mut report.changes);
         let warnings = std::mem::take(&mut report.warnings);
         self.heard().take(self.clock.now(), report);
+        if let Some(connections) = &self.connections
+            && changes.iter().any(|change| change.state == RESTORED)
+        {
+            connections.hold().into_iter().for_each(|warning| self.send(warning));
+        }
         for change in changes {
             self.send(Event::Rules(Box::new(change)));
         }
