@@ -83,7 +83,7 @@ impl fmt::Display for Note {
                 f,
                 "without the rule in {CHAIN} that has the kernel put fragments together: this kernel or iptables has no \
                  conntrack match (`modprobe xt_conntrack`; on OpenWrt: `kmod-ipt-conntrack`). A knock behind the first \
-                 fragment of a packet is not found"
+                 fragment of a datagram is not found, and TCP segments in fragments are dropped"
             ),
             Self::CounterLeftOut => f.write_str(
                 "without rules that count packets before the rules of others: there is no table mangle, or no comment \

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use super::plan::{Family, Plan, PlanError};
 use super::programs::Programs;
 use super::routes::Routes;
-use super::rules::{Placed, Ruleset};
+use super::rules::{Placed, REASSEMBLY, Ruleset};
 
 impl Plan {
     /// The commands a person would type to put the rules in, IPv4 first, one a line.
@@ -39,6 +39,7 @@ impl Ruleset {
         }
         for (chain, rules) in self.chains() {
             for rule in rules {
+                put_remark(&mut text, rule);
                 put_line(&mut text, format_args!("-A {chain} {rule}"));
             }
         }
@@ -60,6 +61,7 @@ impl Ruleset {
         for (chain, rules) in self.chains() {
             put_line(text, format_args!("{program} -w -N {chain}"));
             for rule in rules {
+                put_remark(text, rule);
                 put_line(text, format_args!("{program} -w -A {chain} {rule}"));
             }
         }
@@ -82,7 +84,17 @@ pub(super) fn numbered(rules: &[Placed]) -> impl Iterator<Item = (&Placed, usize
     })
 }
 
+/// A comment on a rule that does not speak for itself; both the shell and iptables-restore skip it.
+fn put_remark(text: &mut String, rule: &str) {
+    if rule == REASSEMBLY {
+        put_line(text, format_args!("{REASSEMBLY_REMARK}"));
+    }
+}
+
 fn put_line(text: &mut String, line: std::fmt::Arguments<'_>) {
     // Writing to a String does not fail.
     let _ = writeln!(text, "{line}");
 }
+
+const REASSEMBLY_REMARK: &str =
+    "# Never reached: it has the kernel put IP fragments together before any rule sees them.";

@@ -424,7 +424,7 @@ pub(super) const COUNTER: &str = "-m comment --comment sipknock-counter";
 
 /// Behind the NFQUEUE rule, and so never reached: the match has the kernel put fragments together before any rule sees
 /// them (nf_ct_netns_get, net/netfilter/xt_conntrack.c; nf_defrag_ipv6).
-const REASSEMBLY: &str = "-m conntrack --ctstate INVALID -j DROP";
+pub(super) const REASSEMBLY: &str = "-m conntrack --ctstate INVALID -j DROP";
 
 /// TCP segments without PSH end no message: a PBX pushes each one that it writes.
 const NO_PUSH: &str = "-p tcp -m tcp ! --tcp-flags PSH PSH -j RETURN";

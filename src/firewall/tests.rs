@@ -209,6 +209,15 @@ fn written_as_commands_and_as_a_restore_file() {
          COMMIT\n"
     );
     assert_eq!(rules(&plan, Family::V6).restore_file(), "");
+    // A rule that is never reached says what for it is there, on a line that a shell and iptables-restore skip.
+    let plan = Plan { families: vec![Family::V6], ..plan };
+    let text = plan.commands(&Programs::default(), &Routes::default()).unwrap();
+    for text in [text, rules(&plan, Family::V6).restore_file()] {
+        let lines: Vec<_> = text.lines().collect();
+        let at = lines.iter().position(|line| line.ends_with(REASSEMBLY)).unwrap();
+        assert!(lines[at - 1].starts_with("# ") && lines[at - 1].contains("fragments"), "{text}");
+        assert_eq!(text.matches('#').count(), 1, "{text}");
+    }
 }
 
 #[test]

@@ -25,8 +25,8 @@ fn refused(subject: Subject<'_>, facts: &Facts, need: Need, said: &str) -> Findi
             .mend("modprobe xt_multiport"),
         Need::Conntrack => {
             let text = format!(
-                "conntrack rules are refused, so nothing puts IPv6 fragments together, and a knock behind the first fragment \
-                 is not found: {said}"
+                "conntrack rules are refused, so nothing puts IPv6 fragments together: a knock behind the first fragment of a \
+                 datagram is not found, and TCP segments in fragments are dropped: {said}"
             );
             let mend = format!("modprobe xt_conntrack && {}", subject.apply());
             // Without IPv6 there is nothing to put together.
