@@ -6,6 +6,10 @@
 mod common;
 #[path = "tcp/flood.rs"]
 mod flood;
+#[path = "tcp/fragments.rs"]
+mod fragments;
+#[path = "tcp/older.rs"]
+mod older;
 #[path = "tcp/phones.rs"]
 mod phones;
 #[path = "tcp/splits.rs"]
@@ -64,6 +68,24 @@ const CASES: &[(&str, &[&str], Case)] = &[
     ("a_restart_completes_no_block", &[], tricks::a_restart_completes_no_block),
     ("no_trick_completes_a_block", &[], tricks::no_trick_completes_a_block),
     ("segments_in_any_order", &[], tricks::segments_in_any_order),
+    ("nobody_puts_fragments_together", &["ip6tables"], fragments::nobody_puts_fragments_together),
+    ("the_kernel_puts_fragments_together", &["ip6tables"], fragments::the_kernel_puts_fragments_together),
+    (
+        "a_header_chain_that_is_cut_before_the_ports",
+        &["ip6tables"],
+        fragments::a_header_chain_that_is_cut_before_the_ports,
+    ),
+    ("half_a_request_over_a_restart", &[], older::half_a_request_over_a_restart),
+    ("half_a_request_over_kill_9", &[], older::half_a_request_over_kill_9),
+    ("half_a_request_over_a_takeover", &[], older::half_a_request_over_a_takeover),
+    ("half_a_request_after_doors_close", &[], older::half_a_request_after_doors_close),
+    ("half_a_request_when_monitor_becomes_enforce", &[], older::half_a_request_when_monitor_becomes_enforce),
+    ("a_connection_older_than_the_gate_can_knock", &[], older::a_connection_older_than_the_gate_can_knock),
+    (
+        "a_connection_that_offers_multipath_tcp_has_to_knock",
+        &[],
+        older::a_connection_that_offers_multipath_tcp_has_to_knock,
+    ),
 ];
 
 const BARESIP: &[&str] = &["baresip", "kamailio", "stdbuf"];

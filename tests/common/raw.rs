@@ -31,8 +31,13 @@ pub(crate) struct Odd {
 impl RawFlow {
     /// Does the handshake. The clients' kernel knows nothing of it and must not answer: see [`World::no_resets`].
     pub(crate) fn open(world: &World, from: SocketAddrV4) -> Self {
+        Self::open_with(world, from, b"")
+    }
+
+    /// The same with TCP options in its SYN, whose length is a multiple of four.
+    pub(crate) fn open_with(world: &World, from: SocketAddrV4, options: &[u8]) -> Self {
         let mut flow = Self::forged(world, from);
-        flow.transmit(START.wrapping_sub(1), SYN, Odd::default(), b"");
+        flow.transmit_with(START.wrapping_sub(1), SYN, Odd::default(), options, b"");
         flow.expected = flow.answer().wrapping_add(1);
         flow.send(0, b"");
         flow
@@ -86,12 +91,18 @@ impl RawFlow {
     }
 
     fn transmit(&self, number: u32, flags: u8, odd: Odd, payload: &[u8]) {
+        self.transmit_with(number, flags, odd, b"", payload);
+    }
+
+    fn transmit_with(&self, number: u32, flags: u8, odd: Odd, options: &[u8], payload: &[u8]) {
         let flags = flags | if odd.urgent > 0 { URG } else { 0 };
         let acknowledged = if flags & ACK > 0 { self.expected } else { 0 };
         let mut segment = [self.from.port(), self.server.port()].map(u16::to_be_bytes).concat();
         segment.extend([number, acknowledged].map(u32::to_be_bytes).concat());
-        segment.extend([0x50, flags, 0xff, 0xff, 0, 0]);
+        let words = u8::try_from(5 + options.len() / 4).unwrap();
+        segment.extend([words << 4, flags, 0xff, 0xff, 0, 0]);
         segment.extend(odd.urgent.to_be_bytes());
+        segment.extend(options);
         segment.extend(payload);
         let sum = checksum(self.from, self.server, &segment) ^ if odd.bad_checksum { 0x5555 } else { 0 };
         segment[16..18].copy_from_slice(&sum.to_be_bytes());
