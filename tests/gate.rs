@@ -26,7 +26,7 @@ fn main() -> ExitCode {
 
 type Case = fn(&World, &str);
 
-const CASES: [(&str, Case); 24] = [
+const CASES: [(&str, Case); 25] = [
     ("knock_opens_and_its_own_packet_arrives", knock_opens_and_its_own_packet_arrives),
     ("door_expires", door_expires),
     ("renewal_while_open_moves_the_expiry", renewal_while_open_moves_the_expiry),
@@ -51,6 +51,7 @@ const CASES: [(&str, Case); 24] = [
     ("firewall_flag_leaves_rules_of_others", firewall_flag_leaves_rules_of_others),
     ("a_fault_opens_nothing", a_fault_opens_nothing),
     ("it_learns_what_phones_send", it_learns_what_phones_send),
+    ("knocks_from_many_addresses_do_not_flood_the_log", knocks_from_many_addresses_do_not_flood_the_log),
 ];
 
 /// Starts a gate with its rules.
@@ -271,6 +272,30 @@ fn sigterm_under_load(world: &World, backend: &str, queue: &str) {
         assert_eq!(receiver.join().unwrap(), accepted, "what was accepted arrives; {log:#?}");
     });
 }
+
+/// Every knock is counted, in its reason and as opened or as left out.
+fn knocks_from_many_addresses_do_not_flood_the_log(world: &World, backend: &str) {
+    let gate = start(world, backend, "", "");
+    let knock = register(SECRET);
+    for number in 0..KNOCKS {
+        world.send_udp_from(world.fresh_address(), knock.as_bytes());
+        // So that none is lost at a full queue.
+        if number % 4000 == 3999 {
+            world.wait_for_row(0, |row| row[0] == 0);
+        }
+    }
+    world.wait_for_row(0, |row| row[0] == 0 && row[3] == KNOCKS);
+    let (_, stopped, log) = gate.stop();
+    assert_eq!(stopped["reasons"], format!("knock:{KNOCKS}"));
+    let opened = log.iter().filter(|line| line["event"] == "opened").count() as u64;
+    let left_out = log.iter().filter(|line| line["event"] == "overload" && line["place"] == "log");
+    let left_out: u64 = left_out.map(|line| line["count"].as_u64().unwrap()).sum();
+    assert_eq!(opened + left_out, KNOCKS, "opened {opened}");
+    assert!(opened >= 8192 && left_out > 0, "opened {opened}, left out {left_out}");
+}
+
+/// So many that their lines take a minute to earn.
+const KNOCKS: u64 = 60_000;
 
 fn on_exit_closed(world: &World, backend: &str) {
     on_exit(world, backend, "closed");

@@ -116,10 +116,11 @@ impl EventWriter {
     }
 }
 
-/// How many events a queue thread may still make: [`EVENTS_PER_SECOND`] of them at once, and as many more each
-/// second. A phone gone wild, or somebody with a stolen knock, fills no disk.
+/// How many events a queue thread may still make: so many at once, and [`EVENTS_PER_SECOND`] more each second. A phone gone
+/// wild, or somebody with a stolen knock, fills no disk.
 #[derive(Debug)]
 pub(super) struct Budget {
+    most: u64,
     left: u64,
     /// When `left` was last brought up to date.
     as_of: Time,
@@ -127,17 +128,26 @@ pub(super) struct Budget {
 
 impl Default for Budget {
     fn default() -> Self {
-        Self { left: EVENTS_PER_SECOND, as_of: Time::default() }
+        Self::of(EVENTS_PER_SECOND)
     }
 }
 
 impl Budget {
+    /// That of doors that open, and of those that run out: all phones of a large site may come back at once, and a normal day
+    /// has no more.
+    pub(super) fn of_opened() -> Self {
+        Self::of(CAPACITY as u64)
+    }
+
+    fn of(most: u64) -> Self {
+        Self { most, left: most, as_of: Time::default() }
+    }
+
     /// Takes some, where there are as many.
     pub(super) fn take(&mut self, now: Time, events: usize) -> bool {
         let earned = now.since(self.as_of).as_nanos() * u128::from(EVENTS_PER_SECOND) / NANOS_PER_SEC;
         if earned > 0 {
-            self.left =
-                u64::try_from(earned).unwrap_or(u64::MAX).saturating_add(self.left).min(EVENTS_PER_SECOND);
+            self.left = u64::try_from(earned).unwrap_or(u64::MAX).saturating_add(self.left).min(self.most);
             self.as_of = now;
         }
         let rest = self.left.checked_sub(events as u64);
@@ -183,5 +193,15 @@ mod tests {
         assert_eq!(spend(&mut budget, start.after(Duration::from_micros(900))), 0);
         assert_eq!(spend(&mut budget, start.after(Duration::from_millis(10))), 10);
         assert_eq!(spend(&mut budget, start.after(Duration::from_secs(100))), 1000);
+    }
+
+    #[test]
+    fn doors_that_open_have_a_budget_of_their_own() {
+        let mut budget = Budget::of_opened();
+        let start = Time::from_parts(1_000_000, 0);
+        let spend = |budget: &mut Budget, now| (0..100_000).take_while(|_| budget.take(now, 1)).count();
+        assert_eq!(spend(&mut budget, start), CAPACITY);
+        assert_eq!(spend(&mut budget, start.after(Duration::from_secs(1))), 1000);
+        assert_eq!(spend(&mut budget, start.after(Duration::from_secs(100))), CAPACITY);
     }
 }

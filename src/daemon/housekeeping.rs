@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::events::EventSink;
+use super::events::{Budget, EventSink};
 use super::genuine::Genuine;
 use super::outbound::tell_closed;
 use super::reload::Live;
@@ -28,6 +28,8 @@ pub(super) struct Housekeeping {
     genuine: Genuine,
     trunks: Arc<RefusedTrunks>,
     summed_up: Time,
+    /// Doors that run out.
+    closed_budget: Budget,
     /// Whether queue threads count how long decisions take, too.
     timed: bool,
 }
@@ -44,6 +46,7 @@ impl Housekeeping {
             genuine: Genuine::default(),
             trunks: Arc::default(),
             summed_up,
+            closed_budget: Budget::of_opened(),
             timed,
         }
     }
@@ -90,10 +93,13 @@ impl Housekeeping {
         totals
     }
 
-    fn sweep(&self, now: Time) {
+    fn sweep(&mut self, now: Time) {
         let gate = self.gate.load();
         for (source, door) in gate.doors().sweep(now) {
-            self.sink.send(Event::closed(&gate, source, door, EXPIRED));
+            match self.closed_budget.take(now, 1) {
+                true => self.sink.send(Event::closed(&gate, source, door, EXPIRED)),
+                false => self.sink.skip(1),
+            }
         }
         tell_closed(&gate, gate.outbound().sweep(now), EXPIRED, &|event| self.sink.send(event));
         gate.streams().sweep(now);

@@ -137,6 +137,8 @@ pub(super) struct Worker {
     /// The current batch's, kept for their memory.
     verdicts: Vec<Verdict>,
     budget: Budget,
+    /// Doors that open.
+    opened_budget: Budget,
     /// Dropped packets that are looked at for a provider's call.
     trunk_budget: Budget,
 }
@@ -163,6 +165,7 @@ impl Worker {
             batch: Batch::default(),
             verdicts: Vec::new(),
             budget: Budget::default(),
+            opened_budget: Budget::of_opened(),
             trunk_budget: Budget::default(),
         }
     }
@@ -245,14 +248,18 @@ impl Worker {
             for &knock in decision.knocks() {
                 self.shared.knocks.add(knock, Outcome::of(knock, change));
             }
-            // Doors opened are bounded by the table; what one source can repeat at will is not.
-            let opened = matches!(change, Change::Opened { .. });
-            if opened || self.budget.take(now, decision.knocks().len()) {
+            // What opens doors needs many addresses, what renews them one.
+            let (budget, ran_out) = match change {
+                Change::Opened { ran_out, .. } => (&mut self.opened_budget, ran_out.is_some()),
+                _ => (&mut self.budget, false),
+            };
+            let events = decision.knocks().len() + usize::from(ran_out);
+            if budget.take(now, events) {
                 for event in Event::of_knocks(gate, number, decision, self.queue.packet(index)) {
                     self.sink.send(event);
                 }
             } else {
-                self.sink.skip(decision.knocks().len());
+                self.sink.skip(events);
             }
         }
         let dropped = drops.is_some();

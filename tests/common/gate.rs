@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use std::{fs, thread};
@@ -45,6 +45,8 @@ pub(crate) struct World {
     folder: TempDir,
     configs: AtomicUsize,
     crowd: AtomicU32,
+    /// A raw socket on the clients' side.
+    forger: OnceLock<OwnedFd>,
 }
 
 impl World {
@@ -66,6 +68,7 @@ impl World {
             folder,
             configs: AtomicUsize::new(0),
             crowd: AtomicU32::new(0),
+            forger: OnceLock::new(),
         }
     }
 
@@ -173,6 +176,23 @@ impl World {
             let packet = [&header[..], payload].concat();
             rustix::net::sendto(&socket, &packet, SendFlags::empty(), &address(SERVER4)).unwrap();
         });
+    }
+
+    /// Sends a datagram from any IPv4 address, whether or not somebody has it.
+    pub(crate) fn send_udp_from(&self, source: Ipv4Addr, payload: &[u8]) {
+        let socket = self.forger.get_or_init(|| {
+            // With this protocol the header is the sender's (raw(7)); the kernel adds length and checksum.
+            let raw =
+                || rustix::net::socket(AddressFamily::INET, SocketType::RAW, Some(ipproto::RAW)).unwrap();
+            self.clients.run(raw)
+        });
+        let server: Ipv4Addr = SERVER4.parse().unwrap();
+        let length = u16::try_from(8 + payload.len()).unwrap();
+        let udp = [5061, PORT, length, 0].map(u16::to_be_bytes).concat();
+        let ip = [0x45, 0, 0, 0, 0, 0, 0, 0, 64, 17, 0, 0];
+        let packet = [&ip[..], &source.octets(), &server.octets(), &udp, payload].concat();
+        let to = SocketAddr::new(server.into(), 0);
+        rustix::net::sendto(socket, &packet, SendFlags::empty(), &to).unwrap();
     }
 
     /// Writes a configuration with the usual knock, and returns its path.
