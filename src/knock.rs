@@ -1,9 +1,12 @@
 //! The compiled set of knocks: which secrets occur in a payload, and which of them count.
 //!
-//! One pass of a matcher over the payload finds candidates. Only where there is one is the payload read as SIP, and
-//! the same matcher run over the parts to which knocks are anchored. A part's text is not always what stands in the
-//! packet: folds and quoted pairs are undone. So the matcher also looks for the longest word of an anchored secret
-//! that has blanks, and where quoted pairs matter a packet with a backslash is a candidate.
+//! One pass of a matcher over the payload finds candidates. Only if there is one is the payload read as SIP, and the same
+//! matcher run over the parts to which knocks are anchored.
+//!
+//! A part's text is not always what stands in the packet. A fold becomes a space, and for secrets that hold a quote or a
+//! backslash quoted pairs are undone. So if there are such secrets, and a packet has a fold or a pair, it is searched with
+//! these undone, wherever they stand, without being read. That is done for as many as a phone may write, `MAX_FOLDS` and
+//! `MAX_PAIRS`, so that a stranger's packet costs little more than another, whatever it is made of.
 
 pub mod effort;
 pub mod entropy;
@@ -12,7 +15,7 @@ pub mod matcher;
 pub mod part;
 pub mod weakness;
 
-use std::collections::HashSet;
+use std::borrow::Cow;
 use std::fmt;
 use std::net::IpAddr;
 use std::ops::Range;
@@ -24,7 +27,7 @@ use matcher::{Matcher, Pattern};
 pub use part::Part;
 
 use crate::net::NetSet;
-use crate::sip;
+use crate::sip::{self, QuotedPairs};
 
 /// A string that opens a door. It never shows in logs, errors or debug output.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -106,14 +109,27 @@ impl From<u32> for KnockId {
 pub struct KnockSet {
     knocks: Vec<Knock>,
     matcher: Matcher,
-    /// What each of the matcher's patterns is: first every knock's secret, then words.
+    /// What each knock's secret is.
     roles: Vec<Role>,
-    /// The parts that knocks are anchored to, each once.
-    parts: Vec<Part>,
+    /// What knocks are anchored to, each once.
+    places: Vec<Place>,
+    /// The longest secret, in bytes.
+    longest: usize,
+    /// The message around some secret matters.
+    reads: bool,
     /// Quoted pairs may hide a secret.
-    escapes: bool,
-    /// A fold may hide a secret that has no word to look for.
+    pairs: bool,
+    /// A fold may hide a secret.
     folds: bool,
+    /// Some secret may stand in a packet, and with its folds undone no more.
+    straddle: bool,
+}
+
+/// A part, and how its texts are read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Place {
+    part: Part,
+    pairs: QuotedPairs,
 }
 
 /// What a pattern that occurs in a payload means.
@@ -123,10 +139,8 @@ enum Role {
     Plain,
     /// A knock, if the message around it is as it should be.
     Conditional,
-    /// A knock, if it stands in this part.
+    /// A knock, if it stands in this place.
     Anchored(usize),
-    /// A word of anchored secrets.
-    Word,
 }
 
 /// What is searched for knocks.
@@ -138,7 +152,12 @@ pub enum Payload<'a> {
     Stream(&'a [u8]),
     /// A TCP stream from its beginning, up to somewhere in its first header block: what is not complete may still
     /// become something else.
-    Growing(&'a [u8]),
+    Growing {
+        /// All of it so far.
+        bytes: &'a [u8],
+        /// How many of them were looked at before, without a knock. They are looked at again once the block is complete.
+        searched: usize,
+    },
 }
 
 /// A knock that counts.
@@ -167,12 +186,13 @@ impl Knock {
     }
 
     /// Whether the message around a secret matters.
-    fn role(&self, parts: &mut Vec<Part>) -> Role {
+    fn role(&self, places: &mut Vec<Place>) -> Role {
         if self.part != Part::Anywhere {
-            let known = parts.iter().position(|part| *part == self.part);
+            let place = Place { part: self.part.clone(), pairs: self.part.pairs(self.secret.expose()) };
+            let known = places.iter().position(|known| *known == place);
             return Role::Anchored(known.unwrap_or_else(|| {
-                parts.push(self.part.clone());
-                parts.len() - 1
+                places.push(place);
+                places.len() - 1
             }));
         }
         let plain = self.methods.is_empty() && self.door != Life::Registration;
@@ -193,18 +213,6 @@ impl Knock {
         self.extent.holds(text, self.secret.expose(), self.ignores_case())
     }
 
-    /// A word to look for in a secret that a fold may break at its blanks; `None` where none is long enough.
-    fn word(&self) -> Option<Pattern<'_>> {
-        let words = self.secret.expose().split(|byte| matches!(byte, b' ' | b'\t'));
-        let longest = words.max_by_key(|word| word.len()).filter(|word| word.len() >= MIN_WORD)?;
-        Some(Pattern { bytes: longest, ..self.pattern() })
-    }
-
-    /// Whether a fold may hide it.
-    fn has_blank(&self) -> bool {
-        self.part != Part::Anywhere && self.secret.expose().iter().any(|byte| matches!(byte, b' ' | b'\t'))
-    }
-
     fn counts_in(&self, message: Option<&sip::Message<'_>>) -> bool {
         let method = message.and_then(sip::Message::method);
         self.methods.is_empty()
@@ -222,15 +230,20 @@ impl KnockSet {
     /// # Errors
     /// Where the secrets together are larger than an automaton can hold.
     pub fn new(knocks: Vec<Knock>) -> Result<Self, BuildError> {
-        let mut parts = Vec::new();
-        let mut roles: Vec<_> = knocks.iter().map(|knock| knock.role(&mut parts)).collect();
-        let breakable = || knocks.iter().filter(|knock| knock.has_blank());
-        let words: HashSet<_> = breakable().filter_map(Knock::word).collect();
-        roles.extend(words.iter().map(|_| Role::Word));
-        let matcher = Matcher::new(knocks.iter().map(Knock::pattern).chain(words))?;
-        let escapes = parts.iter().any(Part::unescapes);
-        let folds = breakable().any(|knock| knock.word().is_none());
-        Ok(Self { matcher, roles, parts, escapes, folds, knocks })
+        let mut places = Vec::new();
+        let roles: Vec<_> = knocks.iter().map(|knock| knock.role(&mut places)).collect();
+        let matcher = Matcher::new(knocks.iter().map(Knock::pattern))?;
+        Ok(Self {
+            matcher,
+            longest: knocks.iter().map(|knock| knock.secret.expose().len()).max().unwrap_or(0),
+            reads: roles.iter().any(|role| *role != Role::Plain),
+            pairs: places.iter().any(|place| place.pairs == QuotedPairs::Undone),
+            folds: knocks.iter().any(|knock| knock.part.unfolds(knock.secret.expose())),
+            straddle: knocks.iter().any(|knock| straddles(knock.secret.expose())),
+            roles,
+            places,
+            knocks,
+        })
     }
 
     /// How many there are.
@@ -260,15 +273,18 @@ impl KnockSet {
 
     /// Every knock whose secret occurs where it must and whose conditions hold: each once, in their order.
     ///
-    /// One pass over the payload; nothing is allocated and no message is read unless a secret occurs.
+    /// One pass over the payload; no message is read unless a secret occurs, and nothing is allocated unless one does or folds or
+    /// pairs are undone.
     pub fn matched<'a>(&self, source: IpAddr, payload: Payload<'a>) -> Vec<Match<'a>> {
-        let bytes = payload.bytes();
-        let hits = self.matcher.occurring(bytes);
-        let escaped = self.escapes && memchr::memchr(b'\\', bytes).is_some();
-        if hits.is_empty() && !escaped && !self.folds {
+        let (text, reads) = self.unsearched(payload);
+        let (hits, hidden) = match reads && (self.folds || self.pairs) {
+            true => self.search_undone(text),
+            false => (self.matcher.occurring(text), Vec::new()),
+        };
+        if hits.is_empty() && hidden.is_empty() {
             return Vec::new();
         }
-        let mut found = self.candidates(payload, &hits, escaped);
+        let mut found = self.candidates(payload, &hits, &hidden, reads);
         found.retain(|found| self.get(found.knock).is_some_and(|knock| knock.counts_from(source)));
         // Of several messages that hold the same knock the last one has the last word.
         found.sort_by_key(|found| found.knock);
@@ -282,30 +298,77 @@ impl KnockSet {
         found
     }
 
+    /// The bytes of a payload that a secret may stand in that was not found before, and whether its messages are to be read
+    /// if one does. Those of a growing block are if a header field has become complete.
+    #[inline]
+    fn unsearched<'a>(&self, payload: Payload<'a>) -> (&'a [u8], bool) {
+        let Payload::Growing { bytes, searched } = payload else { return (payload.bytes(), self.reads) };
+        let straddling = (searched + 1).saturating_sub(self.longest);
+        let field = if self.reads { sip::completed_field(bytes, searched) } else { None };
+        (bytes.get(field.unwrap_or(straddling).min(straddling)..).unwrap_or_default(), field.is_some())
+    }
+
+    /// The secrets of a text, and those that folds and quoted pairs hide from the matcher.
+    fn search_undone(&self, text: &[u8]) -> (Vec<KnockId>, Vec<KnockId>) {
+        let unfolded = match self.folds {
+            true => sip::unfold_first(text, MAX_FOLDS, MIN_LINES.max(text.len() / BYTES_PER_LINE)),
+            false => Cow::Borrowed(text),
+        };
+        let (hits, mut hidden) = match &unfolded {
+            Cow::Borrowed(_) => (self.matcher.occurring(text), Vec::new()),
+            Cow::Owned(unfolded) => {
+                let hidden = self.matcher.occurring(unfolded);
+                // What stands in the text stands in the unfolded one as well. So most packets are searched once.
+                let none = hidden.is_empty() && !self.straddle;
+                (if none { Vec::new() } else { self.matcher.occurring(text) }, hidden)
+            }
+        };
+        if self.pairs
+            && let Cow::Owned(plain) = sip::unescape_first(Cow::Borrowed(&unfolded), MAX_PAIRS)
+        {
+            hidden.extend(self.matcher.occurring(&plain));
+        }
+        (hits, hidden)
+    }
+
     /// Where secrets stand in a payload, whether or not their conditions hold, so that a log can leave them out.
     pub fn secret_ranges(&self, payload: &[u8]) -> Vec<Range<usize>> {
         self.matcher.ranges(payload, self.knocks.len())
     }
 
-    /// The knocks that hits lead to, once the messages are read: any number of times, in any order.
-    fn candidates<'a>(&self, payload: Payload<'a>, hits: &[KnockId], escaped: bool) -> Vec<Match<'a>> {
+    /// The knocks that hits lead to, once the messages are read: any number of times, in any order. Those that are hidden
+    /// count only in their parts' texts.
+    fn candidates<'a>(
+        &self,
+        payload: Payload<'a>,
+        hits: &[KnockId],
+        hidden: &[KnockId],
+        reads: bool,
+    ) -> Vec<Match<'a>> {
         let mut found = Vec::new();
         let mut conditional = Vec::new();
-        let mut wanted: Vec<_> =
-            self.parts.iter().map(|part| self.folds || escaped && part.unescapes()).collect();
+        let mut wanted = vec![false; self.places.len()];
+        let mut want = |place: usize| wanted.get_mut(place).into_iter().for_each(|place| *place = true);
         for &knock in hits {
             match self.roles.get(knock.index()) {
                 Some(Role::Plain) => found.push(Match { knock, message: None }),
                 Some(Role::Conditional) => conditional.push(knock),
-                Some(&Role::Anchored(part)) => wanted.get_mut(part).into_iter().for_each(|part| *part = true),
-                Some(Role::Word) | None => wanted.fill(true),
+                Some(&Role::Anchored(place)) => want(place),
+                None => {}
             }
         }
-        if conditional.is_empty() && !wanted.contains(&true) {
+        for &knock in hidden {
+            if let Some(&Role::Anchored(place)) = self.roles.get(knock.index()) {
+                want(place);
+            }
+        }
+        if !reads || conditional.is_empty() && !wanted.contains(&true) {
             return found;
         }
+        #[cfg(test)]
+        work::READ.set(work::READ.get() + 1);
         // How long a registration lives may stand in what is still to come.
-        let grows = matches!(payload, Payload::Growing(_));
+        let grows = matches!(payload, Payload::Growing { .. });
         let in_time =
             |id: KnockId| !grows || self.get(id).is_some_and(|knock| knock.door != Life::Registration);
         conditional.retain(|&knock| in_time(knock));
@@ -318,10 +381,10 @@ impl KnockSet {
                 here.retain(|knock| conditional.contains(knock));
                 self.add_conditional(&mut found, &here, Some(message));
             }
-            for (index, part) in self.parts.iter().enumerate() {
+            for (index, Place { part, pairs }) in self.places.iter().enumerate() {
                 if wanted.get(index) == Some(&true) {
                     let (first, mut texts) = (found.len(), 0);
-                    part.texts(&message, &mut |text| {
+                    part.texts(&message, *pairs, &mut |text| {
                         texts += 1;
                         self.add_anchored(&mut found, index, text, message);
                     });
@@ -346,12 +409,12 @@ impl KnockSet {
     fn add_anchored<'a>(
         &self,
         found: &mut Vec<Match<'a>>,
-        part: usize,
+        place: usize,
         text: &[u8],
         message: sip::Message<'a>,
     ) {
         for knock in self.matcher.occurring(text) {
-            if self.roles.get(knock.index()) == Some(&Role::Anchored(part))
+            if self.roles.get(knock.index()) == Some(&Role::Anchored(place))
                 && self.get(knock).is_some_and(|knock| knock.holds(text) && knock.counts_in(Some(&message)))
             {
                 found.push(Match { knock, message: Some(message) });
@@ -381,7 +444,7 @@ impl<'a> Payload<'a> {
     /// All of it.
     pub fn bytes(self) -> &'a [u8] {
         match self {
-            Self::Datagram(bytes) | Self::Stream(bytes) | Self::Growing(bytes) => bytes,
+            Self::Datagram(bytes) | Self::Stream(bytes) | Self::Growing { bytes, .. } => bytes,
         }
     }
 
@@ -390,7 +453,7 @@ impl<'a> Payload<'a> {
         let (bytes, most) = match self {
             Self::Datagram(bytes) => (bytes, 1),
             Self::Stream(bytes) => (bytes, usize::MAX),
-            Self::Growing(bytes) => {
+            Self::Growing { bytes, .. } => {
                 (bytes.get(..sip::complete_fields(bytes)).unwrap_or_default(), usize::MAX)
             }
         };
@@ -398,8 +461,39 @@ impl<'a> Payload<'a> {
     }
 }
 
-/// Shorter words stand in every packet; rather is every packet read then.
-const MIN_WORD: usize = 4;
+/// Whether bytes of a secret may be part of a fold: line ends, and white space at its ends beyond one space.
+fn straddles(secret: &[u8]) -> bool {
+    let blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
+    let ends = [secret.first(), secret.last()];
+    let second = [secret.get(1), secret.iter().nth_back(1)];
+    let wide =
+        |(end, second): (&Option<&u8>, &Option<&u8>)| *end == Some(&b'\t') || blank(*end) && blank(*second);
+    memchr::memchr2(b'\r', b'\n', secret).is_some() || ends.iter().zip(&second).any(wide)
+}
+
+/// Folds of a packet that are undone: the first ones, in lines of [`BYTES_PER_LINE`] and more on average. Phones fold no
+/// line, or a long one.
+const MAX_FOLDS: usize = 8;
+
+/// The shortest lines of phones, those of compact forms, have more; only a body has shorter ones, and comes later.
+const BYTES_PER_LINE: usize = 16;
+
+/// Lines that are looked at in a payload of any length.
+const MIN_LINES: usize = 16;
+
+/// Quoted pairs of a packet that are undone: the first ones. A name has two quotes, or four.
+const MAX_PAIRS: usize = 16;
+
+/// What searches cost, for tests.
+#[cfg(test)]
+mod work {
+    use std::cell::Cell;
+
+    thread_local! {
+        /// Payloads whose messages were read.
+        pub(super) static READ: Cell<usize> = const { Cell::new(0) };
+    }
+}
 
 #[cfg(test)]
 mod tests;

@@ -13,8 +13,8 @@ mod text;
 pub use address::{Address, addresses};
 pub(crate) use registration::DEFAULT_EXPIRES;
 pub use registration::Registration;
-pub use stream::{complete_fields, messages};
-pub use text::{unescape, unfold};
+pub use stream::{complete_fields, completed_field, messages};
+pub use text::{QuotedPairs, unescape, unescape_first, unfold, unfold_first};
 
 pub(crate) use address::bare_instance;
 use text::{is_blank, without_line_end};

@@ -34,7 +34,7 @@ use std::{env, fs};
 use rows::Row;
 use sipknock::inspect::{Inspector, Policy};
 use sipknock::knock::{Knock, KnockSet, Part, Payload, Secret};
-use sipknock::sip::{Message, addresses, complete_fields, messages};
+use sipknock::sip::{Message, QuotedPairs, addresses, complete_fields, messages};
 use sipknock::time::Time;
 use sipknock::verdict::Reason;
 
@@ -73,7 +73,8 @@ fn in_texts(part: &Part, secret: &[u8], payload: &[u8]) -> bool {
     }
     let mut found = false;
     if let Some(message) = Message::parse(payload) {
-        part.texts(&message, &mut |text| found |= holds(text, &secret, part.ignores_case()));
+        let pairs = part.pairs(&secret);
+        part.texts(&message, pairs, &mut |text| found |= holds(text, &secret, part.ignores_case()));
     }
     found
 }
@@ -181,7 +182,9 @@ fn the_first_message_of_a_stream_is_read_alike() {
         for Row { why, message, .. } in &rows {
             let texts = |message: Option<Message<'_>>| {
                 let mut texts = Vec::new();
-                message.iter().for_each(|message| part.texts(message, &mut |text| texts.push(text.to_vec())));
+                message.iter().for_each(|message| {
+                    part.texts(message, QuotedPairs::Kept, &mut |text| texts.push(text.to_vec()))
+                });
                 texts
             };
             assert_eq!(texts(messages(message).next()), texts(Message::parse(message)), "{word}: {why}");
@@ -230,7 +233,7 @@ fn damaged_messages_are_read() {
 
 fn read(payload: &[u8], parts: &[Part]) {
     for message in messages(payload) {
-        parts.iter().for_each(|part| part.texts(&message, &mut |_| {}));
+        parts.iter().for_each(|part| part.texts(&message, QuotedPairs::Undone, &mut |_| {}));
         let _ = message.registration();
     }
 }
@@ -274,7 +277,7 @@ fn check(name: &str, payload: &[u8], expected: &torture::Expected) {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let texts = |word: &str| {
         let mut texts = Vec::new();
-        Part::parse(word).unwrap().texts(&message, &mut |found| texts.push(text(found)));
+        Part::parse(word).unwrap().texts(&message, QuotedPairs::Undone, &mut |found| texts.push(text(found)));
         texts
     };
     let from = message.header("From").and_then(|value| addresses(value).next());

@@ -143,10 +143,15 @@ fn secrets_that_overlap_or_touch_are_one_gap() {
 
 #[test]
 fn a_secret_with_escapes_or_folds_in_it_does_not_show() {
-    let secret = Secret::new(*b"my kn0ckstr1ng").unwrap();
-    let knock = Knock { part: Part::FromDisplayName, ..Knock::new("odd", secret, Duration::from_secs(100)) };
-    let gate = Inspector::new(Policy::default(), KnockSet::new(vec![knock]).unwrap(), 10);
-    for from in ["\"my \\kn0ckstr1ng\" <sip:1@a>", "my\r\n kn0ckstr1ng <sip:1@a>"] {
+    for (secret, from) in [
+        ("my \"kn0ckstr1ng\"", "\"my \\\"kn0ckstr1ng\\\"\" <sip:1@a>"),
+        ("my \"kn0ckstr1ng\"", "\"my\r\n \\\"kn0ckstr1ng\\\"\" <sip:1@a>"),
+        ("my kn0ckstr1ng", "my\r\n kn0ckstr1ng <sip:1@a>"),
+    ] {
+        let secret = Secret::new(secret.as_bytes()).unwrap();
+        let knock =
+            Knock { part: Part::FromDisplayName, ..Knock::new("odd", secret, Duration::from_secs(100)) };
+        let gate = Inspector::new(Policy::default(), KnockSet::new(vec![knock]).unwrap(), 10);
         let payload = format!("REGISTER sip:a SIP/2.0\r\nFrom: {from}\r\n\r\n");
         let made = events(&gate, 0, "203.0.113.1", payload.as_bytes());
         assert_eq!(knock_of(&made[0]).from.as_deref(), Some("[secret]"), "{from:?}");

@@ -200,7 +200,10 @@ impl Inspector {
         knocked: &mut Option<Box<Knocked>>,
     ) -> Finding {
         let bytes = gathered.bytes;
-        let payload = if gathered.grows { Payload::Growing(bytes) } else { Payload::Stream(bytes) };
+        // What came before was looked at when it came.
+        let searched = bytes.len().saturating_sub(last.len());
+        let payload =
+            if gathered.grows { Payload::Growing { bytes, searched } } else { Payload::Stream(bytes) };
         if let Some(found) = self.find(client.address, payload) {
             *knocked = Some(self.knock(client, *found));
         }

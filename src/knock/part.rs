@@ -4,7 +4,9 @@ use std::borrow::Cow;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 
-use crate::sip::{Message, StartLine, addresses, bare_instance, is_token, long_name, shortest_name, unfold};
+use crate::sip::{
+    Message, QuotedPairs, StartLine, addresses, bare_instance, is_token, long_name, shortest_name, unfold,
+};
 
 /// Where a secret counts.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -53,12 +55,12 @@ impl Part {
         }
     }
 
-    /// Shows every text of this part in a message: as the phone means it, without folds, quotes and escapes. None for
-    /// [`Part::Anywhere`], which is no part of a message.
+    /// Shows every text of this part in a message: as the phone means it, without folds and quotes, and with quoted pairs as
+    /// told, see [`Part::pairs`]. None for [`Part::Anywhere`], which is no part of a message.
     ///
     /// A display name is without its quotes, a `+sip.instance` without quotes and `<>`; the Request-URI and the values of
     /// other header fields are all that stands there, their own quotes and parameters included.
-    pub fn texts(&self, message: &Message<'_>, visit: &mut dyn FnMut(&[u8])) {
+    pub fn texts(&self, message: &Message<'_>, pairs: QuotedPairs, visit: &mut dyn FnMut(&[u8])) {
         match self {
             Self::Anywhere => {}
             Self::Headers => {
@@ -70,15 +72,17 @@ impl Part {
                 }
             }
             Self::FromDisplayName => {
-                let names =
-                    message.headers_named("From").flat_map(addresses).filter_map(|from| from.display_name());
+                let names = message
+                    .headers_named("From")
+                    .flat_map(addresses)
+                    .filter_map(|from| from.display_name_with(pairs));
                 names.for_each(|name| visit(&name));
             }
             Self::ContactInstance => {
                 let instances = message
                     .headers_named("Contact")
                     .flat_map(addresses)
-                    .filter_map(|contact| contact.instance());
+                    .filter_map(|contact| contact.instance_with(pairs));
                 instances.for_each(|instance| visit(&instance));
             }
             Self::UserAgent => fields(message, "User-Agent", visit),
@@ -124,10 +128,17 @@ impl Part {
         *self == Self::ContactInstance
     }
 
-    /// Whether escapes are undone in its texts: then a secret may stand in one, and nowhere in the payload's bytes.
-    /// Folds may do the same to every part but the Request-URI.
-    pub fn unescapes(&self) -> bool {
-        matches!(self, Self::FromDisplayName | Self::ContactInstance)
+    /// How its texts are read for a secret. Quoted pairs are undone for one that holds a quote or a backslash, which a phone
+    /// has to escape in a quoted string. No phone escapes anything else.
+    pub fn pairs(&self, secret: &[u8]) -> QuotedPairs {
+        let is_quoted = matches!(self, Self::FromDisplayName | Self::ContactInstance);
+        let undone = is_quoted && memchr::memchr2(b'"', b'\\', secret).is_some();
+        if undone { QuotedPairs::Undone } else { QuotedPairs::Kept }
+    }
+
+    /// Whether a secret may stand in one of its texts and nowhere in the payload, since a fold becomes a space.
+    pub fn unfolds(&self, secret: &[u8]) -> bool {
+        !matches!(self, Self::Anywhere | Self::RequestUri) && secret.contains(&b' ')
     }
 }
 

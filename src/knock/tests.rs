@@ -91,6 +91,156 @@ fn an_empty_set_matches_nothing() {
     assert!(set.is_empty() && names(&set, "192.0.2.1", b"anything").is_empty());
 }
 
+/// Whatever a packet is made of: without a secret in it, its messages are not read.
+#[test]
+fn a_packet_without_a_secret_is_not_read() {
+    let anchored = |name: &str, part: &str, secret: &[u8]| Knock {
+        part: Part::parse(part).unwrap(),
+        ..knock(name, secret)
+    };
+    let plain = || {
+        vec![
+            anchored("name", "from-display-name", b"mykn0ckstr1ng"),
+            anchored("instance", "contact-instance", b"urn:uuid:9d1f2b60-4e0b-4c6b-8f43-0242ac120002"),
+        ]
+    };
+    let words = || {
+        vec![
+            anchored("long", "from-display-name", b"anchor basket candle"),
+            anchored("short", "user-agent", b"a b c d"),
+            anchored("block", "headers", b"dragon engine"),
+        ]
+    };
+    let quotes = || vec![anchored("quotes", "from-display-name", b"The \"Door\" Keeper")];
+    for (what, unit) in [
+        ("backslashes", "\\"),
+        ("quoted pairs", "\\\""),
+        ("escaped letters", "\\m\\y"),
+        ("folds", "a\r\n "),
+        ("folds of nothing", "\n\t"),
+        ("a word", "anchor "),
+        ("a word, folded", "anchor\n "),
+        ("two words that do not belong together", "anchor\n candle "),
+        ("short header fields", "f:a\n"),
+        ("contacts", "m:\"\\\"\"<a>\r\n"),
+        ("commas", ",\\,"),
+    ] {
+        for (of, knocks) in [("plain", plain()), ("words", words()), ("quotes", quotes())] {
+            let set = KnockSet::new(knocks).unwrap();
+            for start in ["", "REGISTER sip:a SIP/2.0\r\n", "REGISTER sip:a SIP/2.0\r\nFrom: \"\\\""] {
+                let payload = format!("{start}{}", unit.repeat(700 / unit.len()));
+                work::READ.set(0);
+                assert!(names(&set, "192.0.2.1", payload.as_bytes()).is_empty(), "{what}: {of}");
+                assert_eq!(work::READ.get(), 0, "{what}: {of} {start:?}");
+            }
+        }
+    }
+}
+
+/// In a packet with folds, what stands there as it is counts as well, whatever it begins and ends with.
+#[test]
+fn secrets_beside_folds_are_found() {
+    let other = Knock { part: Part::FromDisplayName, ..knock("other", b"some other words") };
+    for secret in [
+        "abc-def",
+        "\tabc-def",
+        "  abc-def",
+        "abc-def  ",
+        "abc-def\t",
+        " abc-def ",
+        "abc-def\r",
+        "abc\r\n  def",
+    ] {
+        for (before, after) in
+            [("x\r\n", "\r\n y"), ("x\n\t", "\n y"), ("x\r\n ", "\r\n\ty"), ("x", "y\r\n z")]
+        {
+            let set = KnockSet::new(vec![other.clone(), knock("it", secret.as_bytes())]).unwrap();
+            let payload = format!("REGISTER sip:a SIP/2.0\r\nSubject: {before}{secret}{after}\r\n\r\n");
+            assert_eq!(names(&set, "192.0.2.1", payload.as_bytes()), ["it"], "{payload:?}");
+        }
+    }
+    // Anywhere means as it stands.
+    let set = KnockSet::new(vec![other, knock("it", b"abc def")]).unwrap();
+    let payload = b"REGISTER sip:a SIP/2.0\r\nSubject: abc\r\n def\r\n\r\n";
+    assert!(names(&set, "192.0.2.1", payload).is_empty());
+}
+
+/// Folds and pairs that a phone may write are undone; a stranger's packet may be full of them.
+#[test]
+fn the_first_folds_and_pairs_of_a_packet_are_undone() {
+    let anchored = |secret: &[u8]| {
+        let part = Part::FromDisplayName;
+        KnockSet::new(vec![Knock { part, ..knock("a", secret) }]).unwrap()
+    };
+    let message = |before: &str, name: &str| {
+        format!("REGISTER sip:a SIP/2.0\r\nX: {before}\r\nFrom: \"{name}\" <sip:a@b>\r\n\r\n")
+    };
+    let long = "0123456789".repeat(4);
+    for (count, found) in [(0, true), (MAX_FOLDS - 1, true), (MAX_FOLDS, false), (300, false)] {
+        let payload = message(&format!("{long}\r\n ").repeat(count), "my\r\n knock");
+        assert_eq!(
+            !names(&anchored(b"my knock"), "192.0.2.1", payload.as_bytes()).is_empty(),
+            found,
+            "{count}"
+        );
+        // What is not folded is found however many folds there are.
+        let payload = message(&format!("{long}\r\n ").repeat(count), "my knock");
+        assert!(!names(&anchored(b"my knock"), "192.0.2.1", payload.as_bytes()).is_empty(), "{count}");
+    }
+    for (count, found) in [(0, true), (MAX_PAIRS - 2, true), (MAX_PAIRS - 1, false), (300, false)] {
+        let payload = message(&"\\a".repeat(count), "my \\\"knock\\\"");
+        let set = anchored(b"my \"knock\"");
+        assert_eq!(!names(&set, "192.0.2.1", payload.as_bytes()).is_empty(), found, "{count}");
+    }
+}
+
+/// A block that grows is searched where it has grown, and read where a header field has become complete; once it is
+/// complete all of it is.
+#[test]
+fn a_growing_block_is_looked_at_where_it_has_grown() {
+    let set = KnockSet::new(vec![
+        knock("anywhere", b"0pen-sesame"),
+        Knock { part: Part::FromDisplayName, ..knock("from", b"mykn0ckstr1ng") },
+        Knock { part: Part::FromDisplayName, ..knock("words", b"anchor basket") },
+        Knock { methods: vec!["REGISTER".into()], ..knock("register", b"s3cret-one") },
+    ])
+    .unwrap();
+    let grown = |text: &str, searched: usize| {
+        work::READ.set(0);
+        let payload = Payload::Growing { bytes: text.as_bytes(), searched };
+        let found = set.matched(IpAddr::from([192, 0, 2, 1]), payload);
+        let found: Vec<_> = found.into_iter().map(|found| set.name(found.knock).to_owned()).collect();
+        (found.join(" "), work::READ.get())
+    };
+    let start = "REGISTER sip:a SIP/2.0\r\n";
+    for (before, new, found, read) in [
+        // It straddles what was there.
+        ("X: 0pen-ses", "ame", "anywhere", 0),
+        ("X: 0pen-sesame and more", "!", "", 0),
+        // The field is not complete before the next byte shows that no fold follows.
+        ("From: mykn0ckstr1n", "g <sip:a@b>", "", 0),
+        ("From: mykn0ckstr1n", "g <sip:a@b>\r\n", "", 0),
+        ("From: mykn0ckstr1ng <sip:a@b>\r\n", "T", "from", 1),
+        ("From: mykn0ckstr1ng <sip:a@b>\r\n", " ", "", 0),
+        ("From: mykn0ckstr1ng <sip:a@b>\r\nT", "o: x", "", 0),
+        ("From: anchor\r\n", " basket <sip:a@b>\r\nT", "words", 1),
+        ("From: anchor\r\n basket <sip:a@b>\r\nTo: a\r\n", "X", "", 0),
+        ("X: s3cret-one\r\n", "T", "register", 1),
+        ("X: s3cret-o", "ne", "", 0),
+        ("X: a\r\nY: b\r\nFrom: mykn0ckstr1n", "g <sip:a@b>\r\nTo", "from", 1),
+    ] {
+        let searched = start.len() + before.len();
+        assert_eq!(
+            grown(&format!("{start}{before}{new}"), searched),
+            (found.to_owned(), read),
+            "{before:?} {new:?}"
+        );
+    }
+    let whole = format!("{start}From: mykn0ckstr1ng <sip:a@b>\r\nX: 0pen-sesame s3cret-one\r\n\r\n");
+    let found = set.matched(IpAddr::from([192, 0, 2, 1]), Payload::Stream(whole.as_bytes()));
+    assert_eq!(found.len(), 3);
+}
+
 /// Secrets over a small alphabet, so that they overlap, nest and nearly match all the time.
 fn secrets() -> impl Strategy<Value = Vec<(Vec<u8>, bool)>> {
     let secret = prop::collection::vec(prop::sample::select(b"aAbB1".to_vec()), 1..6);

@@ -8,7 +8,7 @@ use super::report::Report;
 use crate::inspect::Scope;
 use crate::knock::Part;
 use crate::packet::{Body, Packet};
-use crate::sip::{Message, StartLine, addresses};
+use crate::sip::{Message, QuotedPairs, StartLine, addresses};
 
 /// All phones that were seen, and what they sent.
 #[derive(Debug)]
@@ -180,7 +180,7 @@ impl Roster {
         }
         for kind in Kind::ALL {
             let (mut texts, mut all, mut more) = (BTreeSet::new(), BTreeSet::new(), false);
-            kind.part().texts(message, &mut |text| {
+            kind.part().texts(message, QuotedPairs::Undone, &mut |text| {
                 let folded = || match kind {
                     Kind::Instance => text.to_ascii_lowercase(),
                     Kind::DisplayName | Kind::UserAgent => text.to_vec(),

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use super::text::{closing_quote, unquote};
+use super::text::{QuotedPairs, closing_quote, unquote};
 
 /// `name-addr` or `addr-spec`, with the header parameters behind it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,7 +55,12 @@ impl<'a> Address<'a> {
 
     /// The display name without its quotes, with escapes and folds undone; `None` where there is none.
     pub fn display_name(&self) -> Option<Cow<'a, [u8]>> {
-        self.name.map(unquote)
+        self.display_name_with(QuotedPairs::Undone)
+    }
+
+    /// The same with quoted pairs as told.
+    pub fn display_name_with(&self, pairs: QuotedPairs) -> Option<Cow<'a, [u8]>> {
+        self.name.map(|name| unquote(name, pairs))
     }
 
     /// The URI as it stands, its own parameters with it.
@@ -66,14 +71,23 @@ impl<'a> Address<'a> {
     /// The value of the first header parameter of that name, in any case: without its quotes, with escapes and folds
     /// undone, and empty where the parameter has none. Parameters within `<>` are the URI's and do not count.
     pub fn param(&self, name: &str) -> Option<Cow<'a, [u8]>> {
+        self.param_with(name, QuotedPairs::Undone)
+    }
+
+    fn param_with(&self, name: &str, pairs: QuotedPairs) -> Option<Cow<'a, [u8]>> {
         self.params()
             .find(|(found, _)| found.eq_ignore_ascii_case(name.as_bytes()))
-            .map(|(_, value)| unquote(value))
+            .map(|(_, value)| unquote(value, pairs))
     }
 
     /// The device's URN (RFC 5626, 4.1), without its quotes and `<>`.
     pub fn instance(&self) -> Option<Cow<'a, [u8]>> {
-        Some(match self.param("+sip.instance")? {
+        self.instance_with(QuotedPairs::Undone)
+    }
+
+    /// The same with quoted pairs as told.
+    pub fn instance_with(&self, pairs: QuotedPairs) -> Option<Cow<'a, [u8]>> {
+        Some(match self.param_with("+sip.instance", pairs)? {
             Cow::Borrowed(value) => Cow::Borrowed(bare_instance(value)),
             Cow::Owned(value) => Cow::Owned(bare_instance(&value).to_vec()),
         })

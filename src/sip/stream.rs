@@ -37,6 +37,17 @@ pub fn complete_fields(block: &[u8]) -> usize {
     complete
 }
 
+/// Where the first header field begins that is complete now, and was not while only the first `known` bytes of a block were
+/// there; `None` if there is none. The start line counts as one. By the measure of [`complete_fields`].
+pub fn completed_field(block: &[u8], known: usize) -> Option<usize> {
+    // The byte behind a line end shows that it folds nothing. Of the last known one it was not there.
+    let ends = |at: &usize| block.get(at + 1).is_some_and(|byte| !is_blank(*byte));
+    let from = known.saturating_sub(1);
+    memchr::memchr_iter(b'\n', block.get(from..)?).map(|at| from + at).find(ends)?;
+    let before = memchr::memrchr_iter(b'\n', block.get(..from)?).find(ends);
+    Some(before.map_or(0, |at| at + 1))
+}
+
 /// How long the header fields are, and where the body begins behind the blank line. Both are the whole length where
 /// the message breaks off.
 pub(super) fn block(rest: &[u8]) -> (usize, usize) {

@@ -5,17 +5,30 @@ use std::borrow::Cow;
 /// A text without its line folds (RFC 3261, 7.3.1): each of them, with the white space around it, is one space.
 /// Other white space stays as it is, and so do line ends that fold nothing.
 pub fn unfold(text: &[u8]) -> Cow<'_, [u8]> {
+    unfold_first(text, usize::MAX, usize::MAX)
+}
+
+/// The same for the first folds of a text, so many at most, among so many lines near them. What
+/// follows stays as it is.
+pub fn unfold_first(text: &[u8], folds: usize, lines: usize) -> Cow<'_, [u8]> {
     let mut unfolded = Vec::new();
-    let mut done = 0;
-    for end in memchr::memchr_iter(b'\n', text) {
+    let (mut done, mut left) = (0, folds);
+    for end in Folds::of(text).take(lines) {
         let behind = text.get(end + 1..).unwrap_or_default();
-        let blanks = behind.iter().take_while(|byte| is_blank(**byte)).count();
-        if blanks > 0 {
-            let line = text.get(done..end).unwrap_or_default();
-            unfolded.extend_from_slice(without_blanks(without_line_end(line)));
-            unfolded.push(b' ');
-            done = end + 1 + blanks;
+        if !behind.first().is_some_and(|byte| is_blank(*byte)) {
+            continue;
         }
+        if left == 0 {
+            break;
+        }
+        left -= 1;
+        let line = text.get(done..end).unwrap_or_default();
+        if done == 0 {
+            unfolded.reserve_exact(text.len());
+        }
+        unfolded.extend_from_slice(without_blanks(without_line_end(line)));
+        unfolded.push(b' ');
+        done = end + 1 + behind.iter().take_while(|byte| is_blank(**byte)).count();
     }
     if done == 0 {
         return Cow::Borrowed(text);
@@ -24,12 +37,96 @@ pub fn unfold(text: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(unfolded)
 }
 
-/// What a text means that may be a quoted string (RFC 3261, 25.1): its contents with the escapes and folds undone.
-/// What stands behind the closing quote is left out. Where none closes it, a quote is a character like others.
-pub(super) fn unquote(text: &[u8]) -> Cow<'_, [u8]> {
-    match quoted(text) {
-        Some(contents) => unescape(unfold(contents)),
-        None => unfold(text),
+/// Where line feeds stand that may fold a line, in blocks of a text that have a fold: most texts have none.
+struct Folds<'a> {
+    text: &'a [u8],
+    /// Where the next block begins.
+    next: usize,
+    /// Where the word of the block begins that is looked at.
+    word: usize,
+    /// The high bit of each byte of it that is a line feed, and was not shown.
+    found: u64,
+}
+
+impl<'a> Folds<'a> {
+    fn of(text: &'a [u8]) -> Self {
+        Self { text, next: 0, word: 0, found: 0 }
+    }
+
+    /// Whether a line feed with a blank behind it begins in this block. A loop that compilers make SIMD of.
+    fn has_fold(block: &[u8; BLOCK], behind: &[u8; BLOCK]) -> bool {
+        let mut found = 0;
+        for (byte, next) in block.iter().zip(behind) {
+            found |= u8::from(*byte == b'\n') & u8::from(is_blank(*next));
+        }
+        found != 0
+    }
+
+    /// The block that begins here, as far as there is one, may have a fold.
+    fn is_worth(&self, at: usize) -> bool {
+        let block = |at: usize| self.text.get(at..).and_then(|rest| rest.first_chunk());
+        block(at).zip(block(at + 1)).is_none_or(|(block, behind)| Self::has_fold(block, behind))
+    }
+
+    /// The line feeds of eight bytes, the high bit of each (Hacker's Delight, 6-1).
+    fn line_feeds(&self, at: usize) -> u64 {
+        const LOW: u64 = 0x7f7f_7f7f_7f7f_7f7f;
+        let rest = self.text.get(at..).unwrap_or_default();
+        let word = rest.first_chunk().copied().unwrap_or_else(|| {
+            let mut word = [0; WORD];
+            word.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
+            word
+        });
+        let zeros = u64::from_le_bytes(word) ^ 0x0a0a_0a0a_0a0a_0a0a;
+        !(((zeros & LOW) + LOW) | zeros | LOW)
+    }
+}
+
+impl Iterator for Folds<'_> {
+    type Item = usize;
+
+    #[inline]
+    fn next(&mut self) -> Option<usize> {
+        while self.found == 0 {
+            self.word += WORD;
+            if self.word >= self.next {
+                while self.next < self.text.len() && !self.is_worth(self.next) {
+                    self.next += BLOCK;
+                }
+                if self.next >= self.text.len() {
+                    return None;
+                }
+                self.word = self.next;
+                self.next += BLOCK;
+            }
+            self.found = self.line_feeds(self.word);
+        }
+        let at = self.word + self.found.trailing_zeros() as usize / 8;
+        self.found &= self.found - 1;
+        Some(at)
+    }
+}
+
+/// Bytes that are looked at between two branches.
+const BLOCK: usize = 64;
+const WORD: usize = 8;
+
+/// Whether quoted pairs (RFC 3261, 25.1) are read as the byte that they stand for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum QuotedPairs {
+    /// They are.
+    Undone,
+    /// They stay as they stand.
+    Kept,
+}
+
+/// What a text means that may be a quoted string (RFC 3261, 25.1): its contents with folds undone, and pairs as told. What
+/// stands behind the closing quote is left out. If none closes it, a quote is a character like others.
+pub(super) fn unquote(text: &[u8], pairs: QuotedPairs) -> Cow<'_, [u8]> {
+    match (quoted(text), pairs) {
+        (Some(contents), QuotedPairs::Undone) => unescape(unfold(contents)),
+        (Some(contents), QuotedPairs::Kept) => unfold(contents),
+        (None, _) => unfold(text),
     }
 }
 
@@ -53,14 +150,24 @@ pub(super) fn closing_quote(text: &[u8]) -> Option<usize> {
 
 /// A backslash stands for the byte behind it (RFC 3261, 25.1: `quoted-pair`).
 pub fn unescape(text: Cow<'_, [u8]>) -> Cow<'_, [u8]> {
-    if memchr::memchr(b'\\', &text).is_none() {
-        return text;
-    }
+    unescape_first(text, usize::MAX)
+}
+
+/// The same for the first pairs of a text, so many at most. What follows stays as it is.
+pub fn unescape_first(text: Cow<'_, [u8]>, pairs: usize) -> Cow<'_, [u8]> {
+    let Some(first) = memchr::memchr(b'\\', &text) else { return text };
     let mut plain = Vec::with_capacity(text.len());
-    let mut bytes = text.iter().copied();
-    while let Some(byte) = bytes.next() {
-        plain.push(if byte == b'\\' { bytes.next().unwrap_or(byte) } else { byte });
+    let (mut done, mut next, mut left) = (0, Some(first), pairs);
+    while let Some(backslash) = next.filter(|_| left > 0) {
+        // The byte behind it is text, whatever it is; a backslash at the end stands for itself.
+        let Some(&byte) = text.get(backslash + 1) else { break };
+        plain.extend_from_slice(text.get(done..backslash).unwrap_or_default());
+        plain.push(byte);
+        done = backslash + 2;
+        next = memchr::memchr(b'\\', text.get(done..).unwrap_or_default()).map(|at| done + at);
+        left -= 1;
     }
+    plain.extend_from_slice(text.get(done..).unwrap_or_default());
     Cow::Owned(plain)
 }
 
@@ -112,6 +219,24 @@ mod tests {
     }
 
     #[test]
+    fn folds_are_found_wherever_they_stand() {
+        let odd = [0x0a, 0x0b, 0x8a, 0x0a, 0x0a, b' ', 0xff, 0x0a, 0x0a, 0x09, 0x0a];
+        for before in 0..140 {
+            for after in [0, 1, 7, 8, 63, 64, 65, 200] {
+                let text = [&vec![b'\n'; before][..], &odd, &vec![b'x'; after]].concat();
+                let fold =
+                    |at: &usize| text[*at] == b'\n' && text.get(at + 1).is_some_and(|next| is_blank(*next));
+                let expected: Vec<_> = (0..text.len()).filter(fold).collect();
+                let found: Vec<_> = Folds::of(&text).collect();
+                assert!(found.is_sorted() && found.iter().all(|at| text[*at] == b'\n'), "{before} {after}");
+                assert_eq!(found.into_iter().filter(fold).collect::<Vec<_>>(), expected, "{before} {after}");
+            }
+        }
+        assert_eq!(Folds::of(b"").count(), 0);
+        assert_eq!(Folds::of(&[b'\n'; 128]).count(), 64);
+    }
+
+    #[test]
     fn quoted_strings() {
         for (text, meant) in [
             (r#""a b""#, "a b"),
@@ -126,8 +251,33 @@ mod tests {
             ("a\r\n b", "a b"),
             ("", ""),
         ] {
-            assert_eq!(unquote(text.as_bytes()), meant.as_bytes(), "{text:?}");
+            assert_eq!(unquote(text.as_bytes(), QuotedPairs::Undone), meant.as_bytes(), "{text:?}");
         }
-        assert!(matches!(unquote(b"\"nothing escaped\""), Cow::Borrowed(b"nothing escaped")));
+        let plain = unquote(b"\"nothing escaped\"", QuotedPairs::Undone);
+        assert!(matches!(plain, Cow::Borrowed(b"nothing escaped")));
+        let kept = unquote(br#""a\"b\\c" d"#, QuotedPairs::Kept);
+        assert!(matches!(kept, Cow::Borrowed(br#"a\"b\\c"#)));
+    }
+
+    #[test]
+    fn the_first_folds_and_pairs_are_undone() {
+        for (text, folds, lines, unfolded) in [
+            ("a\n b\n c", 1, 9, "a b\n c"),
+            ("a\n b\n c", 9, 1, "a b\n c"),
+            ("a\nb\n c", 9, 1, "a\nb\n c"),
+            ("a\nb\n c", 1, 9, "a\nb c"),
+            ("a\n b", 0, 9, "a\n b"),
+        ] {
+            assert_eq!(unfold_first(text.as_bytes(), folds, lines), unfolded.as_bytes(), "{text:?}");
+        }
+        for (text, pairs, plain) in [
+            (r"\a\b\c", 2, r"ab\c"),
+            (r"\\\", 1, r"\\"),
+            (r"\\\", 2, r"\\"),
+            (r"a\", 5, r"a\"),
+            (r"\a", 0, r"\a"),
+        ] {
+            assert_eq!(unescape_first(text.as_bytes().into(), pairs), plain.as_bytes(), "{text:?}");
+        }
     }
 }

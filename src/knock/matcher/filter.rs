@@ -3,20 +3,22 @@
 //! Of each pattern a *window* is chosen, all windows of one length, and their *q-grams* (runs of q bytes) go into a
 //! Bloom filter. Of a payload only every n-th q-gram is looked up in it, n being the number of q-grams in a window:
 //! wherever a window stands, exactly one of its q-grams is looked at. Where that is a known one, a table tells where
-//! in a window it has its place, the window that would then stand there is looked up by its hash, and the patterns of
-//! that window are compared with the payload, which alone decides.
+//! in a window it has its place, and in whose. If that is one pattern, the first and the last eight bytes of its window are
+//! compared, and then all of it. If there are several, the window that would then stand there is looked up by
+//! its hash, and the patterns of that window are compared with the payload, which alone decides.
 //!
 //! The work is bounded, whatever a stranger sends. No place of a payload is taken for a window's beginning twice, so
-//! there are at most as many windows to look up as there are bytes, and far fewer unless most q-grams of the patterns
+//! there are at most as many windows to look at as there are bytes, and far fewer unless most q-grams of the patterns
 //! have most places, which is why those that consist of repetitions are left to others. Patterns are compared only
-//! where a whole window stands, and only so many have the same.
+//! where a window stands, as far as that is looked at, and only so many have the same. A packet full of q-grams of patterns
+//! costs less than three times another.
 //!
 //! All of it treats letters as if they were of one case, so patterns that ignore case and others share the filter, and
 //! only the comparison tells them apart.
 
 mod bloom;
 mod grams;
-mod places;
+mod marks;
 mod sampled;
 mod window;
 
@@ -41,7 +43,12 @@ impl Filter {
     /// crowd in one window. None may be shorter than [`MIN_LEN`].
     pub(super) fn new<'a>(patterns: &[Numbered<'a>]) -> Result<(Self, Vec<Numbered<'a>>), BuildError> {
         let shortest = patterns.iter().map(|(_, pattern)| pattern.bytes.len()).min().unwrap_or(MIN_LEN);
-        let q = if patterns.len() <= FEW { FEW_Q } else { MANY_Q };
+        let has_words = || patterns.iter().any(|(_, pattern)| pattern.bytes.contains(&b' '));
+        let q = match patterns.len() {
+            0..=FEW if has_words() => WORDS_Q,
+            0..=FEW => FEW_Q,
+            _ => MANY_Q,
+        };
         let q = q.min(shortest.saturating_sub(MIN_STRIDE - 1)).max(MIN_LEN);
         let most = (MAX_GRAMS / patterns.len().max(1)).clamp(MIN_STRIDE, MAX_STRIDE);
         let stride = most.min((shortest + 1).saturating_sub(q)).max(1);
@@ -85,6 +92,9 @@ pub(super) const MIN_LEN: usize = 4;
 const FEW: usize = 256;
 const FEW_Q: usize = 4;
 const MANY_Q: usize = 6;
+
+/// Of patterns that are made of words, strangers know the words. Such a q-gram is seldom part of one.
+const WORDS_Q: usize = 8;
 
 /// From here on a stride has a q-gram's bytes to itself, which makes for the faster loop.
 pub(super) const MIN_STRIDE: usize = 8;

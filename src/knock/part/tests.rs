@@ -89,15 +89,40 @@ fn texts_of_each_part() {
     ] {
         let mut found = Vec::new();
         let part = Part::parse(word).unwrap();
-        part.texts(&message, &mut |text| found.push(String::from_utf8(text.to_vec()).unwrap()));
+        part.texts(&message, QuotedPairs::Undone, &mut |text| {
+            found.push(String::from_utf8(text.to_vec()).unwrap())
+        });
         assert_eq!(found, expected, "{word}");
+    }
+}
+
+#[test]
+fn quoted_pairs_are_undone_for_secrets_that_phones_escape() {
+    let payload = b"REGISTER sip:a SIP/2.0\r\n\
+        From: \"The \\\"Door\\\" of\r\n \\Alice\" <sip:a@b>\r\n\
+        Contact: <sip:a@c>;+sip.instance=\"<urn:\\x>\"\r\n\
+        User-Agent: \"\\a\"\r\n\r\n";
+    let message = Message::parse(payload).unwrap();
+    for (word, secret, expected) in [
+        ("from-display-name", "The \"Door\"", "The \"Door\" of Alice"),
+        ("from-display-name", "The\\Door", "The \"Door\" of Alice"),
+        ("from-display-name", "The Door", "The \\\"Door\\\" of \\Alice"),
+        ("contact-instance", "urn:\\x", "urn:x"),
+        ("contact-instance", "urn:x", "urn:\\x"),
+        ("user-agent", "\"a\"", "\"\\a\""),
+    ] {
+        let part = Part::parse(word).unwrap();
+        let mut found = Vec::new();
+        let pairs = part.pairs(secret.as_bytes());
+        part.texts(&message, pairs, &mut |text| found.push(String::from_utf8(text.to_vec()).unwrap()));
+        assert_eq!(found, [expected], "{word} {secret}");
     }
 }
 
 #[test]
 fn a_response_has_no_request_uri() {
     let message = Message::parse(b"SIP/2.0 200 OK\r\n\r\n").unwrap();
-    Part::RequestUri.texts(&message, &mut |text| panic!("{}", text.escape_ascii()));
+    Part::RequestUri.texts(&message, QuotedPairs::Kept, &mut |text| panic!("{}", text.escape_ascii()));
 }
 
 #[test]

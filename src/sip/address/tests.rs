@@ -8,8 +8,9 @@ fn text(bytes: impl AsRef<[u8]>) -> String {
 fn read(value: &str) -> Vec<(Option<String>, String, Vec<String>)> {
     addresses(value.as_bytes())
         .map(|address| {
-            let params =
-                address.params().map(|(name, value)| format!("{}={}", text(name), text(unquote(value))));
+            let params = address
+                .params()
+                .map(|(name, value)| format!("{}={}", text(name), text(unquote(value, QuotedPairs::Undone))));
             (address.display_name().map(text), text(address.uri()), params.collect())
         })
         .collect()

@@ -107,3 +107,31 @@ proptest::proptest! {
         }
     }
 }
+
+/// Both say when a field is complete.
+#[test]
+fn a_field_becomes_complete() {
+    for block in [
+        "REGISTER sip:a SIP/2.0\r\nFrom: a\r\n b\r\nTo: c\r\n\t\r\n d\nX: e\r\nY:",
+        "\r\n\nREGISTER sip:a SIP/2.0\nFrom: a\n \n b\nTo: c",
+        "a\nb\nc",
+        "",
+    ] {
+        let block = block.as_bytes();
+        for now in 0..=block.len() {
+            for known in 0..=now {
+                let (before, after) = (complete_fields(&block[..known]), complete_fields(&block[..now]));
+                let field = completed_field(&block[..now], known);
+                if before == after {
+                    // Line ends in front of the start line are no field.
+                    assert!(field.is_none() || after == 0, "{known} {now}: {field:?}");
+                } else {
+                    // Line ends in front of the start line may be left out.
+                    let skipped = |at| block.get(before..at).unwrap_or_default();
+                    let begins = |at| skipped(at).iter().all(u8::is_ascii_whitespace);
+                    assert!(field.is_some_and(begins), "{known} {now}: {field:?} {before}");
+                }
+            }
+        }
+    }
+}

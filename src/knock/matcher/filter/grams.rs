@@ -49,16 +49,23 @@ impl Grams {
         let hash = window.as_chunks().0.iter().fold(0, |hash, word| mix(hash ^ folded(*word)));
         Some(mix(hash ^ folded(*last)))
     }
+
+    /// The first and the last eight bytes of the window of so many q-grams, letters in one case; `None` if it has fewer.
+    pub(super) fn window_ends(self, bytes: &[u8], at: usize, grams: usize) -> Option<[u64; 2]> {
+        let window = bytes.get(at..)?.get(..self.q + grams - 1)?;
+        Some([folded(*window.first_chunk()?), folded(*window.last_chunk()?)])
+    }
 }
 
 /// Another hash of a q-gram, made of the first.
+#[inline(always)]
 pub(super) fn rehash(hash: u64) -> u64 {
     (hash ^ hash >> 32).wrapping_mul(MULTIPLIER)
 }
 
 /// Eight bytes with ASCII letters in one case. Some other bytes become the same, too, which a filter may do.
 #[inline(always)]
-fn folded(bytes: [u8; 8]) -> u64 {
+pub(super) fn folded(bytes: [u8; 8]) -> u64 {
     u64::from_le_bytes(bytes) | CASE
 }
 

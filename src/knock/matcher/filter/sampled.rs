@@ -5,8 +5,8 @@ use std::ops::Range;
 
 use super::super::{BuildError, KnockId, Numbered};
 use super::bloom::Bloom;
-use super::grams::Grams;
-use super::places::Places;
+use super::grams::{self, Grams};
+use super::marks::{self, Marks, Seen};
 use super::window::Rarity;
 use super::{MAX_STRIDE, MIN_STRIDE};
 
@@ -15,15 +15,19 @@ pub(in super::super) struct Sampled<const WORDS: usize> {
     grams: Grams,
     /// How many q-grams a window has, and how far it is from one q-gram that is looked up to the next: 1 to 32.
     stride: usize,
+    /// Bytes of a window.
+    span: usize,
     /// The q-grams of all windows.
     known: Bloom<WORDS>,
-    /// Where in a window the q-grams stand.
-    places: Places,
+    /// Where in a window the q-grams stand, and in whose.
+    marks: Marks,
     /// Where in `entries` those begin whose window's hash has these first bits. One more says where the last ones end.
     buckets: Box<[u32]>,
     buckets_shift: u32,
     /// The patterns, in the order of their windows' hashes.
     entries: Box<[Entry]>,
+    /// The first and the last eight bytes of their windows, letters in one case. Empty if windows have fewer.
+    ends: Box<[[u64; 2]]>,
     /// Their bytes, one after the other.
     secrets: Box<[u8]>,
 }
@@ -57,11 +61,13 @@ impl<const WORDS: usize> Sampled<WORDS> {
         let mut filter = Self {
             grams: Grams::new(q),
             stride,
+            span: q + stride - 1,
             known: Bloom::new().ok_or_else(error)?,
-            places: Places::new(stride, stride.saturating_mul(patterns.len())),
+            marks: Marks::new(&[]).ok_or_else(error)?,
             buckets: Box::default(),
             buckets_shift: u64::BITS - buckets.ilog2(),
             entries: Box::default(),
+            ends: Box::default(),
             secrets: Box::default(),
         };
         let (windows, aside) = filter.choose(patterns);
@@ -109,8 +115,11 @@ impl<const WORDS: usize> Sampled<WORDS> {
     /// Takes in patterns in the order of their windows. `None` where they are too large.
     fn fill(&mut self, windows: &[Windowed<'_>], buckets: usize) -> Option<()> {
         let (mut begins, mut entries, mut secrets) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut ends, mut seen) = (Vec::new(), Vec::new());
         for &(hash, lead, (id, pattern)) in windows {
-            self.learn(pattern.bytes, lead);
+            self.learn(pattern.bytes, lead, entries.len(), &mut seen);
+            // All windows are of one length, and so all have them or none.
+            ends.extend(self.grams.window_ends(pattern.bytes, lead, self.stride));
             let bucket = (hash >> self.buckets_shift) as usize;
             begins.resize(begins.len().max(bucket + 1), u32::try_from(entries.len()).ok()?);
             entries.push(Entry {
@@ -125,84 +134,124 @@ impl<const WORDS: usize> Sampled<WORDS> {
         }
         begins.resize(buckets + 1, u32::try_from(entries.len()).ok()?);
         (self.buckets, self.entries, self.secrets) = (begins.into(), entries.into(), secrets.into());
+        // Beyond those that a mark has room for, windows are looked up.
+        ends.truncate(marks::SEVERAL);
+        (self.marks, self.ends) = (Marks::new(&seen)?, ends.into());
         Some(())
     }
 
     /// Takes in the q-grams of a window.
-    fn learn(&mut self, pattern: &[u8], lead: usize) {
+    fn learn(&mut self, pattern: &[u8], lead: usize, index: usize, seen: &mut Vec<Seen>) {
         for place in 0..self.stride {
             let Some(hash) = self.grams.hash_at(pattern, lead + place) else { continue };
             self.known.insert(hash);
-            self.places.insert(hash, place);
+            seen.push((hash, place, index));
         }
     }
 
+    #[inline(always)]
     pub(super) fn each(&self, payload: &[u8], mut visit: impl FnMut(KnockId, Range<usize>)) {
+        if let Some(at) = self.first_known(payload) {
+            self.each_from(payload, at, &mut visit);
+        }
+    }
+
+    /// Where the first q-gram stands, of those that are looked up, that may be a known one.
+    #[inline(always)]
+    fn first_known(&self, payload: &[u8]) -> Option<usize> {
         let mut at = self.stride - 1;
-        let Some(body) = payload.get(at..) else { return };
+        let body = payload.get(at..)?;
         if self.stride >= MIN_STRIDE {
             for chunk in body.chunks_exact(self.stride) {
                 let Some(bytes) = chunk.first_chunk() else { break };
-                let hash = self.grams.hash(*bytes);
-                if self.known.may_contain(hash) {
-                    self.windows(payload, at, hash, &mut visit);
+                if self.known.may_contain(self.grams.hash(*bytes)) {
+                    return Some(at);
                 }
                 at += self.stride;
             }
         }
         while let Some(hash) = self.grams.hash_at(payload, at) {
             if self.known.may_contain(hash) {
-                self.windows(payload, at, hash, &mut visit);
+                return Some(at);
+            }
+            at += self.stride;
+        }
+        None
+    }
+
+    /// The same loop from there on. It is one function with all that a known q-gram leads to, since a packet may be full of
+    /// them.
+    #[cold]
+    #[inline(never)]
+    fn each_from(&self, payload: &[u8], mut at: usize, visit: &mut impl FnMut(KnockId, Range<usize>)) {
+        while let Some(hash) = self.grams.hash_at(payload, at) {
+            if self.known.may_contain(hash) {
+                self.windows(payload, at, hash, visit);
             }
             at += self.stride;
         }
     }
 
-    /// Looks up the windows that may stand around a known q-gram.
-    #[cold]
-    #[inline(never)]
+    /// Looks at the windows that may stand around a known q-gram.
+    #[inline(always)]
     fn windows(&self, payload: &[u8], at: usize, hash: u64, visit: &mut impl FnMut(KnockId, Range<usize>)) {
-        let mut places = self.places.of(hash);
-        while places != 0 {
-            let place = places.trailing_zeros() as usize;
-            places &= places - 1;
+        self.marks.each(hash, |mark| {
             #[cfg(test)]
             work::WINDOWS.set(work::WINDOWS.get() + 1);
-            let start = at.checked_sub(place);
-            if let Some(start) = start
-                && let Some(hash) = self.grams.window_hash(payload, start, self.stride)
+            let Some(start) = at.checked_sub(mark.place()) else { return };
+            let Some(ends) = self.ends.get(mark.pattern()) else {
+                return self.look_up(payload, start, visit);
+            };
+            let Some(window) = payload.get(start..).and_then(|rest| rest.get(..self.span)) else { return };
+            if let (Some(first), Some(last)) = (window.first_chunk(), window.last_chunk())
+                && grams::folded(*first) == ends[0]
+                && grams::folded(*last) == ends[1]
+                && let Some(entry) = self.entries.get(mark.pattern())
             {
-                self.compare(payload, start, hash, visit);
+                self.compare(payload, start, entry, visit);
             }
-        }
+        });
     }
 
-    /// Compares the patterns whose window may stand here.
-    #[inline]
-    fn compare(&self, payload: &[u8], at: usize, hash: u64, visit: &mut impl FnMut(KnockId, Range<usize>)) {
+    /// Looks up the patterns whose window stands here.
+    #[inline(never)]
+    fn look_up(&self, payload: &[u8], start: usize, visit: &mut impl FnMut(KnockId, Range<usize>)) {
+        let Some(hash) = self.grams.window_hash(payload, start, self.stride) else { return };
         let bucket = self.buckets.get((hash >> self.buckets_shift) as usize..);
         let Some(&[begin, end]) = bucket.and_then(|rest| rest.first_chunk()) else { return };
         let entries = self.entries.get(begin as usize..end as usize).unwrap_or_default();
         for entry in entries.iter().filter(|entry| entry.hash == hash) {
-            #[cfg(test)]
-            work::COMPARED.set(work::COMPARED.get() + 1);
-            let secret =
-                self.secrets.get(entry.start as usize..).and_then(|rest| rest.get(..entry.len as usize));
-            let start = at.checked_sub(entry.lead as usize);
-            if let (Some(secret), Some(start)) = (secret, start)
-                && let Some(text) = payload.get(start..).and_then(|rest| rest.get(..secret.len()))
-                && (text == secret || entry.ignore_case && text.eq_ignore_ascii_case(secret))
-            {
-                visit(entry.id, start..start + secret.len());
-            }
+            self.compare(payload, start, entry, visit);
+        }
+    }
+
+    /// Compares a pattern whose window may stand here.
+    #[inline(never)]
+    fn compare(
+        &self,
+        payload: &[u8],
+        at: usize,
+        entry: &Entry,
+        visit: &mut impl FnMut(KnockId, Range<usize>),
+    ) {
+        #[cfg(test)]
+        work::COMPARED.set(work::COMPARED.get() + 1);
+        let secret = self.secrets.get(entry.start as usize..).and_then(|rest| rest.get(..entry.len as usize));
+        let start = at.checked_sub(entry.lead as usize);
+        if let (Some(secret), Some(start)) = (secret, start)
+            && let Some(text) = payload.get(start..).and_then(|rest| rest.get(..secret.len()))
+            && (text == secret || entry.ignore_case && text.eq_ignore_ascii_case(secret))
+        {
+            visit(entry.id, start..start + secret.len());
         }
     }
 
     pub(super) fn memory_usage(&self) -> usize {
         self.known.memory_usage()
-            + self.places.memory_usage()
+            + self.marks.memory_usage()
             + size_of_val(&*self.buckets)
             + size_of_val(&*self.entries)
+            + size_of_val(&*self.ends)
             + self.secrets.len()
     }
 }
