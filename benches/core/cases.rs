@@ -6,6 +6,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::time::Duration;
 
+use super::configurations::{self, secret};
+use super::worst;
 use sipknock::config::{Config, Flags};
 use sipknock::door::{Ask, DoorTable, Grant, Key, State};
 use sipknock::inspect::{Batch, Inspector};
@@ -25,7 +27,7 @@ pub(crate) struct Case {
     pub(crate) prepare: fn() -> Box<dyn FnMut()>,
 }
 
-pub(crate) const CASES: [Case; 28] = [
+pub(crate) const CASES: [Case; 48] = [
     case("packet/udp4", || repeat(udp4(PHONE, &register()), |bytes| black_box(Packet::parse(bytes)).is_ok())),
     case("packet/udp6", || repeat(udp6(&register()), |bytes| black_box(Packet::parse(bytes)).is_ok())),
     case("packet/tcp4", || {
@@ -56,6 +58,26 @@ pub(crate) const CASES: [Case; 28] = [
     Case { name: "door/sweep-1M", times: 10, prepare: || sweep(1_000_000) },
     case("netlink/read-packet", read_packet),
     case("netlink/write-verdict", write_verdict),
+    case("plain/anywhere", || worst::plain("anywhere")),
+    case("worst/anywhere", || worst::worst("anywhere")),
+    case("plain/headers", || worst::plain("headers")),
+    case("worst/headers", || worst::worst("headers")),
+    case("plain/from-display-name", || worst::plain("from-display-name")),
+    case("worst/from-display-name", || worst::worst("from-display-name")),
+    case("plain/contact-instance", || worst::plain("contact-instance")),
+    case("worst/contact-instance", || worst::worst("contact-instance")),
+    case("plain/user-agent", || worst::plain("user-agent")),
+    case("worst/user-agent", || worst::worst("user-agent")),
+    case("plain/request-uri", || worst::plain("request-uri")),
+    case("worst/request-uri", || worst::worst("request-uri")),
+    case("plain/header", || worst::plain("header")),
+    case("worst/header", || worst::worst("header")),
+    case("plain/six-places", || worst::plain("six-places")),
+    case("worst/six-places", || worst::worst("six-places")),
+    case("plain/words", || worst::plain("words")),
+    case("worst/words", || worst::worst("words")),
+    case("plain/flow", || worst::plain("flow")),
+    case("worst/flow", || worst::worst("flow")),
 ];
 
 const fn case(name: &'static str, prepare: fn() -> Box<dyn FnMut()>) -> Case {
@@ -78,7 +100,7 @@ fn matcher(knocks: usize) -> Box<dyn FnMut()> {
 
 fn inspect(source: Ipv4Addr, knocking: bool, reason: Reason) -> Box<dyn FnMut()> {
     let gate = gate(10);
-    let knock = udp4(PHONE, &with_name(&secret(3)));
+    let knock = udp4(PHONE, &configurations::register(&secret(3)));
     gate.inspect(NOW, &knock);
     let packet = if knocking { knock } else { udp4(source, &register()) };
     Box::new(move || assert_eq!(gate.inspect(NOW, black_box(&packet)).reason, reason))
@@ -86,7 +108,7 @@ fn inspect(source: Ipv4Addr, knocking: bool, reason: Reason) -> Box<dyn FnMut()>
 
 fn tcp_open() -> Box<dyn FnMut()> {
     let gate = gate(10);
-    gate.inspect(NOW, &udp4(PHONE, &with_name(&secret(3))));
+    gate.inspect(NOW, &udp4(PHONE, &configurations::register(&secret(3))));
     let packet = tcp4(PHONE, 1, &register());
     Box::new(move || assert_eq!(gate.inspect(NOW, black_box(&packet)).reason, Reason::Door))
 }
@@ -97,7 +119,9 @@ fn batch() -> Box<dyn FnMut()> {
     let gate = gate(10);
     let phones: Vec<_> = (0..1000).map(|number| Ipv4Addr::from(u32::from(PHONE) + number)).collect();
     let packets: Vec<_> = phones.iter().map(|&phone| udp4(phone, &register())).collect();
-    phones.iter().for_each(|&phone| _ = gate.inspect(NOW, &udp4(phone, &with_name(&secret(3)))));
+    phones
+        .iter()
+        .for_each(|&phone| _ = gate.inspect(NOW, &udp4(phone, &configurations::register(&secret(3)))));
     let (mut calls, mut decided) = (0, Batch::default());
     Box::new(move || {
         calls += 1;
@@ -198,47 +222,24 @@ fn write_verdict() -> Box<dyn FnMut()> {
 }
 
 fn gate(knocks: usize) -> Inspector {
-    let mut text = "[inspect]\ntrusted = [\"10.0.0.0/8\"]\n".to_owned();
+    let mut text = String::new();
     for number in 0..knocks {
         write!(text, "[[knock]]\nname = \"{number}\"\nsecret = \"{}\"\n", secret(number)).unwrap();
     }
+    gate_of(&text)
+}
+
+/// A gate with these `[[knock]]` tables.
+pub(crate) fn gate_of(knocks: &str) -> Inspector {
+    let text = format!("[inspect]\ntrusted = [\"10.0.0.0/8\"]\n{knocks}");
     Config::parse(&text, Path::new("bench.toml"), &Flags::default()).unwrap().inspector().unwrap()
 }
 
-/// 20 letters, different for each number.
-fn secret(number: usize) -> String {
-    let mut state = number as u64 + 88_172_645_463_325_252;
-    (0..20)
-        .map(|_| {
-            // xorshift64 (Marsaglia, 2003)
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            char::from(b'a' + (state % 26) as u8)
-        })
-        .collect()
+pub(crate) fn register() -> Vec<u8> {
+    configurations::register(NOBODY)
 }
 
-fn register() -> Vec<u8> {
-    with_name("Alice in the kitchen")
-}
-
-/// A REGISTER of 700 bytes as phones send it.
-fn with_name(name: &str) -> Vec<u8> {
-    let mut message = format!(
-        "REGISTER sip:pbx.example.org SIP/2.0\r\nVia: SIP/2.0/UDP 198.51.100.7:5061;branch=z9hG4bK-524287-1---a2c7;rport\r\n\
-         Max-Forwards: 70\r\nContact: <sip:100@198.51.100.7:5061>;+sip.instance=\"<urn:uuid:3f2b8c1e-5d47-4a09-9c66-0e7a51d2b8f4>\"\r\n\
-         To: <sip:100@pbx.example.org>\r\nFrom: \"{name}\" <sip:100@pbx.example.org>;tag=5f2a71c9\r\n\
-         Call-ID: Yl0xF3kq7mT1vN8r@198.51.100.7\r\nCSeq: 1 REGISTER\r\nUser-Agent: Phone 1.2.3\r\n\
-         Allow: INVITE, ACK, CANCEL, BYE, NOTIFY, REFER, MESSAGE, OPTIONS, INFO, SUBSCRIBE\r\n"
-    );
-    let end = "Content-Length: 0\r\n\r\n";
-    let missing = 700 - message.len() - end.len() - "X-Filler: \r\n".len();
-    write!(message, "X-Filler: {}\r\n{end}", "0123456789".repeat(70).get(..missing).unwrap()).unwrap();
-    message.into_bytes()
-}
-
-fn udp4(source: Ipv4Addr, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn udp4(source: Ipv4Addr, payload: &[u8]) -> Vec<u8> {
     ip4(source, 17, &udp(payload))
 }
 
@@ -255,7 +256,11 @@ fn udp6(payload: &[u8]) -> Vec<u8> {
 }
 
 fn tcp4(source: Ipv4Addr, sequence: u32, payload: &[u8]) -> Vec<u8> {
-    let rest = [0, 0, 0, 1, 0x50, 0x18, 0xff, 0xff, 0, 0, 0, 0];
+    tcp4_with(source, sequence, PSH_ACK, payload)
+}
+
+pub(crate) fn tcp4_with(source: Ipv4Addr, sequence: u32, flags: u8, payload: &[u8]) -> Vec<u8> {
+    let rest = [0, 0, 0, 1, 0x50, flags, 0xff, 0xff, 0, 0, 0, 0];
     ip4(source, 6, &[&[0x13, 0xc5, 0x13, 0xc4][..], &sequence.to_be_bytes(), &rest, payload].concat())
 }
 
@@ -268,9 +273,15 @@ fn ip4(source: Ipv4Addr, protocol: u8, transport: &[u8]) -> Vec<u8> {
 /// Packets that a queue takes at once.
 const BATCH: usize = 32;
 
-const NOW: Time = Time::from_parts(1_800_000_000, 0);
+pub(crate) const SYN: u8 = 0x02;
+pub(crate) const PSH_ACK: u8 = 0x18;
+
+/// A display name without a secret in it.
+const NOBODY: &str = "Alice in the kitchen";
+
+pub(crate) const NOW: Time = Time::from_parts(1_800_000_000, 0);
 const PHONE: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 7);
-const STRANGER: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 66);
+pub(crate) const STRANGER: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 66);
 const OFFICE: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 7);
 const GRANTS: [Grant; 1] =
     [Grant { knock: KnockId::FIRST, life: Duration::from_secs(4000), registration: None }];

@@ -22,7 +22,7 @@ pub(crate) fn work(name: &str, times: usize) {
 
 /// What callgrind knows by this name.
 #[inline(never)]
-fn measured(work: &mut dyn FnMut(), times: usize) {
+pub(crate) fn measured(work: &mut dyn FnMut(), times: usize) {
     (0..times).for_each(|_| work());
 }
 

@@ -57,19 +57,24 @@ impl Lab {
     /// Sets everything up. With `count`, accepted packets are counted and then dropped, so that no receiver takes a
     /// share of the CPU.
     pub(crate) fn new(keeper: Keeper, knocks: usize, count: bool) -> Self {
+        let lab = Self::with_knocks(keeper, &configured(knocks), count);
+        if keeper == Keeper::SeedRules {
+            seed_rules(&lab.world, knocks);
+        }
+        lab
+    }
+
+    /// The same with these `[[knock]]` tables, which the seed rules do not know.
+    pub(crate) fn with_knocks(keeper: Keeper, knocks: &str, count: bool) -> Self {
         let world = World::new("bench");
         if count {
             count_accepted(&world);
         }
         let queue = if keeper == Keeper::Polling { "busy_poll = \"1ms\"" } else { "" };
-        let config = world.config_with_knocks("max_doors = 200000", queue, &configured(knocks));
+        let config = world.config_with_knocks("max_doors = 200000", queue, knocks);
         pin(KEEPER_CPU);
         let process = match keeper {
-            Keeper::Nobody => Process::None,
-            Keeper::SeedRules => {
-                seed_rules(&world, knocks);
-                Process::None
-            }
+            Keeper::Nobody | Keeper::SeedRules => Process::None,
             Keeper::AcceptAll => {
                 world.apply_rules(&config);
                 let itself = std::env::current_exe().unwrap();

@@ -56,6 +56,12 @@ pub(crate) fn measure(keeper: Keeper, knocks: usize, packets: usize) -> Latency 
 }
 
 impl Latency {
+    /// What was seen of packets that arrived, and how many did not.
+    pub(crate) fn of(mut times: Vec<Duration>, lost: usize) -> Self {
+        times.sort_unstable();
+        Self { sorted: times, lost }
+    }
+
     /// The microseconds below which so many of a thousand packets are.
     pub(crate) fn quantile(&self, permille: usize) -> f64 {
         let index = (self.sorted.len() * permille / 1000).min(self.sorted.len().saturating_sub(1));

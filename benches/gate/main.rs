@@ -7,6 +7,9 @@
 //!
 //! Options: `--packets N` of a run, `--rounds N`, `--out FOLDER` for Markdown and plots.
 //!
+//! `--beside` measures the latency of a phone's packets alone, beside 20,000 packets per second of strangers: plain ones, and
+//! the dearest that `cargo bench --bench core -- --worst` has kept, in turn. `--packets N` of the phone, `--rounds N`.
+//!
 //! With `--endure SECONDS` or `--turn TIMES` nothing is measured: a gate is kept busy and has to stay as it should be, as
 //! `scripts/endure` says. The exit status tells.
 
@@ -18,8 +21,12 @@
     clippy::disallowed_methods
 )]
 
+mod beside;
 #[path = "../../tests/common/mod.rs"]
 mod common;
+#[allow(dead_code, reason = "benches/core uses the rest")]
+#[path = "../core/configurations.rs"]
+mod configurations;
 mod doors;
 mod endure;
 mod lab;
@@ -71,8 +78,11 @@ fn main() -> ExitCode {
         return if held { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     }
     let number = |name: &str, default| option(name).map_or(default, |text| text.parse().expect("a number"));
-    let (packets, rounds) = (number("--packets", 300_000), number("--rounds", 5));
     lab::pin(SENDER_CPU);
+    if args.iter().any(|arg| arg == "--beside") {
+        return beside::run(number("--rounds", 7), number("--packets", 20_000));
+    }
+    let (packets, rounds) = (number("--packets", 300_000), number("--rounds", 5));
     let mut report = Report::new(option("--out").map(PathBuf::from), rounds, packets);
     let groups = groups();
     let mut seen: Vec<Vec<Vec<Seen>>> = groups.iter().map(|group| vec![Vec::new(); group.len()]).collect();

@@ -75,6 +75,18 @@ impl Sender {
         self.send_all(&[frame]);
     }
 
+    /// A frame of a source with any payload.
+    pub(crate) fn frame(&self, source: Ipv4Addr, payload: &[u8]) -> Vec<u8> {
+        let mut frame = [&self.frame[..ETHERNET], &ip_and_udp(payload.len()), payload].concat();
+        address(&mut frame, source);
+        frame
+    }
+
+    /// Sends frames of this socket as they are.
+    pub(crate) fn send_frames(&self, frames: &[Vec<u8>]) {
+        self.send_all(frames);
+    }
+
     fn send_all(&self, frames: &[Vec<u8>]) {
         let slices: Vec<_> = frames.iter().map(|frame| [IoSlice::new(frame)]).collect();
         let mut controls: Vec<_> = slices.iter().map(|_| SendAncillaryBuffer::default()).collect();
@@ -92,13 +104,18 @@ impl Sender {
     }
 
     /// Makes a frame a source's: its address, the checksum, and the display name.
-    fn write(&self, frame: &mut [u8], (address, name): (Ipv4Addr, [u8; NAME])) {
-        frame[ETHERNET + 12..ETHERNET + 16].copy_from_slice(&address.octets());
-        frame[ETHERNET + 10..ETHERNET + 12].fill(0);
-        let sum = checksum(&frame[ETHERNET..ETHERNET + 20]);
-        frame[ETHERNET + 10..ETHERNET + 12].copy_from_slice(&sum.to_be_bytes());
+    fn write(&self, frame: &mut [u8], (source, name): (Ipv4Addr, [u8; NAME])) {
+        address(frame, source);
         frame[self.name_at..self.name_at + NAME].copy_from_slice(&name);
     }
+}
+
+/// Writes a frame's source and checksum.
+fn address(frame: &mut [u8], source: Ipv4Addr) {
+    frame[ETHERNET + 12..ETHERNET + 16].copy_from_slice(&source.octets());
+    frame[ETHERNET + 10..ETHERNET + 12].fill(0);
+    let sum = checksum(&frame[ETHERNET..ETHERNET + 20]);
+    frame[ETHERNET + 10..ETHERNET + 12].copy_from_slice(&sum.to_be_bytes());
 }
 
 /// Binds a packet socket to an interface, so that frames without an address leave through it.
