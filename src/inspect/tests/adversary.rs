@@ -361,7 +361,7 @@ proptest! {
                 Step::Restart => side.restart(&receivers),
                 Step::Knock => _ = side.gate.inspect(at(side.secs), &ipv4(PHONE, &udp(KNOCK))),
                 Step::Close => {
-                    side.gate.doors().close(Source::new(PHONE.parse().unwrap(), side.gate.prefixes()));
+                    side.gate.doors().close(side.gate.cut().source(PHONE.parse().unwrap()));
                 }
                 Step::Turn => side.turn(),
                 Step::Pause(secs) => {

@@ -83,7 +83,7 @@ fn a_half_sent_request_is_not_completed_after_doors_close() {
         reasons(&gate, 0, &[(START - 1, SYN, b""), (START, 0, HALF)]);
         // One byte that does not follow has the gate forget the flow.
         reasons(&gate, 0, &[(END + 1000, 0, odd)]);
-        assert!(gate.doors().close(Source::new(PHONE.parse().unwrap(), gate.prefixes())).is_some());
+        assert!(gate.doors().close(gate.cut().source(PHONE.parse().unwrap())).is_some());
         completes_nothing(&gate, 1, &format!("{odd:?}"));
     }
 }
@@ -175,7 +175,7 @@ fn a_request_does_not_pass_in_fragments() {
     assert_eq!(first(&gate, PHONE, 72, &knocking), Reason::Knock);
     assert_eq!(first(&gate, PHONE, 24, &segment), Reason::Door);
     // Nobody knows what was in the rest.
-    assert!(gate.doors().close(Source::new(PHONE.parse().unwrap(), gate.prefixes())).is_some());
+    assert!(gate.doors().close(gate.cut().source(PHONE.parse().unwrap())).is_some());
     completes_nothing(&gate, 1, "fragments through a door");
 }
 
