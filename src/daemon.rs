@@ -25,6 +25,7 @@ mod manager;
 mod outbound;
 mod overview;
 mod predecessor;
+mod records;
 mod reload;
 mod rounds;
 mod rules;

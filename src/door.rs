@@ -1,22 +1,27 @@
 //! The doors: which sources may pass, until when, and whose knock it was.
 //!
 //! One table serves all queues. A door is open while `now < expires`; one that has run out is remembered for its
-//! own life once more, so that a drop can be told apart from a stranger's. Both follow from the times in the
-//! entry alone. The sweep only frees memory and reports what ran out; decisions are the same without it.
+//! own life once more, or that of another claim to it, so that a drop can be told apart from a stranger's. Both follow
+//! from the times in the entry alone. The sweep only frees memory and reports what ran out; decisions are the same
+//! without it.
 //!
-//! A knock may open for the life of a registration. Then the door knows whose registrations hold it, so that the end
-//! of one closes it for nobody else: several phones may stand behind one address.
+//! Several phones may stand behind one address. So a door is held by [claims](Claim): one of each knock that came, or one of
+//! each registration if the knock opens for that one's life. The end of a claim closes the door for nobody else; it is
+//! shut with the last. [`Door`] is what a door is to all of them: it says of the claim that ends last.
 //!
 //! Bounds, for what a stranger with a stolen knock could grow:
 //! - open doors: `max_doors`. A full table *refuses the newcomer*; nobody's door is ever evicted for another.
 //! - entries, remembered ones included: three times `max_doors`. Places are freed by a sweep only, and one that
 //!   finds more than twice `max_doors` entries *forgets all that have run out*.
-//! - registrations of a door: [`MAX_REGISTRATIONS`]. One beyond them *holds the door like any other knock*.
+//! - claims to a door: [`MAX_CLAIMS`]. Those that have run out go first. Then a registration *shares the claim of its knock
+//!   that ends first*, and a knock without a claim gets *none*: it passes while the others hold the door.
 
 mod claims;
 mod entry;
+mod knocking;
 mod listing;
 mod look;
+mod packed;
 mod places;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -24,13 +29,12 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use dashmap::DashMap;
-use dashmap::mapref::entry::Entry::{Occupied, Vacant};
 
-use claims::Claims;
-pub use claims::{End, MAX_REGISTRATIONS, Registration};
-use entry::{Entry, LAST_KNOCK};
-pub use listing::Listed;
+pub use claims::{Claim, End, MAX_CLAIMS, Registration, RegistrationId};
+use entry::Entry;
+pub use listing::{Held, Listed, Retired, Revoked};
 pub use look::{Ask, Key};
+use packed::LAST_KNOCK;
 use places::Places;
 
 use crate::knock::KnockId;
@@ -43,7 +47,7 @@ pub struct DoorTable {
     doors: DashMap<Source, Entry, ahash::RandomState>,
     /// Held by open doors, and by ones that ran out unnoticed since the last sweep.
     places: Places,
-    /// No door that holds a place runs out before this. A full table needs no sweep until then.
+    /// No claim to an open door runs out before this. A full table or a full knock needs no sweep until then.
     next_expiry: AtomicU64,
     /// Something is not as it was when this was last asked for.
     changed: AtomicBool,
@@ -58,13 +62,13 @@ pub struct Door {
     pub opened: Time,
     /// The first moment at which it is no longer open.
     pub expires: Time,
-    /// How long the knock that set `expires` opens for; also how long it is remembered once run out.
+    /// How long the knock that set `expires` opens for.
     life: Span,
-    /// The knock that it counts against.
+    /// The knock whose claim ends last.
     pub knock: KnockId,
     /// Whether it still holds a place among `max_doors`.
     holds_place: bool,
-    /// The last registration that held it has ended, and it stays open only for the answers.
+    /// The registration of that claim has ended, and it stays open only for the answers.
     closing: bool,
 }
 
@@ -123,6 +127,8 @@ pub enum Limit {
     Table,
     /// The `max_doors` of the knock.
     Knock(KnockId),
+    /// The door's claims, see [`MAX_CLAIMS`].
+    Claims,
 }
 
 impl DoorTable {
@@ -140,69 +146,22 @@ impl DoorTable {
         }
     }
 
-    /// Opens or renews a door for the knocks that matched, in the order of the config.
-    ///
-    /// A renewal never shortens a door, so that two phones behind one address can't shut each other out; the end of
-    /// the last registration that holds it does. Of several knocks the one with the longest life (the first of
-    /// equals) that has room gets the door.
-    pub fn knock(&self, source: Source, now: Time, grants: &[Grant]) -> Change {
-        self.knock_and_pass(source, now, grants, 0)
-    }
-
-    /// The same by a packet of so many bytes, which is counted where it passes.
-    pub fn knock_and_pass(&self, source: Source, now: Time, grants: &[Grant], bytes: u32) -> Change {
-        let change = self.open_or_renew(&Knocking { source, now, grants, bytes });
-        if !matches!(change, Change::Refused(_)) {
-            self.set_changed();
-        }
-        change
-    }
-
-    fn open_or_renew(&self, knocking: &Knocking<'_>) -> Change {
-        let mut renewed = self.try_renew(knocking);
-        if matches!(renewed, Some(Err(_))) && self.make_room(knocking.now) {
-            renewed = self.try_renew(knocking);
-        }
-        match renewed {
-            Some(Ok(door)) => return Change::Renewed(door),
-            Some(Err(limit)) => return Change::Refused(limit),
-            None => {}
-        }
-        match self.reserve(knocking.now, knocking.grants) {
-            Ok(grant) => self.open(knocking, grant),
-            Err(limit) => Change::Refused(limit),
-        }
-    }
-
-    /// Renews a door that is open; `None` where none is.
-    fn try_renew(&self, knocking: &Knocking<'_>) -> Option<Result<Door, Limit>> {
-        let mut entry = self.doors.get_mut(&knocking.source).filter(|entry| entry.is_held(knocking.now))?;
-        Some(self.renew(&mut entry, knocking))
-    }
-
-    /// Lets an accepted packet renew its door by the door's own life (`renew = "packet"`).
+    /// Lets an accepted packet renew its door (`renew = "packet"`): each claim by its own life, but for those of registrations
+    /// that have ended.
     pub fn extend(&self, source: Source, now: Time) {
         if let Some(mut entry) = self.doors.get_mut(&source)
             && entry.is_held(now)
         {
-            let mut door = entry.door();
-            if !door.closing {
-                door.expires = door.expires.max(now.after(door.life()));
-                entry.set(&door);
-                self.set_changed();
-            }
+            entry.extend(now);
+            self.set_changed();
         }
     }
 
     /// Shuts a door and forgets it; what it was, if it still held its place.
     pub fn close(&self, source: Source) -> Option<Door> {
-        let (_, entry) = self.doors.remove(&source)?;
+        let (_, mut entry) = self.doors.remove(&source)?;
         self.set_changed();
-        let door = entry.door();
-        door.holds_place.then(|| {
-            self.release(door.knock);
-            door
-        })
+        Some(entry.release(&self.places)).filter(|door| door.holds_place)
     }
 
     /// How many doors are open, counting those that ran out since the last sweep.
@@ -228,153 +187,30 @@ impl DoorTable {
         std::mem::take(&mut ran_out)
     }
 
-    fn sweep_into(&self, ran_out: &mut Vec<(Source, Door)>, now: Time) {
+    /// Whether that freed a place, of the table or of a knock.
+    fn sweep_into(&self, ran_out: &mut Vec<(Source, Door)>, now: Time) -> bool {
+        let mut freed = false;
         let forget_all = self.doors.len() > self.places.max().saturating_mul(2);
         self.next_expiry.store(u64::MAX, Ordering::Relaxed);
         self.doors.retain(|source, entry| {
-            let state = entry.state(now);
-            if state == State::Open {
-                self.next_expiry.fetch_min(entry.expires().as_nanos(), Ordering::Relaxed);
+            if entry.state(now) == State::Open {
+                let (next_end, run_out) = entry.sweep(now, &self.places);
+                freed |= run_out;
+                self.runs_out(next_end);
                 return true;
             }
-            let mut door = entry.door();
+            let mut door = entry.release(&self.places);
             if door.holds_place {
                 door.holds_place = false;
-                entry.set(&door);
-                self.release(door.knock);
                 ran_out.push((*source, door));
+                freed = true;
             }
-            state == State::RunOut && !forget_all
+            !forget_all && entry.state(now) == State::RunOut
         });
+        freed
     }
 
-    /// Renews an open door by those knocks that may hold it, or says what was full where none may.
-    fn renew(&self, entry: &mut Entry, knocking: &Knocking<'_>) -> Result<Door, Limit> {
-        let Knocking { now, grants, bytes, .. } = *knocking;
-        let mut door = entry.door();
-        // The holder first: while it still knocks, the door stays its own.
-        let holder = door.knock;
-        let own = grants.iter().filter(|grant| grant.knock == holder);
-        let others = grants.iter().filter(|grant| grant.knock != holder);
-        let mut outcome = Err(grants.first().map_or(Limit::Table, |grant| Limit::Knock(grant.knock)));
-        for grant in own.chain(others) {
-            if grant.registration.is_some() && entry.claims().is_none() {
-                entry.claim(Claims::of_knock(&door));
-            }
-            if grant.ends() {
-                if let Some(claims) = entry.claims() {
-                    claims.end(grant);
-                    self.shorten(&mut door, claims, now, grant.life);
-                }
-                outcome = Ok(());
-                continue;
-            }
-            let expires = now.after(grant.life);
-            let longer = expires > door.expires;
-            if longer && grant.knock != door.knock {
-                if !self.places.take_knock(grant.knock) {
-                    continue;
-                }
-                self.places.give_back_knock(door.knock);
-                door.knock = grant.knock;
-            }
-            if let Some(claims) = entry.claims() {
-                claims.add(grant, now);
-            }
-            if longer || door.closing {
-                door.expires = door.expires.max(expires);
-                door.life = grant.life.into();
-                door.closing = false;
-            }
-            outcome = Ok(());
-        }
-        outcome?;
-        entry.set(&door);
-        entry.knocked(now, bytes);
-        // The end of a registration makes it run out sooner.
-        self.runs_out(door.expires);
-        Ok(door)
-    }
-
-    /// Leaves a door to those who still hold it, and open for `grace` where nobody does.
-    fn shorten(&self, door: &mut Door, claims: &Claims, now: Time, grace: Duration) {
-        let last = claims.last(now);
-        if let Some((knock, _)) = last
-            && knock != door.knock
-            && self.places.take_knock(knock)
-        {
-            self.places.give_back_knock(door.knock);
-            door.knock = knock;
-        }
-        let held_until = last.map_or(Time::default(), |(_, expires)| expires);
-        door.expires = door.expires.min(held_until.max(now.after(grace)));
-        if last.is_none() {
-            door.life = grace.into();
-            door.closing = true;
-        }
-    }
-
-    /// Takes a place in the table and one of a knock's.
-    fn reserve(&self, now: Time, grants: &[Grant]) -> Result<Grant, Limit> {
-        let has_place = self.places.take() || (self.make_room(now) && self.places.take());
-        if !has_place {
-            return Err(Limit::Table);
-        }
-        let granted = self
-            .reserve_knock(grants)
-            .or_else(|| self.make_room(now).then(|| self.reserve_knock(grants)).flatten());
-        granted.ok_or_else(|| {
-            self.places.give_back();
-            grants.first().map_or(Limit::Table, |grant| Limit::Knock(grant.knock))
-        })
-    }
-
-    fn reserve_knock(&self, grants: &[Grant]) -> Option<Grant> {
-        let mut best: Option<Grant> = None;
-        for &grant in grants {
-            if best.is_none_or(|best| grant.life > best.life)
-                && self.places.take_knock(grant.knock)
-                && let Some(worse) = best.replace(grant)
-            {
-                self.places.give_back_knock(worse.knock);
-            }
-        }
-        best
-    }
-
-    /// Puts a reserved door into the table.
-    fn open(&self, knocking: &Knocking<'_>, grant: Grant) -> Change {
-        let Knocking { source, now, grants, bytes } = *knocking;
-        let door = Door::new(grant.knock, now, grant.life, grant.ends());
-        let mut entry = Entry::new(door, now, grants);
-        entry.knocked(now, bytes);
-        let ran_out = match self.doors.entry(source) {
-            Vacant(vacant) => {
-                vacant.insert(entry);
-                None
-            }
-            Occupied(mut occupied) if occupied.get().is_held(now) => {
-                // Another queue opened it between our look and now: that place serves, ours goes back.
-                self.release(grant.knock);
-                return match self.renew(occupied.get_mut(), &Knocking { grants: &[grant], ..*knocking }) {
-                    Ok(door) => Change::Renewed(door),
-                    Err(limit) => Change::Refused(limit),
-                };
-            }
-            Occupied(mut occupied) => {
-                let earlier = occupied.insert(entry).door();
-                earlier.holds_place.then(|| {
-                    self.release(earlier.knock);
-                    earlier
-                })
-            }
-        };
-        // After the insertion: a sweep that started before it and did not see the door has set its bound by now.
-        self.runs_out(door.expires);
-        Change::Opened { door, ran_out }
-    }
-
-    /// A door that holds a place runs out at this time.
+    /// A claim that holds a place runs out at this time.
     fn runs_out(&self, expires: Time) {
         self.next_expiry.fetch_min(expires.as_nanos(), Ordering::Relaxed);
     }
@@ -385,14 +221,7 @@ impl DoorTable {
         if now.as_nanos() < self.next_expiry.load(Ordering::Relaxed) {
             return false;
         }
-        let before = ran_out.len();
-        self.sweep_into(&mut ran_out, now);
-        ran_out.len() > before
-    }
-
-    fn release(&self, knock: KnockId) {
-        self.places.give_back();
-        self.places.give_back_knock(knock);
+        self.sweep_into(&mut ran_out, now)
     }
 }
 
@@ -404,18 +233,22 @@ impl Grant {
 }
 
 impl Door {
-    /// A door that holds a place.
-    fn new(knock: KnockId, now: Time, life: Duration, closing: bool) -> Self {
-        let expires = now.after(life);
-        Self { opened: now, expires, life: life.into(), knock, holds_place: true, closing }
+    /// One that this claim holds alone, as long as nobody says when it was opened.
+    fn of_claim(claim: &Claim) -> Self {
+        Self::again(claim.knock, Time::default(), claim.until, claim.life, claim.closing)
     }
 
-    /// The knock of doors that somebody opened by hand. It is none of any set, and has no limit of its own.
+    /// A door that holds a place.
+    fn new(knock: KnockId, now: Time, life: Duration) -> Self {
+        Self::again(knock, now, now.after(life), life, false)
+    }
+
+    /// The knock of claims that somebody made by hand. It is none of any set, and has no limit of its own.
     pub fn by_hand() -> KnockId {
         KnockId::from(LAST_KNOCK)
     }
 
-    /// How long the knock that set `expires` opens for; also how long the door is remembered once it has run out.
+    /// How long the knock that set `expires` opens for.
     pub fn life(&self) -> Duration {
         self.life.into()
     }
@@ -425,20 +258,9 @@ impl Door {
         Self { opened, expires, life: life.into(), knock, holds_place: true, closing }
     }
 
-    /// Whether the last registration that held it has ended, so that it stays open only for the answers.
+    /// Whether the registration whose claim ends last is over, so that the door stays open only for the answers.
     pub fn is_closing(&self) -> bool {
         self.closing
-    }
-
-    /// What the door is at `now`.
-    pub fn state(&self, now: Time) -> State {
-        if now < self.expires {
-            State::Open
-        } else if now < self.expires.after(self.life()) {
-            State::RunOut
-        } else {
-            State::None
-        }
     }
 }
 

@@ -19,7 +19,7 @@ use tracing::{debug, error, info, warn};
 use crate::control::protocol::RulesChange;
 use crate::door::{Change, Door, Limit};
 use crate::drops::{DropLine, Sender};
-use crate::inspect::{Decision, Inspector, OUTBOUND};
+use crate::inspect::{Decision, Inspector, Knocked, OUTBOUND};
 use crate::knock::KnockId;
 use crate::net::Source;
 use crate::outbound::user_of;
@@ -44,7 +44,7 @@ pub enum Event {
         event: &'static str,
         /// Whose.
         source: String,
-        /// The knock that it counts against.
+        /// The knock whose claim that is.
         knock: String,
         /// The door.
         door: Door,
@@ -53,7 +53,7 @@ pub enum Event {
     Closed {
         /// Whose.
         source: String,
-        /// The knock that it counted against.
+        /// The knock whose claim was the last, or the longest of those that ended together.
         knock: String,
         /// Why: `expired`, `revoked` or `flushed`.
         why: &'static str,
@@ -154,10 +154,11 @@ impl Outcome {
     /// All of them.
     pub const ALL: [Self; 3] = [Self::Opened, Self::Renewed, Self::Refused];
 
-    /// What a knock did of a packet that made this change.
-    pub fn of(knock: KnockId, change: Change) -> Self {
-        match change {
-            // The knock that the door counts against opened it; others in the same packet found it open.
+    /// What a knock of a packet did.
+    pub fn of(knock: KnockId, knocked: &Knocked) -> Self {
+        match knocked.change {
+            _ if knocked.refused.contains(&knock) => Self::Refused,
+            // The knock that holds the door longest opened it; others in the same packet found it open.
             Change::Opened { door, .. } if door.knock == knock => Self::Opened,
             Change::Opened { .. } | Change::Renewed(_) => Self::Renewed,
             Change::Refused(_) => Self::Refused,
@@ -240,9 +241,8 @@ impl Event {
         let (Some(knocked), Ok(packet)) = (&decision.knocked, Packet::parse(bytes)) else {
             return Vec::new();
         };
-        let change = knocked.change;
         let mut events = Vec::new();
-        if let Change::Opened { ran_out: Some(door), .. } = change {
+        if let Change::Opened { ran_out: Some(door), .. } = knocked.change {
             events.push(Self::closed(gate, gate.cut().source(packet.source), door, EXPIRED));
         }
         let Body::Segment(segment) = packet.body else { return events };
@@ -250,7 +250,7 @@ impl Event {
         let payload = knocked.gathered.as_deref().unwrap_or(segment.payload);
         let text = Text::new(gate.knocks(), payload);
         for &knock in &knocked.knocks {
-            let event = knock_event(gate, queue, knock, change, packet.source, segment.flow, &text);
+            let event = knock_event(gate, queue, knock, knocked, packet.source, segment.flow, &text);
             events.push(Self::Knock(Box::new(event)));
         }
         events
@@ -266,12 +266,18 @@ impl Event {
         }
     }
 
-    /// A door that somebody opened or renewed by hand.
-    pub fn by_hand(gate: &Inspector, source: Source, door: Door, event: &'static str) -> Self {
+    /// A door that somebody opened or renewed by hand, in the name of a knock or in his own.
+    pub fn by_hand(
+        gate: &Inspector,
+        source: Source,
+        knock: KnockId,
+        door: Door,
+        event: &'static str,
+    ) -> Self {
         Self::ByHand {
             event,
             source: source.display(gate.cut()).to_string(),
-            knock: gate.name(door.knock).to_owned(),
+            knock: gate.name(knock).to_owned(),
             door,
         }
     }
@@ -456,16 +462,20 @@ fn knock_event(
     gate: &Inspector,
     queue: u16,
     knock: KnockId,
-    change: Change,
+    knocked: &Knocked,
     source: IpAddr,
     flow: Flow,
     text: &Text<'_>,
 ) -> KnockEvent {
-    let event = Outcome::of(knock, change).name();
-    let door = match change {
+    let outcome = Outcome::of(knock, knocked);
+    let event = outcome.name();
+    let door = match knocked.change {
+        // The others of its packet got a claim.
+        Change::Opened { .. } | Change::Renewed(_) if outcome == Outcome::Refused => Err(FULL_KNOCK),
         Change::Opened { door, .. } | Change::Renewed(door) => Ok(door),
         Change::Refused(Limit::Table) => Err("inspect.max_doors"),
-        Change::Refused(Limit::Knock(_)) => Err("the knock's max_doors"),
+        Change::Refused(Limit::Knock(_)) => Err(FULL_KNOCK),
+        Change::Refused(Limit::Claims) => Err("the door's 256 claims"),
     };
     let message = sip::Message::parse(text.payload);
     let printable = |part: &[u8]| text.printable(part);
@@ -485,6 +495,9 @@ fn knock_event(
         queue,
     }
 }
+
+/// What was full.
+const FULL_KNOCK: &str = "the knock's max_doors";
 
 /// Why a door is shut: its time was up.
 pub const EXPIRED: &str = "expired";

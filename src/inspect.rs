@@ -6,6 +6,7 @@
 //! A datagram is decided by itself. A TCP segment of a source without an open door is decided by all that its flow has
 //! sent so far, see [`crate::stream`]; with the door open it passes, and only its knocks are looked for there.
 
+mod identities;
 mod ids;
 mod outbound;
 mod search;
@@ -13,15 +14,16 @@ mod settle;
 
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+pub use identities::Identities;
 use ids::Ids;
 use outbound::Again;
 pub use outbound::{Outgoing, TrunkCall};
 use search::Seen;
 
-use crate::door::{Change, Door, DoorTable, State};
+use crate::door::{self, Change, Door, DoorTable, State};
 use crate::knock::{Knock, KnockId, KnockSet};
 use crate::net::{Cut, NetSet, Source};
 use crate::outbound::{OutboundDoor, OutboundTable};
@@ -124,6 +126,8 @@ pub struct Knocked {
     pub knocks: Vec<KnockId>,
     /// What they did to the source's door.
     pub change: Change,
+    /// Those that were full and got no claim to it.
+    pub refused: Vec<KnockId>,
     /// Where they came in several TCP segments: all of them, this one included.
     pub gathered: Option<Box<[u8]>>,
 }
@@ -151,6 +155,7 @@ pub struct Inspector {
     policy: Policy,
     knocks: KnockSet,
     ids: Ids,
+    identities: OnceLock<Identities>,
     doors: Arc<DoorTable>,
     outbound: Arc<OutboundTable>,
     streams: Arc<StreamTable>,
@@ -162,22 +167,25 @@ pub struct Inspector {
 impl Inspector {
     /// An inspector without any door open. `max_doors` bounds how many can be.
     pub fn new(policy: Policy, knocks: KnockSet, max_doors: usize) -> Self {
-        let ids = Ids::default().next(&knocks);
+        let ids = Ids::new(&knocks);
         let doors = DoorTable::new(max_doors, knocks.iter().map(|knock| knock.max_doors)).into();
         let streams = StreamTable::new(policy.streams).into();
         let registrar = Registrar::new(policy.registrations);
         let outbound = OutboundTable::new(policy.max_outbound.unwrap_or(DEFAULT_MAX_OUTBOUND)).into();
-        Self { policy, knocks, ids, doors, outbound, streams, registrar, recut: false }
+        let identities = OnceLock::new();
+        Self { policy, knocks, ids, identities, doors, outbound, streams, registrar, recut: false }
     }
 
     /// One with another policy and other knocks that shares this one's doors and TCP flows. Knocks are told by their
-    /// names. The lengths of prefixes stay as they are, and so do the limits of flows, since doors and flows go by them.
+    /// secrets and places, and by their names if the secret or the place is another. The lengths of prefixes stay as they
+    /// are, and so do the limits of flows, since doors and flows go by them.
     pub fn successor(&self, policy: Policy, knocks: KnockSet) -> Self {
         let cut = policy.cut.with_prefixes(self.policy.cut.prefixes());
         Self {
             recut: cut != self.policy.cut,
-            ids: self.ids.next(&knocks),
-            registrar: self.registrar.with(policy.registrations),
+            ids: self.ids.next(&self.knocks, &knocks),
+            identities: OnceLock::new(),
+            registrar: Registrar::new(policy.registrations),
             policy: Policy { cut, streams: self.policy.streams, ..policy },
             doors: Arc::clone(&self.doors),
             outbound: Arc::clone(&self.outbound),
@@ -186,8 +194,8 @@ impl Inspector {
         }
     }
 
-    /// Has the doors go by this one's limits, and shuts those whose knock is gone, once it has taken its predecessor's
-    /// place. Their sources, and those that such a knock is remembered for, are marked, so that a PBX that goes on calling
+    /// Has the doors go by this one's limits, and shuts those that only knocks hold that are gone, once it has taken its
+    /// predecessor's place. The sources of such knocks, and those that such a knock is remembered for, are marked, so that a PBX that goes on calling
     /// them opens no outbound door. `each` gets to see those that are shut.
     pub fn take_over(&self, max_doors: usize, now: Time, mut each: impl FnMut(Source, Door)) -> Retired {
         let mut outbound = Vec::new();
@@ -195,14 +203,14 @@ impl Inspector {
         self.doors.limit(max_doors, self.ids.places().iter().map(limit));
         self.outbound.limit(self.policy.max_outbound.unwrap_or(DEFAULT_MAX_OUTBOUND));
         let gone = |id| id != Door::by_hand() && self.ids.place(id).is_none();
-        let closed = self.doors.retire(gone, now, |source, door, was_shut| {
+        let door::Retired { shut: closed, kept } = self.doors.retire(gone, now, |source, door, was_shut| {
             let closed = self.outbound.mark(source, now, self.mark_life(door.life()));
             outbound.extend(closed.map(|closed| (source, closed)));
             if was_shut {
                 each(source, door);
             }
         });
-        let mut retired = Retired { closed, outbound };
+        let mut retired = Retired { closed, kept, outbound };
         if self.recut {
             self.forget_other_sources(now, &mut retired, &mut each);
         }
@@ -384,6 +392,8 @@ impl Batch {
 pub struct Retired {
     /// The number of doors, outbound ones aside.
     pub closed: u64,
+    /// The number of doors that stay open since other knocks hold them, too.
+    pub kept: u64,
     /// Outbound doors of the same sources.
     pub outbound: Vec<(Source, OutboundDoor)>,
 }

@@ -40,6 +40,7 @@ pub mod drops;
 pub mod event;
 pub mod firewall;
 pub mod harden;
+mod hash;
 pub mod http;
 pub mod inspect;
 pub mod knock;

@@ -6,40 +6,43 @@
 use std::time::Duration;
 
 use crate::door::{End, Grant, Registration};
+use crate::hash::{stable_hash, stable_hash_of};
 use crate::inspect::Bounds;
 use crate::knock::KnockId;
-use crate::sip::{DEFAULT_EXPIRES, Message};
+use crate::sip::{Contact, DEFAULT_EXPIRES, Message};
 
 /// Reads registrations.
 #[derive(Debug)]
 pub(crate) struct Registrar {
     bounds: Bounds,
-    hasher: ahash::RandomState,
 }
 
 impl Registrar {
     pub(crate) fn new(bounds: Bounds) -> Self {
-        Self { bounds, hasher: ahash::RandomState::new() }
+        Self { bounds }
     }
 
-    /// One with other bounds that knows the same registrations again.
-    pub(crate) fn with(&self, bounds: Bounds) -> Self {
-        Self { bounds, hasher: self.hasher.clone() }
-    }
-
-    /// What a knock with this message around it grants.
-    pub(crate) fn grant(&self, knock: KnockId, message: Option<&Message<'_>>) -> Grant {
-        let Some(asked) = message.and_then(Message::registration) else {
-            return Grant { knock, life: self.life(DEFAULT_EXPIRES), registration: None };
+    /// What a knock with this message around it grants: something for each contact, up to [`MAX_CONTACTS`].
+    pub(crate) fn grants(&self, knock: KnockId, message: Option<&Message<'_>>, grants: &mut Vec<Grant>) {
+        let Some((message, asked)) = message.and_then(|message| Some((message, message.registration()?)))
+        else {
+            return grants.push(Grant { knock, life: self.life(DEFAULT_EXPIRES), registration: None });
         };
-        let user = self.hasher.hash_one(asked.aor.to_ascii_lowercase());
-        let phone = match asked.instance {
-            Some(instance) => self.hasher.hash_one((true, instance.to_ascii_lowercase())),
-            None => self.hasher.hash_one((false, asked.contact.to_vec())),
+        let user = stable_hash(&asked.aor.to_ascii_lowercase());
+        let mut add = |phone, expires, end| {
+            let end = (expires == 0).then_some(end);
+            let life = if end.is_some() { GRACE } else { self.life(expires) };
+            grants.push(Grant { knock, life, registration: Some(Registration { user, phone, end }) });
         };
-        let end = (asked.expires == 0).then_some(if asked.all { End::All } else { End::One });
-        let life = if end.is_some() { GRACE } else { self.life(asked.expires) };
-        Grant { knock, life, registration: Some(Registration { user, phone, end }) }
+        if asked.all {
+            return add(by_contact(asked.contact), asked.expires, End::All);
+        }
+        let mut contacts = message.contacts().take(MAX_CONTACTS).peekable();
+        if contacts.peek().is_none() {
+            // It asks what there is; phones that knock by that are told apart by their users.
+            return add(by_contact(&[]), asked.expires, End::One);
+        }
+        contacts.for_each(|contact| add(phone(&contact), contact.expires, End::One));
     }
 
     /// The life of a registration, and some more: the phone comes back a little before its end.
@@ -49,6 +52,21 @@ impl Registrar {
         life.clamp(self.bounds.min, self.bounds.max)
     }
 }
+
+/// The identity of a registration among those of its user (RFC 5626, 6). A device without a reg-id has one registration,
+/// whatever address it has just now.
+fn phone(contact: &Contact<'_>) -> u64 {
+    let Some(instance) = &contact.instance else { return by_contact(contact.uri) };
+    let flow = contact.reg_id.as_deref().unwrap_or_default();
+    stable_hash_of(&[b"instance", &instance.to_ascii_lowercase(), flow])
+}
+
+fn by_contact(uri: &[u8]) -> u64 {
+    stable_hash_of(&[b"contact", uri])
+}
+
+/// Contacts of one REGISTER that are told apart; phones have one, and two while their address changes.
+const MAX_CONTACTS: usize = 32;
 
 /// For a phone that is late. Beyond five minutes it is a tenth of the registration's life.
 const MARGIN: Duration = Duration::from_secs(30);

@@ -12,7 +12,7 @@ mod text;
 
 pub use address::{Address, addresses};
 pub(crate) use registration::DEFAULT_EXPIRES;
-pub use registration::Registration;
+pub use registration::{Contact, Registration};
 pub use stream::{complete_fields, completed_field, messages};
 pub use text::{QuotedPairs, unescape, unescape_first, unfold, unfold_first};
 
@@ -107,6 +107,11 @@ impl<'a> Message<'a> {
     /// What a REGISTER asks for; `None` for other messages.
     pub fn registration(&self) -> Option<Registration<'a>> {
         Registration::of(self)
+    }
+
+    /// The contacts of a REGISTER, as it asks for each of them.
+    pub fn contacts(&self) -> impl Iterator<Item = Contact<'a>> + use<'a> {
+        Contact::all(self)
     }
 }
 

@@ -92,6 +92,27 @@ fn replay_in_monitor_mode_says_what_would_be_dropped() {
     );
 }
 
+/// After two bug reports of others, each with its control: RFC 5626, and a phone that learns of its public address.
+#[test]
+fn registrations_of_one_phone() {
+    let knock = format!("n={SECRET}");
+    for (name, expected) in [
+        // The end of one flow of a device leaves the other.
+        ("two-flows", "knock knock door knock door door door"),
+        ("two-contacts", "knock knock knock door door"),
+        // The end of the old contact beside the new one: when that one ends, nothing is left.
+        ("rewrite", "knock knock knock expired no-knock no-knock"),
+        ("one-contact", "knock knock expired no-knock"),
+    ] {
+        let file = format!("{}/tests/data/registrations/{name}.pcap", env!("CARGO_MANIFEST_DIR"));
+        let (status, out, err) = run(&["replay", "--json", "--knock", &knock, "--door", "expires", &file]);
+        assert_eq!((status, err.as_str()), (0, ""), "{name}");
+        let lines = out.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let reasons: Vec<_> = lines.filter_map(|line| Some(line["reason"].as_str()?.to_owned())).collect();
+        assert_eq!(reasons.join(" "), expected, "{name}");
+    }
+}
+
 #[test]
 fn replay_for_people() {
     let folder = TempDir::new().unwrap();

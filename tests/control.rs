@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods)]
 
+#[path = "control/claims.rs"]
+mod claims;
 mod common;
 #[path = "control/grace.rs"]
 mod grace;
@@ -31,7 +33,7 @@ fn main() -> ExitCode {
 
 type Case = fn(&World);
 
-const CASES: [(&str, Case); 31] = [
+const CASES: [(&str, Case); 39] = [
     ("doors_are_listed_with_what_they_were_used_for", doors_are_listed_with_what_they_were_used_for),
     ("a_door_opened_by_hand", a_door_opened_by_hand),
     ("closing_bites_at_the_next_packet", closing_bites_at_the_next_packet),
@@ -61,6 +63,17 @@ const CASES: [(&str, Case); 31] = [
     ("disk_full", state::disk_full),
     ("read_only_state", state::read_only_state),
     ("two_gates_and_one_file", state::two_gates_and_one_file),
+    ("two_knocks_behind_one_address", claims::two_knocks_behind_one_address),
+    ("forty_colleagues_behind_one_address", claims::forty_colleagues_behind_one_address),
+    ("a_knock_with_another_name_keeps_its_doors", claims::a_knock_with_another_name_keeps_its_doors),
+    ("an_entry_of_format_1_opens_as_it_did", claims::an_entry_of_format_1_opens_as_it_did),
+    (
+        "a_door_that_had_run_out_is_marked_after_a_restart",
+        claims::a_door_that_had_run_out_is_marked_after_a_restart,
+    ),
+    ("closing_marks_whom_a_knock_held", claims::closing_marks_whom_a_knock_held),
+    ("a_full_knock_gets_no_claim", claims::a_full_knock_gets_no_claim),
+    ("registrations_outlive_a_restart", claims::registrations_outlive_a_restart),
     ("a_grace_ends_when_all_phones_have_knocked", grace::a_grace_ends_when_all_phones_have_knocked),
     ("a_grace_lists_phones_that_have_not_knocked", grace::a_grace_lists_phones_that_have_not_knocked),
     ("a_grace_without_phones_stays", grace::a_grace_without_phones_stays),

@@ -6,6 +6,8 @@
 mod common;
 #[path = "takeover/faults.rs"]
 mod faults;
+#[path = "takeover/formats.rs"]
+mod formats;
 #[path = "takeover/manager.rs"]
 mod manager;
 #[path = "takeover/traffic.rs"]
@@ -34,7 +36,7 @@ fn main() -> ExitCode {
 
 type Case = fn(&World);
 
-const CASES: [(&str, Case); 20] = [
+const CASES: [(&str, Case); 21] = [
     ("twenty_takeovers_under_load_lose_nothing", twenty_takeovers_under_load_lose_nothing),
     ("a_door_that_has_run_out_is_remembered", a_door_that_has_run_out_is_remembered),
     ("a_phone_half_way_through_its_header_block", a_phone_half_way_through_its_header_block),
@@ -51,6 +53,7 @@ const CASES: [(&str, Case); 20] = [
     ("a_killed_gate_loses_what_it_had_in_hand", manager::a_killed_gate_loses_what_it_had_in_hand),
     ("a_service_manager_hears_how_it_goes", manager::a_service_manager_hears_how_it_goes),
     ("a_failing_start_gives_the_queues_up", manager::a_failing_start_gives_the_queues_up),
+    ("a_gate_of_format_1_hands_its_doors_over", formats::a_gate_of_format_1_hands_its_doors_over),
     ("a_queue_unbound_from_outside_is_bound_again", faults::a_queue_unbound_from_outside_is_bound_again),
     (
         "a_stolen_queue_is_bound_again_when_the_thief_is_gone",
@@ -272,15 +275,17 @@ fn next_line(lines: &mut BufReader<UnixStream>) -> Value {
     serde_json::from_str(&line).unwrap()
 }
 
-const ASK: &str = r#"{"v":1,"do":"takeover","format":1}"#;
+const ASK: &str = r#"{"v":1,"do":"takeover","format":2}"#;
 const GO: &str = r#"{"go":{}}"#;
 
 fn who_breaks_off_half_way_leaves_the_old_one(world: &World) {
     let (gate, config) = start(world, "");
     let traffic = Traffic::start(world, "198.51.100.7", "198.51.100.66");
     let mut passed = traffic.wait_for_more_than(100);
-    let (_, answer) = newcomer(&config, &[r#"{"v":1,"do":"takeover","format":2}"#]);
-    assert_eq!(answer["error"]["kind"], "version");
+    for format in [1, 3] {
+        let (_, answer) = newcomer(&config, &[&format!(r#"{{"v":1,"do":"takeover","format":{format}}}"#)]);
+        assert_eq!(answer["error"]["kind"], "version");
+    }
     let offer = newcomer(&config, &[ASK]).1;
     assert_eq!((&offer["offer"]["queues"], &offer["offer"]["rules"]), (&vec![0].into(), &false.into()));
     passed = traffic.wait_for_more_than(passed + 100);

@@ -10,14 +10,13 @@ mod search;
 
 use std::fs;
 use std::io::{self, Read as _, Write as _};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitCode, Stdio};
 use std::rc::Rc;
 use std::time::Duration;
 
 use sipknock::inspect::Inspector;
-use sipknock::stream::FlowId;
 use sipknock::verdict::Reason;
 use tempfile::TempDir;
 
@@ -61,10 +60,6 @@ impl Trial {
                 packet[12..16].copy_from_slice(&source.octets());
             }
             knocks |= self.gate.inspect(NOW, packet).reason == Reason::Knock;
-        }
-        if let Some(source) = source {
-            let (source, destination) = ((IpAddr::V4(source), PORTS.0), (PBX, PORTS.1));
-            self.gate.streams().forget(FlowId { source, destination });
         }
         knocks
     }
@@ -227,11 +222,6 @@ const CUTS: usize = 2 * (SEGMENTS - 1);
 
 /// Times a plain REGISTER.
 const MOST: f64 = 3.0;
-
-/// Source port and destination port of all packets.
-const PORTS: (u16, u16) = (0x13c5, 0x13c4);
-
-const PBX: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 
 /// 198.18.0.0: each flow has a source of its own.
 const FIRST_SOURCE: u32 = 0xc612_0000;

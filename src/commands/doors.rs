@@ -73,6 +73,11 @@ fn list(cli: &Cli, args: &ListArgs) -> Result<(), Failure> {
             door.packets.to_string(),
             door.bytes.to_string(),
         ]);
+        // The others that hold it, each with the time that it has left.
+        for other in door.knocks.iter().skip(1) {
+            let none = String::new;
+            table.add_row([none(), other.knock.clone(), none(), none(), span(other.expires_in_s)]);
+        }
     }
     for column in [5, 6] {
         if let Some(numbers) = table.column_mut(column) {
@@ -149,6 +154,7 @@ mod tests {
         let door = |source: &str, knock: &str, packets, expires: &str| DoorLine {
             source: source.to_owned(),
             knock: knock.to_owned(),
+            knocks: Vec::new(),
             opened: String::new(),
             last_knock: String::new(),
             expires: expires.to_owned(),

@@ -33,7 +33,10 @@ use serde::{Deserialize, Serialize};
 use super::protocol::{Kind, Refusal};
 
 /// What is handed over, and how. Both sides must mean the same.
-pub const FORMAT: u64 = 1;
+pub const FORMAT: u64 = 2;
+
+/// Doors without their claims, as gates of before hand them over. They can be taken, and are not given.
+pub const FIRST_FORMAT: u64 = 1;
 
 /// What one side says to the other.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

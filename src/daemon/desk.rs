@@ -29,12 +29,12 @@ use super::worker::Shared;
 use crate::clock::Clock;
 use crate::config::{Config, DEFAULT_DOOR, values};
 use crate::control::protocol::{
-    Answer, BusiestStats, Done, DoorLine, DoorStats, Kind, ProtectionStats, QueueStats, Refusal, Request,
-    StateStats, Stats, reasons,
+    Answer, BusiestStats, Done, DoorKnock, DoorLine, DoorStats, Kind, ProtectionStats, QueueStats, Refusal,
+    Request, StateStats, Stats, reasons,
 };
 use crate::control::server::{Say, Service};
 use crate::control::watch::{Watch, Watchers};
-use crate::door::{Change, Door, Grant, Limit, Listed};
+use crate::door::{Change, Door, Grant, Held, Limit, Listed};
 use crate::event::{EXPIRED, Event, FLUSHED, REVOKED};
 use crate::harden::Protection;
 use crate::inspect::{Inspector, MANUAL, OUTBOUND};
@@ -287,7 +287,7 @@ impl Desk {
         let listed = gate.doors().listed(part, parts, now);
         listed
             .iter()
-            .filter(|listed| wanted.includes(&gate, listed))
+            .filter(|listed| wanted.includes(&gate, listed, now))
             .map(|door| line(&gate, door, now))
             .collect()
     }
@@ -321,11 +321,12 @@ impl Desk {
                     let what = match limit {
                         Limit::Table => "inspect.max_doors doors are open: close one, or raise it",
                         Limit::Knock(_) => "the knock's max_doors are open: close one, or raise it",
+                        Limit::Claims => "256 knocks and registrations hold this door already",
                     };
                     return Err(Refusal { kind: Kind::Full, text: format!("no room: {what}") });
                 }
             };
-        self.send(Event::by_hand(&gate, source, door, event));
+        self.send(Event::by_hand(&gate, source, knock, door, event));
         let mut notes = Vec::new();
         if gate.outbound().unmark(source, now) {
             notes.push(
@@ -335,7 +336,9 @@ impl Desk {
         if door.expires > now.after(life) {
             notes.push("it was open for longer already, and stays so".to_owned());
         }
-        let listed = Listed { source, door, last_knock: now, packets: 0, bytes: 0 };
+        // It may be closed again by now.
+        let fresh = || Listed { source, door, claims: Box::default(), last_knock: now, packets: 0, bytes: 0 };
+        let listed = gate.doors().look(source, now).unwrap_or_else(fresh);
         Ok((
             line(&gate, &listed, now),
             Done { doors: Some(1), event: Some(event.to_owned()), notes, ..Done::default() },
@@ -347,17 +350,14 @@ impl Desk {
         let gate = self.gate.load();
         let source = source(&gate, address)?;
         let now = self.clock.now();
-        let door = gate.doors().close(source);
-        let by_knock = door.is_some_and(|door| door.knock != Door::by_hand());
-        let outbound = match mark || by_knock {
-            true => gate.outbound().mark(
-                source,
-                now,
-                gate.mark_life(door.map_or(Duration::ZERO, |door| door.life())),
-            ),
+        let revoked = gate.doors().revoke(source, now);
+        let door = revoked.and_then(|revoked| revoked.door);
+        let by_knock = revoked.and_then(|revoked| revoked.by_knock);
+        let outbound = match mark || by_knock.is_some() {
+            true => gate.outbound().mark(source, now, gate.mark_life(by_knock.unwrap_or_default())),
             false => gate.outbound().close(source, now),
         };
-        if door.is_none() && outbound.is_none() && !mark {
+        if door.is_none() && outbound.is_none() && by_knock.is_none() && !mark {
             let shown = source.display(gate.cut());
             return Err(Refusal::not_found(format!(
                 "no door is open for {shown}: 'sipknock doors' lists those that are"
@@ -369,6 +369,9 @@ impl Desk {
         }
         tell_closed(&gate, outbound.map(|outbound| (source, outbound)), REVOKED, &|event| self.send(event));
         let mut notes = Vec::new();
+        if door.is_none() && by_knock.is_some() {
+            notes.push("a door of before had run out, and is forgotten".to_owned());
+        }
         if gate.outbound_life().is_some() {
             notes.push(match gate.outbound().is_marked(source, now) {
                 true => "it is marked: a request of the PBX opens no outbound door for it, until 'sipknock doors open'",
@@ -511,11 +514,13 @@ impl Wanted {
         Ok(Self { knock, net: source.map(network).transpose()? })
     }
 
-    fn includes(&self, gate: &Inspector, listed: &Listed) -> bool {
+    fn includes(&self, gate: &Inspector, listed: &Listed, now: Time) -> bool {
         let by_knock = match self.knock {
             WantedKnock::Any => true,
             WantedKnock::Outbound => false,
-            WantedKnock::This(knock) => listed.door.knock == knock,
+            WantedKnock::This(knock) => {
+                listed.claims().any(|claim| claim.knock == knock && now < claim.until)
+            }
         };
         by_knock && self.covers(gate, listed.source)
     }
@@ -527,10 +532,12 @@ impl Wanted {
 
 /// A door as people and programs get to see it.
 pub(super) fn line(gate: &Inspector, listed: &Listed, now: Time) -> DoorLine {
-    let Listed { source, door, last_knock, packets, bytes } = *listed;
+    let Listed { source, door, last_knock, packets, bytes, .. } = *listed;
+    let knocks = listed.held_by(now);
     DoorLine {
         source: source.display(gate.cut()).to_string(),
         knock: gate.name(door.knock).to_owned(),
+        knocks: knocks.iter().map(|held| door_knock(gate, held, now)).collect(),
         opened: door.opened.to_string(),
         last_knock: last_knock.to_string(),
         expires: door.expires.to_string(),
@@ -542,15 +549,22 @@ pub(super) fn line(gate: &Inspector, listed: &Listed, now: Time) -> DoorLine {
     }
 }
 
+fn door_knock(gate: &Inspector, held: &Held, now: Time) -> DoorKnock {
+    DoorKnock {
+        knock: gate.name(held.knock).to_owned(),
+        until: held.until.to_string(),
+        expires_in_s: held.until.since(now).as_secs(),
+        registrations: held.registrations,
+    }
+}
+
 fn door_stats(gate: &Inspector, now: Time) -> DoorStats {
     let doors = gate.doors();
     let open = doors.open_count() as u64;
     let held = gate.knocks_by_id().map(|(id, knock)| (&knock.name, u64::from(doors.held_by(id))));
     let mut by_knock: Map<_, _> =
         held.filter(|(_, held)| *held > 0).map(|(name, held)| (name.clone(), held.into())).collect();
-    // Nobody counts those opened by hand.
-    let counted = by_knock.values().filter_map(serde_json::Value::as_u64).sum();
-    let by_hand = open.saturating_sub(counted);
+    let by_hand = doors.held_by(Door::by_hand());
     if by_hand > 0 {
         by_knock.insert(MANUAL.to_owned(), by_hand.into());
     }

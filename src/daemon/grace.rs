@@ -179,12 +179,13 @@ impl Grace {
             if gate.trusts(address) {
                 return Excuse::Ready;
             }
-            if let Some(door) = gate.doors().door(source, now) {
+            if let Some(listed) = gate.doors().look(source, now) {
                 // One of before the start says that somebody has knocked, who is this phone if there is no other.
-                let of_before = door.opened < self.began && door.knock != Door::by_hand();
+                let by_knock = listed.held_by(now).iter().any(|held| held.knock != Door::by_hand());
+                let of_before = listed.door.opened < self.began && by_knock;
                 return match alone && of_before {
                     true => Excuse::Ready,
-                    false => Excuse::Passes(PassesBy::Door(gate.name(door.knock).to_owned())),
+                    false => Excuse::Passes(PassesBy::Door(gate.name(listed.door.knock).to_owned())),
                 };
             }
             match gate.outbound().admits(source, now) {

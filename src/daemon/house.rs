@@ -18,11 +18,12 @@ use super::events::{EventSink, EventWriter};
 use super::grace::Grace;
 use super::groundwork::{Groundwork, Provisions, options};
 use super::housekeeping::Housekeeping;
-use super::keeper::{self, Keeper};
+use super::keeper::Keeper;
 use super::learner::Learner;
 use super::manager::Manager;
 use super::outbound::{self, OutboundReader, OutboundThread};
 use super::predecessor::Predecessor;
+use super::records;
 use super::reload::{Live, Load};
 use super::rules::{InstalledRules, RulesKeeper, RulesState};
 use super::signals::Signals;
@@ -202,7 +203,7 @@ impl House {
         match &config.state.file {
             Some(path) if legacy.from.is_none() => Keeper::start(path, doors, gate, clock, sink),
             path => {
-                doors.into_iter().for_each(|doors| keeper::restore(&gate.load(), clock.now(), doors, sink));
+                doors.into_iter().for_each(|doors| records::restore(&gate.load(), clock.now(), doors, sink));
                 // The file is the other one's until that has ended.
                 path.as_ref().and_then(|path| Keeper::follow(path, gate, clock, sink))
             }

@@ -1,6 +1,6 @@
 //! The thread that keeps the doors on disk.
 
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,17 +9,13 @@ use std::thread;
 use std::time::Duration;
 
 use super::events::EventSink;
+use super::records::{restore, write_doors};
 use super::reload::Live;
 use crate::clock::Clock;
-use crate::door::{Door, Listed, State};
 use crate::event::Event;
 use crate::inspect::Inspector;
-use crate::knock::KnockId;
-use crate::net::Source;
-use crate::outbound::{Binding, HeldBinding, Mark, OutboundDoor};
 use crate::state::file::{Found, StateError, StateFile};
-use crate::state::format::{BY_HAND, MarkRecord, OutboundRecord, Record, Saved, Writer};
-use crate::state::stamp::Stamp;
+use crate::state::format::Saved;
 use crate::time::Time;
 
 /// Writes the doors down after they have changed, and at the end.
@@ -199,7 +195,7 @@ impl Work {
 
     fn write(&self, file: &StateFile) -> io::Result<()> {
         let gate = self.gate.load_full();
-        file.replace(|out| write_doors(&gate, self.clock, out, Which::Open))
+        file.replace(|out| write_doors(&gate, self.clock, out))
     }
 
     /// Says once in a while that it fails, and that it does no more.
@@ -227,171 +223,14 @@ impl Work {
     }
 }
 
-/// Which doors to write down.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Which {
-    /// Those that are open.
-    Open,
-    /// Those that have run out and are remembered, too.
-    Known,
-}
-
-/// Writes doors as [`crate::state::format`] has them.
-pub(super) fn write_doors<W: Write>(gate: &Inspector, clock: Clock, out: W, which: Which) -> io::Result<W> {
-    let (stamp, names) = (Stamp::now(), gate.names());
-    let known = names.len() as u64;
-    let mut out = Writer::new(out, &stamp, gate.cut().prefixes(), names)?;
-    // Whatever changes from here on is of after the stamp, and has the next one written.
-    let (now, parts) = (clock.now(), gate.doors().parts(PART));
-    for part in 0..parts {
-        let doors = match which {
-            Which::Open => gate.doors().listed(part, parts, now),
-            Which::Known => gate.doors().known(part, parts, now),
-        };
-        for listed in doors {
-            let knock = listed.door.knock;
-            // One that came with a reload a moment ago is for the next time.
-            if knock == Door::by_hand() || (knock.index() as u64) < known {
-                out.door(&record(&listed, now))?;
-            }
-        }
-    }
-    for (source, door) in gate.outbound().listed(now) {
-        out.outbound(&outbound_record(source, &door, now))?;
-    }
-    for (source, Mark { until, life }) in gate.outbound().marks(now) {
-        out.mark(&MarkRecord { source, left: until.since(now), life })?;
-    }
-    out.finish()
-}
-
 /// Whether there is something to write. Of what has changed meanwhile the next call tells.
 fn take_changed(gate: &Inspector) -> bool {
     let (doors, outbound) = (gate.doors().take_changed(), gate.outbound().take_changed());
     doors || outbound
 }
 
-fn outbound_record(source: Source, door: &OutboundDoor, now: Time) -> OutboundRecord {
-    let OutboundDoor { opened, method, requested, held_until, bindings, packets: _, bytes: _ } = door;
-    OutboundRecord {
-        source,
-        opened: *opened,
-        requested: *requested,
-        left: held_until.since(now),
-        method: *method,
-        bindings: bindings.iter().map(|held| (held.binding, held.until.since(now))).collect(),
-    }
-}
-
-fn record(listed: &Listed, now: Time) -> Record {
-    let Listed { source, door, last_knock, packets, bytes } = *listed;
-    Record {
-        source,
-        knock: if door.knock == Door::by_hand() {
-            BY_HAND
-        } else {
-            u32::try_from(door.knock.index()).unwrap_or(BY_HAND)
-        },
-        opened: door.opened,
-        last_knock,
-        left: door.expires.since(now).max(now.since(door.expires)),
-        life: door.life(),
-        closing: door.is_closing(),
-        ran_out: door.expires <= now,
-        packets,
-        bytes,
-    }
-}
-
-/// Opens the doors again for as long as they would still be open, and remembers those that have run out.
-pub(super) fn restore(gate: &Inspector, now: Time, saved: &Saved, sink: &EventSink) {
-    if saved.prefixes != gate.cut().prefixes() {
-        let text = "the doors of before are lost: they were for sources of other prefixes, see ipv4_prefix and ipv6_prefix";
-        sink.send(Event::Warning(text.to_owned()));
-        return;
-    }
-    let passed = Stamp::now().since(&saved.stamp);
-    restore_outbound(gate, now, saved, passed);
-    let ids: Vec<Option<KnockId>> = saved.names.iter().map(|name| gate.knock_named(name)).collect();
-    let (mut open, mut ran_out, mut gone, mut no_room) = (0u64, 0u64, 0u64, 0u64);
-    let other = saved.doors.iter().filter(|record| !gate.cut().makes(record.source)).count();
-    for record in saved.doors.iter().filter(|record| gate.cut().makes(record.source)) {
-        let (left, ago) = match record.ran_out {
-            true => (Duration::ZERO, record.left.saturating_add(passed)),
-            false => (record.left.saturating_sub(passed), passed.saturating_sub(record.left)),
-        };
-        let knock = match record.knock {
-            BY_HAND => Some(Door::by_hand()),
-            index => ids.get(index as usize).copied().flatten(),
-        };
-        let listed = |knock, expires| {
-            let door = Door::again(knock, record.opened, expires, record.life, record.closing);
-            let Record { source, last_knock, packets, bytes, .. } = *record;
-            Listed { source, door, last_knock, packets, bytes }
-        };
-        let count = match knock {
-            Some(knock) if left.is_zero() => {
-                let expired = listed(knock, now.before(ago));
-                if expired.door.state(now) == State::RunOut {
-                    gate.doors().remember(&expired);
-                }
-                &mut ran_out
-            }
-            None => {
-                // As if the knock had been taken out of a gate that runs.
-                gate.outbound().mark(record.source, now, gate.mark_life(record.life));
-                &mut gone
-            }
-            Some(knock) => match gate.doors().restore(&listed(knock, now.after(left))) {
-                true => &mut open,
-                false => &mut no_room,
-            },
-        };
-        *count += 1;
-    }
-    let mut text = format!(
-        "doors of before: {open} open again, {ran_out} have run out, {gone} are of knocks that are gone, {no_room} find no room"
-    );
-    if other > 0 {
-        text.push_str(&format!(
-            ", {other} are of networks in which each address is a source of its own now (see nat64): phones there open their own by \
-             their next knock"
-        ));
-    }
-    sink.send(Event::Note(text));
-}
-
-/// Sets the marks of before, and opens the outbound doors of sources that have none.
-fn restore_outbound(gate: &Inspector, now: Time, saved: &Saved, passed: Duration) {
-    for MarkRecord { source, left, life } in &saved.marks {
-        let mark = Mark { until: now.after(left.saturating_sub(passed)), life: *life };
-        gate.outbound().restore_mark(*source, mark, now);
-    }
-    if gate.outbound_life().is_none() {
-        return;
-    }
-    for record in saved.outbound.iter().filter(|record| gate.cut().makes(record.source)) {
-        let until = |left: Duration| now.after(left.saturating_sub(passed));
-        let held =
-            |(binding, left): &(Binding, Duration)| HeldBinding { binding: *binding, until: until(*left) };
-        let door = OutboundDoor {
-            opened: record.opened,
-            method: record.method,
-            requested: record.requested,
-            held_until: until(record.left),
-            bindings: record.bindings.iter().map(held).filter(|held| held.until > now).collect(),
-            packets: 0,
-            bytes: 0,
-        };
-        gate.outbound().restore(record.source, door, now);
-    }
-}
-
 /// What it means that there is no file.
 const FORGETS: &str = "doors will not survive a restart";
-
-/// Doors that are copied at once: ten megabytes, and a million doors are written in half a second.
-const PART: usize = 131_072;
 
 /// How often doors that change all the time are written: what is older than a second is on disk.
 const INTERVAL: Duration = Duration::from_millis(700);

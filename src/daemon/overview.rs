@@ -129,7 +129,7 @@ impl Overview {
         let (matching, rows) = gate.doors().top(
             DOORS,
             now,
-            |source, knock| filter.passes(knock, || source.network(gate.cut())),
+            |source, knocks| filter.passes(knocks, || source.network(gate.cut())),
             |door| match wanted.sort {
                 Sort::Recent => door.last_knock.as_nanos(),
                 Sort::Expires => u64::MAX - door.door.expires.as_nanos(),
@@ -279,9 +279,9 @@ impl Filter {
     }
 
     /// This runs where a part of the table is locked: nothing is written down, and nothing searched.
-    fn passes(&self, knock: KnockId, source: impl FnOnce() -> IpNet) -> bool {
+    fn passes(&self, mut held_by: impl Iterator<Item = KnockId>, source: impl FnOnce() -> IpNet) -> bool {
         let Some(knocks) = &self.knocks else { return true };
-        knocks.get(knock.index()).copied().unwrap_or(self.manual) || self.covers(source)
+        held_by.any(|knock| knocks.get(knock.index()).copied().unwrap_or(self.manual)) || self.covers(source)
     }
 
     fn passes_outbound(&self, source: impl FnOnce() -> IpNet) -> bool {
@@ -402,6 +402,9 @@ mod tests {
         let knocks =
             KnockSet::new(vec![knock("Front-Desk", b"secret-one"), knock("10.0.0.0", b"secret-two")]);
         let gate = Inspector::new(Policy::default(), knocks.unwrap(), 10);
+        let both = [KnockId::from(0), KnockId::from(1)];
+        let filter = Filter::new(&gate, "10.0.0.0");
+        assert!(filter.passes(both.into_iter(), || "192.0.2.7/32".parse().unwrap()), "one of several knocks");
         for (text, knock, source, passes) in [
             ("", Door::by_hand(), "192.0.2.7/32", true),
             ("desk", KnockId::from(0), "192.0.2.7/32", true),
@@ -416,7 +419,11 @@ mod tests {
             ("10.0.", KnockId::from(1), "192.0.2.7/32", true),
         ] {
             let filter = Filter::new(&gate, text);
-            assert_eq!(filter.passes(knock, || source.parse().unwrap()), passes, "{text:?} {source}");
+            assert_eq!(
+                filter.passes([knock].into_iter(), || source.parse().unwrap()),
+                passes,
+                "{text:?} {source}"
+            );
         }
     }
 

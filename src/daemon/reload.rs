@@ -60,6 +60,14 @@ pub(super) struct Outcome {
     pub(super) notes: Vec<String>,
 }
 
+/// Doors of knocks that are gone.
+struct Closings {
+    /// Those that were shut.
+    closed: u64,
+    /// Those that others hold as well.
+    kept: u64,
+}
+
 impl Reloader {
     pub(super) fn new(live: Live, clock: Clock, load: Load, running: Config) -> Self {
         let told = ArcSwap::from_pointee(told(&running, clock.now(), &[]));
@@ -105,9 +113,16 @@ impl Reloader {
 
     fn replace(&self, running: &mut Config, tell: &dyn Fn(Event)) -> Result<Outcome, ConfigError> {
         let (config, warnings) = (self.load)()?;
-        let (closed, monitor) = self.put(&config, tell)?;
+        let (Closings { closed, kept }, monitor) = self.put(&config, tell)?;
         let restart = needs_restart(running, &config, self.reads_outbound);
         let mut notes = unchanged(running, &config, &restart);
+        if kept > 0 {
+            let (doors, stay) = if kept == 1 { ("door", "stays") } else { ("doors", "stay") };
+            notes.push(format!(
+                "{kept} {doors} of knocks that are gone {stay} open, since other knocks hold the same address: 'sipknock doors' \
+                 names them, and 'sipknock doors close' shuts a door to all of them"
+            ));
+        }
         notes.extend(warnings);
         if let Some(grace) = self.lasting() {
             if config.inspect.mode == Mode::Monitor {
@@ -157,8 +172,8 @@ impl Reloader {
         self.grace().filter(|grace| grace.lasts())
     }
 
-    /// Puts a configuration in force. How many doors that shut, and whether everything passes.
-    fn put(&self, config: &Config, tell: &dyn Fn(Event)) -> Result<(u64, bool), ConfigError> {
+    /// Puts a configuration in force. What became of doors, and whether everything passes.
+    fn put(&self, config: &Config, tell: &dyn Fn(Event)) -> Result<(Closings, bool), ConfigError> {
         let (mut policy, knocks) = config.compile()?;
         if self.lasting().is_some() {
             policy.mode = Mode::Monitor;
@@ -167,7 +182,7 @@ impl Reloader {
         Ok((self.swap(policy, knocks, config.inspect.max_doors, tell), monitor))
     }
 
-    fn swap(&self, policy: Policy, knocks: KnockSet, max_doors: usize, tell: &dyn Fn(Event)) -> u64 {
+    fn swap(&self, policy: Policy, knocks: KnockSet, max_doors: usize, tell: &dyn Fn(Event)) -> Closings {
         let next = Arc::new(self.live.load().successor(policy, knocks));
         let old = self.live.swap(Arc::clone(&next));
         // Whoever is half-way through a batch may still open a door for a knock that is gone.
@@ -184,7 +199,7 @@ impl Reloader {
         if next.outbound_life().is_none() {
             tell_closed(&next, next.outbound().flush(self.clock.now()), REVOKED, tell);
         }
-        retired.closed
+        Closings { closed: retired.closed, kept: retired.kept }
     }
 }
 

@@ -16,15 +16,15 @@ use rustix::fs::{MemfdFlags, SealFlags};
 
 use super::crew::{Crew, stored_queue};
 use super::events::EventSink;
-use super::keeper::{Which, write_doors};
 use super::manager::Manager;
 use super::outbound::{self, OutboundReader};
+use super::records::write_doors;
 use super::{Alarm, DaemonError};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::control::protocol::{Kind, Refusal, Request};
 use crate::control::server::Server;
-use crate::control::takeover::{self, FORMAT, Line, Offer, Word};
+use crate::control::takeover::{self, FIRST_FORMAT, FORMAT, Line, Offer, Word};
 use crate::event::Event;
 use crate::inspect::Inspector;
 use crate::net::Prefixes;
@@ -106,10 +106,15 @@ impl Asked {
                         running gate and start this one without --takeover";
             return Err(refused(text));
         }
-        let line = Request::Takeover { format: FORMAT }.line().map_err(|error| refused(error.to_string()))?;
-        (&stream).write_all(&line).map_err(|error| refused(error.to_string()))?;
-        let mut line = Line::new(stream);
-        let offer = match line.hear(PATIENCE) {
+        let mut line = ask(stream, FORMAT)?;
+        let mut heard = line.hear(PATIENCE);
+        // A gate of before hands over doors without their claims, and hands over only to who asks for that.
+        if let Ok(Word::Error(Refusal { kind: Kind::Version, .. })) = heard {
+            let stream = UnixStream::connect(path).map_err(|error| refused(error.to_string()))?;
+            line = ask(stream, FIRST_FORMAT)?;
+            heard = line.hear(PATIENCE);
+        }
+        let offer = match heard {
             Ok(Word::Offer(offer)) => offer,
             Ok(Word::Error(Refusal { kind: Kind::BadRequest, .. })) => {
                 return Err(refused("the running sipknock is of a version that can't hand over: restart it"));
@@ -350,7 +355,7 @@ impl Estate<'_> {
 pub(super) fn doors(gate: &Inspector, clock: Clock) -> io::Result<OwnedFd> {
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
     let file = File::from(rustix::fs::memfd_create("sipknock doors", flags)?);
-    let mut out = write_doors(gate, clock, BufWriter::with_capacity(BUFFER, file), Which::Known)?;
+    let mut out = write_doors(gate, clock, BufWriter::with_capacity(BUFFER, file))?;
     out.flush()?;
     let mut file = out.into_inner().map_err(io::IntoInnerError::into_error)?;
     file.rewind()?;
@@ -365,6 +370,12 @@ fn read_doors(descriptor: OwnedFd) -> Result<Saved, format::Damage> {
     let mut file = File::from(descriptor);
     file.rewind().map_err(format::Damage::Io)?;
     format::read(BufReader::with_capacity(BUFFER, file))
+}
+
+fn ask(stream: UnixStream, format: u64) -> Result<Line, DaemonError> {
+    let line = Request::Takeover { format }.line().map_err(|error| refused(error.to_string()))?;
+    (&stream).write_all(&line).map_err(|error| refused(error.to_string()))?;
+    Ok(Line::new(stream))
 }
 
 /// Nobody serves the socket, or there is none.

@@ -244,12 +244,12 @@ impl Worker {
                     Event::words_of_sender(gate, payload)
                 });
             }
-            let Some(change) = decision.change() else { continue };
-            for &knock in decision.knocks() {
-                self.shared.knocks.add(knock, Outcome::of(knock, change));
+            let Some(knocked) = &decision.knocked else { continue };
+            for &knock in &knocked.knocks {
+                self.shared.knocks.add(knock, Outcome::of(knock, knocked));
             }
             // What opens doors needs many addresses, what renews them one.
-            let (budget, ran_out) = match change {
+            let (budget, ran_out) = match knocked.change {
                 Change::Opened { ran_out, .. } => (&mut self.opened_budget, ran_out.is_some()),
                 _ => (&mut self.budget, false),
             };

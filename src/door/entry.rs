@@ -3,20 +3,26 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::claims::Claims;
-use super::{Door, Grant, State};
+use super::claims::{Claim, Claims, Packed};
+use super::packed::{Life, PackedKnock, Seconds};
+use super::places::Places;
+use super::{Door, State};
 use crate::knock::KnockId;
 use crate::sys;
 use crate::time::Time;
 
 /// A door in 40 bytes, so that a million of them with their sources and the table's free slots are 120 MB. What only
 /// people look at is kept to the second.
+///
+/// If its only claim is no registration's, that is all of it. Else the claims are in a list, and what the entry has of the
+/// door is that of the longest of them.
 #[derive(Debug)]
 pub(super) struct Entry {
     expires: Time,
     /// [`PACKET`] for each accepted packet, and its bytes.
     counts: AtomicU64,
     more: Option<Box<More>>,
+    /// How long it is remembered once it has run out: for as long as any of its claims is.
     life: Life,
     opened: Seconds,
     last_knock: Seconds,
@@ -26,57 +32,53 @@ pub(super) struct Entry {
 /// What few doors have.
 #[derive(Debug, Default)]
 struct More {
-    /// Whose it is; `None` where nothing but knocks with a life of their own has held it.
-    claims: Option<Claims>,
+    /// All claims; empty if there is only one, and no registration's.
+    claims: Claims,
     /// Packets and bytes that were once in `counts`.
     earlier: (u64, u64),
 }
 
 impl Entry {
-    pub(super) fn new(door: Door, now: Time, grants: &[Grant]) -> Self {
-        let mut entry = Self::restored(door, now, (0, 0));
-        if grants.iter().any(|grant| grant.registration.is_some() && !grant.ends()) {
-            let mut claims = Claims::default();
-            grants.iter().filter(|grant| !grant.ends()).for_each(|grant| claims.add(grant, now));
-            entry.more_mut().claims = Some(claims);
-        }
-        entry
-    }
-
-    /// One that nobody's registration holds, with what it had been used for.
-    pub(super) fn restored(door: Door, last_knock: Time, counts: (u64, u64)) -> Self {
-        let mut entry = Self {
+    /// A door with one claim, which is no registration's.
+    pub(super) fn sole(door: &Door, last_knock: Time) -> Self {
+        Self {
             expires: door.expires,
             counts: AtomicU64::new(0),
             more: None,
-            life: Life::default(),
-            opened: Seconds::default(),
+            life: door.life().into(),
+            opened: door.opened.into(),
             last_knock: last_knock.into(),
-            knock: PackedKnock::default(),
-        };
-        entry.set(&door);
-        if counts != (0, 0) {
-            entry.more_mut().earlier = counts;
+            knock: PackedKnock::new(door.knock, door.holds_place, door.closing),
         }
-        entry
+    }
+
+    /// A door with these claims; `None` if there is none.
+    pub(super) fn of_claims(claims: Claims, opened: Time, last_knock: Time) -> Option<Self> {
+        let door = Door { opened, ..Door::of_claim(&claims.longest()?.unpack()) };
+        let mut entry = Self::sole(&door, last_knock);
+        entry.more_mut().claims = claims;
+        entry.settle();
+        Some(entry)
+    }
+
+    /// The same with what it had been used for.
+    pub(super) fn used(mut self, counts: (u64, u64)) -> Self {
+        if counts != (0, 0) {
+            self.more_mut().earlier = counts;
+        }
+        self
     }
 
     pub(super) fn door(&self) -> Door {
+        let longest = self.list().and_then(Claims::longest);
         Door {
             opened: self.opened.into(),
             expires: self.expires,
-            life: Duration::from(self.life).into(),
+            life: Duration::from(longest.map_or(self.life, |longest| longest.life)).into(),
             knock: self.knock.id(),
-            holds_place: self.knock.0 & PackedKnock::HOLDS_PLACE != 0,
-            closing: self.knock.0 & PackedKnock::CLOSING != 0,
+            holds_place: self.knock.holds_place(),
+            closing: self.knock.is_closing(),
         }
-    }
-
-    pub(super) fn set(&mut self, door: &Door) {
-        self.expires = door.expires;
-        self.life = door.life().into();
-        self.opened = door.opened.into();
-        self.knock = PackedKnock::new(door);
     }
 
     /// Has what a packet asks for brought near. It lies next to the source, and takes two lines of the cache at most.
@@ -85,7 +87,7 @@ impl Entry {
         sys::prefetch(&self.counts);
     }
 
-    /// What the door is at `now`, as [`Door::state`] says it.
+    /// What the door is at `now`.
     #[inline]
     pub(super) fn state(&self, now: Time) -> State {
         if now < self.expires { State::Open } else { self.state_when_shut(now) }
@@ -105,13 +107,152 @@ impl Entry {
         if now < self.expires.after(self.life.into()) { State::RunOut } else { State::None }
     }
 
-    pub(super) fn expires(&self) -> Time {
-        self.expires
-    }
-
     /// Open, and not yet taken for run out by a sweep whose clock was ahead of this one.
     pub(super) fn is_held(&self, now: Time) -> bool {
-        self.knock.0 & PackedKnock::HOLDS_PLACE != 0 && self.state(now) == State::Open
+        self.knock.holds_place() && self.state(now) == State::Open
+    }
+
+    /// Whether it holds a place in the table.
+    pub(super) fn holds_place(&self) -> bool {
+        self.knock.holds_place()
+    }
+
+    /// The time at which the next of its claims runs out.
+    pub(super) fn next_end(&self) -> Time {
+        self.list().and_then(Claims::next_end).unwrap_or(self.expires)
+    }
+
+    /// All claims, those that have run out and are remembered as well.
+    pub(super) fn claims(&self) -> impl Iterator<Item = Claim> {
+        let sole = self.list().is_none().then(|| self.own());
+        let list = self.list().into_iter().flat_map(Claims::iter).copied();
+        sole.into_iter().chain(list).map(|claim| claim.unpack())
+    }
+
+    /// The claims, if there is more to say of them than the door does.
+    pub(super) fn list(&self) -> Option<&Claims> {
+        self.more.as_ref().map(|more| &more.claims).filter(|claims| !claims.is_empty())
+    }
+
+    /// The claims, to be changed. Then the door has to be [settled](Entry::settle).
+    pub(super) fn claims_mut(&mut self) -> &mut Claims {
+        let own = self.list().is_none().then(|| self.own());
+        let claims = &mut self.more_mut().claims;
+        own.into_iter().for_each(|own| claims.push(own));
+        claims
+    }
+
+    /// The only claim, which is all that the entry has.
+    fn own(&self) -> Packed {
+        Packed::new(&Claim::sole(&self.door()), self.knock.holds_place())
+    }
+
+    /// Makes the door that of its longest claim. There has to be one.
+    pub(super) fn settle(&mut self) {
+        let Some(more) = &mut self.more else { return };
+        let Some(longest) = more.claims.longest() else { return };
+        let (knock, closing) = (longest.knock.id(), longest.knock.is_closing());
+        (self.expires, self.life) = (longest.until, more.claims.forgotten().since(longest.until).into());
+        self.knock = PackedKnock::new(knock, more.claims.any_holds(), closing);
+        if more.claims.sole().is_some() {
+            more.claims = Claims::default();
+            if more.earlier == (0, 0) {
+                self.more = None;
+            }
+        }
+    }
+
+    /// Renews the only claim, which is the knock's own, if that is all that there is to do. Whether it was.
+    #[inline]
+    pub(super) fn renew_sole(&mut self, knock: KnockId, now: Time, life: Duration) -> bool {
+        if self.knock.id() != knock || self.list().is_some() {
+            return false;
+        }
+        let expires = now.after(life);
+        if expires > self.expires || self.knock.is_closing() {
+            self.expires = self.expires.max(expires);
+            self.life = life.into();
+            self.knock.set_closing(false);
+        }
+        true
+    }
+
+    /// Lets an accepted packet renew the claims.
+    pub(super) fn extend(&mut self, now: Time) {
+        if self.list().is_some() {
+            self.claims_mut().extend(now);
+            self.settle();
+        } else if !self.knock.is_closing() {
+            self.expires = self.expires.max(now.after(self.life.into()));
+        }
+    }
+
+    /// Gives back the places of claims that have run out, and forgets those that nobody remembers. When the next one runs out,
+    /// and whether it gave any back.
+    #[inline]
+    pub(super) fn sweep(&mut self, now: Time, places: &Places) -> (Time, bool) {
+        // Most doors have nothing more, and there can be a million of them.
+        if self.more.is_none() {
+            return (self.expires, false);
+        }
+        let freed = self.sweep_list(now, places);
+        (self.next_end(), freed)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn sweep_list(&mut self, now: Time, places: &Places) -> bool {
+        if self.list().is_none() {
+            return false;
+        }
+        let claims = self.claims_mut();
+        let freed = claims.run_out(now, places);
+        claims.forget(now);
+        self.settle();
+        freed
+    }
+
+    /// Gives back all places of knocks, and that in the table. The door as it was.
+    pub(super) fn release(&mut self, places: &Places) -> Door {
+        let door = self.door();
+        if door.holds_place {
+            places.give_back();
+            match self.list().is_some() {
+                true => {
+                    self.claims_mut().release_all(places);
+                    self.settle();
+                }
+                false => places.give_back_knock(door.knock),
+            }
+            self.knock.set_holds_place(false);
+        }
+        door
+    }
+
+    /// Removes the claims of knocks that are gone, and gives back their places. Whether any other is left, which may have run
+    /// out.
+    pub(super) fn retire(&mut self, gone: impl Fn(KnockId) -> bool, now: Time, places: &Places) -> bool {
+        let claims = self.claims_mut();
+        claims.run_out(now, places);
+        claims.remove_if(places, |claim| gone(claim.knock.id()));
+        let left = !claims.is_empty();
+        self.settle();
+        left
+    }
+
+    /// Keeps what is remembered of an earlier door of the same source.
+    pub(super) fn inherit(&mut self, earlier: &Self, now: Time) {
+        let other = |claim: &Claim| {
+            claim.is_known(now)
+                && !self
+                    .claims()
+                    .any(|own| own.knock == claim.knock && own.registration == claim.registration)
+        };
+        let others: Vec<_> = earlier.claims().filter(other).map(|claim| Packed::new(&claim, false)).collect();
+        if !others.is_empty() {
+            self.claims_mut().inherit(others);
+            self.settle();
+        }
     }
 
     /// Somebody knocked, with a packet of so many bytes.
@@ -146,86 +287,10 @@ impl Entry {
         (packets + counts / PACKET, bytes + counts % PACKET)
     }
 
-    pub(super) fn claims(&mut self) -> Option<&mut Claims> {
-        self.more.as_mut()?.claims.as_mut()
-    }
-
-    /// From here on registrations are told apart.
-    pub(super) fn claim(&mut self, claims: Claims) {
-        self.more_mut().claims = Some(claims);
-    }
-
     fn more_mut(&mut self) -> &mut More {
         self.more.get_or_insert_default()
     }
 }
-
-/// A point in time to the second, up to the year 2106.
-#[derive(Clone, Copy, Debug, Default)]
-struct Seconds(u32);
-
-impl From<Time> for Seconds {
-    fn from(time: Time) -> Self {
-        Self(u32::try_from(time.as_nanos() / NANOS_PER_SEC).unwrap_or(u32::MAX))
-    }
-}
-
-impl From<Seconds> for Time {
-    fn from(seconds: Seconds) -> Self {
-        Self::from_parts(seconds.0.into(), 0)
-    }
-}
-
-/// How long a door is remembered, rounded up: in milliseconds up to 24 days, beyond that in seconds up to 68 years,
-/// and what is more is without end.
-#[derive(Clone, Copy, Debug, Default)]
-struct Life(u32);
-
-impl Life {
-    const IN_SECONDS: u32 = 1 << 31;
-}
-
-impl From<Duration> for Life {
-    fn from(life: Duration) -> Self {
-        let fits = |units: u128| u32::try_from(units).ok().filter(|units| *units < Self::IN_SECONDS);
-        let millis = fits(life.as_nanos().div_ceil(1_000_000));
-        let seconds = || fits(life.as_nanos().div_ceil(NANOS_PER_SEC.into()));
-        Self(millis.or_else(|| seconds().map(|seconds| seconds | Self::IN_SECONDS)).unwrap_or(u32::MAX))
-    }
-}
-
-impl From<Life> for Duration {
-    fn from(life: Life) -> Self {
-        let units = u64::from(life.0 & !Life::IN_SECONDS);
-        match life.0 {
-            u32::MAX => Duration::MAX,
-            Life::IN_SECONDS.. => Duration::from_secs(units),
-            _ => Duration::from_millis(units),
-        }
-    }
-}
-
-/// Whose door it is, and two flags.
-#[derive(Clone, Copy, Debug, Default)]
-struct PackedKnock(u32);
-
-impl PackedKnock {
-    const HOLDS_PLACE: u32 = 1 << 31;
-    const CLOSING: u32 = 1 << 30;
-
-    fn new(door: &Door) -> Self {
-        let flag = |set, flag| if set { flag } else { 0 };
-        let index = u32::try_from(door.knock.index()).unwrap_or(u32::MAX) & (Self::CLOSING - 1);
-        Self(index | flag(door.holds_place, Self::HOLDS_PLACE) | flag(door.closing, Self::CLOSING))
-    }
-
-    fn id(self) -> KnockId {
-        KnockId::from(self.0 & (Self::CLOSING - 1))
-    }
-}
-
-/// The highest index of a knock that a door can have; that of [`Door::by_hand`].
-pub(super) const LAST_KNOCK: u32 = PackedKnock::CLOSING - 1;
 
 /// One packet among the counts: the bytes have 40 bits, the packets 24.
 const PACKET: u64 = 1 << 40;
@@ -233,12 +298,11 @@ const PACKET: u64 = 1 << 40;
 /// Eight million packets, whose bytes fill no more than half of their place either.
 const HALF_FULL: u64 = 1 << 63;
 
-const NANOS_PER_SEC: u64 = 1_000_000_000;
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::packed::{LAST_KNOCK, NANOS_PER_SEC};
     use super::*;
 
     #[test]
@@ -258,8 +322,8 @@ mod tests {
 
     #[test]
     fn counts_go_on_beyond_their_bits() {
-        let door = Door::new(KnockId::FIRST, Time::from_parts(1, 0), Duration::from_secs(9), false);
-        let mut entry = Entry::new(door, Time::default(), &[]);
+        let door = Door::new(KnockId::FIRST, Time::from_parts(1, 0), Duration::from_secs(9));
+        let mut entry = Entry::sole(&door, Time::default());
         *entry.counts.get_mut() = ((1 << 23) - 2) * PACKET + 1000;
         assert!(!entry.count(65_535) && !entry.count(1));
         assert!(entry.count(1), "half full");
@@ -287,7 +351,7 @@ mod tests {
                 holds_place,
                 closing,
             };
-            let packed = Entry::new(door, door.opened, &[]).door();
+            let packed = Entry::sole(&door, door.opened).door();
             let unit = if life <= 2_147_483_647 * 1_000_000 { 1_000_000 } else { NANOS_PER_SEC };
             let rounded = packed.life().as_nanos() as u64;
             if rounded < 2_147_483_647 * NANOS_PER_SEC {

@@ -2,28 +2,104 @@
 
 use std::cmp::Reverse;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use dashmap::mapref::entry::Entry::Vacant;
 
+use super::claims::{Claims, Packed};
 use super::entry::Entry;
-use super::{Door, DoorTable, State};
+use super::{Claim, Door, DoorTable, MAX_CLAIMS, State};
 use crate::knock::KnockId;
 use crate::net::Source;
 use crate::time::Time;
 
-/// An open door with what it has been used for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A door with what it has been used for.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listed {
     /// Whose it is.
     pub source: Source,
     /// The door.
     pub door: Door,
+    /// Its claims, those that have run out and are remembered as well; empty if there is one only, and no registration's.
+    pub claims: Box<[Claim]>,
     /// When it was last opened or renewed by a knock; to the second.
     pub last_knock: Time,
     /// Packets that it let pass, those with knocks included.
     pub packets: u64,
     /// Their bytes, IP headers included.
     pub bytes: u64,
+}
+
+/// What a knock holds of a door.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// The knock.
+    pub knock: KnockId,
+    /// The end of its last claim.
+    pub until: Time,
+    /// Its claims that are registrations'.
+    pub registrations: u64,
+}
+
+/// A door that somebody has shut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Revoked {
+    /// The door; `None` if none was open.
+    pub door: Option<Door>,
+    /// The longest life of a claim of a knock that held the door or is remembered for it; `None` if no knock did.
+    pub by_knock: Option<Duration>,
+}
+
+/// What became of the doors of knocks that are gone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Retired {
+    /// Doors that were shut.
+    pub shut: u64,
+    /// Doors that such knocks held, and that stay open since others hold them as well.
+    pub kept: u64,
+}
+
+impl Listed {
+    /// A door of before with these claims, which nobody has used; `None` if there is none.
+    pub fn again(source: Source, opened: Time, claims: Vec<Claim>) -> Option<Self> {
+        let longest = claims.iter().reduce(|longest, claim| match claim.until > longest.until {
+            true => claim,
+            false => longest,
+        })?;
+        let sole = claims.len() == 1 && claims.iter().all(|claim| claim.registration.is_none());
+        Some(Self {
+            source,
+            door: Door { opened, ..Door::of_claim(longest) },
+            claims: if sole { Box::default() } else { claims.into() },
+            last_knock: opened,
+            packets: 0,
+            bytes: 0,
+        })
+    }
+
+    /// All claims, in the order in which they were made.
+    pub fn claims(&self) -> impl Iterator<Item = Claim> {
+        let sole = self.claims.is_empty().then(|| Claim::sole(&self.door));
+        sole.into_iter().chain(self.claims.iter().copied())
+    }
+
+    /// The knocks that hold the door, the one that does so longest first.
+    pub fn held_by(&self, now: Time) -> Vec<Held> {
+        let mut held: Vec<Held> = Vec::new();
+        for claim in self.claims().filter(|claim| now < claim.until) {
+            let registrations = u64::from(claim.registration.is_some());
+            match held.iter_mut().find(|held| held.knock == claim.knock) {
+                Some(held) => {
+                    held.until = held.until.max(claim.until);
+                    held.registrations += registrations;
+                }
+                None => held.push(Held { knock: claim.knock, until: claim.until, registrations }),
+            }
+        }
+        // The first of equals is the one that the door counts as.
+        held.sort_by_key(|held| (Reverse(held.until), held.knock != self.door.knock));
+        held
+    }
 }
 
 impl DoorTable {
@@ -53,30 +129,30 @@ impl DoorTable {
     }
 
     /// Of the open doors that are wanted, at most so `many` that rank highest, in that order, and how many are wanted
-    /// in all. One walk through the table, with shards locked as by [`DoorTable::listed`]: what is asked of each door
-    /// has to be quick.
+    /// in all. One walk through the table, with shards locked as by [`DoorTable::listed`]: what is asked of each door and of
+    /// the knocks that hold it has to be quick.
     pub fn top(
         &self,
         many: usize,
         now: Time,
-        wanted: impl Fn(Source, KnockId) -> bool,
+        wanted: impl Fn(Source, &mut dyn Iterator<Item = KnockId>) -> bool,
         rank: impl Fn(&Listed) -> u64,
     ) -> (u64, Vec<Listed>) {
         let (mut count, mut best, mut least) = (0, Vec::with_capacity(2 * many), 0);
         let order = |(rank, listed): &(u64, Listed)| (Reverse(*rank), listed.source);
         for entry in self.doors.iter().filter(|entry| entry.is_held(now)) {
-            let (source, door) = (*entry.key(), entry.door());
-            if !wanted(source, door.knock) {
+            let source = *entry.key();
+            let mut knocks = entry.claims().filter(|claim| now < claim.until).map(|claim| claim.knock);
+            if !wanted(source, &mut knocks) {
                 continue;
             }
             count += 1;
-            let (packets, bytes) = entry.counts();
-            let listed = Listed { source, door, last_knock: entry.last_knock(), packets, bytes };
-            let rank = rank(&listed);
+            let door = listed_without_claims(source, &entry);
+            let rank = rank(&door);
             if rank < least || many == 0 {
                 continue;
             }
-            best.push((rank, listed));
+            best.push((rank, Listed { claims: claims(&entry), ..door }));
             if best.len() >= 2 * many {
                 best.select_nth_unstable_by_key(many - 1, order);
                 best.truncate(many);
@@ -94,15 +170,31 @@ impl DoorTable {
         (entry.state(now) == State::Open).then(|| entry.door())
     }
 
+    /// A source's door with all that is known of it; `None` if none is open.
+    pub fn look(&self, source: Source, now: Time) -> Option<Listed> {
+        let entry = self.doors.get(&source)?;
+        (entry.state(now) == State::Open).then(|| listed(source, &entry))
+    }
+
+    /// Shuts a source's door and forgets it, also where it has run out and is remembered; `None` if nothing is known of the
+    /// source.
+    pub fn revoke(&self, source: Source, now: Time) -> Option<Revoked> {
+        let (_, mut entry) = self.doors.remove(&source)?;
+        self.set_changed();
+        let by_knock = entry.claims().filter(|claim| claim.knock != Door::by_hand() && claim.is_known(now));
+        let by_knock = by_knock.map(|claim| claim.life).max();
+        let door = Some(entry.release(&self.places)).filter(|door| door.holds_place);
+        (door.is_some() || entry.state(now) != State::None).then_some(Revoked { door, by_knock })
+    }
+
     /// Shuts and forgets all doors; `each` gets to see those that held a place. How many these were.
     ///
     /// One shard is locked at a time: a door that is opened meanwhile may stay.
     pub fn flush(&self, mut each: impl FnMut(Source, Door)) -> u64 {
         let mut shut = 0;
         self.doors.retain(|source, entry| {
-            let door = entry.door();
+            let door = entry.release(&self.places);
             if door.holds_place {
-                self.release(door.knock);
                 shut += 1;
                 each(*source, door);
             }
@@ -112,51 +204,39 @@ impl DoorTable {
         shut
     }
 
-    /// Shuts and forgets the doors of knocks that are gone, but not those that another knock's registration holds as
-    /// well: these stay for as long as it does. `each` gets to see those that are shut, those that are remembered, which
-    /// are forgotten, and those that stay for another knock; it is told whether the door was shut just now. How many were
-    /// shut.
+    /// Ends the claims of knocks that are gone, and shuts and forgets the doors that nobody else holds. `each` gets to see
+    /// the doors of all sources that such a knock held or is remembered for, with the knock and its life in place of the
+    /// door's own; it is told whether the door was shut just now.
     pub fn retire(
         &self,
         gone: impl Fn(KnockId) -> bool,
         now: Time,
         mut each: impl FnMut(Source, Door, bool),
-    ) -> u64 {
-        let mut shut = 0;
+    ) -> Retired {
+        let mut retired = Retired::default();
         self.doors.retain(|source, entry| {
-            let mut door = entry.door();
-            let (claimed, heir) =
-                entry.claims().map_or((false, None), |claims| (claims.retire(&gone), claims.last(now)));
-            if !gone(door.knock) {
-                if claimed && door.holds_place {
-                    each(*source, door, false);
-                }
-                return true;
+            let before = entry.door();
+            let goes = |claim: &Claim| gone(claim.knock);
+            let ended = entry.claims().filter(|claim| goes(claim) && claim.is_known(now));
+            let Some(last) = ended.max_by_key(|claim| claim.until) else { return true };
+            let life = entry.claims().filter(goes).map(|claim| claim.life).max().unwrap_or_default();
+            let door = Door { knock: last.knock, life: life.into(), ..before };
+            let left = entry.retire(&gone, now, &self.places);
+            let shut = before.holds_place && !(left && entry.holds_place());
+            if shut {
+                retired.shut += 1;
+                self.places.give_back();
+            } else if before.holds_place && now < last.until {
+                retired.kept += 1;
             }
-            if !door.holds_place {
-                if door.state(now) != State::None {
-                    each(*source, door, false);
-                }
-                return false;
+            each(*source, door, shut);
+            if left {
+                self.runs_out(entry.next_end());
             }
-            if let Some((knock, until)) = heir
-                && self.places.take_knock(knock)
-            {
-                each(*source, door, false);
-                self.places.give_back_knock(door.knock);
-                door.knock = knock;
-                door.expires = door.expires.min(until);
-                entry.set(&door);
-                self.runs_out(door.expires);
-                return true;
-            }
-            self.release(door.knock);
-            shut += 1;
-            each(*source, door, true);
-            false
+            left
         });
         self.set_changed();
-        shut
+        retired
     }
 
     /// Changes how many doors there may be, in all and for each knock. Nobody loses a door by that.
@@ -164,36 +244,59 @@ impl DoorTable {
         self.places.limit(max_doors, per_knock);
     }
 
-    /// Opens a door that was open before, with what it had been used for, where there is room and none is there. Whether
-    /// it did.
-    pub fn restore(&self, listed: &Listed) -> bool {
-        let Listed { source, door, last_knock, packets, bytes } = *listed;
+    /// Opens a door that was open before, with what it had been used for, where there is room and none is there. Claims of
+    /// knocks without room are left out. Whether it did.
+    pub fn restore(&self, listed: &Listed, now: Time) -> bool {
         if !self.places.take() {
             return false;
         }
-        if !self.places.take_knock(door.knock) {
+        let Some(mut entry) = self.restored(listed, now) else {
             self.places.give_back();
             return false;
-        }
-        let Vacant(vacant) = self.doors.entry(source) else {
-            self.release(door.knock);
+        };
+        let expires = entry.next_end();
+        let Vacant(vacant) = self.doors.entry(listed.source) else {
+            entry.release(&self.places);
             return false;
         };
-        vacant.insert(Entry::restored(door, last_knock, (packets, bytes)));
-        self.runs_out(door.expires);
+        vacant.insert(entry);
+        self.runs_out(expires);
         self.set_changed();
         true
     }
 
+    /// A door with all places of its knocks; `None` if none has room.
+    fn restored(&self, listed: &Listed, now: Time) -> Option<Entry> {
+        let Listed { door, last_knock, packets, bytes, .. } = *listed;
+        let mut claims = Claims::default();
+        let mut holding = Vec::new();
+        for claim in listed.claims().take(MAX_CLAIMS) {
+            let holds = now < claim.until;
+            if holds && !holding.contains(&claim.knock) {
+                if !self.places.take_knock(claim.knock) {
+                    continue;
+                }
+                holding.push(claim.knock);
+            }
+            claims.push(Packed::new(&claim, holds));
+        }
+        if holding.is_empty() {
+            return None;
+        }
+        Some(Entry::of_claims(claims, door.opened, last_knock)?.used((packets, bytes)))
+    }
+
     /// Remembers a door that has run out, where there is room and nothing is known of its source. Whether it does.
     pub fn remember(&self, listed: &Listed) -> bool {
-        let Listed { source, mut door, last_knock, packets, bytes } = *listed;
+        let Listed { source, door, last_knock, packets, bytes, .. } = *listed;
         if self.doors.len() >= self.places.max().saturating_mul(2) {
             return false;
         }
-        door.holds_place = false;
         let Vacant(vacant) = self.doors.entry(source) else { return false };
-        vacant.insert(Entry::restored(door, last_knock, (packets, bytes)));
+        let mut claims = Claims::default();
+        listed.claims().take(MAX_CLAIMS).for_each(|claim| claims.push(Packed::new(&claim, false)));
+        let Some(entry) = Entry::of_claims(claims, door.opened, last_knock) else { return false };
+        vacant.insert(entry.used((packets, bytes)));
         true
     }
 
@@ -210,7 +313,8 @@ impl DoorTable {
         }
     }
 
-    /// How many doors a knock holds, counting those that ran out since the last sweep.
+    /// How many doors a knock holds, alone or with others, counting those that ran out since the last sweep;
+    /// [`Door::by_hand`] is none of a set and has a number as well.
     pub fn held_by(&self, knock: KnockId) -> u32 {
         self.places.held_by(knock)
     }
@@ -222,6 +326,15 @@ impl DoorTable {
 }
 
 fn listed(source: Source, entry: &Entry) -> Listed {
+    Listed { claims: claims(entry), ..listed_without_claims(source, entry) }
+}
+
+fn listed_without_claims(source: Source, entry: &Entry) -> Listed {
     let (packets, bytes) = entry.counts();
-    Listed { source, door: entry.door(), last_knock: entry.last_knock(), packets, bytes }
+    let (door, last_knock) = (entry.door(), entry.last_knock());
+    Listed { source, door, claims: Box::default(), last_knock, packets, bytes }
+}
+
+fn claims(entry: &Entry) -> Box<[Claim]> {
+    entry.list().map_or_else(Box::default, |claims| claims.iter().map(Packed::unpack).collect())
 }

@@ -11,6 +11,8 @@ use crate::knock::KnockId;
 pub(super) struct Places {
     max: AtomicUsize,
     held: AtomicUsize,
+    /// Doors that somebody holds by hand, who has no limit.
+    by_hand: AtomicU32,
     by_knock: RwLock<Vec<KnockPlaces>>,
 }
 
@@ -23,8 +25,12 @@ struct KnockPlaces {
 
 impl Places {
     pub(super) fn new(max: usize, per_knock: impl IntoIterator<Item = Option<u32>>) -> Self {
-        let places =
-            Self { max: AtomicUsize::new(max), held: AtomicUsize::new(0), by_knock: RwLock::default() };
+        let places = Self {
+            max: AtomicUsize::new(max),
+            held: AtomicUsize::new(0),
+            by_hand: AtomicU32::new(0),
+            by_knock: RwLock::default(),
+        };
         places.limit(max, per_knock);
         places
     }
@@ -51,6 +57,9 @@ impl Places {
     }
 
     pub(super) fn held_by(&self, knock: KnockId) -> u32 {
+        if knock == Door::by_hand() {
+            return self.by_hand.load(Ordering::Relaxed);
+        }
         self.by_knock().get(knock.index()).map_or(0, |places| places.held.load(Ordering::Relaxed))
     }
 
@@ -66,13 +75,14 @@ impl Places {
     }
 
     /// Takes one of a knock's places. One that came with a reload may open doors before its limit is told, without any,
-    /// and these count, too; nobody counts those opened by hand.
+    /// and these count, too; for what is done by hand there is no limit.
     pub(super) fn take_knock(&self, knock: KnockId) -> bool {
         let take = |places: &KnockPlaces| {
             let more = |held| (held < places.max).then_some(held + 1);
             places.held.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
         };
         if knock == Door::by_hand() {
+            self.by_hand.fetch_add(1, Ordering::Relaxed);
             return true;
         }
         let taken = self.by_knock().get(knock.index()).map(take);
@@ -85,7 +95,9 @@ impl Places {
     }
 
     pub(super) fn give_back_knock(&self, knock: KnockId) {
-        if let Some(places) = self.by_knock().get(knock.index()) {
+        if knock == Door::by_hand() {
+            self.by_hand.fetch_sub(1, Ordering::Relaxed);
+        } else if let Some(places) = self.by_knock().get(knock.index()) {
             places.held.fetch_sub(1, Ordering::Relaxed);
         }
     }

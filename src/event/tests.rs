@@ -60,8 +60,8 @@ fn kinds() {
         (1, "203.0.113.1", "mykn0ckstr1ng", &["renewed alice"]),
         (2, "203.0.113.1", "nothing", &[]),
         (3, "203.0.113.2", "mykn0ckstr1ng only-one", &["opened alice", "renewed single"]),
-        (4, "203.0.113.3", "only-one", &["opened single"]),
-        (5, "203.0.113.4", "only-one", &["refused single"]),
+        (4, "203.0.113.3", "only-one", &["refused single"]),
+        (5, "203.0.113.4", "mykn0ckstr1ng only-one", &["opened alice", "refused single"]),
         (500, "203.0.113.1", "OTHER-s3CRET", &["closed alice", "opened folded"]),
     ] {
         let made = events(&gate, secs, from, payload.as_bytes());

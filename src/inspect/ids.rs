@@ -1,16 +1,17 @@
 //! Ids of knocks that outlive their set: doors keep them when the configuration changes.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use crate::knock::{KnockId, KnockSet};
+use crate::knock::{Knock, KnockId, KnockSet};
 
-/// Which id each knock of a set has. A knock is told by its name: it keeps the id that it once had.
+/// Which id each knock of a set has. A knock keeps the id that it once had: it is told by its secret and its place in the
+/// message, so that another name makes no difference, and by its name if one of these is another.
 ///
-/// An id is never given to another name, so their number grows with each new one. Names come from the configuration alone.
+/// An id is never given to another knock, so their number grows with each new one. They come from the configuration alone.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Ids {
-    /// All names that ever were, by their ids.
+    /// The name that each id had last.
     names: Vec<Arc<str>>,
     /// The id of each knock of the set, in the order of the configuration.
     by_place: Vec<KnockId>,
@@ -19,18 +20,38 @@ pub(super) struct Ids {
 }
 
 impl Ids {
-    /// The ids of the next set, which keep what these are.
-    pub(super) fn next(&self, knocks: &KnockSet) -> Self {
+    /// The ids of the first set.
+    pub(super) fn new(knocks: &KnockSet) -> Self {
+        Self::default().assign(knocks, |_| None)
+    }
+
+    /// The ids of the next set, which keep what these are of the set before.
+    pub(super) fn next(&self, before: &KnockSet, knocks: &KnockSet) -> Self {
+        let known: HashMap<_, KnockId> =
+            before.iter().map(Knock::identity).zip(self.by_place.iter().copied()).collect();
+        self.assign(knocks, |knock| known.get(&knock.identity()).copied())
+    }
+
+    fn assign(&self, knocks: &KnockSet, same: impl Fn(&Knock) -> Option<KnockId>) -> Self {
         let mut names = self.names.clone();
-        let known: HashMap<Arc<str>, u32> = names.iter().cloned().zip(0..).collect();
-        let mut new = (0u32..).skip(names.len());
+        let mut taken = HashSet::new();
+        let kept: Vec<_> = knocks.iter().map(|knock| same(knock).filter(|id| taken.insert(*id))).collect();
+        let mut known: HashMap<Arc<str>, KnockId> =
+            names.iter().cloned().zip((0u32..).map(KnockId::from)).collect();
+        // An id that is gone may have had the name before.
+        known.extend(self.by_place.iter().filter_map(|id| Some((Arc::clone(names.get(id.index())?), *id))));
         let mut by_place = Vec::with_capacity(knocks.len());
-        for knock in knocks.iter() {
-            let id = known.get(knock.name.as_str()).copied().or_else(|| {
-                names.push(knock.name.as_str().into());
-                new.next()
+        for (knock, kept) in knocks.iter().zip(kept) {
+            let name: Arc<str> = knock.name.as_str().into();
+            let by_name = || known.get(&name).copied().filter(|id| taken.insert(*id));
+            let id = kept.or_else(by_name).unwrap_or_else(|| {
+                names.push(Arc::clone(&name));
+                KnockId::from(u32::try_from(names.len() - 1).unwrap_or(u32::MAX))
             });
-            by_place.push(KnockId::from(id.unwrap_or(u32::MAX)));
+            if let Some(place) = names.get_mut(id.index()) {
+                *place = name;
+            }
+            by_place.push(id);
         }
         let mut places = vec![None; names.len()];
         for (place, id) in (0u32..).zip(&by_place) {
@@ -51,12 +72,12 @@ impl Ids {
         self.places.get(id.index()).copied().flatten()
     }
 
-    /// The name of an id, of one that is gone as well.
+    /// The name of an id, of one that is gone as well: the one that it had last.
     pub(super) fn name(&self, id: KnockId) -> &str {
         self.names.get(id.index()).map_or("", |name| name)
     }
 
-    /// All names that ever were, by their ids.
+    /// The names of all ids that ever were, in their order.
     pub(super) fn names(&self) -> impl ExactSizeIterator<Item = &str> {
         self.names.iter().map(|name| &**name)
     }

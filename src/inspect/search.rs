@@ -132,14 +132,17 @@ impl Inspector {
     #[cold]
     fn granted(&self, matches: &[Match<'_>]) -> Box<Found> {
         let knocks = matches.iter().map(|found| self.ids.of_place(found.knock)).collect();
-        Box::new(Found { knocks, grants: matches.iter().filter_map(|found| self.grant(found)).collect() })
+        let mut grants = Vec::with_capacity(matches.len());
+        matches.iter().for_each(|found| self.grant(found, &mut grants));
+        Box::new(Found { knocks, grants })
     }
 
-    fn grant(&self, found: &Match<'_>) -> Option<Grant> {
+    fn grant(&self, found: &Match<'_>, grants: &mut Vec<Grant>) {
         let knock = self.ids.of_place(found.knock);
-        Some(match self.knocks.get(found.knock)?.door {
-            Life::Span(life) => Grant { knock, life, registration: None },
-            Life::Registration => self.registrar.grant(knock, found.message.as_ref()),
-        })
+        match self.knocks.get(found.knock).map(|knock| knock.door) {
+            Some(Life::Span(life)) => grants.push(Grant { knock, life, registration: None }),
+            Some(Life::Registration) => self.registrar.grants(knock, found.message.as_ref(), grants),
+            None => {}
+        }
     }
 }

@@ -220,8 +220,10 @@ impl Inspector {
     /// Lets what was found do what it does to the source's door.
     fn knock(&self, client: Client, found: Found) -> Box<Knocked> {
         let Found { knocks, grants } = found;
-        let change = self.doors.knock_and_pass(client.key.source(), client.now, &grants, client.bytes);
-        Box::new(Knocked { knocks, change, gathered: None })
+        let mut refused = Vec::new();
+        let change =
+            self.doors.knock_and_pass(client.key.source(), client.now, &grants, client.bytes, &mut refused);
+        Box::new(Knocked { knocks, change, refused, gathered: None })
     }
 
     /// The reason that follows from what the knocks did.

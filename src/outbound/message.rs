@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::hash::stable_hash;
 use crate::sip::{Message, Registration, StartLine, addresses, is_token};
 
 /// A request of the PBX.
@@ -207,14 +208,6 @@ pub(crate) fn called_user(payload: &[u8]) -> Option<(&[u8], u64)> {
 
 fn starts_with(text: &[u8], word: &[u8]) -> bool {
     text.get(..word.len()).is_some_and(|start| start.eq_ignore_ascii_case(word))
-}
-
-/// FNV-1a, which is the same in every process: registrations are told apart after a restart, too. The texts are the PBX's
-/// own, and no stranger can choose them.
-fn stable_hash(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    })
 }
 
 /// A STUN keepalive (RFC 5626, 4.4.2; RFC 8489, 5): two zero bits, and the magic cookie. The cookie begins with a visible

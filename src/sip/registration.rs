@@ -2,22 +2,32 @@
 
 use std::borrow::Cow;
 
-use super::{Message, addresses};
+use super::{Address, Message, addresses};
 
-/// A binding that a phone asks for, or wants to end.
+/// The bindings that a phone asks for, or wants to end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Registration<'a> {
     /// For how many seconds: the longest of its contacts. 0 ends it.
     pub expires: u32,
     /// The address-of-record: the To URI as it stands; empty where there is none.
     pub aor: &'a [u8],
-    /// The device, where a contact names it: its `+sip.instance` without quotes and `<>`.
-    pub instance: Option<Cow<'a, [u8]>>,
-    /// The URI of the first contact; empty where there is none. It tells bindings apart where no instance does
-    /// (RFC 3261, 10.3).
+    /// The URI of the first contact; empty where there is none.
     pub contact: &'a [u8],
     /// `Contact: *`: about every binding of the address-of-record (RFC 3261, 10.2.2).
     pub all: bool,
+}
+
+/// One of these bindings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Contact<'a> {
+    /// The URI. It tells bindings apart where no instance does (RFC 3261, 10.3).
+    pub uri: &'a [u8],
+    /// The device, if it is named: its `+sip.instance` without quotes and `<>` (RFC 5626, 4.1).
+    pub instance: Option<Cow<'a, [u8]>>,
+    /// The number of the flow, which tells several bindings of a device apart (RFC 5626, 4.2).
+    pub reg_id: Option<Cow<'a, [u8]>>,
+    /// For how many seconds. 0 ends it.
+    pub expires: u32,
 }
 
 impl<'a> Registration<'a> {
@@ -25,25 +35,40 @@ impl<'a> Registration<'a> {
         if message.method() != Some(b"REGISTER") {
             return None;
         }
-        let by_header = message.header("Expires").map_or(DEFAULT_EXPIRES, seconds);
-        let (mut longest, mut instance, mut uri, mut all) = (None, None, None, false);
+        let by_header = by_header(message);
+        let (mut longest, mut uri, mut all) = (None, None, false);
         for contact in message.headers_named("Contact").flat_map(addresses) {
             all |= contact.uri() == b"*";
             uri = uri.or(Some(contact.uri()));
-            instance = instance.or_else(|| contact.instance());
-            let expires = contact.param("expires").map_or(by_header, |value| seconds(&value));
-            longest = longest.max(Some(expires));
+            longest = longest.max(Some(seconds_of(&contact, by_header)));
         }
         let expires = longest.filter(|_| !all).unwrap_or(by_header);
         let to = message.header("To").and_then(|value| addresses(value).next());
-        Some(Self {
-            expires,
-            aor: to.map_or(&[], |to| to.uri()),
-            instance,
-            contact: uri.unwrap_or_default(),
-            all,
+        Some(Self { expires, aor: to.map_or(&[], |to| to.uri()), contact: uri.unwrap_or_default(), all })
+    }
+}
+
+impl<'a> Contact<'a> {
+    /// The contacts of a REGISTER in their order.
+    pub(super) fn all(message: &Message<'a>) -> impl Iterator<Item = Self> + use<'a> {
+        let by_header = by_header(message);
+        let contacts = message.headers_named("Contact").flat_map(addresses);
+        contacts.map(move |contact| Self {
+            uri: contact.uri(),
+            instance: contact.instance(),
+            reg_id: contact.param("reg-id"),
+            expires: seconds_of(&contact, by_header),
         })
     }
+}
+
+/// For how long a REGISTER asks that says nothing of a contact's own.
+fn by_header(message: &Message<'_>) -> u32 {
+    message.header("Expires").map_or(DEFAULT_EXPIRES, seconds)
+}
+
+fn seconds_of(contact: &Address<'_>, by_header: u32) -> u32 {
+    contact.param("expires").map_or(by_header, |value| seconds(&value))
 }
 
 /// A malformed value counts as the default (RFC 3261, 20.19), and so does one that 32 bits don't hold.

@@ -14,6 +14,7 @@ pub(crate) mod netns;
 pub(crate) mod process;
 pub(crate) mod program;
 pub(crate) mod raw;
+pub(crate) mod saved;
 pub(crate) mod tcp;
 pub(crate) mod trials;
 

@@ -9,7 +9,7 @@ use crate::common::gate::{Gate, SECRET, World, register, trusting, wait_until};
 use crate::{start, two_knocks};
 
 /// Gives a running gate another configuration, in the same file.
-fn rewrite(world: &World, config: &str, inspect: &str, queue: &str, knocks: &str) {
+pub(crate) fn rewrite(world: &World, config: &str, inspect: &str, queue: &str, knocks: &str) {
     let other = world.config_with_knocks(&trusting(inspect), queue, knocks);
     let text = fs::read_to_string(&other).unwrap();
     fs::write(config, text.replace(&other.replace(".toml", ""), &config.replace(".toml", ""))).unwrap();

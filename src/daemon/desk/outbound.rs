@@ -25,6 +25,7 @@ pub(in crate::daemon) fn line(gate: &Inspector, source: Source, door: &OutboundD
     DoorLine {
         source: source.display(gate.cut()).to_string(),
         knock: OUTBOUND.to_owned(),
+        knocks: Vec::new(),
         opened: door.opened.to_string(),
         last_knock: requested.clone(),
         expires: expires.to_string(),

@@ -96,6 +96,6 @@ fn counts_go_on_beyond_their_bits() {
     for _ in 0..batches {
         together(&doors, &batch, at(100));
     }
-    let [door] = doors.listed(0, 1, at(100))[..] else { panic!("one door") };
+    let [ref door] = doors.listed(0, 1, at(100))[..] else { panic!("one door") };
     assert_eq!((door.packets, door.bytes), (batches * 32, batches * 32 * 65_535));
 }

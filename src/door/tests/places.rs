@@ -52,6 +52,6 @@ fn a_retired_knocks_heir_may_run_out_sooner() {
     let doors = DoorTable::new(1, [None, None]);
     doors.knock(source(1), at(0), &[registers(0, 1, 1, 500)]);
     doors.knock(source(1), at(0), &[registers(1, 2, 1, 80)]);
-    assert_eq!(doors.retire(|knock| knock == KnockId::FIRST, at(10), |_, _, _| {}), 0);
+    assert_eq!(doors.retire(|knock| knock == KnockId::FIRST, at(10), |_, _, _| {}).shut, 0);
     opened(doors.knock(source(2), at(80), &[grant(1, 100)]));
 }

@@ -113,6 +113,11 @@ function showReasons(reasons) {
   });
 }
 
+// All knocks that hold a door, the one that does so longest first.
+function held(door) {
+  return (door.knocks || []).map((held) => held.knock).join(", ") || door.knock;
+}
+
 function showDoors(doors, stats, now) {
   say(byId("doors-open"), number.format(stats.doors.open));
   const called = stats.outbound ? stats.outbound.open : 0;
@@ -120,7 +125,7 @@ function showDoors(doors, stats, now) {
     (called > 0 ? `, and ${number.format(called)} outbound` : ""));
   table("doors", ["source", "", "number", "number medium", "number wide", "number medium", "number wide"],
     doors.rows.map((door) => [
-      door.source, door.knock,
+      door.source, held(door),
       [span(door.expires_in_s), door.expires_in_s < 60 ? "soon" : ""],
       since(door.last_knock, now), since(door.opened, now),
       number.format(door.packets), bytes(door.bytes),

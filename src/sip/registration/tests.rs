@@ -44,7 +44,7 @@ fn how_long_and_for_whom() {
         let payload = format!("REGISTER sip:b SIP/2.0\r\nTo: \"A\" <sip:a@b;x=y>;z=1\r\n{fields}\r\n\r\n");
         let registration = Message::parse(payload.as_bytes()).unwrap().registration().unwrap();
         let contact = registration.contact;
-        let expected = Registration { expires, aor: b"sip:a@b;x=y", instance: None, contact, all };
+        let expected = Registration { expires, aor: b"sip:a@b;x=y", contact, all };
         assert_eq!(registration, expected, "{fields}");
     }
 }
@@ -66,22 +66,54 @@ fn who_registers() {
 }
 
 #[test]
-fn with_what_device() {
-    for (contact, instance) in [
-        (format!("Contact: <sip:a@c>;+sip.instance=\"<{URN}>\";reg-id=1"), Some(URN)),
-        (format!("Contact: <sip:a@c>, <sip:a@d>;+sip.instance=\"<{URN}>\""), Some(URN)),
-        (format!("m: <sip:a@c>\r\nm: <sip:a@d>;+sip.instance=\"<{URN}>\""), Some(URN)),
+fn each_contact_for_itself() {
+    for (fields, expected) in [
         (
-            format!("m: <sip:a@c>;+sip.instance=\"<{URN}>\"\r\nm: <sip:a@d>;+sip.instance=\"<urn:x>\""),
-            Some(URN),
+            format!("Contact: <sip:a@c>;+sip.instance=\"<{URN}>\";reg-id=1"),
+            vec![("sip:a@c", Some(URN), Some("1"), 3600)],
         ),
-        (format!("Contact: <sip:a@c;+sip.instance={URN}>"), None),
-        ("Contact: <sip:a@c>".into(), None),
-        ("Contact: *".into(), None),
+        (
+            format!("m: <sip:a@c>;reg-id=\"2\";+sip.instance=\"<{URN}>\";expires=60\r\nExpires: 90"),
+            vec![("sip:a@c", Some(URN), Some("2"), 60)],
+        ),
+        (
+            format!("Contact: <sip:a@c>, <sip:a@d>;+sip.instance=\"<{URN}>\"\r\nExpires: 90"),
+            vec![("sip:a@c", None, None, 90), ("sip:a@d", Some(URN), None, 90)],
+        ),
+        (
+            "Contact: <sip:a@c>\r\nContact: <sip:a@d>;expires=0\r\nExpires: 90".into(),
+            vec![("sip:a@c", None, None, 90), ("sip:a@d", None, None, 0)],
+        ),
+        (
+            format!("Contact: <sip:a@c;+sip.instance={URN};reg-id=1>"),
+            vec![(
+                "sip:a@c;+sip.instance=urn:uuid:00000000-0000-1000-8000-aabbccddeeff;reg-id=1",
+                None,
+                None,
+                3600,
+            )],
+        ),
+        ("Contact: *\r\nExpires: 0".into(), vec![("*", None, None, 0)]),
+        ("Expires: 0".into(), vec![]),
     ] {
-        let payload = format!("REGISTER sip:b SIP/2.0\r\n{contact}\r\n\r\n");
-        let registration = Message::parse(payload.as_bytes()).unwrap().registration().unwrap();
-        assert_eq!(registration.instance.as_deref(), instance.map(str::as_bytes), "{contact}");
+        let payload = format!("REGISTER sip:b SIP/2.0\r\n{fields}\r\n\r\n");
+        let message = Message::parse(payload.as_bytes()).unwrap();
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+        let contacts: Vec<_> = message
+            .contacts()
+            .map(|contact| {
+                let [instance, flow] =
+                    [&contact.instance, &contact.reg_id].map(|part| part.as_deref().map(text));
+                (text(contact.uri), instance, flow, contact.expires)
+            })
+            .collect();
+        let expected: Vec<_> = expected
+            .into_iter()
+            .map(|(uri, instance, flow, expires)| {
+                (uri.to_owned(), instance.map(str::to_owned), flow.map(str::to_owned), expires)
+            })
+            .collect();
+        assert_eq!(contacts, expected, "{fields}");
     }
 }
 

@@ -23,8 +23,8 @@ impl Marks {
     /// `None` if there are too many.
     pub(super) fn new(seen: &[Seen]) -> Option<Self> {
         let sparse = match seen.len() {
-            0..=FEW => 8,
-            0..=MANY => 4,
+            few if few <= FEW => 8,
+            many if many <= MANY => 4,
             _ => 1,
         };
         let slots = seen.len().saturating_mul(sparse).next_power_of_two().max(2);
