@@ -1,8 +1,8 @@
 //! The file of doors: `state::format` over arbitrary bytes.
 //!
 //! - Arbitrary bytes end in doors or in damage, in memory that is bounded by the size of the file.
-//! - So do those whose checksum is right, of either version. What is read from them is written as the very same bytes, but
-//!   for the version.
+//! - So do those whose checksum is right, of either version. What is read from them is read again once it is written; of the
+//!   first version it is written as the very same bytes, but for the version.
 //! - What we write is read back; with one bit flipped, or cut anywhere, it is damaged.
 
 #![no_main]
@@ -11,9 +11,11 @@ use std::time::Duration;
 
 use arbitrary::{Arbitrary, Unstructured};
 use libfuzzer_sys::fuzz_target;
+use sipknock::door::{MAX_CLAIMS, RegistrationId};
+use sipknock::inspect::Identities;
 use sipknock::net::{Prefixes, Source};
 use sipknock::outbound::{Binding, MAX_BINDINGS, Method};
-use sipknock::state::format::{BY_HAND, MarkRecord, OutboundRecord, Record, Saved, Writer, read};
+use sipknock::state::format::{BY_HAND, ClaimRecord, MarkRecord, OutboundRecord, Record, Saved, Writer, read};
 use sipknock::state::stamp::Stamp;
 use sipknock::time::Time;
 
@@ -23,15 +25,17 @@ fuzz_target!(|bytes: &[u8]| {
         let mut file = [&b"sipknock doors\n\0"[..], &[version, 0, 0, 0], bytes].concat();
         file.extend(checksum(&file).to_le_bytes());
         let Ok(saved) = read(&*file) else { continue };
-        let mut written = write(&saved);
+        let written = write(&saved);
+        assert_eq!(read(&*written).expect("ours"), saved);
         if version == 1 {
-            assert!(saved.outbound.is_empty() && saved.marks.is_empty());
+            assert!(saved.outbound.is_empty() && saved.marks.is_empty() && saved.identities.is_none());
+            assert!(saved.doors.iter().all(|door| door.claims.is_empty()));
             let end = written.len() - 4;
-            written.truncate(end);
-            written[16] = version;
-            written.extend(checksum(&written).to_le_bytes());
+            let mut first = written[..end].to_vec();
+            first[16] = version;
+            first.extend(checksum(&first).to_le_bytes());
+            assert_eq!(first, file);
         }
-        assert_eq!(written, file);
     }
     let mut rest = Unstructured::new(bytes);
     if let (Ok(doors), Ok(place), Ok(bit)) =
@@ -53,6 +57,7 @@ fn ours(saved: &Saved, place: usize, bit: u8) {
 fn write(saved: &Saved) -> Vec<u8> {
     let names = saved.names.iter().map(String::as_str);
     let mut out = Writer::new(Vec::new(), &saved.stamp, saved.prefixes, names).expect("a vector");
+    saved.identities.iter().for_each(|identities| out.identities(identities).expect("a vector"));
     saved.doors.iter().for_each(|door| out.door(door).expect("a vector"));
     saved.outbound.iter().for_each(|door| out.outbound(door).expect("a vector"));
     saved.marks.iter().for_each(|mark| out.mark(mark).expect("a vector"));
@@ -66,6 +71,7 @@ struct Doors {
     boot: u128,
     prefixes: [u8; 2],
     names: Vec<String>,
+    identities: Option<([u8; 16], Vec<u32>)>,
     doors: Vec<Door>,
     outbound: Vec<Outbound>,
     marks: Vec<[u64; 4]>,
@@ -88,7 +94,7 @@ impl Outbound {
         OutboundRecord {
             source: Source::from_bits(self.source),
             opened: Time::from_nanos(self.times[0]),
-            requested: Time::from_nanos(self.times[1]),
+            requested: Duration::from_nanos(self.times[1]),
             left: Duration::from_nanos(self.left),
             method: Method::OPENING.get(usize::from(self.method)).copied().unwrap_or(Method::Other),
             bindings: self.bindings.iter().take(MAX_BINDINGS).map(binding).collect(),
@@ -99,12 +105,35 @@ impl Outbound {
 #[derive(Arbitrary, Debug)]
 struct Door {
     source: [u64; 2],
-    knock: u32,
     times: [u64; 2],
-    spans: [u64; 2],
     counts: [u64; 2],
+    claim: Claim,
+    claims: Vec<Claim>,
+}
+
+#[derive(Arbitrary, Debug)]
+struct Claim {
+    knock: u32,
+    registration: Option<[u64; 2]>,
+    spans: [u64; 2],
     closing: bool,
     ran_out: bool,
+}
+
+impl Claim {
+    fn record(&self, names: usize) -> ClaimRecord {
+        ClaimRecord {
+            knock: match u32::try_from(names) {
+                Ok(known @ 1..) if self.knock != BY_HAND => self.knock % known,
+                _ => BY_HAND,
+            },
+            registration: self.registration.map(|[user, phone]| RegistrationId { user, phone }),
+            left: Duration::from_nanos(self.spans[0]),
+            life: Duration::from_nanos(self.spans[1]),
+            closing: self.closing,
+            ran_out: self.ran_out,
+        }
+    }
 }
 
 impl Doors {
@@ -112,18 +141,12 @@ impl Doors {
         let names: Vec<_> = self.names.iter().map(|name| name.chars().take(64).collect()).collect();
         let record = |door: &Door| Record {
             source: Source::from_bits(door.source),
-            knock: match u32::try_from(names.len()) {
-                Ok(known @ 1..) if door.knock != BY_HAND => door.knock % known,
-                _ => BY_HAND,
-            },
             opened: Time::from_nanos(door.times[0]),
             last_knock: Time::from_nanos(door.times[1]),
-            left: Duration::from_nanos(door.spans[0]),
-            life: Duration::from_nanos(door.spans[1]),
-            closing: door.closing,
-            ran_out: door.ran_out,
             packets: door.counts[0],
             bytes: door.counts[1],
+            claim: ClaimRecord { registration: None, ..door.claim.record(names.len()) },
+            claims: door.claims.iter().take(MAX_CLAIMS).map(|claim| claim.record(names.len())).collect(),
         };
         let stamp = Stamp {
             wall: Time::from_nanos(self.wall),
@@ -142,6 +165,10 @@ impl Doors {
             doors: self.doors.iter().map(record).collect(),
             outbound: self.outbound.iter().map(Outbound::record).collect(),
             marks: self.marks.iter().map(mark).collect(),
+            identities: self.identities.as_ref().map(|(salt, digests)| Identities {
+                salt: *salt,
+                digests: (0..names.len()).map(|n| digests.get(n).copied().unwrap_or(0)).collect(),
+            }),
             names,
         }
     }
