@@ -237,7 +237,7 @@ impl StreamTable {
             self.loose.add(id, now);
         }
         // Nearly always a message comes whole.
-        let whole = || memchr::memmem::find(payload, b"\r\n\r\n").is_some();
+        let whole = || ends_block(payload);
         if self.is_empty() && (sequence.length == 0 || whole()) {
             return;
         }
@@ -496,6 +496,12 @@ impl Fate {
             Finding::NoRoom => Self::NoRoom,
         }
     }
+}
+
+/// Whether a header block ends in a payload. Line ends in front of a message end nothing.
+pub(crate) fn ends_block(payload: &[u8]) -> bool {
+    let text = payload.trim_ascii_start();
+    [&b"\n\r\n"[..], b"\n\n"].iter().any(|end| memchr::memmem::find(text, end).is_some())
 }
 
 fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {

@@ -217,9 +217,9 @@ impl DoorTable {
         self.doors.retain(|source, entry| {
             let before = entry.door();
             let goes = |claim: &Claim| gone(claim.knock);
-            let ended = entry.claims().filter(|claim| goes(claim) && claim.is_known(now));
-            let Some(last) = ended.max_by_key(|claim| claim.until) else { return true };
-            let life = entry.claims().filter(goes).map(|claim| claim.life).max().unwrap_or_default();
+            let ended = || entry.claims().filter(|claim| goes(claim) && claim.is_known(now));
+            let Some(last) = ended().max_by_key(|claim| claim.until) else { return true };
+            let life = ended().map(|claim| claim.life).max().unwrap_or_default();
             let door = Door { knock: last.knock, life: life.into(), ..before };
             let left = entry.retire(&gone, now, &self.places);
             let shut = before.holds_place && !(left && entry.holds_place());

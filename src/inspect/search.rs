@@ -89,6 +89,13 @@ pub(super) struct Found {
     pub(super) grants: Vec<Grant>,
 }
 
+impl Found {
+    /// Whether any of it depends on what a REGISTER asks for.
+    pub(super) fn of_registration(&self) -> bool {
+        self.grants.iter().any(|grant| grant.registration.is_some())
+    }
+}
+
 impl Inspector {
     /// Looks for knocks in a datagram, and hands a TCP segment to `keep`.
     // Compiled into its caller, as reading a packet and `settle` are: what is written piece by piece and then moved as a

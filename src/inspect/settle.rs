@@ -8,7 +8,7 @@ use super::{Decision, Inspector, Knocked, Mode, Renew};
 use crate::door::{Change, Key, State};
 use crate::knock::Payload;
 use crate::outbound::Inbound;
-use crate::stream::{Fate, Finding, Gathered};
+use crate::stream::{self, Fate, Finding, Gathered};
 use crate::time::Time;
 use crate::verdict::{Reason, Verdict};
 
@@ -128,7 +128,11 @@ impl Inspector {
         knocked: &mut Option<Box<Knocked>>,
     ) -> Reason {
         let StreamPart { id, sequence, payload, whole, .. } = part;
-        if let Some(found) = self.find(client.address, Payload::Stream(payload)) {
+        // How long a registration lives may stand in the next segment, and then the knock is found with that one.
+        let found = self
+            .find(client.address, Payload::Stream(payload))
+            .filter(|found| !whole || !found.of_registration() || stream::ends_block(payload));
+        if let Some(found) = found {
             *knocked = Some(self.knock(client, *found));
             self.streams.opened(client.now, id);
         } else if !whole {

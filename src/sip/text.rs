@@ -57,7 +57,8 @@ impl<'a> Folds<'a> {
     fn has_fold(block: &[u8; BLOCK], behind: &[u8; BLOCK]) -> bool {
         let mut found = 0;
         for (byte, next) in block.iter().zip(behind) {
-            found |= u8::from(*byte == b'\n') & u8::from(is_blank(*next));
+            // Not a call that has a branch in it.
+            found |= u8::from(*byte == b'\n') & (u8::from(*next == b' ') | u8::from(*next == b'\t'));
         }
         found != 0
     }

@@ -1,0 +1,228 @@
+//! The core against a reference that was written from the design: random packets, times, commands and configurations go
+//! through both, and every verdict, reason, knock and door must be the same.
+//!
+//! `SIPKNOCK_MODEL_STEPS=200000 cargo test --test model -- --nocapture` runs so many steps.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
+
+#[path = "model/gate.rs"]
+mod gate;
+#[path = "model/message.rs"]
+mod message;
+#[path = "model/packet.rs"]
+mod packet;
+#[path = "model/reference.rs"]
+mod reference;
+
+use std::env;
+use std::net::IpAddr;
+
+use proptest::prelude::*;
+use proptest::test_runner::{Config as Runner, TestCaseError, TestError, TestRunner};
+
+use gate::Gate;
+use message::{Message, message};
+use reference::{Body, Config, Reference, SECOND, palette};
+
+/// One thing that happens.
+#[derive(Clone, Debug)]
+enum Step {
+    /// A datagram from one of [`ADDRESSES`].
+    Datagram(usize, Body),
+    /// A connection with one message, in so many segments at most, with or without the SYN that the gate sees.
+    Stream {
+        from: usize,
+        message: Message,
+        cuts: Vec<prop::sample::Index>,
+        syn: bool,
+    },
+    /// The PBX sends a message to one of them.
+    Sent(usize, Message),
+    /// Nanoseconds pass.
+    Wait(u64),
+    Open(usize, u64),
+    Close(usize, bool),
+    Flush,
+    Sweep,
+    Reload(Config),
+    /// The gate ends, and another one has what it knew.
+    Restart,
+}
+
+const ADDRESSES: [&str; 8] = [
+    "203.0.113.1",
+    "203.0.113.2",
+    "203.0.113.3",
+    "198.51.100.7",
+    "10.10.1.9",
+    "2001:db8:1:1::1",
+    "2001:db8:1:1::2",
+    "2001:db8:1:2::1",
+];
+
+fn address(index: usize) -> IpAddr {
+    ADDRESSES[index].parse().unwrap()
+}
+
+#[test]
+fn the_core_decides_as_the_reference_does() {
+    let steps: u32 = env::var("SIPKNOCK_MODEL_STEPS").map_or(8_000, |steps| steps.parse().unwrap());
+    let cases = steps.div_ceil(STEPS_IN_A_CASE);
+    let mut runner = TestRunner::new(Runner {
+        cases,
+        failure_persistence: None,
+        max_shrink_iters: 20_000,
+        ..Runner::default()
+    });
+    let script = (config(), prop::collection::vec(step(), STEPS_IN_A_CASE as usize));
+    let outcome = runner.run(&script, |(config, steps)| run(config, &steps));
+    if let Err(TestError::Fail(why, (config, steps))) = &outcome {
+        let steps: Vec<_> = steps.iter().map(|step| format!("{step:?}")).collect();
+        panic!("{why}\n{config:?}\n{}", steps.join("\n"));
+    }
+    outcome.unwrap();
+    println!("{} steps in {cases} histories", cases * STEPS_IN_A_CASE);
+}
+
+fn run(config: Config, steps: &[Step]) -> Result<(), TestCaseError> {
+    let mut now = 1_795_356_000 * SECOND;
+    let mut gate = Gate::new(&config);
+    let mut reference = Reference::new(config);
+    for (number, step) in steps.iter().enumerate() {
+        let seconds = now / SECOND;
+        let context = || format!("step {number} at {seconds}: {step:?}");
+        match step {
+            Step::Datagram(from, body) => {
+                let from = address(*from);
+                let expected = reference.datagram(now, from, body);
+                prop_assert_eq!(gate.datagram(now, from, body), expected, "{}", context());
+            }
+            Step::Stream { from, message, cuts, syn } => {
+                let from = address(*from);
+                let text = message.text();
+                // A piece that begins inside a start line may look like another request, of which an open door is renewed for
+                // the default life.
+                let start = message.request().map_or(0, |request| request.start_line());
+                let cut = |cut: &prop::sample::Index| start + cut.index(text.len() - start);
+                let cuts = if *syn { cuts.iter().map(cut).collect() } else { Vec::new() };
+                let pieces = pieces(&text, cuts);
+                let fates = gate.stream(now, from, &pieces, *syn);
+                let verdict = reference.stream(now, from, message, &pieces, *syn, &fates);
+                prop_assert!(verdict.is_ok(), "{}: {fates:?}: {}", context(), verdict.unwrap_err());
+            }
+            Step::Sent(to, message) => {
+                gate.sent(now, address(*to), message);
+                reference.sent(now, address(*to), message);
+            }
+            Step::Wait(nanos) => now += nanos,
+            Step::Open(at, seconds) => {
+                let opened = gate.open(now, address(*at), *seconds);
+                prop_assert_eq!(opened, reference.open(now, address(*at), *seconds), "{}", context());
+            }
+            Step::Close(at, mark) => {
+                gate.close(now, address(*at), *mark);
+                reference.close(now, address(*at), *mark);
+            }
+            Step::Flush => {
+                gate.flush(now);
+                reference.flush();
+            }
+            Step::Sweep => gate.sweep(now),
+            Step::Reload(config) => {
+                gate.reload(now, config);
+                reference.reload(now, config.clone());
+            }
+            // Beyond `max_doors`, as a reload may leave them, it is open which doors are restored.
+            Step::Restart if !reference.has_room_for_all(now) => {}
+            Step::Restart => {
+                gate = gate.restarted(now);
+                reference.restart(now);
+            }
+        }
+        for at in 0..ADDRESSES.len() {
+            let from = address(at);
+            prop_assert_eq!(
+                gate.open_until(from, now),
+                reference.open_until(from, now),
+                "the door of {} after {}",
+                from,
+                context()
+            );
+            prop_assert_eq!(
+                gate.called_until(from, now),
+                reference.called_until(from, now),
+                "the outbound door of {} after {}",
+                from,
+                context()
+            );
+            prop_assert_eq!(
+                gate.marked_until(from, now),
+                reference.marked_until(from, now),
+                "the mark of {} after {}",
+                from,
+                context()
+            );
+        }
+    }
+    Ok(())
+}
+
+/// A text in pieces that end at these places.
+fn pieces(text: &[u8], mut cuts: Vec<usize>) -> Vec<Vec<u8>> {
+    cuts.push(0);
+    cuts.push(text.len());
+    cuts.sort_unstable();
+    cuts.dedup();
+    cuts.windows(2).map(|ends| text[ends[0]..ends[1]].to_vec()).collect()
+}
+
+fn config() -> impl Strategy<Value = Config> {
+    let knocks = prop::sample::subsequence((0..palette().len()).collect::<Vec<_>>(), 1..=palette().len());
+    let outbound = prop_oneof![1 => Just(None), 4 => Just(Some(200)), 1 => Just(Some(30))];
+    (knocks, 4usize..8, prop::bool::weighted(0.2), prop::bool::weighted(0.1), outbound, 1usize..6).prop_map(
+        |(knocks, max_doors, renew_by_packet, monitor, outbound, max_outbound)| Config {
+            knocks,
+            max_doors,
+            renew_by_packet,
+            monitor,
+            outbound,
+            max_outbound,
+        },
+    )
+}
+
+fn step() -> BoxedStrategy<Step> {
+    let at = || 0..ADDRESSES.len();
+    let body = prop_oneof![
+        12 => message().prop_map(Body::Datagram),
+        1 => message().prop_map(Body::First),
+        1 => Just(Body::Later),
+        1 => Just(Body::Malformed),
+    ];
+    let wait = prop_oneof![
+        4 => 0..2 * SECOND,
+        6 => 0..70 * SECOND,
+        // To the second, where most doors run out.
+        3 => (1u64..130).prop_map(|seconds| seconds * SECOND),
+        1 => 0..4000 * SECOND,
+        1 => 0..100_000 * SECOND,
+    ];
+    let cuts = || prop::collection::vec(any::<prop::sample::Index>(), 0..4);
+    prop_oneof![
+        30 => (at(), body).prop_map(|(from, body)| Step::Datagram(from, body)),
+        10 => (at(), message(), cuts(), prop::bool::weighted(0.8))
+            .prop_map(|(from, message, cuts, syn)| Step::Stream { from, message, cuts, syn }),
+        10 => (at(), message()).prop_map(|(to, message)| Step::Sent(to, message)),
+        14 => wait.prop_map(Step::Wait),
+        1 => (at(), 1u64..300).prop_map(|(at, seconds)| Step::Open(at, seconds)),
+        2 => (at(), any::<bool>()).prop_map(|(at, mark)| Step::Close(at, mark)),
+        1 => Just(Step::Flush),
+        2 => Just(Step::Sweep),
+        2 => config().prop_map(Step::Reload),
+        1 => Just(Step::Restart),
+    ]
+    .boxed()
+}
+
+/// Long enough for doors to open, run out and be forgotten.
+const STEPS_IN_A_CASE: u32 = 80;

@@ -1,0 +1,669 @@
+//! The reference: plain loops over plain lists, written from the design. It shares no code with the crate.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use crate::message::{AGENT, ANYWHERE, Contact, DISPLAY, Message, Request, URN};
+
+/// Nanoseconds.
+pub(crate) const SECOND: u64 = 1_000_000_000;
+
+/// A knock's condition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    Anywhere,
+    Display,
+    Instance,
+    Agent,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Knock {
+    pub(crate) name: &'static str,
+    pub(crate) secret: &'static str,
+    pub(crate) part: Part,
+    pub(crate) ignore_case: bool,
+    /// Only in a REGISTER.
+    pub(crate) register_only: bool,
+    /// Only from 203.0.113.0/24.
+    pub(crate) office_only: bool,
+    /// Seconds; `None`: the registration's own life.
+    pub(crate) life: Option<u64>,
+    pub(crate) max_doors: Option<u32>,
+}
+
+/// All knocks that a configuration may have.
+pub(crate) fn palette() -> Vec<Knock> {
+    let knock = |name, secret, part, life| Knock {
+        name,
+        secret,
+        part,
+        ignore_case: false,
+        register_only: false,
+        office_only: false,
+        life,
+        max_doors: None,
+    };
+    vec![
+        knock("anywhere", ANYWHERE, Part::Anywhere, Some(100)),
+        Knock { max_doors: Some(2), ..knock("inside", "kn0ckstr", Part::Anywhere, Some(40)) },
+        Knock { register_only: true, ..knock("display", DISPLAY, Part::Display, Some(60)) },
+        knock("instance", URN, Part::Instance, None),
+        Knock {
+            ignore_case: true,
+            office_only: true,
+            max_doors: Some(1),
+            ..knock("agent", AGENT, Part::Agent, Some(300))
+        },
+    ]
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Config {
+    /// Of the palette.
+    pub(crate) knocks: Vec<usize>,
+    pub(crate) max_doors: usize,
+    pub(crate) renew_by_packet: bool,
+    pub(crate) monitor: bool,
+    /// Seconds; `None`: off.
+    pub(crate) outbound: Option<u64>,
+    pub(crate) max_outbound: usize,
+}
+
+/// A packet to the inspected port, by its structure.
+#[derive(Clone, Debug)]
+pub(crate) enum Body {
+    Datagram(Message),
+    /// With the whole message in it, and more to come.
+    First(Message),
+    Later,
+    /// The UDP header has a length below its own.
+    Malformed,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Fate {
+    pub(crate) accepted: bool,
+    pub(crate) reason: &'static str,
+    /// Names, in the order of the configuration.
+    pub(crate) knocks: Vec<&'static str>,
+}
+
+/// One hold on a door.
+#[derive(Clone, Debug)]
+struct Claim {
+    knock: &'static str,
+    /// Address of record and phone.
+    registration: Option<(String, String)>,
+    until: u64,
+    /// Also how long it is remembered once it has run out.
+    life: u64,
+    /// The registration has ended, and the claim is there for the answers.
+    closing: bool,
+}
+
+/// Open while one of its claims lasts, remembered while one of them is.
+#[derive(Clone, Debug, Default)]
+struct Door(Vec<Claim>);
+
+#[derive(Clone, Debug, Default)]
+struct Called {
+    requested: u64,
+    held_until: u64,
+    bindings: BTreeMap<String, u64>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Mark {
+    until: u64,
+    life: u64,
+}
+
+#[derive(Debug)]
+pub(crate) struct Reference {
+    config: Config,
+    doors: BTreeMap<IpAddr, Door>,
+    called: BTreeMap<IpAddr, Called>,
+    marks: BTreeMap<IpAddr, Mark>,
+}
+
+enum Knocked {
+    Passed,
+    Full,
+}
+
+impl Reference {
+    pub(crate) fn new(config: Config) -> Self {
+        Self { config, doors: BTreeMap::new(), called: BTreeMap::new(), marks: BTreeMap::new() }
+    }
+
+    fn knocks(&self) -> Vec<Knock> {
+        let palette = palette();
+        self.config.knocks.iter().map(|&index| palette[index].clone()).collect()
+    }
+
+    /// Decides a datagram.
+    pub(crate) fn datagram(&mut self, now: u64, from: IpAddr, body: &Body) -> Fate {
+        if is_trusted(from) {
+            return Fate { accepted: true, reason: "trusted", knocks: Vec::new() };
+        }
+        let source = source(from);
+        let (message, stranger) = match body {
+            Body::Datagram(message) | Body::First(message) => (Some(message), "no-knock"),
+            Body::Later => (None, "fragment"),
+            Body::Malformed => (None, "malformed"),
+        };
+        let knocks: Vec<_> = match message {
+            Some(message) => self.knocks().into_iter().filter(|knock| counts(knock, from, message)).collect(),
+            None => Vec::new(),
+        };
+        let mut reason = if knocks.is_empty() {
+            match self.state(source, now) {
+                State::Open => "door",
+                State::RunOut => "expired",
+                State::None => stranger,
+            }
+        } else {
+            let was_open = self.state(source, now) == State::Open;
+            match self.knock(source, now, &knocks, message) {
+                Knocked::Passed => "knock",
+                Knocked::Full if was_open => "door",
+                Knocked::Full => "door-limit",
+            }
+        };
+        if reason == "door" && self.config.renew_by_packet {
+            self.extend(source, now);
+        }
+        if !passes(reason) && self.config.outbound.is_some() && self.is_called(source, now) {
+            let cut = matches!(body, Body::First(_));
+            let inside = match body {
+                Body::Malformed => None,
+                Body::Later => Some(false),
+                Body::Datagram(message) | Body::First(message) => through_outbound(message, cut),
+            };
+            if let Some(in_dialog) = inside {
+                reason = "outbound";
+                if in_dialog {
+                    self.in_dialog(source, now);
+                }
+            }
+        }
+        let names = knocks.iter().map(|knock| knock.name).collect();
+        Fate { accepted: passes(reason) || self.config.monitor, reason, knocks: names }
+    }
+
+    fn state(&self, source: IpAddr, now: u64) -> State {
+        let Some(Door(claims)) = self.doors.get(&source) else { return State::None };
+        if claims.iter().any(|claim| now < claim.until) {
+            State::Open
+        } else if claims.iter().any(|claim| claim.is_known(now)) {
+            State::RunOut
+        } else {
+            State::None
+        }
+    }
+
+    /// When a source's door shuts; `None` if none is open.
+    pub(crate) fn open_until(&self, from: IpAddr, now: u64) -> Option<u64> {
+        let source = source(from);
+        (self.state(source, now) == State::Open).then(|| self.doors[&source].expires())
+    }
+
+    fn open_doors(&self, now: u64) -> usize {
+        self.doors.keys().filter(|source| self.state(**source, now) == State::Open).count()
+    }
+
+    /// Whether there may be as many doors as are open.
+    pub(crate) fn has_room_for_all(&self, now: u64) -> bool {
+        self.open_doors(now) <= self.config.max_doors
+    }
+
+    /// Open doors with a claim of a knock, but for one source's.
+    fn held_by(&self, knock: &str, but: IpAddr, now: u64) -> u32 {
+        let mut held = 0;
+        for (source, Door(claims)) in &self.doors {
+            if *source != but && claims.iter().any(|claim| claim.knock == knock && now < claim.until) {
+                held += 1;
+            }
+        }
+        held
+    }
+
+    fn has_room(&self, knock: &Knock, source: IpAddr, now: u64) -> bool {
+        knock.max_doors.is_none_or(|max| self.held_by(knock.name, source, now) < max)
+    }
+
+    fn knock(&mut self, source: IpAddr, now: u64, knocks: &[Knock], message: Option<&Message>) -> Knocked {
+        let request = message.and_then(Message::request);
+        let open = self.state(source, now) == State::Open;
+        if !open && self.open_doors(now) >= self.config.max_doors {
+            return Knocked::Full;
+        }
+        let mut door = self.doors.get(&source).cloned().unwrap_or_default();
+        door.0.retain(|claim| claim.is_known(now));
+        let grants: Vec<_> = knocks.iter().map(|knock| (knock, grant(knock, request, now))).collect();
+        let any_holds = grants.iter().any(|(_, (_, end))| end.is_none());
+        let mut passed = false;
+        if open {
+            for (knock, (_, end)) in &grants {
+                if let Some(end) = end {
+                    door.end(knock.name, end, now);
+                    passed = true;
+                }
+            }
+        }
+        for (knock, (claim, end)) in grants {
+            // What ends opens a shut door for the answers, if nothing else opens it.
+            if end.is_some() && (open || any_holds) {
+                continue;
+            }
+            let holds = door.0.iter().any(|claim| claim.knock == knock.name && now < claim.until);
+            if holds || self.has_room(knock, source, now) {
+                door.add(claim, now);
+                passed = true;
+            }
+        }
+        if !passed {
+            return Knocked::Full;
+        }
+        // The answers need no claim of their own while another one lasts longer.
+        let others = door.0.iter().filter(|claim| now < claim.until && !claim.closing);
+        if let Some(longest) = others.map(|claim| claim.until).max() {
+            door.0.retain(|claim| !(now < claim.until && claim.closing && claim.until <= longest));
+        }
+        self.doors.insert(source, door);
+        Knocked::Passed
+    }
+
+    /// Lets a packet renew the claims to a door, each by its own life.
+    fn extend(&mut self, source: IpAddr, now: u64) {
+        for claim in self.doors.get_mut(&source).into_iter().flat_map(|door| &mut door.0) {
+            if now < claim.until && !claim.closing {
+                claim.until = claim.until.max(now + claim.life);
+            }
+        }
+    }
+
+    /// The PBX sends a request.
+    pub(crate) fn sent(&mut self, now: u64, to: IpAddr, message: &Message) {
+        let (Some(life), Message::Request(request)) = (self.config.outbound, message) else { return };
+        if is_trusted(to) {
+            return;
+        }
+        let source = source(to);
+        if let Some(mark) = self.marks.get_mut(&source).filter(|mark| now < mark.until) {
+            mark.until = now + mark.life;
+            return;
+        }
+        let method = request.method.to_ascii_uppercase();
+        let begins = ["REGISTER", "OPTIONS", "INVITE", "SUBSCRIBE", "PUBLISH", "MESSAGE"];
+        let opens = begins.contains(&method.as_str()) && !request.to_tag;
+        let open = self.is_called(source, now);
+        if !open && !opens {
+            return;
+        }
+        if !open {
+            self.called.retain(|_, called| now < called.expires());
+            while self.called.len() >= self.config.max_outbound {
+                let oldest = self.called.iter().min_by_key(|(source, called)| (called.requested, **source));
+                let Some(oldest) = oldest.map(|(source, _)| *source) else { break };
+                self.called.remove(&oldest);
+            }
+        }
+        let called = self.called.entry(source).or_default();
+        called.requested = now;
+        if opens && request.method == "REGISTER" {
+            let asked = u64::from(request.expires.unwrap_or(3600));
+            called.bindings.retain(|_, until| now < *until);
+            called.bindings.insert(request.user.to_owned(), now + asked.max(64) * SECOND);
+        } else {
+            called.held_until = called.held_until.max(now + life * SECOND);
+        }
+    }
+
+    fn is_called(&self, source: IpAddr, now: u64) -> bool {
+        self.called.get(&source).is_some_and(|called| now < called.expires())
+    }
+
+    fn in_dialog(&mut self, source: IpAddr, now: u64) {
+        let life = self.config.outbound.unwrap_or_default() * SECOND;
+        let Some(called) = self.called.get_mut(&source) else { return };
+        let wanted = (now + life).min(called.requested + 24 * 3600 * SECOND);
+        // Less than a second more is not worth a change.
+        if wanted >= called.held_until + SECOND {
+            called.held_until = wanted;
+        }
+    }
+
+    fn mark_life(&self, life: u64) -> u64 {
+        life.max(self.config.outbound.unwrap_or_default() * SECOND)
+    }
+
+    fn mark(&mut self, source: IpAddr, now: u64, life: u64) {
+        let earlier = self.marks.get(&source).filter(|mark| now < mark.until);
+        let life = earlier.map_or(life, |mark| mark.life.max(life));
+        self.marks.insert(source, Mark { until: now + life, life });
+        self.called.remove(&source);
+    }
+
+    /// Judges the segments of a connection with one message. Where a message is cut decides in which segment its knock is
+    /// complete, so what is fixed is the end, and that nothing of a stranger's passes that completes a header block.
+    pub(crate) fn stream(
+        &mut self,
+        now: u64,
+        from: IpAddr,
+        message: &Message,
+        pieces: &[Vec<u8>],
+        syn: bool,
+        fates: &[Fate],
+    ) -> Result<(), String> {
+        let expect = |fate: &Fate, reasons: &[&str]| match reasons.contains(&fate.reason) {
+            true => Ok(()),
+            false => Err(format!("{} and not one of {reasons:?}", fate.reason)),
+        };
+        let (Some(last), Some(begin)) = (fates.last(), fates.get(..fates.len() - 1)) else {
+            return Err("no segment at all".to_owned());
+        };
+        if is_trusted(from) {
+            return fates.iter().try_for_each(|fate| expect(fate, &["trusted"]));
+        }
+        let source = source(from);
+        let state = self.state(source, now);
+        let stranger = match state {
+            State::RunOut => "expired",
+            _ => "no-knock",
+        };
+        let knocks: Vec<_> = self.knocks().into_iter().filter(|knock| counts(knock, from, message)).collect();
+        let called = state != State::Open && self.config.outbound.is_some() && self.is_called(source, now);
+        let by_door = syn || fates.iter().any(|fate| fate.reason == "door");
+        if state == State::Open && self.config.renew_by_packet && by_door {
+            self.extend(source, now);
+        }
+        if !knocks.is_empty() {
+            // In pieces a plain secret may be complete before the header field of another one is.
+            let names: Vec<_> = knocks.iter().map(|knock| knock.name).collect();
+            let all: Vec<_> = fates.iter().flat_map(|fate| &fate.knocks).copied().collect();
+            if let Some(alien) = all.iter().find(|name| !names.contains(name)) {
+                return Err(format!("{alien} is not in this message"));
+            }
+            let found: Vec<_> = knocks.into_iter().filter(|knock| all.contains(&knock.name)).collect();
+            if found.is_empty() {
+                // Of whom the PBX has called, nothing passes in pieces whose lines end otherwise than in CR LF. Nobody
+                // waits for a body behind a header block that was refused.
+                let certain = |request: &Request| {
+                    !(called && request.spelling.bare_newlines)
+                        && (request.body.is_empty() || pieces.len() == 1)
+                };
+                return match message.request().is_some_and(certain) {
+                    false => fates
+                        .iter()
+                        .try_for_each(|fate| expect(fate, &[stranger, "partial", "door", "outbound"])),
+                    true => Err(format!("none of {names:?} was found")),
+                };
+            }
+            return match self.knock(source, now, &found, Some(message)) {
+                Knocked::Passed => Ok(()),
+                Knocked::Full if state == State::Open => Ok(()),
+                Knocked::Full => expect(last, &["door-limit", stranger, "outbound"]),
+            };
+        }
+        if state == State::Open {
+            return fates.iter().try_for_each(|fate| expect(fate, &["door"]));
+        }
+        begin.iter().try_for_each(|fate| expect(fate, &["partial", "outbound", stranger]))?;
+        let complete = matches!(message, Message::Request(_) | Message::Response);
+        if called && complete {
+            let plain = message.request().is_none_or(|request| !request.spelling.bare_newlines);
+            let inside = through_outbound(message, false).filter(|_| plain && syn);
+            if inside == Some(true) {
+                self.in_dialog(source, now);
+            }
+            return expect(last, &[if inside.is_some() { "outbound" } else { stranger }]);
+        }
+        match (called, complete, syn) {
+            (true, ..) => Ok(()),
+            (false, true, _) | (false, false, false) => expect(last, &[stranger]),
+            (false, false, true) => expect(last, &["partial", stranger]),
+        }
+    }
+
+    /// `doors open`. Whether there was room.
+    pub(crate) fn open(&mut self, now: u64, at: IpAddr, seconds: u64) -> bool {
+        let source = source(at);
+        let by_hand = Knock {
+            name: "manual",
+            secret: "",
+            part: Part::Anywhere,
+            ignore_case: false,
+            register_only: false,
+            office_only: false,
+            life: Some(seconds),
+            max_doors: None,
+        };
+        let opened = matches!(self.knock(source, now, &[by_hand], None), Knocked::Passed);
+        if opened {
+            self.marks.remove(&source);
+        }
+        opened
+    }
+
+    /// `doors close`, with `--mark`.
+    pub(crate) fn close(&mut self, now: u64, at: IpAddr, mark: bool) {
+        let source = source(at);
+        let Door(claims) = self.doors.remove(&source).unwrap_or_default();
+        let by_knock = claims.iter().filter(|claim| claim.knock != "manual" && claim.is_known(now));
+        let by_knock = by_knock.map(|claim| claim.life).max();
+        if mark || by_knock.is_some() {
+            self.mark(source, now, self.mark_life(by_knock.unwrap_or_default()));
+        } else {
+            self.called.remove(&source);
+        }
+    }
+
+    /// When a source's outbound door shuts; `None` if none is open.
+    pub(crate) fn called_until(&self, from: IpAddr, now: u64) -> Option<u64> {
+        let called = self.called.get(&source(from))?;
+        (now < called.expires()).then(|| called.expires())
+    }
+
+    /// When a source's mark ends; `None` if it has none.
+    pub(crate) fn marked_until(&self, from: IpAddr, now: u64) -> Option<u64> {
+        self.marks.get(&source(from)).map(|mark| mark.until).filter(|until| now < *until)
+    }
+
+    /// Another configuration, and the knocks that it has no more are gone.
+    pub(crate) fn reload(&mut self, now: u64, config: Config) {
+        let gone: Vec<_> = self
+            .knocks()
+            .iter()
+            .map(|knock| knock.name)
+            .filter(|name| !config.knocks.iter().any(|&index| palette()[index].name == *name))
+            .collect();
+        self.config = config;
+        let sources: Vec<_> = self.doors.keys().copied().collect();
+        for source in sources {
+            let Some(door) = self.doors.get_mut(&source) else { continue };
+            let known = door.0.iter().filter(|claim| gone.contains(&claim.knock) && claim.is_known(now));
+            let life = known.map(|claim| claim.life).max();
+            door.0.retain(|claim| !gone.contains(&claim.knock));
+            if let Some(life) = life {
+                self.mark(source, now, self.mark_life(life));
+            }
+        }
+    }
+
+    /// Another gate has all that this one knew, but of outbound doors only as many as there may be, the latest.
+    pub(crate) fn restart(&mut self, now: u64) {
+        let mut open: Vec<_> = self.called.iter().filter(|(_, called)| now < called.expires()).collect();
+        open.sort_by_key(|(source, called)| (called.requested, **source));
+        let stay = open.iter().rev().take(self.config.max_outbound);
+        self.called = stay.map(|(source, called)| (**source, (*called).clone())).collect();
+    }
+
+    /// `doors flush`.
+    pub(crate) fn flush(&mut self) {
+        self.doors.clear();
+        self.called.clear();
+    }
+}
+
+impl Claim {
+    /// Whether it holds the door, or is remembered.
+    fn is_known(&self, now: u64) -> bool {
+        now < self.until + self.life
+    }
+}
+
+impl Door {
+    fn expires(&self) -> u64 {
+        self.0.iter().map(|claim| claim.until).max().unwrap_or_default()
+    }
+
+    fn add(&mut self, claim: Claim, now: u64) {
+        let same = |held: &Claim| held.knock == claim.knock && held.registration == claim.registration;
+        match self.0.iter_mut().find(|held| same(held) && now < held.until) {
+            // A renewal never shortens.
+            Some(held) if claim.until > held.until || held.closing => {
+                *held = Claim { until: held.until.max(claim.until), ..claim };
+            }
+            Some(_) => {}
+            None => {
+                self.0.retain(|held| !same(held));
+                self.0.push(claim);
+            }
+        }
+    }
+
+    fn end(&mut self, knock: &str, end: &End, now: u64) {
+        for claim in &mut self.0 {
+            let same = claim.registration.as_ref().is_some_and(|(user, phone)| {
+                *user == end.user && end.phone.as_ref().is_none_or(|ended| phone == ended)
+            });
+            if same && claim.knock == knock && now < claim.until && !claim.closing {
+                *claim = Claim {
+                    until: claim.until.min(now + GRACE),
+                    life: GRACE,
+                    closing: true,
+                    ..claim.clone()
+                };
+            }
+        }
+    }
+}
+
+impl Called {
+    fn expires(&self) -> u64 {
+        self.bindings.values().copied().fold(self.held_until, u64::max)
+    }
+}
+
+/// The end of one phone's registration, or of all of a user's.
+struct End {
+    user: String,
+    phone: Option<String>,
+}
+
+fn grant(knock: &Knock, request: Option<&Request>, now: u64) -> (Claim, Option<End>) {
+    let claim = |registration, life: u64| Claim {
+        knock: knock.name,
+        registration,
+        until: now + life * SECOND,
+        life: life * SECOND,
+        closing: false,
+    };
+    if let Some(life) = knock.life {
+        return (claim(None, life), None);
+    }
+    let Some(request) = request.filter(|request| request.method == "REGISTER") else {
+        return (claim(None, life_of(3600)), None);
+    };
+    let expires = request.expires.unwrap_or(3600);
+    let phone = match &request.contact {
+        Contact::None => String::new(),
+        Contact::All => "*".to_owned(),
+        Contact::One { instance: Some((urn, reg_id)), .. } => format!("{urn} {reg_id:?}"),
+        Contact::One { host, instance: None } => (*host).to_owned(),
+    };
+    let all = request.contact == Contact::All;
+    let registration = (request.user.to_owned(), phone.clone());
+    if expires == 0 {
+        let end = End { user: request.user.to_owned(), phone: (!all).then_some(phone) };
+        let answers = Claim { closing: true, ..claim(Some(registration), GRACE / SECOND) };
+        return (answers, Some(end));
+    }
+    (claim(Some(registration), life_of(expires)), None)
+}
+
+/// A registration's life and a tenth of it, half a minute at least, between a minute and a day.
+fn life_of(expires: u32) -> u64 {
+    let expires = u64::from(expires);
+    (expires + (expires / 10).max(30)).clamp(60, 86_400)
+}
+
+fn counts(knock: &Knock, from: IpAddr, message: &Message) -> bool {
+    if knock.office_only && !is_office(from) {
+        return false;
+    }
+    let request = message.request();
+    if knock.register_only && request.is_none_or(|request| request.method != "REGISTER") {
+        return false;
+    }
+    let within = |text: &str| match knock.ignore_case || knock.part == Part::Instance {
+        true => text.to_ascii_lowercase().contains(&knock.secret.to_ascii_lowercase()),
+        false => text.contains(knock.secret),
+    };
+    match knock.part {
+        Part::Anywhere => {
+            message.text().windows(knock.secret.len()).any(|window| window == knock.secret.as_bytes())
+        }
+        Part::Display => request.and_then(|request| request.display).is_some_and(within),
+        Part::Agent => request.is_some_and(|request| within(request.agent)),
+        Part::Instance => request.is_some_and(|request| match &request.contact {
+            Contact::One { instance: Some((urn, _)), .. } => within(urn),
+            _ => false,
+        }),
+    }
+}
+
+/// Whether a message passes through an outbound door; if so, whether it is one inside a dialog.
+fn through_outbound(message: &Message, cut: bool) -> Option<bool> {
+    match message {
+        Message::Response => Some(false),
+        // Of a piece nobody knows what it is the beginning of.
+        Message::Keepalive | Message::Noise => (!cut).then_some(false),
+        Message::Request(request) => {
+            let register = request.method.eq_ignore_ascii_case("REGISTER");
+            (!register && request.from_tag).then_some(request.to_tag)
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Open,
+    RunOut,
+    None,
+}
+
+fn passes(reason: &str) -> bool {
+    ["trusted", "knock", "door", "outbound", "handshake", "partial"].contains(&reason)
+}
+
+fn is_trusted(address: IpAddr) -> bool {
+    matches!(address, IpAddr::V4(v4) if v4.octets()[..3] == [10, 10, 1])
+}
+
+fn is_office(address: IpAddr) -> bool {
+    matches!(address, IpAddr::V4(v4) if v4.octets()[..3] == [203, 0, 113])
+}
+
+/// An IPv4 address stands for itself, an IPv6 one for its /64.
+fn source(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(v4) => Ipv4Addr::from_bits(v4.to_bits()).into(),
+        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64).into(),
+    }
+}
+
+/// What the end of a registration leaves open for its answers.
+const GRACE: u64 = 32 * SECOND;
