@@ -10,8 +10,8 @@
 //! The work is bounded, whatever a stranger sends. No place of a payload is taken for a window's beginning twice, so
 //! there are at most as many windows to look at as there are bytes, and far fewer unless most q-grams of the patterns
 //! have most places, which is why those that consist of repetitions are left to others. Patterns are compared only
-//! where a window stands, as far as that is looked at, and only so many have the same. A packet full of q-grams of patterns
-//! costs less than three times another.
+//! where a window stands, as far as that is looked at, and only so many have the same. What a packet full of
+//! q-grams of patterns costs is counted by `cargo bench --bench core -- --worst`.
 //!
 //! All of it treats letters as if they were of one case, so patterns that ignore case and others share the filter, and
 //! only the comparison tells them apart.
