@@ -8,15 +8,16 @@ mod attacks;
 #[path = "search.rs"]
 mod search;
 
+use std::cell::Cell;
 use std::fs;
 use std::io::{self, Read as _, Write as _};
-use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitCode, Stdio};
 use std::rc::Rc;
 use std::time::Duration;
 
 use sipknock::inspect::Inspector;
+use sipknock::time::Time;
 use sipknock::verdict::Reason;
 use tempfile::TempDir;
 
@@ -29,39 +30,46 @@ use search::Search;
 /// The argument with which this program decides what comes in for one configuration.
 pub(crate) const SERVE: &str = "--serve";
 
+/// A gate, and the day: two days after a flow it has forgotten it.
+struct Gate {
+    inspector: Inspector,
+    day: Cell<u64>,
+}
+
 /// One payload. That of a flow begins with the places of its cuts, two bytes each.
 struct Trial {
-    gate: Rc<Inspector>,
+    gate: Rc<Gate>,
     packets: Vec<Vec<u8>>,
-    /// The source of the next flow; of a datagram it stays as it is.
-    flow: Option<u32>,
 }
 
 impl Trial {
-    fn new(gate: &Rc<Inspector>, configuration: &Configuration, payload: &[u8]) -> Self {
+    fn new(gate: &Rc<Gate>, configuration: &Configuration, payload: &[u8]) -> Self {
         let packets = if configuration.flow { segments(payload) } else { vec![udp4(STRANGER, payload)] };
-        Self { gate: Rc::clone(gate), packets, flow: configuration.flow.then_some(FIRST_SOURCE) }
+        Self { gate: Rc::clone(gate), packets }
     }
 
     /// Whether a whole secret is in it. Who knows one can open a door, and has no need of dear packets.
     fn holds_secret(&self, text: &[u8]) -> bool {
-        !self.gate.knocks().secret_ranges(text).is_empty()
+        !self.gate.inspector.knocks().secret_ranges(text).is_empty()
+    }
+
+    /// Has the gate forget all flows.
+    fn forget(&self) {
+        self.gate.day.set(self.gate.day.get() + 2);
+        self.gate.inspector.streams().sweep(self.gate.now());
     }
 
     /// Decides it. Whether it knocks.
-    fn run(&mut self) -> bool {
-        let source = self.flow.as_mut().map(|source| {
-            *source = FIRST_SOURCE | (*source + 1) & 0xffff;
-            Ipv4Addr::from(*source)
-        });
-        let mut knocks = false;
-        for packet in &mut self.packets {
-            if let Some(source) = source {
-                packet[12..16].copy_from_slice(&source.octets());
-            }
-            knocks |= self.gate.inspect(NOW, packet).reason == Reason::Knock;
-        }
-        knocks
+    fn run(&self) -> bool {
+        let (gate, now) = (&self.gate.inspector, self.gate.now());
+        let knocks = |packet: &Vec<u8>| gate.inspect(now, packet).reason == Reason::Knock;
+        self.packets.iter().filter(|packet| knocks(packet)).count() > 0
+    }
+}
+
+impl Gate {
+    fn now(&self) -> Time {
+        NOW.after(Duration::from_secs(self.day.get() * 24 * 3600))
     }
 }
 
@@ -88,27 +96,31 @@ fn payload(configuration: &Configuration, text: &[u8]) -> Vec<u8> {
     (1..SEGMENTS).flat_map(cut).chain(text.iter().copied()).collect()
 }
 
-fn gate(configuration: &Configuration) -> Rc<Inspector> {
-    gate_of(&(configuration.knocks)()).into()
+fn gate(configuration: &Configuration) -> Rc<Gate> {
+    Gate { inspector: gate_of(&(configuration.knocks)()), day: Cell::default() }.into()
 }
 
 /// Decides a plain REGISTER.
 pub(crate) fn plain(name: &str) -> Box<dyn FnMut()> {
     let configuration = configuration(name);
-    let mut trial = Trial::new(&gate(configuration), configuration, &payload(configuration, &register()));
-    Box::new(move || assert!(!trial.run()))
+    let trial = Trial::new(&gate(configuration), configuration, &payload(configuration, &register()));
+    Box::new(move || {
+        trial.forget();
+        assert!(!trial.run());
+    })
 }
 
 /// Decides the payloads that are kept, in turn.
 pub(crate) fn worst(name: &str) -> Box<dyn FnMut()> {
     let configuration = configuration(name);
     let gate = gate(configuration);
-    let mut trials: Vec<_> =
+    let trials: Vec<_> =
         configuration.kept().iter().map(|payload| Trial::new(&gate, configuration, payload)).collect();
     let mut next = 0;
     Box::new(move || {
         let count = trials.len();
-        if let Some(trial) = trials.get_mut(next) {
+        if let Some(trial) = trials.get(next) {
+            trial.forget();
             assert!(!trial.run());
             next = (next + 1) % count;
         }
@@ -125,10 +137,12 @@ pub(crate) fn serve(name: &str) {
     while input.read_exact(&mut length).is_ok() {
         let mut payload = vec![0; u32::from_ne_bytes(length) as usize];
         input.read_exact(&mut payload).unwrap();
-        let mut trial = Trial::new(&gate, configuration, &payload);
+        let trial = Trial::new(&gate, configuration, &payload);
         // What the first one has to get from the allocator is not counted.
         let cuts = if configuration.flow { CUTS } else { 0 };
+        trial.forget();
         let knocks = trial.run() | trial.holds_secret(&payload[cuts..]);
+        trial.forget();
         instructions::measured(&mut || _ = trial.run(), 1);
         output.write_all(&[knocks.into()]).unwrap();
         output.flush().unwrap();
@@ -222,6 +236,3 @@ const CUTS: usize = 2 * (SEGMENTS - 1);
 
 /// Times a plain REGISTER.
 const MOST: f64 = 3.0;
-
-/// 198.18.0.0: each flow has a source of its own.
-const FIRST_SOURCE: u32 = 0xc612_0000;
