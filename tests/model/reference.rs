@@ -386,8 +386,7 @@ impl Reference {
             if let Some(alien) = all.iter().find(|name| !names.contains(name)) {
                 return Err(format!("{alien} is not in this message"));
             }
-            let found: Vec<_> = knocks.into_iter().filter(|knock| all.contains(&knock.name)).collect();
-            if found.is_empty() {
+            if all.is_empty() {
                 // Of whom the PBX has called, nothing passes in pieces whose lines end otherwise than in CR LF. Nobody
                 // waits for a body behind a header block that was refused.
                 let certain = |request: &Request| {
@@ -401,10 +400,17 @@ impl Reference {
                     true => Err(format!("none of {names:?} was found")),
                 };
             }
-            return match self.knock(source, now, &found, Some(message)) {
-                Knocked::Passed => Ok(()),
-                Knocked::Full if state == State::Open => Ok(()),
-                Knocked::Full => expect(last, &["door-limit", stranger, "outbound"]),
+            let mut knocked = Knocked::Full;
+            for fate in fates.iter().filter(|fate| !fate.knocks.is_empty()) {
+                let here: Vec<_> =
+                    knocks.iter().filter(|knock| fate.knocks.contains(&knock.name)).cloned().collect();
+                knocked = self.knock(source, now, &here, Some(message));
+            }
+            return match knocked {
+                Knocked::Full if self.state(source, now) != State::Open => {
+                    expect(last, &["door-limit", stranger, "outbound"])
+                }
+                Knocked::Full | Knocked::Passed => Ok(()),
             };
         }
         if state == State::Open {
