@@ -498,10 +498,11 @@ impl Fate {
     }
 }
 
-/// Whether a header block ends in a payload. Line ends in front of a message end nothing.
+/// Whether a header block ends in a payload: some receivers take a CR alone for the blank line, see [`block`]. Line ends in
+/// front of a message end nothing.
 pub(crate) fn ends_block(payload: &[u8]) -> bool {
     let text = payload.trim_ascii_start();
-    [&b"\n\r\n"[..], b"\n\n"].iter().any(|end| memchr::memmem::find(text, end).is_some())
+    [b"\n\r", b"\n\n"].into_iter().any(|end| memchr::memmem::find(text, end).is_some())
 }
 
 fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
