@@ -386,6 +386,18 @@ impl Reference {
             if let Some(alien) = all.iter().find(|name| !names.contains(name)) {
                 return Err(format!("{alien} is not in this message"));
             }
+            // A request inside a dialog counts as that where its header block is complete, if no knock is complete there.
+            let body = message.request().map_or(0, |request| request.body.len());
+            let block = message.text().len() - body - 1;
+            let mut read = 0;
+            let complete = pieces.iter().position(|piece| {
+                read += piece.len();
+                read >= block
+            });
+            let by_call = complete.and_then(|at| fates.get(at)).is_some_and(|fate| fate.reason == "outbound");
+            if by_call && through_outbound(message, false) == Some(true) {
+                self.in_dialog(source, now);
+            }
             if all.is_empty() {
                 // Of whom the PBX has called, nothing passes in pieces whose lines end otherwise than in CR LF. Nobody
                 // waits for a body behind a header block that was refused.
