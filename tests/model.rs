@@ -5,8 +5,12 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
+#[path = "model/doors.rs"]
+mod doors;
 #[path = "model/gate.rs"]
 mod gate;
+#[path = "model/knocks.rs"]
+mod knocks;
 #[path = "model/message.rs"]
 mod message;
 #[path = "model/packet.rs"]
@@ -21,8 +25,9 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config as Runner, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
 
 use gate::Gate;
+use knocks::palette;
 use message::{Message, message};
-use reference::{Body, Config, Reference, SECOND, palette};
+use reference::{Body, Config, Reference, SECOND};
 
 /// One thing that happens.
 #[derive(Clone, Debug)]

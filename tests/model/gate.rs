@@ -11,9 +11,10 @@ use sipknock::net::{NetSet, Source};
 use sipknock::time::Time;
 use sipknock::verdict::Verdict;
 
+use crate::knocks::{self, palette};
 use crate::message::Message;
 use crate::packet::{ACK, Fragment, PSH, SYN, TCP, UDP, ip, tcp, udp};
-use crate::reference::{self, Body, Config, Fate, palette};
+use crate::reference::{Body, Config, Fate};
 
 pub(crate) struct Gate {
     core: Inspector,
@@ -198,10 +199,10 @@ fn knocks(config: &Config) -> KnockSet {
         let knock = &palette[index];
         Knock {
             part: match knock.part {
-                reference::Part::Anywhere => Part::Anywhere,
-                reference::Part::Display => Part::FromDisplayName,
-                reference::Part::Instance => Part::ContactInstance,
-                reference::Part::Agent => Part::UserAgent,
+                knocks::Part::Anywhere => Part::Anywhere,
+                knocks::Part::Display => Part::FromDisplayName,
+                knocks::Part::Instance => Part::ContactInstance,
+                knocks::Part::Agent => Part::UserAgent,
             },
             ignore_case: knock.ignore_case,
             methods: if knock.register_only { vec!["REGISTER".to_owned()] } else { Vec::new() },

@@ -3,60 +3,12 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::message::{AGENT, ANYWHERE, Contact, DISPLAY, Message, Request, URN};
+use crate::doors::{Door, grant};
+use crate::knocks::{Knock, Part, counts, palette};
+use crate::message::{Message, Request};
 
 /// Nanoseconds.
 pub(crate) const SECOND: u64 = 1_000_000_000;
-
-/// A knock's condition.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Part {
-    Anywhere,
-    Display,
-    Instance,
-    Agent,
-}
-
-#[derive(Clone, Debug)]
-pub(crate) struct Knock {
-    pub(crate) name: &'static str,
-    pub(crate) secret: &'static str,
-    pub(crate) part: Part,
-    pub(crate) ignore_case: bool,
-    /// Only in a REGISTER.
-    pub(crate) register_only: bool,
-    /// Only from 203.0.113.0/24.
-    pub(crate) office_only: bool,
-    /// Seconds; `None`: the registration's own life.
-    pub(crate) life: Option<u64>,
-    pub(crate) max_doors: Option<u32>,
-}
-
-/// All knocks that a configuration may have.
-pub(crate) fn palette() -> Vec<Knock> {
-    let knock = |name, secret, part, life| Knock {
-        name,
-        secret,
-        part,
-        ignore_case: false,
-        register_only: false,
-        office_only: false,
-        life,
-        max_doors: None,
-    };
-    vec![
-        knock("anywhere", ANYWHERE, Part::Anywhere, Some(100)),
-        Knock { max_doors: Some(2), ..knock("inside", "kn0ckstr", Part::Anywhere, Some(40)) },
-        Knock { register_only: true, ..knock("display", DISPLAY, Part::Display, Some(60)) },
-        knock("instance", URN, Part::Instance, None),
-        Knock {
-            ignore_case: true,
-            office_only: true,
-            max_doors: Some(1),
-            ..knock("agent", AGENT, Part::Agent, Some(300))
-        },
-    ]
-}
 
 #[derive(Clone, Debug)]
 pub(crate) struct Config {
@@ -88,23 +40,6 @@ pub(crate) struct Fate {
     /// Names, in the order of the configuration.
     pub(crate) knocks: Vec<&'static str>,
 }
-
-/// One hold on a door.
-#[derive(Clone, Debug)]
-struct Claim {
-    knock: &'static str,
-    /// Address of record and phone.
-    registration: Option<(String, String)>,
-    until: u64,
-    /// Also how long it is remembered once it has run out.
-    life: u64,
-    /// The registration has ended, and the claim is there for the answers.
-    closing: bool,
-}
-
-/// Open while one of its claims lasts, remembered while one of them is.
-#[derive(Clone, Debug, Default)]
-struct Door(Vec<Claim>);
 
 #[derive(Clone, Debug, Default)]
 struct Called {
@@ -525,121 +460,9 @@ impl Reference {
     }
 }
 
-impl Claim {
-    /// Whether it holds the door, or is remembered.
-    fn is_known(&self, now: u64) -> bool {
-        now < self.until + self.life
-    }
-}
-
-impl Door {
-    fn expires(&self) -> u64 {
-        self.0.iter().map(|claim| claim.until).max().unwrap_or_default()
-    }
-
-    fn add(&mut self, claim: Claim, now: u64) {
-        let same = |held: &Claim| held.knock == claim.knock && held.registration == claim.registration;
-        match self.0.iter_mut().find(|held| same(held) && now < held.until) {
-            // A renewal never shortens.
-            Some(held) if claim.until > held.until || held.closing => {
-                *held = Claim { until: held.until.max(claim.until), ..claim };
-            }
-            Some(_) => {}
-            None => {
-                self.0.retain(|held| !same(held));
-                self.0.push(claim);
-            }
-        }
-    }
-
-    fn end(&mut self, knock: &str, end: &End, now: u64) {
-        for claim in &mut self.0 {
-            let same = claim.registration.as_ref().is_some_and(|(user, phone)| {
-                *user == end.user && end.phone.as_ref().is_none_or(|ended| phone == ended)
-            });
-            if same && claim.knock == knock && now < claim.until && !claim.closing {
-                *claim = Claim {
-                    until: claim.until.min(now + GRACE),
-                    life: GRACE,
-                    closing: true,
-                    ..claim.clone()
-                };
-            }
-        }
-    }
-}
-
 impl Called {
     fn expires(&self) -> u64 {
         self.bindings.values().copied().fold(self.held_until, u64::max)
-    }
-}
-
-/// The end of one phone's registration, or of all of a user's.
-struct End {
-    user: String,
-    phone: Option<String>,
-}
-
-fn grant(knock: &Knock, request: Option<&Request>, now: u64) -> (Claim, Option<End>) {
-    let claim = |registration, life: u64| Claim {
-        knock: knock.name,
-        registration,
-        until: now + life * SECOND,
-        life: life * SECOND,
-        closing: false,
-    };
-    if let Some(life) = knock.life {
-        return (claim(None, life), None);
-    }
-    let Some(request) = request.filter(|request| request.method == "REGISTER") else {
-        return (claim(None, life_of(3600)), None);
-    };
-    let expires = request.expires.unwrap_or(3600);
-    let phone = match &request.contact {
-        Contact::None => String::new(),
-        Contact::All => "*".to_owned(),
-        Contact::One { instance: Some((urn, reg_id)), .. } => format!("{urn} {reg_id:?}"),
-        Contact::One { host, instance: None } => (*host).to_owned(),
-    };
-    let all = request.contact == Contact::All;
-    let registration = (request.user.to_owned(), phone.clone());
-    if expires == 0 {
-        let end = End { user: request.user.to_owned(), phone: (!all).then_some(phone) };
-        let answers = Claim { closing: true, ..claim(Some(registration), GRACE / SECOND) };
-        return (answers, Some(end));
-    }
-    (claim(Some(registration), life_of(expires)), None)
-}
-
-/// A registration's life and a tenth of it, half a minute at least, between a minute and a day.
-fn life_of(expires: u32) -> u64 {
-    let expires = u64::from(expires);
-    (expires + (expires / 10).max(30)).clamp(60, 86_400)
-}
-
-fn counts(knock: &Knock, from: IpAddr, message: &Message) -> bool {
-    if knock.office_only && !is_office(from) {
-        return false;
-    }
-    let request = message.request();
-    if knock.register_only && request.is_none_or(|request| request.method != "REGISTER") {
-        return false;
-    }
-    let within = |text: &str| match knock.ignore_case || knock.part == Part::Instance {
-        true => text.to_ascii_lowercase().contains(&knock.secret.to_ascii_lowercase()),
-        false => text.contains(knock.secret),
-    };
-    match knock.part {
-        Part::Anywhere => {
-            message.text().windows(knock.secret.len()).any(|window| window == knock.secret.as_bytes())
-        }
-        Part::Display => request.and_then(|request| request.display).is_some_and(within),
-        Part::Agent => request.is_some_and(|request| within(request.agent)),
-        Part::Instance => request.is_some_and(|request| match &request.contact {
-            Contact::One { instance: Some((urn, _)), .. } => within(urn),
-            _ => false,
-        }),
     }
 }
 
@@ -671,10 +494,6 @@ fn is_trusted(address: IpAddr) -> bool {
     matches!(address, IpAddr::V4(v4) if v4.octets()[..3] == [10, 10, 1])
 }
 
-fn is_office(address: IpAddr) -> bool {
-    matches!(address, IpAddr::V4(v4) if v4.octets()[..3] == [203, 0, 113])
-}
-
 /// An IPv4 address stands for itself, an IPv6 one for its /64.
 fn source(address: IpAddr) -> IpAddr {
     match address {
@@ -682,6 +501,3 @@ fn source(address: IpAddr) -> IpAddr {
         IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64).into(),
     }
 }
-
-/// What the end of a registration leaves open for its answers.
-const GRACE: u64 = 32 * SECOND;
