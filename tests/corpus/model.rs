@@ -394,7 +394,7 @@ fn decide(gate: &Gate, doors: &mut Doors, packet: &Packet, hits: &[usize]) -> (&
         return ("trusted", Vec::new());
     }
     let source = cut(src, if src.is_ipv4() { gate.ipv4_prefix } else { gate.ipv6_prefix });
-    let open = doors.0.get(&source).is_some_and(|door| now < door.expires);
+    let open = doors.is_open(source, now);
     let method = method(packet.payload());
     let counts = |&index: &usize| {
         let knock = &gate.knocks[index];
@@ -409,18 +409,23 @@ fn decide(gate: &Gate, doors: &mut Doors, packet: &Packet, hits: &[usize]) -> (&
             return ("door-limit", knocks);
         }
         for &index in &knocks {
-            doors.renew(source, now, gate.knocks[index].door_ms.unwrap_or(gate.door_ms) * NANOS_PER_MS);
+            doors.renew(
+                source,
+                now,
+                index,
+                gate.knocks[index].door_ms.unwrap_or(gate.door_ms) * NANOS_PER_MS,
+            );
         }
         return ("knock", knocks);
     }
-    match doors.0.get(&source).copied() {
-        Some(door) if open => {
+    match doors.remembers(source, now) {
+        _ if open => {
             if gate.renew_by_packet {
-                doors.renew(source, now, door.life);
+                doors.extend(source, now);
             }
             ("door", Vec::new())
         }
-        Some(door) if now < door.expires + door.life => ("expired", Vec::new()),
+        true => ("expired", Vec::new()),
         _ => match packet.body {
             Body::Payload(_) => ("no-knock", Vec::new()),
             Body::Later => ("fragment", Vec::new()),
@@ -429,25 +434,51 @@ fn decide(gate: &Gate, doors: &mut Doors, packet: &Packet, hits: &[usize]) -> (&
     }
 }
 
-/// By source. Nothing is ever taken out.
+/// The claims of knocks to the door of each source. Nothing is ever taken out.
 #[derive(Default)]
-struct Doors(HashMap<IpAddr, Door>);
+struct Doors(HashMap<IpAddr, Vec<Claim>>);
 
-#[derive(Clone, Copy, Default)]
-struct Door {
-    expires: u64,
+#[derive(Clone, Copy)]
+struct Claim {
+    /// By its place in the list.
+    knock: usize,
+    until: u64,
     life: u64,
 }
 
 impl Doors {
-    fn open_at(&self, now: u64) -> usize {
-        self.0.values().filter(|door| now < door.expires).count()
+    fn claims(&self, source: IpAddr) -> impl Iterator<Item = &Claim> {
+        self.0.get(&source).into_iter().flatten()
     }
 
-    fn renew(&mut self, source: IpAddr, now: u64, life: u64) {
-        let door = self.0.entry(source).or_default();
-        if now + life > door.expires {
-            *door = Door { expires: now + life, life };
+    fn is_open(&self, source: IpAddr, now: u64) -> bool {
+        self.claims(source).any(|claim| now < claim.until)
+    }
+
+    fn remembers(&self, source: IpAddr, now: u64) -> bool {
+        self.claims(source).any(|claim| now < claim.until + claim.life)
+    }
+
+    fn open_at(&self, now: u64) -> usize {
+        self.0.keys().filter(|source| self.is_open(**source, now)).count()
+    }
+
+    fn renew(&mut self, source: IpAddr, now: u64, knock: usize, life: u64) {
+        let claims = self.0.entry(source).or_default();
+        let new = Claim { knock, until: now + life, life };
+        match claims.iter_mut().find(|claim| claim.knock == knock) {
+            Some(claim) if now >= claim.until || new.until > claim.until => *claim = new,
+            Some(_) => {}
+            None => claims.push(new),
+        }
+    }
+
+    /// Lets a packet renew all claims that hold the door, each by its own life.
+    fn extend(&mut self, source: IpAddr, now: u64) {
+        for claim in self.0.get_mut(&source).into_iter().flatten() {
+            if now < claim.until {
+                claim.until = claim.until.max(now + claim.life);
+            }
         }
     }
 }
