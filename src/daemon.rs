@@ -40,17 +40,17 @@ use std::thread;
 use std::time::Duration;
 
 use crate::config::Config;
+use crate::daemon::crew::store_name;
+pub use crate::daemon::error::DaemonError;
+use crate::daemon::error::system;
+use crate::daemon::groundwork::Groundwork;
+use crate::daemon::house::House;
+use crate::daemon::manager::Manager;
+pub use crate::daemon::reload::Load;
+pub use crate::daemon::rules::service::watch as watch_rules;
+pub use crate::daemon::rules::{is_keeper as is_rules_keeper, keep as keep_rules};
+use crate::daemon::signals::Alarm;
 use crate::queue::{Queue, QueueError};
-use crew::store_name;
-pub use error::DaemonError;
-use error::system;
-use groundwork::Groundwork;
-use house::House;
-use manager::Manager;
-pub use reload::Load;
-pub use rules::service::watch as watch_rules;
-pub use rules::{is_keeper as is_rules_keeper, keep as keep_rules};
-use signals::Alarm;
 
 /// What a gate does beside deciding packets.
 #[derive(Debug, Default)]

@@ -2,10 +2,10 @@
 
 use std::ops::RangeInclusive;
 
-use super::reload::Live;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::connections;
+use crate::daemon::reload::Live;
 use crate::event::Event;
 use crate::firewall::DEFAULT_PARENT;
 

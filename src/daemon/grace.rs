@@ -12,9 +12,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use super::reload::Live;
 use crate::clock::Clock;
 use crate::control::protocol::GraceStats;
+use crate::daemon::reload::Live;
 use crate::door::{Change, Door};
 use crate::event::{Event, Grace as Told, printable_parts};
 use crate::inspect::{Decision, Inspector};

@@ -9,17 +9,17 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
-use super::Extras;
-use super::error::{DaemonError, system};
-use super::manager::Manager;
-use super::outbound;
-use super::predecessor::Predecessor;
-use super::reload::Live;
-use super::rules::RulesKeeper;
-use super::signals::Signals;
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError, Fallback};
 use crate::control::socket::{Socket, SocketError};
+use crate::daemon::Extras;
+use crate::daemon::error::{DaemonError, system};
+use crate::daemon::manager::Manager;
+use crate::daemon::outbound;
+use crate::daemon::predecessor::Predecessor;
+use crate::daemon::reload::Live;
+use crate::daemon::rules::RulesKeeper;
+use crate::daemon::signals::Signals;
 use crate::harden::{self, Identity, Places, Protection};
 use crate::inspect::{Inspector, Mode};
 use crate::nflog::{NflogError, Reader};

@@ -3,13 +3,13 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::events::{Budget, EventSink};
-use super::genuine::Genuine;
-use super::outbound::tell_closed;
-use super::reload::Live;
-use super::trunks::RefusedTrunks;
-use super::worker::Shared;
 use crate::clock::Clock;
+use crate::daemon::events::{Budget, EventSink};
+use crate::daemon::genuine::Genuine;
+use crate::daemon::outbound::tell_closed;
+use crate::daemon::reload::Live;
+use crate::daemon::trunks::RefusedTrunks;
+use crate::daemon::worker::Shared;
 use crate::drops::Drops;
 use crate::event::{EXPIRED, Event};
 use crate::time::Time;

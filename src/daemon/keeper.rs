@@ -8,10 +8,10 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
 use std::thread;
 use std::time::Duration;
 
-use super::events::EventSink;
-use super::records::{restore, write_doors};
-use super::reload::Live;
 use crate::clock::Clock;
+use crate::daemon::events::EventSink;
+use crate::daemon::records::{restore, write_doors};
+use crate::daemon::reload::Live;
 use crate::event::Event;
 use crate::inspect::Inspector;
 use crate::state::file::{Found, StateError, StateFile};

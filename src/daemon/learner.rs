@@ -10,7 +10,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender, TrySendError
 use std::thread;
 use std::time::Duration;
 
-use super::events::EventSink;
+use crate::daemon::events::EventSink;
 use crate::event::Event;
 use crate::inspect::Scope;
 use crate::learn::{Format, Roster};

@@ -13,12 +13,12 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::events::{Budget, EventSink};
-use super::manager::Manager;
-use super::reload::Live;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::control::protocol::OutboundStats;
+use crate::daemon::events::{Budget, EventSink};
+use crate::daemon::manager::Manager;
+use crate::daemon::reload::Live;
 use crate::event::{Event, OutboundEvent, REVOKED};
 use crate::firewall::outbound_group;
 use crate::inspect::Inspector;

@@ -10,14 +10,14 @@ use std::time::Duration;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde_json::{Value, json};
 
-use super::desk::{self, Desk, outbound};
-use super::health::Health;
-use super::history::{Flow, KnockFlow, SPAN, Totals};
-use super::watchdog::QueueHealth;
 use crate::clock::Clock;
 use crate::control::protocol::Stats;
 use crate::control::server::Counts;
 use crate::control::watch::{Seen, Watch};
+use crate::daemon::desk::{self, Desk, outbound};
+use crate::daemon::health::Health;
+use crate::daemon::history::{Flow, KnockFlow, SPAN, Totals};
+use crate::daemon::watchdog::QueueHealth;
 use crate::event::{Event, Outcome};
 use crate::http::server::TICK;
 use crate::http::{Service, Sort, Wanted};

@@ -1,10 +1,10 @@
 //! Who had the queues before this gate.
 
-use super::Extras;
-use super::error::DaemonError;
-use super::manager::Manager;
-use super::succession::{Asked, Legacy, Taking};
 use crate::config::Config;
+use crate::daemon::Extras;
+use crate::daemon::error::DaemonError;
+use crate::daemon::manager::Manager;
+use crate::daemon::succession::{Asked, Legacy, Taking};
 
 /// The gate before this one.
 pub(super) enum Predecessor {

@@ -3,8 +3,8 @@
 use std::io::{self, Write};
 use std::time::Duration;
 
-use super::events::EventSink;
 use crate::clock::Clock;
+use crate::daemon::events::EventSink;
 use crate::door::{Claim, Door, Listed};
 use crate::event::Event;
 use crate::inspect::Inspector;

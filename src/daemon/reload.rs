@@ -7,12 +7,12 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use ipnet::IpNet;
 
-use super::events::Shut;
-use super::grace::Grace;
-use super::outbound::tell_closed;
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError, Digests, SALT, values::ports_text};
 use crate::control::protocol::ConfigStats;
+use crate::daemon::events::Shut;
+use crate::daemon::grace::Grace;
+use crate::daemon::outbound::tell_closed;
 use crate::event::{Event, REVOKED, Reloaded};
 use crate::inspect::{Inspector, Mode, Policy};
 use crate::knock::{KnockSet, Life};

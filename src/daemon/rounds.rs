@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use super::HOUSEKEEPING;
-use super::manager::Manager;
-use super::watchdog::Health;
 use crate::clock::Clock;
+use crate::daemon::HOUSEKEEPING;
+use crate::daemon::manager::Manager;
+use crate::daemon::watchdog::Health;
 use crate::time::Time;
 
 /// Keeps the times.

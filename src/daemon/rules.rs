@@ -32,17 +32,17 @@ use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 
-use super::DaemonError;
-use super::error::system;
-use super::events::EventSink;
 use crate::clock::Clock;
 use crate::control::protocol::RulesReport;
+use crate::daemon::DaemonError;
+use crate::daemon::error::system;
+use crate::daemon::events::EventSink;
+pub(super) use crate::daemon::rules::state::RulesState;
 use crate::event::Event;
 use crate::firewall::{Error, Firewall, Plan, State};
 use crate::harden;
 use crate::rules_watch::{Load, Watcher};
 use crate::time::Time;
-pub(super) use state::RulesState;
 
 /// A helper that nobody talks to yet: it is started before there is a second thread.
 pub(super) struct RulesKeeper {

@@ -14,17 +14,17 @@ use std::time::Duration;
 
 use rustix::fs::{MemfdFlags, SealFlags};
 
-use super::crew::{Crew, stored_queue};
-use super::events::EventSink;
-use super::manager::Manager;
-use super::outbound::{self, OutboundReader};
-use super::records::write_doors;
-use super::{Alarm, DaemonError};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::control::protocol::{Kind, Refusal, Request};
 use crate::control::server::Server;
 use crate::control::takeover::{self, FIRST_FORMAT, FORMAT, Line, Offer, Word};
+use crate::daemon::crew::{Crew, stored_queue};
+use crate::daemon::events::EventSink;
+use crate::daemon::manager::Manager;
+use crate::daemon::outbound::{self, OutboundReader};
+use crate::daemon::records::write_doors;
+use crate::daemon::{Alarm, DaemonError};
 use crate::event::Event;
 use crate::inspect::Inspector;
 use crate::net::Prefixes;

@@ -1,7 +1,7 @@
 //! Whether the queues are served, and what was lost before anybody looked.
 //!
 //! What is judged here is numbers: the kernel's line about a queue, and how many packets its thread has decided.
-//! Who looks is [`super::crew`].
+//! Who looks is [`crate::daemon::crew`].
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;

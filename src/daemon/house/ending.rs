@@ -2,10 +2,10 @@
 
 use std::os::fd::AsFd as _;
 
-use super::front::Front;
-use super::{End, House, queue_names};
 use crate::config::Fallback;
 use crate::daemon::error::DaemonError;
+use crate::daemon::house::front::Front;
+use crate::daemon::house::{End, House, queue_names};
 use crate::daemon::outbound;
 use crate::daemon::rules::InstalledRules;
 use crate::daemon::succession;

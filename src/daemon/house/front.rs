@@ -2,13 +2,13 @@
 
 use std::sync::{Arc, mpsc};
 
-use super::House;
 use crate::config::Config;
 use crate::control::server::Server;
 use crate::control::socket::{Socket, SocketError};
 use crate::daemon::DaemonError;
 use crate::daemon::desk::Desk;
 use crate::daemon::health::Health;
+use crate::daemon::house::House;
 use crate::daemon::keeper::Keeper;
 use crate::daemon::overview::Overview;
 use crate::daemon::reload::Load;

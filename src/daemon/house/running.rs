@@ -1,8 +1,8 @@
 //! The main thread of a gate that runs.
 
-use super::front::Front;
-use super::{End, House};
 use crate::daemon::error::DaemonError;
+use crate::daemon::house::front::Front;
+use crate::daemon::house::{End, House};
 use crate::daemon::rounds::Rounds;
 use crate::daemon::signals::Wake;
 use crate::daemon::succession::Estate;

@@ -17,11 +17,11 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
-use super::{HEARTBEAT, hurry, timespec};
 use crate::clock::Clock;
 use crate::control::client::{Client, ClientError};
 use crate::control::protocol::{Request, RulesReport};
 use crate::daemon::manager::Manager;
+use crate::daemon::rules::{HEARTBEAT, hurry, timespec};
 use crate::event::Event;
 use crate::firewall::{Firewall, Plan};
 use crate::harden;

@@ -3,10 +3,10 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::super::connections::Connections;
-use super::super::events::EventSink;
 use crate::clock::Clock;
 use crate::control::protocol::{IN_PLACE, RESTORED, RulesReport, RulesStats};
+use crate::daemon::connections::Connections;
+use crate::daemon::events::EventSink;
 use crate::event::Event;
 use crate::time::Time;
 
@@ -193,7 +193,7 @@ fn faults(stats: &RulesStats) -> Vec<String> {
 /// A watch that is started again is back by then.
 const RESTART: Duration = Duration::from_secs(5);
 
-/// A watch reports every [`super::HEARTBEAT`]; one that has iptables wait for its lock is late.
+/// A watch reports every [`crate::daemon::rules::HEARTBEAT`]; one that has iptables wait for its lock is late.
 const SILENCE: Duration = Duration::from_secs(15);
 
 #[cfg(test)]
