@@ -8,10 +8,13 @@
 
 mod busiest;
 mod connections;
+mod context;
 mod crew;
 mod desk;
+mod ending;
 mod error;
 mod events;
+mod front;
 mod genuine;
 mod grace;
 mod groundwork;
@@ -22,6 +25,7 @@ mod housekeeping;
 mod keeper;
 mod learner;
 mod manager;
+mod options;
 mod outbound;
 mod overview;
 mod predecessor;
@@ -29,47 +33,23 @@ mod records;
 mod reload;
 mod rounds;
 mod rules;
+mod running;
 mod signals;
 mod succession;
 mod trunks;
 mod watchdog;
 mod worker;
 
-use std::path::PathBuf;
-use std::thread;
-use std::time::Duration;
-
 use crate::config::Config;
 use crate::daemon::crew::store_name;
 pub use crate::daemon::error::DaemonError;
-use crate::daemon::error::system;
 use crate::daemon::groundwork::Groundwork;
 use crate::daemon::house::House;
 use crate::daemon::manager::Manager;
+pub use crate::daemon::options::Extras;
 pub use crate::daemon::reload::Load;
 pub use crate::daemon::rules::service::watch as watch_rules;
 pub use crate::daemon::rules::{is_keeper as is_rules_keeper, keep as keep_rules};
-use crate::daemon::signals::Alarm;
-use crate::queue::{Queue, QueueError};
-
-/// What a gate does beside deciding packets.
-#[derive(Debug, Default)]
-pub struct Extras {
-    /// Rules to put in once packets are being decided, and to take out at a clean end.
-    pub rules: bool,
-    /// Watch over the rules that are there, where this process is root's.
-    pub watch: bool,
-    /// Where to write what phones send that would serve as a knock, at the end and on SIGUSR1.
-    pub learn: Option<PathBuf>,
-    /// For how long everything passes at first.
-    pub grace: Option<Duration>,
-    /// Take over from the gate that serves the same control socket, where one does.
-    pub takeover: bool,
-    /// Rules that others have put in lead packets here; `None` if that can't be seen.
-    pub rules_lead_here: Option<bool>,
-    /// For the log, which nothing here waits for.
-    pub warnings: Vec<String>,
-}
 
 /// Runs the gate until a signal ends it, or another process has taken over. `load` reads the configuration again, for a
 /// reload.
@@ -104,10 +84,3 @@ fn serve(config: &Config, extras: Extras, load: Load, manager: Manager) -> Resul
         Err(error) => house.close(None, Err(error)),
     }
 }
-
-/// How often doors are swept and counters looked at.
-const HOUSEKEEPING: Duration = Duration::from_secs(1);
-
-/// What a queue thread comes back with: its queue, still bound, so that the last look at the kernel's counters
-/// finds it.
-type Handle = thread::JoinHandle<Result<Box<dyn Queue>, QueueError>>;

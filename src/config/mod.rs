@@ -24,7 +24,7 @@ use crate::inspect::{Bounds, Inspector, Mode, Policy, Renew, Scope};
 use crate::knock::{BuildError, Knock, KnockSet, Life, Secret};
 use crate::net::{Cut, NAT64, NetSet, Prefixes};
 use crate::packet::Transport;
-use crate::queue::Backend;
+use crate::queue::{Backend, Options};
 use crate::state::DEFAULT_FILE;
 use crate::stream::Limits;
 pub use digest::{Digests, SALT};
@@ -108,6 +108,20 @@ pub struct Queue {
     pub on_exit: Fallback,
     /// How long to look for the next packet without sleeping.
     pub busy_poll: Duration,
+}
+
+impl Queue {
+    /// How to bind the queue of this number.
+    pub fn options(&self, number: u16) -> Options {
+        Options {
+            queue: number,
+            max_len: self.max_len,
+            receive_buffer: self.receive_buffer,
+            overload_open: self.on_overload == Fallback::Open,
+            exit_open: self.on_exit == Fallback::Open,
+            busy_poll: self.busy_poll,
+        }
+    }
 }
 
 /// `[control]`: how a running gate is seen and turned.

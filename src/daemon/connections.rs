@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::connections;
-use crate::daemon::reload::Live;
+use crate::daemon::context::Live;
 use crate::event::Event;
 use crate::firewall::DEFAULT_PARENT;
 

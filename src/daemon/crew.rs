@@ -11,17 +11,17 @@ use std::time::Duration;
 
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::daemon::context::Live;
+use crate::daemon::error::{DaemonError, system};
 use crate::daemon::events::EventSink;
 use crate::daemon::grace::Looks;
-use crate::daemon::groundwork::options;
 use crate::daemon::housekeeping::Housekeeping;
 use crate::daemon::learner::Copies;
 use crate::daemon::manager::Manager;
 use crate::daemon::outbound::OutboundReader;
-use crate::daemon::reload::Live;
+use crate::daemon::signals::Alarm;
 use crate::daemon::watchdog::{Health, Place, Watch};
-use crate::daemon::worker::{Shared, Worker};
-use crate::daemon::{Alarm, DaemonError, Handle, system};
+use crate::daemon::worker::{Handle, Shared, Worker};
 use crate::event::Event;
 use crate::queue::kernel::{self, QueueRow};
 use crate::queue::{self, Backend, Binding, Counters, Fault, Options, Queue, Shutter};
@@ -124,7 +124,7 @@ impl Crew {
                 continue;
             }
             let second = socket.try_clone().map_err(system("copy a socket"))?;
-            let adopted = self.adopt(socket, &options(config, number), house.watch(number));
+            let adopted = self.adopt(socket, &config.queue.options(number), house.watch(number));
             match adopted {
                 Ok(()) if wanted => {}
                 Ok(()) => surplus.push(number),
@@ -136,7 +136,7 @@ impl Crew {
                     let text = format!("the queue that the service manager has kept is bound anew: {error}");
                     self.means.sink.send(Event::Warning(text));
                     if wanted {
-                        self.bind(&options(config, number), house.watch(number))?;
+                        self.bind(&config.queue.options(number), house.watch(number))?;
                     }
                 }
             }

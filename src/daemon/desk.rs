@@ -1,45 +1,45 @@
 //! What the running gate does for those who come through the control socket.
 
+pub(super) mod lines;
 pub(super) mod outbound;
+mod selection;
 
 use std::io;
-use std::net::IpAddr;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLockReadGuard, Weak};
 use std::time::Duration;
 
-use ipnet::IpNet;
-use serde_json::Map;
-
 use crate::clock::Clock;
-use crate::config::{Config, DEFAULT_DOOR, values};
+use crate::config::{Config, DEFAULT_DOOR};
 use crate::control::protocol::{
-    Answer, BusiestStats, Done, DoorKnock, DoorLine, DoorStats, Kind, ProtectionStats, QueueStats, Refusal,
-    Request, StateStats, Stats, reasons,
+    Answer, BusiestStats, Done, DoorLine, Kind, ProtectionStats, QueueStats, Refusal, Request, StateStats,
+    Stats, reasons,
 };
 use crate::control::server::{Say, Service};
 use crate::control::watch::{Watch, Watchers};
 use crate::daemon::busiest::Vote;
+use crate::daemon::context::Live;
+use crate::daemon::desk::lines::{door_stats, line};
+use crate::daemon::desk::selection::{Wanted, knock_named, source};
 use crate::daemon::events::{EventSink, Shut};
 use crate::daemon::grace::Grace;
 use crate::daemon::housekeeping::Watched;
 use crate::daemon::keeper::Counts;
 use crate::daemon::manager::Manager;
 use crate::daemon::outbound::{OutboundReader, tell_closed};
-use crate::daemon::reload::{Live, Load, Outcome, Reloader};
+use crate::daemon::reload::{Load, Outcome, Reloader};
 use crate::daemon::rules::RulesState;
 use crate::daemon::succession::Exit;
 use crate::daemon::trunks::RefusedTrunks;
 use crate::daemon::watchdog::{Health, QueueHealth};
 use crate::daemon::worker::Shared;
-use crate::door::{Change, Door, Grant, Held, Limit, Listed};
+use crate::door::{Change, Door, Grant, Limit, Listed};
 use crate::event::{EXPIRED, Event, FLUSHED, REVOKED};
 use crate::harden::Protection;
-use crate::inspect::{Inspector, MANUAL, OUTBOUND};
+use crate::inspect::Inspector;
 use crate::knock::{KnockId, Life};
-use crate::net::Source;
 use crate::queue::kernel::{self, QueueRow};
 use crate::time::Time;
 use crate::verdict::ReasonCounts;
@@ -488,116 +488,6 @@ impl Service for Desk {
     fn watch(&self) -> Option<Watch> {
         self.watchers.add()
     }
-}
-
-/// Which doors to list.
-struct Wanted {
-    knock: WantedKnock,
-    net: Option<IpNet>,
-}
-
-/// By whom the doors are held that are to be listed.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum WantedKnock {
-    Any,
-    Outbound,
-    This(KnockId),
-}
-
-impl Wanted {
-    fn new(gate: &Inspector, knock: Option<&str>, source: Option<&str>) -> Result<Self, Refusal> {
-        let knock = match knock {
-            None => WantedKnock::Any,
-            Some(OUTBOUND) => WantedKnock::Outbound,
-            Some(name) => WantedKnock::This(knock_named(gate, name)?),
-        };
-        Ok(Self { knock, net: source.map(network).transpose()? })
-    }
-
-    fn includes(&self, gate: &Inspector, listed: &Listed, now: Time) -> bool {
-        let by_knock = match self.knock {
-            WantedKnock::Any => true,
-            WantedKnock::Outbound => false,
-            WantedKnock::This(knock) => {
-                listed.claims().any(|claim| claim.knock == knock && now < claim.until)
-            }
-        };
-        by_knock && self.covers(gate, listed.source)
-    }
-
-    fn covers(&self, gate: &Inspector, source: Source) -> bool {
-        self.net.is_none_or(|net| net.contains(&source.network(gate.cut())))
-    }
-}
-
-/// A door as people and programs get to see it.
-pub(super) fn line(gate: &Inspector, listed: &Listed, now: Time) -> DoorLine {
-    let Listed { source, door, last_knock, packets, bytes, .. } = *listed;
-    let knocks = listed.held_by(now);
-    DoorLine {
-        source: source.display(gate.cut()).to_string(),
-        knock: gate.name(door.knock).to_owned(),
-        knocks: knocks.iter().map(|held| door_knock(gate, held, now)).collect(),
-        opened: door.opened.to_string(),
-        last_knock: last_knock.to_string(),
-        expires: door.expires.to_string(),
-        expires_in_s: door.expires.since(now).as_secs(),
-        packets,
-        bytes,
-        method: None,
-        request: None,
-    }
-}
-
-fn door_knock(gate: &Inspector, held: &Held, now: Time) -> DoorKnock {
-    DoorKnock {
-        knock: gate.name(held.knock).to_owned(),
-        until: held.until.to_string(),
-        expires_in_s: held.until.since(now).as_secs(),
-        registrations: held.registrations,
-    }
-}
-
-fn door_stats(gate: &Inspector, now: Time) -> DoorStats {
-    let doors = gate.doors();
-    let open = doors.open_count() as u64;
-    let held = gate.knocks_by_id().map(|(id, knock)| (&knock.name, u64::from(doors.held_by(id))));
-    let mut by_knock: Map<_, _> =
-        held.filter(|(_, held)| *held > 0).map(|(name, held)| (name.clone(), held.into())).collect();
-    let by_hand = doors.held_by(Door::by_hand());
-    if by_hand > 0 {
-        by_knock.insert(MANUAL.to_owned(), by_hand.into());
-    }
-    let called = gate.outbound().open_count(now) as u64;
-    if called > 0 {
-        by_knock.insert(OUTBOUND.to_owned(), called.into());
-    }
-    DoorStats { open, max: doors.max_doors() as u64, known: doors.len() as u64, by_knock }
-}
-
-fn knock_named(gate: &Inspector, name: &str) -> Result<KnockId, Refusal> {
-    let by_hand = || (name == MANUAL).then(Door::by_hand);
-    let knock = gate.knock_named(name).or_else(by_hand);
-    knock.ok_or_else(|| Refusal::not_found(format!("no knock is named {name:?}")))
-}
-
-/// An address, or a network that is a source.
-fn source(gate: &Inspector, address: &str) -> Result<Source, Refusal> {
-    if let Ok(address) = address.parse::<IpAddr>() {
-        return Ok(gate.cut().source(address));
-    }
-    let net = network(address)?;
-    let source = gate.cut().source(net.addr());
-    let whole = source.network(gate.cut());
-    if whole.prefix_len() != net.prefix_len() {
-        let text = format!("{net} is not what a door is for, which is a /{} as {whole}", whole.prefix_len());
-        return Err(Refusal::bad(text));
-    }
-    Ok(source)
-}
-
-fn network(text: &str) -> Result<IpNet, Refusal> {
-    values::network(text).map_err(Refusal::bad)
 }
 
 /// Doors that are made lines of at once: a few megabytes for each client.

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use crate::clock::Clock;
 use crate::control::protocol::GraceStats;
-use crate::daemon::reload::Live;
+use crate::daemon::context::Live;
 use crate::door::{Change, Door};
 use crate::event::{Event, Grace as Told, printable_parts};
 use crate::inspect::{Decision, Inspector};

@@ -10,20 +10,20 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 
 use crate::clock::Clock;
-use crate::config::{Config, ConfigError, Fallback};
+use crate::config::{Config, ConfigError};
 use crate::control::socket::{Socket, SocketError};
-use crate::daemon::Extras;
+use crate::daemon::context::Live;
 use crate::daemon::error::{DaemonError, system};
 use crate::daemon::manager::Manager;
+use crate::daemon::options::Extras;
 use crate::daemon::outbound;
 use crate::daemon::predecessor::Predecessor;
-use crate::daemon::reload::Live;
 use crate::daemon::rules::RulesKeeper;
 use crate::daemon::signals::Signals;
 use crate::harden::{self, Identity, Places, Protection};
 use crate::inspect::{Inspector, Mode};
 use crate::nflog::{NflogError, Reader};
-use crate::queue::{Options, Queue, kernel};
+use crate::queue::{Queue, kernel};
 
 /// What a house is built upon.
 pub(super) struct Groundwork {
@@ -63,7 +63,7 @@ impl Groundwork {
         let signals = Signals::listen()?;
         let held = predecessor.queues();
         let missing = config.queue.numbers.clone().filter(|number| !held.contains(number));
-        let bind = |number| config.queue.backend.open(&options(config, number));
+        let bind = |number| config.queue.backend.open(&config.queue.options(number));
         let queues = missing.map(bind).collect::<Result<Vec<_>, _>>()?;
         let wanted = outbound::options(config).filter(|options| !predecessor.reads(options.group));
         let outbound = wanted.map(|options| Reader::open(&options));
@@ -102,16 +102,4 @@ fn first_gate(config: &Config, grace: Option<Duration>) -> Result<Inspector, Con
         policy.mode = Mode::Monitor;
     }
     Ok(Inspector::new(policy, knocks, config.inspect.max_doors))
-}
-
-/// How to bind a queue.
-pub(super) fn options(config: &Config, queue: u16) -> Options {
-    Options {
-        queue,
-        max_len: config.queue.max_len,
-        receive_buffer: config.queue.receive_buffer,
-        overload_open: config.queue.on_overload == Fallback::Open,
-        exit_open: config.queue.on_exit == Fallback::Open,
-        busy_poll: config.queue.busy_poll,
-    }
 }

@@ -3,32 +3,29 @@
 //! [`House::build`] and [`House::inherit`] may fail while somebody else still has the queues. After that a house is
 //! [opened](House::open), [run](House::run) and in any case [closed](House::close).
 
-mod ending;
-mod front;
-mod running;
-
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use crate::clock::Clock;
 use crate::config::{Config, Fallback};
 use crate::control::socket::Socket;
-use crate::daemon::Extras;
 use crate::daemon::connections::Connections;
+use crate::daemon::context::Live;
 use crate::daemon::crew::{Crew, Means};
 use crate::daemon::error::{DaemonError, system};
 use crate::daemon::events::{EventSink, EventWriter};
+use crate::daemon::front::{Front, Parts};
 use crate::daemon::grace::Grace;
-use crate::daemon::groundwork::{Groundwork, Provisions, options};
-use crate::daemon::house::front::Front;
+use crate::daemon::groundwork::{Groundwork, Provisions};
 use crate::daemon::housekeeping::Housekeeping;
 use crate::daemon::keeper::Keeper;
 use crate::daemon::learner::Learner;
 use crate::daemon::manager::Manager;
+use crate::daemon::options::Extras;
 use crate::daemon::outbound::{self, OutboundReader, OutboundThread};
 use crate::daemon::predecessor::Predecessor;
 use crate::daemon::records;
-use crate::daemon::reload::{Live, Load};
+use crate::daemon::reload::Load;
 use crate::daemon::rules::{InstalledRules, RulesKeeper, RulesState};
 use crate::daemon::signals::Signals;
 use crate::daemon::succession::{Legacy, Taking};
@@ -39,29 +36,29 @@ use crate::queue::Binding;
 
 /// All that a gate consists of, but for what others see of it.
 pub(super) struct House {
-    gate: Live,
-    clock: Clock,
-    manager: Manager,
-    signals: Signals,
-    sink: EventSink,
-    log: EventWriter,
-    housekeeping: Housekeeping,
-    crew: Crew,
-    outbound: Arc<OutboundReader>,
+    pub(super) gate: Live,
+    pub(super) clock: Clock,
+    pub(super) manager: Manager,
+    pub(super) signals: Signals,
+    pub(super) sink: EventSink,
+    pub(super) log: EventWriter,
+    pub(super) housekeeping: Housekeeping,
+    pub(super) crew: Crew,
+    pub(super) outbound: Arc<OutboundReader>,
     /// Once the gate is open, if there is something to read.
-    outbound_thread: Option<OutboundThread>,
-    learner: Option<Learner>,
+    pub(super) outbound_thread: Option<OutboundThread>,
+    pub(super) learner: Option<Learner>,
     /// Until the desk has it.
-    grace: Option<Grace>,
+    pub(super) grace: Option<Grace>,
     /// Of the doors.
-    keeper: Option<Keeper>,
+    pub(super) keeper: Option<Keeper>,
     /// What becomes of packets once nobody reads the queues, and whether rules lead there that stay.
-    on_exit: Fallback,
-    rules_lead_here: Option<bool>,
-    rules: Option<InstalledRules>,
+    pub(super) on_exit: Fallback,
+    pub(super) rules_lead_here: Option<bool>,
+    pub(super) rules: Option<InstalledRules>,
     /// How they are.
-    rules_state: Arc<RulesState>,
-    connections: Arc<Connections>,
+    pub(super) rules_state: Arc<RulesState>,
+    pub(super) connections: Arc<Connections>,
 }
 
 /// What was left to this gate and is not in its place yet.
@@ -124,7 +121,7 @@ impl House {
         let mut crew = Crew::new(means, config.queue.backend, manager);
         for queue in queues {
             let number = queue.binding().queue;
-            crew.enlist(queue, &options(config, number), housekeeping.watch(number))?;
+            crew.enlist(queue, &config.queue.options(number), housekeeping.watch(number))?;
         }
         let (keeper, rules) = (None, None);
         let connections = Arc::new(Connections::new(&gate, clock, config));
@@ -253,7 +250,7 @@ impl House {
         }
         // No rule leads there any more.
         self.crew.leave(&surplus)?;
-        let front = Front::open(self, config, load, socket, &protection)?;
+        let front = Front::open(self.parts(config)?, config, load, socket, &protection);
 
         self.announce(config, protection, extras.warnings);
         if let Some(span) = extras.grace {
@@ -261,6 +258,36 @@ impl House {
         }
         self.manager.ready(&self.status());
         Ok(front)
+    }
+
+    /// The parts that the ways to the gate need. The grace is theirs from here on.
+    fn parts(&mut self, config: &Config) -> Result<Parts, DaemonError> {
+        Ok(Parts {
+            gate: Arc::clone(&self.gate),
+            clock: self.clock,
+            sink: self.sink.clone(),
+            manager: self.manager,
+            workers: self.housekeeping.workers(),
+            health: self.crew.health(),
+            outbound: Arc::clone(&self.outbound),
+            trunks: self.housekeeping.trunks(),
+            grace: self.grace.take(),
+            kept: self.keeper.as_ref().map(Keeper::counts),
+            rules_state: Arc::clone(&self.rules_state),
+            rules_are_ours: self.rules.as_ref().is_some_and(InstalledRules::are_ours),
+            alarm: self.signals.alarm()?,
+            obstacle: self.obstacle(config),
+        })
+    }
+
+    /// Why this gate can't be taken over.
+    fn obstacle(&self, config: &Config) -> Option<&'static str> {
+        if !config.queue.backend.hands_over() {
+            return Some("it runs with backend nfq, whose queues can't be handed over: restart it");
+        }
+        self.crew.is_stored().then_some(
+            "a service manager runs it, and keeps its queues: 'systemctl restart sipknock' loses no packet",
+        )
     }
 
     /// Has the rules put in, taken over, or only watched over.
@@ -280,7 +307,7 @@ impl House {
     }
 
     /// A line for the service manager.
-    fn status(&self) -> String {
+    pub(super) fn status(&self) -> String {
         let gate = self.gate.load();
         let mode = if gate.monitors() { "monitor: accepting everything" } else { "deciding packets" };
         let packets = self.housekeeping.totals().total();
@@ -316,7 +343,8 @@ impl House {
     }
 }
 
-fn queue_names(bindings: &[Binding]) -> String {
+/// The numbers of queues as the log shows them.
+pub(super) fn queue_names(bindings: &[Binding]) -> String {
     match bindings {
         [first, .., last] => format!("{}-{}", first.queue, last.queue),
         [only] => only.queue.to_string(),

@@ -4,10 +4,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::clock::Clock;
+use crate::daemon::context::Live;
 use crate::daemon::events::{Budget, EventSink};
 use crate::daemon::genuine::Genuine;
 use crate::daemon::outbound::tell_closed;
-use crate::daemon::reload::Live;
 use crate::daemon::trunks::RefusedTrunks;
 use crate::daemon::worker::Shared;
 use crate::drops::Drops;

@@ -9,9 +9,9 @@ use std::thread;
 use std::time::Duration;
 
 use crate::clock::Clock;
+use crate::daemon::context::Live;
 use crate::daemon::events::EventSink;
 use crate::daemon::records::{restore, write_doors};
-use crate::daemon::reload::Live;
 use crate::event::Event;
 use crate::inspect::Inspector;
 use crate::state::file::{Found, StateError, StateFile};

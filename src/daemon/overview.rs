@@ -14,7 +14,7 @@ use crate::clock::Clock;
 use crate::control::protocol::Stats;
 use crate::control::server::Counts;
 use crate::control::watch::{Seen, Watch};
-use crate::daemon::desk::{self, Desk, outbound};
+use crate::daemon::desk::{Desk, lines, outbound};
 use crate::daemon::health::Health;
 use crate::daemon::history::{Flow, KnockFlow, SPAN, Totals};
 use crate::daemon::watchdog::QueueHealth;
@@ -136,7 +136,7 @@ impl Overview {
                 Sort::Packets => door.packets,
             },
         );
-        let mut rows: Vec<_> = rows.iter().map(|door| desk::line(gate, door, now)).collect();
+        let mut rows: Vec<_> = rows.iter().map(|door| lines::line(gate, door, now)).collect();
         let mut called = gate.outbound().listed(now);
         called.retain(|(source, _)| filter.passes_outbound(|| source.network(gate.cut())));
         // As much room as the others leave, for those whom the PBX has called last.
@@ -339,7 +339,7 @@ mod tests {
 
     use arc_swap::ArcSwap;
 
-    use super::super::Alarm;
+    use super::super::signals::Alarm;
     use super::super::events::EventSink;
     use super::super::manager::Manager;
     use super::super::succession::Exit;

@@ -1,9 +1,9 @@
 //! Who had the queues before this gate.
 
 use crate::config::Config;
-use crate::daemon::Extras;
 use crate::daemon::error::DaemonError;
 use crate::daemon::manager::Manager;
+use crate::daemon::options::Extras;
 use crate::daemon::succession::{Asked, Legacy, Taking};
 
 /// The gate before this one.

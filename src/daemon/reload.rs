@@ -10,16 +10,14 @@ use ipnet::IpNet;
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError, Digests, SALT, values::ports_text};
 use crate::control::protocol::ConfigStats;
+use crate::daemon::context::Live;
 use crate::daemon::events::Shut;
 use crate::daemon::grace::Grace;
 use crate::daemon::outbound::tell_closed;
 use crate::event::{Event, REVOKED, Reloaded};
-use crate::inspect::{Inspector, Mode, Policy};
+use crate::inspect::{Mode, Policy};
 use crate::knock::{KnockSet, Life};
 use crate::time::Time;
-
-/// The gate that decides. Each batch of packets takes the one that is there when it begins.
-pub(super) type Live = Arc<ArcSwap<Inspector>>;
 
 /// Reads the configuration again, as it was read at the start, with warnings about it.
 pub type Load = Box<dyn Fn() -> Result<(Config, Vec<String>), ConfigError> + Send + Sync>;

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use crate::clock::Clock;
-use crate::daemon::HOUSEKEEPING;
 use crate::daemon::manager::Manager;
 use crate::daemon::watchdog::Health;
 use crate::time::Time;
@@ -61,6 +60,9 @@ impl Rounds {
         self.next.min(self.next_ping).since(self.clock.now()) + Duration::from_micros(100)
     }
 }
+
+/// How often doors are swept and counters looked at.
+const HOUSEKEEPING: Duration = Duration::from_secs(1);
 
 /// How often whoever asks `systemctl status` gets other numbers.
 const STATUS: Duration = Duration::from_secs(10);

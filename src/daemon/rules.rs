@@ -16,6 +16,7 @@
 //! A thread would not do, since the gate's filters and limits hold for all of them; nor would rules that are taken out by
 //! a capability that the gate keeps, since iptables is a program to start, with files of its own.
 
+mod pacing;
 pub(super) mod service;
 mod state;
 
@@ -27,16 +28,16 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 
 use crate::clock::Clock;
 use crate::control::protocol::RulesReport;
-use crate::daemon::DaemonError;
-use crate::daemon::error::system;
+use crate::daemon::error::{DaemonError, system};
 use crate::daemon::events::EventSink;
+use crate::daemon::rules::pacing::{HEARTBEAT, hurry, timespec};
 pub(super) use crate::daemon::rules::state::RulesState;
 use crate::event::Event;
 use crate::firewall::{Error, Firewall, Plan, State};
@@ -403,12 +404,6 @@ fn wait_for(
     }
 }
 
-/// A moment more than `span`, so that it is over then.
-fn timespec(span: Duration) -> Timespec {
-    let span = span.saturating_add(Duration::from_micros(100)).min(Duration::from_secs(3600));
-    Timespec { tv_sec: span.as_secs().try_into().unwrap_or(1), tv_nsec: span.subsec_nanos().into() }
-}
-
 /// Writes all of a line, however long the gate takes to read it.
 fn say(line: &Line) -> io::Result<()> {
     let text = text(line)?;
@@ -454,24 +449,11 @@ fn text(line: &Line) -> io::Result<Vec<u8>> {
     Ok(text)
 }
 
-/// Has this process, and the iptables that it starts, come before others on a busy machine: a look and a restore are some
-/// twenty processes, and packets pass the gate by meanwhile.
-fn hurry() {
-    // Who may not has to wait with the others.
-    let _ = rustix::process::setpriority_process(None, PRIORITY);
-}
-
 fn take_out() -> Result<Answer, Error> {
     Firewall::default().remove()?;
     let text = "firewall rules are taken out: the ports are as they were without sipknock";
     Ok(Answer::Done(vec![text.to_owned()]))
 }
-
-/// How often a watch reports, if nothing happens.
-const HEARTBEAT: Duration = Duration::from_secs(2);
-
-/// As `Nice=` in dist/systemd/sipknock-rules.service.
-const PRIORITY: i32 = -10;
 
 /// The environment variable that tells a helper so, and who started it.
 const ROLE: &str = "SIPKNOCK_RULES_OF";

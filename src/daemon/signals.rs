@@ -10,7 +10,7 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 
-use crate::daemon::{DaemonError, system};
+use crate::daemon::error::{DaemonError, system};
 
 /// All that the main thread is woken by.
 pub(super) struct Signals {

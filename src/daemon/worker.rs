@@ -7,13 +7,13 @@ use std::thread;
 
 use crate::clock::Clock;
 use crate::daemon::busiest::Vote;
+use crate::daemon::context::Live;
 use crate::daemon::events::{Budget, EventSink};
 use crate::daemon::grace::Looks;
 use crate::daemon::learner::Copies;
 use crate::daemon::outbound::OutboundReader;
-use crate::daemon::reload::Live;
+use crate::daemon::signals::Alarm;
 use crate::daemon::trunks::RefusedTrunks;
-use crate::daemon::{Alarm, Handle};
 use crate::door::Change;
 use crate::drops::Drops;
 use crate::event::{Event, Outcome};
@@ -122,6 +122,10 @@ impl Shared {
 fn counted(counts: &[AtomicU64; Reason::ALL.len()]) -> ReasonCounts {
     ReasonCounts::from_array(counts.each_ref().map(|count| count.load(Ordering::Relaxed)))
 }
+
+/// The handle of a queue thread. The thread returns its queue, still bound, so that the last look at the kernel's counters
+/// finds it.
+pub(super) type Handle = thread::JoinHandle<Result<Box<dyn Queue>, QueueError>>;
 
 /// Receives, decides, answers, tells.
 pub(super) struct Worker {

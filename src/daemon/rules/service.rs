@@ -21,7 +21,7 @@ use crate::clock::Clock;
 use crate::control::client::{Client, ClientError};
 use crate::control::protocol::{Request, RulesReport};
 use crate::daemon::manager::Manager;
-use crate::daemon::rules::{HEARTBEAT, hurry, timespec};
+use crate::daemon::rules::pacing::{HEARTBEAT, hurry, timespec};
 use crate::event::Event;
 use crate::firewall::{Firewall, Plan};
 use crate::harden;

@@ -1,7 +1,7 @@
 //! The main thread of a gate that runs.
 
 use crate::daemon::error::DaemonError;
-use crate::daemon::house::front::Front;
+use crate::daemon::front::Front;
 use crate::daemon::house::{End, House};
 use crate::daemon::rounds::Rounds;
 use crate::daemon::signals::Wake;

@@ -4,7 +4,7 @@ use std::os::fd::AsFd as _;
 
 use crate::config::Fallback;
 use crate::daemon::error::DaemonError;
-use crate::daemon::house::front::Front;
+use crate::daemon::front::Front;
 use crate::daemon::house::{End, House, queue_names};
 use crate::daemon::outbound;
 use crate::daemon::rules::InstalledRules;

@@ -1,0 +1,123 @@
+//! What others see of a gate: the desk, and the ways to it.
+
+use std::sync::{Arc, mpsc};
+
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::control::server::Server;
+use crate::control::socket::{Socket, SocketError};
+use crate::daemon::context::Live;
+use crate::daemon::desk::Desk;
+use crate::daemon::events::EventSink;
+use crate::daemon::grace::Grace;
+use crate::daemon::health::Health;
+use crate::daemon::housekeeping::Watched;
+use crate::daemon::keeper;
+use crate::daemon::manager::Manager;
+use crate::daemon::outbound::OutboundReader;
+use crate::daemon::overview::Overview;
+use crate::daemon::reload::Load;
+use crate::daemon::rules::RulesState;
+use crate::daemon::signals::Alarm;
+use crate::daemon::succession::{Errand, Exit};
+use crate::daemon::trunks::RefusedTrunks;
+use crate::daemon::watchdog;
+use crate::event::Event;
+use crate::harden::Protection;
+use crate::http;
+
+/// The desk, the control socket, the pages, and the exit for a gate that takes over. All but the desk may be missing.
+pub(in crate::daemon) struct Front {
+    pub(in crate::daemon) desk: Arc<Desk>,
+    pub(in crate::daemon) exit: Arc<Exit>,
+    pub(in crate::daemon) errands: mpsc::Receiver<Errand>,
+    pub(in crate::daemon) control: Option<Server>,
+    http: Option<http::server::Server>,
+    health: Health,
+}
+
+/// The parts of the gate that the ways to it need.
+pub(in crate::daemon) struct Parts {
+    pub(in crate::daemon) gate: Live,
+    pub(in crate::daemon) clock: Clock,
+    pub(in crate::daemon) sink: EventSink,
+    pub(in crate::daemon) manager: Manager,
+    pub(in crate::daemon) workers: Vec<Watched>,
+    pub(in crate::daemon) health: watchdog::Health,
+    pub(in crate::daemon) outbound: Arc<OutboundReader>,
+    pub(in crate::daemon) trunks: Arc<RefusedTrunks>,
+    pub(in crate::daemon) grace: Option<Grace>,
+    /// What became of the file of doors, if there is one.
+    pub(in crate::daemon) kept: Option<Arc<keeper::Counts>>,
+    pub(in crate::daemon) rules_state: Arc<RulesState>,
+    pub(in crate::daemon) rules_are_ours: bool,
+    pub(in crate::daemon) alarm: Alarm,
+    /// Why this gate can't be taken over.
+    pub(in crate::daemon) obstacle: Option<&'static str>,
+}
+
+impl Front {
+    /// Lets others in. If one of the ways can't be opened, that is a warning: packets are decided all the same.
+    pub(in crate::daemon) fn open(
+        parts: Parts,
+        config: &Config,
+        load: Load,
+        socket: Option<Result<Socket, SocketError>>,
+        protection: &Protection,
+    ) -> Self {
+        let Parts { gate, clock, sink, workers, health, manager, outbound, .. } = parts;
+        let (exit, errands) = Exit::new(parts.alarm, parts.obstacle, parts.rules_are_ours);
+        let exit = Arc::new(exit);
+        let desk =
+            Desk::new(gate, clock, sink.clone(), workers, health, Arc::clone(&exit), manager, config, load);
+        let desk = desk.knowing_of(parts.rules_state);
+        let desk = desk.beginning_with(parts.grace).held_by(protection);
+        let desk = desk.seeing(parts.trunks).counting(&outbound);
+        let desk = Arc::new(desk.keeping(config.state.file.clone(), parts.kept));
+        let warn = |text| sink.send(Event::Warning(text));
+
+        let serve = |socket: Result<Socket, SocketError>| {
+            let socket = socket.map_err(|error| error.to_string())?;
+            Server::start(socket, clock, Arc::clone(&desk)).map_err(|error| error.to_string())
+        };
+        let control = socket.and_then(|socket| {
+            let failed = |error| {
+                warn(format!(
+                    "no control socket, so 'sipknock doors' and others can't reach this gate: {error}"
+                ))
+            };
+            serve(socket).map_err(failed).ok()
+        });
+
+        let health = Health::default();
+        let http = config.http.listen.and_then(|address| {
+            let overview =
+                Overview::new(Arc::clone(&desk), health.clone(), control.as_ref().map(Server::counts));
+            let failed = |error| warn(format!("no metrics and no status page: {error}"));
+            let hosts = config.http.hosts.clone();
+            http::server::Server::start(address, hosts, clock, overview).map_err(failed).ok()
+        });
+        Self { desk, exit, errands, control, http, health }
+    }
+
+    /// Says to those who ask that the gate is ending.
+    pub(in crate::daemon) fn is_ending(&self) {
+        self.health.say("the gate", Some("it is ending".to_owned()));
+    }
+
+    /// Lets go of the address of the pages.
+    pub(in crate::daemon) fn free_address(&mut self) {
+        if let Some(http) = self.http.take() {
+            http.finish();
+        }
+    }
+
+    /// Lets go of the log and of all who are still there.
+    pub(in crate::daemon) fn close(mut self) {
+        self.desk.close();
+        if let Some(control) = self.control.take() {
+            control.finish();
+        }
+        self.free_address();
+    }
+}

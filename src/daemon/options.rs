@@ -1,0 +1,23 @@
+//! The options of `sipknock run` that are not in the configuration.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// What a gate does beside deciding packets.
+#[derive(Debug, Default)]
+pub struct Extras {
+    /// Rules to put in once packets are being decided, and to take out at a clean end.
+    pub rules: bool,
+    /// Watch over the rules that are there, where this process is root's.
+    pub watch: bool,
+    /// Where to write what phones send that would serve as a knock, at the end and on SIGUSR1.
+    pub learn: Option<PathBuf>,
+    /// For how long everything passes at first.
+    pub grace: Option<Duration>,
+    /// Take over from the gate that serves the same control socket, where one does.
+    pub takeover: bool,
+    /// Rules that others have put in lead packets here; `None` if that can't be seen.
+    pub rules_lead_here: Option<bool>,
+    /// For the log, which nothing here waits for.
+    pub warnings: Vec<String>,
+}
