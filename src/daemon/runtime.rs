@@ -11,24 +11,24 @@ use crate::config::{Config, Fallback};
 use crate::control::socket::Socket;
 use crate::daemon::connections::Connections;
 use crate::daemon::context::Live;
-use crate::daemon::crew::{Crew, Means};
+use crate::daemon::endpoints::{Front, Parts};
 use crate::daemon::error::{DaemonError, system};
-use crate::daemon::events::{EventSink, EventWriter};
-use crate::daemon::front::{Front, Parts};
-use crate::daemon::grace::Grace;
-use crate::daemon::groundwork::{Groundwork, Provisions};
-use crate::daemon::housekeeping::Housekeeping;
-use crate::daemon::keeper::Keeper;
-use crate::daemon::learner::Learner;
-use crate::daemon::manager::Manager;
+use crate::daemon::event_log::{EventSink, EventWriter};
+use crate::daemon::firewall_helper::{InstalledRules, RulesKeeper, RulesState};
+use crate::daemon::maintenance::Housekeeping;
+use crate::daemon::observers::grace::Grace;
+use crate::daemon::observers::learner::Learner;
 use crate::daemon::options::Extras;
 use crate::daemon::outbound::{self, OutboundReader, OutboundThread};
-use crate::daemon::predecessor::Predecessor;
-use crate::daemon::records;
+use crate::daemon::persistence::Keeper;
 use crate::daemon::reload::Load;
-use crate::daemon::rules::{InstalledRules, RulesKeeper, RulesState};
 use crate::daemon::signals::Signals;
-use crate::daemon::succession::{Legacy, Taking};
+use crate::daemon::snapshot;
+use crate::daemon::startup::{Groundwork, Provisions};
+use crate::daemon::systemd::Manager;
+use crate::daemon::takeover::Predecessor;
+use crate::daemon::takeover::incoming::{Legacy, Taking};
+use crate::daemon::workers::{Crew, Means};
 use crate::event::{self, Event, Started};
 use crate::harden::Protection;
 use crate::nflog::Reader;
@@ -200,7 +200,7 @@ impl House {
         match &config.state.file {
             Some(path) if legacy.from.is_none() => Keeper::start(path, doors, gate, clock, sink),
             path => {
-                doors.into_iter().for_each(|doors| records::restore(&gate.load(), clock.now(), doors, sink));
+                doors.into_iter().for_each(|doors| snapshot::restore(&gate.load(), clock.now(), doors, sink));
                 // The file is the other one's until that has ended.
                 path.as_ref().and_then(|path| Keeper::follow(path, gate, clock, sink))
             }

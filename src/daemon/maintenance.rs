@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use crate::clock::Clock;
 use crate::daemon::context::Live;
-use crate::daemon::events::{Budget, EventSink};
+use crate::daemon::event_log::{Budget, EventSink};
 use crate::daemon::genuine::Genuine;
 use crate::daemon::outbound::tell_closed;
 use crate::daemon::trunks::RefusedTrunks;
-use crate::daemon::worker::Shared;
+use crate::daemon::workers::worker::Shared;
 use crate::drops::Drops;
 use crate::event::{EXPIRED, Event};
 use crate::time::Time;

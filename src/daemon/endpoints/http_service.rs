@@ -14,10 +14,10 @@ use crate::clock::Clock;
 use crate::control::protocol::Stats;
 use crate::control::server::Counts;
 use crate::control::watch::{Seen, Watch};
-use crate::daemon::desk::{Desk, lines, outbound};
-use crate::daemon::health::Health;
-use crate::daemon::history::{Flow, KnockFlow, SPAN, Totals};
-use crate::daemon::watchdog::QueueHealth;
+use crate::daemon::endpoints::control_service::{Desk, lines, outbound};
+use crate::daemon::endpoints::health::Health;
+use crate::daemon::endpoints::history::{Flow, KnockFlow, SPAN, Totals};
+use crate::daemon::workers::watchdog::QueueHealth;
 use crate::event::{Event, Outcome};
 use crate::http::server::TICK;
 use crate::http::{Service, Sort, Wanted};
@@ -29,7 +29,7 @@ use crate::queue::{Fault, kernel};
 use crate::verdict::{ReasonCounts, Verdict};
 
 /// Looks at the gate for the server, on the server's thread.
-pub(super) struct Overview {
+pub(in crate::daemon) struct Overview {
     desk: Arc<Desk>,
     health: Health,
     /// Of the control socket, where there is one.
@@ -42,7 +42,7 @@ pub(super) struct Overview {
 }
 
 impl Overview {
-    pub(super) fn new(desk: Arc<Desk>, health: Health, control: Option<Counts>) -> Self {
+    pub(in crate::daemon) fn new(desk: Arc<Desk>, health: Health, control: Option<Counts>) -> Self {
         let watch = desk.watchers().add_ours();
         let (flow, knocks) = (Flow::default(), KnockFlow::default());
         Self { desk, health, control, watch, events: VecDeque::new(), flow, knocks }
@@ -339,14 +339,14 @@ mod tests {
 
     use arc_swap::ArcSwap;
 
-    use super::super::signals::Alarm;
-    use super::super::events::EventSink;
-    use super::super::manager::Manager;
-    use super::super::succession::Exit;
-    use super::super::watchdog;
-    use super::super::worker::Shared;
     use super::*;
     use crate::config::{Config, ConfigError, Flags, values};
+    use crate::daemon::event_log::EventSink;
+    use crate::daemon::signals::Alarm;
+    use crate::daemon::systemd::Manager;
+    use crate::daemon::takeover::incoming::Exit;
+    use crate::daemon::workers::watchdog;
+    use crate::daemon::workers::worker::Shared;
     use crate::door::Door;
     use crate::inspect::Policy;
     use crate::knock::{Knock, KnockSet, Secret};

@@ -8,9 +8,9 @@ use std::thread;
 use crate::clock::Clock;
 use crate::daemon::busiest::Vote;
 use crate::daemon::context::Live;
-use crate::daemon::events::{Budget, EventSink};
-use crate::daemon::grace::Looks;
-use crate::daemon::learner::Copies;
+use crate::daemon::event_log::{Budget, EventSink};
+use crate::daemon::observers::grace::Looks;
+use crate::daemon::observers::learner::Copies;
 use crate::daemon::outbound::OutboundReader;
 use crate::daemon::signals::Alarm;
 use crate::daemon::trunks::RefusedTrunks;
@@ -25,7 +25,7 @@ use crate::verdict::{Reason, ReasonCounts, Verdict};
 
 /// What a queue thread shows to the one that keeps house.
 #[derive(Debug)]
-pub(super) struct Shared {
+pub(in crate::daemon) struct Shared {
     /// Packets by reason. Only the queue thread writes.
     reasons: [AtomicU64; Reason::ALL.len()],
     /// Those that were accepted, and that enforce mode would have dropped. They are not among the others.
@@ -48,7 +48,7 @@ pub(super) struct Shared {
 
 impl Shared {
     /// `timed`: it is to count how long decisions take.
-    pub(super) fn new(drops: Arc<Mutex<Drops>>, trunks: Arc<RefusedTrunks>, timed: bool) -> Self {
+    pub(in crate::daemon) fn new(drops: Arc<Mutex<Drops>>, trunks: Arc<RefusedTrunks>, timed: bool) -> Self {
         Self {
             reasons: Default::default(),
             spared: Default::default(),
@@ -63,48 +63,48 @@ impl Shared {
     }
 
     /// How many packets have their verdict.
-    pub(super) fn packets(&self) -> u64 {
+    pub(in crate::daemon) fn packets(&self) -> u64 {
         self.reasons().total()
     }
 
     /// All packets.
-    pub(super) fn reasons(&self) -> ReasonCounts {
+    pub(in crate::daemon) fn reasons(&self) -> ReasonCounts {
         let mut all = self.decided();
         all.merge(&self.spared());
         all
     }
 
     /// Packets whose verdict was that of their reason.
-    pub(super) fn decided(&self) -> ReasonCounts {
+    pub(in crate::daemon) fn decided(&self) -> ReasonCounts {
         counted(&self.reasons)
     }
 
     /// Packets that were accepted in monitor mode, and would have been dropped.
-    pub(super) fn spared(&self) -> ReasonCounts {
+    pub(in crate::daemon) fn spared(&self) -> ReasonCounts {
         counted(&self.spared)
     }
 
-    pub(super) fn knocks(&self) -> &KnockCounts {
+    pub(in crate::daemon) fn knocks(&self) -> &KnockCounts {
         &self.knocks
     }
 
     /// When the packets that had their verdicts last were received.
-    pub(super) fn last_verdict(&self) -> Option<Time> {
+    pub(in crate::daemon) fn last_verdict(&self) -> Option<Time> {
         Some(self.answered.load(Ordering::Relaxed)).filter(|nanos| *nanos > 0).map(Time::from_nanos)
     }
 
     /// Packets whose verdicts came too late, as of the last batch.
-    pub(super) fn stale(&self) -> u64 {
+    pub(in crate::daemon) fn stale(&self) -> u64 {
         self.stale.load(Ordering::Relaxed)
     }
 
     /// From where most packets of this queue come.
-    pub(super) fn vote(&self) -> Vote {
+    pub(in crate::daemon) fn vote(&self) -> Vote {
         *self.vote.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Adds how long decisions took.
-    pub(super) fn add_inspected(&self, total: &mut HistogramTotal) {
+    pub(in crate::daemon) fn add_inspected(&self, total: &mut HistogramTotal) {
         if let Some(inspected) = &self.inspected {
             inspected.add_to(total);
         }
@@ -125,10 +125,10 @@ fn counted(counts: &[AtomicU64; Reason::ALL.len()]) -> ReasonCounts {
 
 /// The handle of a queue thread. The thread returns its queue, still bound, so that the last look at the kernel's counters
 /// finds it.
-pub(super) type Handle = thread::JoinHandle<Result<Box<dyn Queue>, QueueError>>;
+pub(in crate::daemon) type Handle = thread::JoinHandle<Result<Box<dyn Queue>, QueueError>>;
 
 /// Receives, decides, answers, tells.
-pub(super) struct Worker {
+pub(in crate::daemon) struct Worker {
     queue: Box<dyn Queue>,
     gate: Live,
     clock: Clock,
@@ -148,7 +148,7 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    pub(super) fn new(
+    pub(in crate::daemon) fn new(
         queue: Box<dyn Queue>,
         gate: Live,
         clock: Clock,
@@ -175,12 +175,12 @@ impl Worker {
     }
 
     /// The same, with somebody who looks at phones that register.
-    pub(super) fn shown_to(self, looks: Option<Looks>) -> Self {
+    pub(in crate::daemon) fn shown_to(self, looks: Option<Looks>) -> Self {
         Self { looks, ..self }
     }
 
     /// Starts the thread. It rings the alarm when it ends, for whatever cause.
-    pub(super) fn spawn(self, alarm: Alarm) -> io::Result<Handle> {
+    pub(in crate::daemon) fn spawn(self, alarm: Alarm) -> io::Result<Handle> {
         let name = format!("queue {}", self.queue.binding().queue);
         thread::Builder::new().name(name).spawn(move || {
             let outcome = self.run();

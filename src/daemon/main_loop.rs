@@ -1,11 +1,13 @@
 //! The main thread of a gate that runs.
 
+mod timers;
+
+use crate::daemon::endpoints::Front;
 use crate::daemon::error::DaemonError;
-use crate::daemon::front::Front;
-use crate::daemon::house::{End, House};
-use crate::daemon::rounds::Rounds;
+use crate::daemon::main_loop::timers::Rounds;
+use crate::daemon::runtime::{End, House};
 use crate::daemon::signals::Wake;
-use crate::daemon::succession::Estate;
+use crate::daemon::takeover::incoming::Estate;
 use crate::event::Event;
 
 impl House {

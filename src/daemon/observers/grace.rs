@@ -27,7 +27,7 @@ use crate::verdict::Reason;
 
 /// The time in which a gate lets everything pass, and what it has seen in it.
 #[derive(Debug)]
-pub(super) struct Grace {
+pub(in crate::daemon) struct Grace {
     shared: Arc<Shared>,
     gate: Live,
     clock: Clock,
@@ -59,7 +59,7 @@ struct Shared {
 
 /// Takes copies of packets from the queue threads without ever making them wait.
 #[derive(Clone, Debug)]
-pub(super) struct Looks {
+pub(in crate::daemon) struct Looks {
     packets: SyncSender<Copied>,
     shared: Arc<Shared>,
 }
@@ -72,7 +72,7 @@ struct Copied {
 
 impl Grace {
     /// Begins. Its thread ends when all that [`Grace::looks`] gave are gone.
-    pub(super) fn begin(span: Duration, gate: &Live, clock: Clock) -> io::Result<(Self, Looks)> {
+    pub(in crate::daemon) fn begin(span: Duration, gate: &Live, clock: Clock) -> io::Result<(Self, Looks)> {
         let shared = Arc::new(Shared {
             census: Mutex::default(),
             wanted: AtomicBool::new(true),
@@ -93,12 +93,12 @@ impl Grace {
     }
 
     /// Whether everything passes because of it.
-    pub(super) fn lasts(&self) -> bool {
+    pub(in crate::daemon) fn lasts(&self) -> bool {
         *self.phase() != Phase::Over
     }
 
     /// What is to be done now: `enforce` is called where the time is up and all phones have knocked.
-    pub(super) fn look(&self, enforce: impl FnOnce(), tell: &dyn Fn(Event)) {
+    pub(in crate::daemon) fn look(&self, enforce: impl FnOnce(), tell: &dyn Fn(Event)) {
         if *self.phase() != Phase::Running || self.clock.now() < self.ends {
             return;
         }
@@ -121,7 +121,7 @@ impl Grace {
     }
 
     /// Strangers are dropped from here on. Says so, and returns the phones that have not knocked as text.
-    pub(super) fn enforced(&self, tell: &dyn Fn(Event)) -> Vec<String> {
+    pub(in crate::daemon) fn enforced(&self, tell: &dyn Fn(Event)) -> Vec<String> {
         let Tally { phones, unready, .. } = self.end();
         let count = unready.len();
         tell(Event::Grace(Told::Enforced { phones, unready: count as u64 }));
@@ -149,7 +149,7 @@ impl Grace {
     }
 
     /// Ends it without a word, and says what it came to.
-    pub(super) fn end(&self) -> Tally {
+    pub(in crate::daemon) fn end(&self) -> Tally {
         *self.phase() = Phase::Over;
         let tally = self.tally();
         self.shared.wanted.store(false, Ordering::Relaxed);
@@ -158,7 +158,7 @@ impl Grace {
     }
 
     /// For those who ask how it is; `None` where it is over.
-    pub(super) fn stats(&self) -> Option<GraceStats> {
+    pub(in crate::daemon) fn stats(&self) -> Option<GraceStats> {
         if !self.lasts() {
             return None;
         }
@@ -212,7 +212,7 @@ impl Shared {
 
 impl Looks {
     /// Looks at a packet whose verdict has left.
-    pub(super) fn add(&self, decision: &Decision, bytes: &[u8]) {
+    pub(in crate::daemon) fn add(&self, decision: &Decision, bytes: &[u8]) {
         if decision.reason == Reason::Trusted || !self.shared.wanted.load(Ordering::Relaxed) {
             return;
         }

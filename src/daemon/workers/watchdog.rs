@@ -1,7 +1,7 @@
 //! Whether the queues are served, and what was lost before anybody looked.
 //!
 //! What is judged here is numbers: the kernel's line about a queue, and how many packets its thread has decided.
-//! Who looks is [`crate::daemon::crew`].
+//! Who looks is [`crate::daemon::workers`].
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -12,37 +12,37 @@ use crate::time::Time;
 
 /// How a queue is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct QueueHealth {
+pub(in crate::daemon) struct QueueHealth {
     /// What it is to the kernel.
-    pub(super) binding: Binding,
+    pub(in crate::daemon) binding: Binding,
     /// What is wrong with it, and since when that is known.
-    pub(super) fault: Option<(Fault, Time)>,
+    pub(in crate::daemon) fault: Option<(Fault, Time)>,
     /// How often something was wrong with it since the start. Never less than before.
-    pub(super) faults: u64,
+    pub(in crate::daemon) faults: u64,
 }
 
 /// How all queues are, for whoever wants to know; copies share it.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Health(Arc<Mutex<Vec<QueueHealth>>>);
+pub(in crate::daemon) struct Health(Arc<Mutex<Vec<QueueHealth>>>);
 
 impl Health {
     /// All queues that are to be served.
-    pub(super) fn queues(&self) -> Vec<QueueHealth> {
+    pub(in crate::daemon) fn queues(&self) -> Vec<QueueHealth> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Whether a thread is stuck. A service manager that hears nothing for a while starts the gate anew.
-    pub(super) fn is_stuck(&self) -> bool {
+    pub(in crate::daemon) fn is_stuck(&self) -> bool {
         self.queues().iter().any(|queue| matches!(queue.fault, Some((Fault::Stuck, _))))
     }
 
     /// What the queues are to the kernel.
-    pub(super) fn bindings(&self) -> Vec<Binding> {
+    pub(in crate::daemon) fn bindings(&self) -> Vec<Binding> {
         self.queues().iter().map(|queue| queue.binding).collect()
     }
 
     /// From now on this queue is served, by this binding.
-    pub(super) fn serve(&self, binding: Binding) {
+    pub(in crate::daemon) fn serve(&self, binding: Binding) {
         let mut queues = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match queues.iter_mut().find(|queue| queue.binding.queue == binding.queue) {
             Some(queue) => queue.binding = binding,
@@ -52,13 +52,13 @@ impl Health {
     }
 
     /// This queue is served no more, and is not to be.
-    pub(super) fn leave(&self, number: u16) {
+    pub(in crate::daemon) fn leave(&self, number: u16) {
         let mut queues = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         queues.retain(|queue| queue.binding.queue != number);
     }
 
     /// Takes note of a fault, or of its end. Whether that is news.
-    pub(super) fn set(&self, number: u16, fault: Option<Fault>, now: Time) -> bool {
+    pub(in crate::daemon) fn set(&self, number: u16, fault: Option<Fault>, now: Time) -> bool {
         let mut queues = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(queue) = queues.iter_mut().find(|queue| queue.binding.queue == number) else {
             return false;
@@ -74,7 +74,7 @@ impl Health {
 
 /// Watches one queue.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Watch {
+pub(in crate::daemon) struct Watch {
     /// Packets decided, as last seen.
     decided: u64,
     /// Looks in a row at which packets waited and none had been decided.
@@ -84,7 +84,7 @@ pub(super) struct Watch {
 
 impl Watch {
     /// From here on; what the kernel has lost until now is no news.
-    pub(super) fn new(row: &QueueRow, decided: u64) -> Self {
+    pub(in crate::daemon) fn new(row: &QueueRow, decided: u64) -> Self {
         let seen = |count| Loss { seen: count, untold: 0, told: None };
         Self { decided, still: 0, losses: [seen(row.queue_dropped), seen(row.user_dropped)] }
     }
@@ -93,7 +93,12 @@ impl Watch {
     ///
     /// Looks are counted, not time: a process that was halted for a minute looks once when it goes on, and is not blamed
     /// for it.
-    pub(super) fn look(&mut self, ours: Binding, row: Option<&QueueRow>, decided: u64) -> Option<Fault> {
+    pub(in crate::daemon) fn look(
+        &mut self,
+        ours: Binding,
+        row: Option<&QueueRow>,
+        decided: u64,
+    ) -> Option<Fault> {
         let Some(row) = row.filter(|row| row.port_id == ours.port_id) else { return Some(Fault::Lost) };
         let stands = row.waiting > 0 && decided == self.decided;
         self.still = if stands { self.still + 1 } else { 0 };
@@ -102,12 +107,16 @@ impl Watch {
     }
 
     /// Packets that were lost, by place, where it is time to tell.
-    pub(super) fn losses(&mut self, row: &QueueRow, now: Time) -> impl Iterator<Item = (Place, u64)> + use<> {
+    pub(in crate::daemon) fn losses(
+        &mut self,
+        row: &QueueRow,
+        now: Time,
+    ) -> impl Iterator<Item = (Place, u64)> + use<> {
         self.tell(Some(row), now, Loss::is_due)
     }
 
     /// The rest of them, at the end.
-    pub(super) fn last_losses(
+    pub(in crate::daemon) fn last_losses(
         &mut self,
         row: Option<&QueueRow>,
         now: Time,
@@ -139,7 +148,7 @@ impl Watch {
 
 /// Where packets are lost before anybody looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub(in crate::daemon) enum Place {
     /// The queue was full.
     Kernel,
     /// The socket's receive buffer was.

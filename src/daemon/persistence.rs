@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use crate::clock::Clock;
 use crate::daemon::context::Live;
-use crate::daemon::events::EventSink;
-use crate::daemon::records::{restore, write_doors};
+use crate::daemon::event_log::EventSink;
+use crate::daemon::snapshot::{restore, write_doors};
 use crate::event::Event;
 use crate::inspect::Inspector;
 use crate::state::file::{Found, StateError, StateFile};

@@ -19,13 +19,13 @@ use crate::config::Config;
 use crate::control::protocol::{Kind, Refusal, Request};
 use crate::control::server::Server;
 use crate::control::takeover::{self, FIRST_FORMAT, FORMAT, Line, Offer, Word};
-use crate::daemon::crew::{Crew, stored_queue};
 use crate::daemon::error::DaemonError;
-use crate::daemon::events::EventSink;
-use crate::daemon::manager::Manager;
+use crate::daemon::event_log::EventSink;
 use crate::daemon::outbound::{self, OutboundReader};
-use crate::daemon::records::write_doors;
 use crate::daemon::signals::Alarm;
+use crate::daemon::snapshot::write_doors;
+use crate::daemon::systemd::Manager;
+use crate::daemon::workers::{Crew, stored_queue};
 use crate::event::Event;
 use crate::inspect::Inspector;
 use crate::net::Prefixes;
@@ -34,26 +34,26 @@ use crate::state::format::{self, Saved};
 
 /// What another process has left.
 #[derive(Debug, Default)]
-pub(super) struct Legacy {
+pub(in crate::daemon) struct Legacy {
     /// The process that has handed this over; `None` where it is gone.
-    pub(super) from: Option<u32>,
+    pub(in crate::daemon) from: Option<u32>,
     /// Sockets that hold queues.
-    pub(super) sockets: Vec<(u16, OwnedFd)>,
+    pub(in crate::daemon) sockets: Vec<(u16, OwnedFd)>,
     /// The socket that has the NFLOG group.
-    pub(super) outbound: Option<OwnedFd>,
+    pub(in crate::daemon) outbound: Option<OwnedFd>,
     /// Doors.
-    pub(super) doors: Option<Saved>,
+    pub(in crate::daemon) doors: Option<Saved>,
     /// The rules are now ours to take out.
-    pub(super) rules: bool,
+    pub(in crate::daemon) rules: bool,
     /// The control socket, listening.
-    pub(super) listener: Option<OwnedFd>,
+    pub(in crate::daemon) listener: Option<OwnedFd>,
     /// What can't be used of it, and why.
-    pub(super) warnings: Vec<String>,
+    pub(in crate::daemon) warnings: Vec<String>,
 }
 
 impl Legacy {
     /// What the service manager has kept.
-    pub(super) fn kept(manager: Manager) -> Self {
+    pub(in crate::daemon) fn kept(manager: Manager) -> Self {
         let mut legacy = Self::default();
         for (name, descriptor) in queue::inherited() {
             if let Some(number) = stored_queue(&name) {
@@ -80,20 +80,20 @@ impl Legacy {
 }
 
 /// A running gate that would make way. Nothing has changed yet.
-pub(super) struct Asked {
+pub(in crate::daemon) struct Asked {
     line: Line,
-    pub(super) offer: Offer,
+    pub(in crate::daemon) offer: Offer,
 }
 
 /// What a running gate hands over. It receives no packets any more, and would go on if this came to nothing.
-pub(super) struct Taking {
+pub(in crate::daemon) struct Taking {
     line: Line,
 }
 
 impl Asked {
     /// Asks the gate that serves the control socket; `None` where none does.
     /// With `grace` this one begins with a safe start itself.
-    pub(super) fn ask(config: &Config, grace: bool) -> Result<Option<Self>, DaemonError> {
+    pub(in crate::daemon) fn ask(config: &Config, grace: bool) -> Result<Option<Self>, DaemonError> {
         let Some(path) = &config.control.socket else {
             return Err(refused("it goes through the control socket, and that is off: see [control] socket"));
         };
@@ -145,7 +145,7 @@ impl Asked {
     }
 
     /// Has the running gate stop receiving, and takes what it hands over.
-    pub(super) fn go(mut self) -> Result<(Legacy, Taking), DaemonError> {
+    pub(in crate::daemon) fn go(mut self) -> Result<(Legacy, Taking), DaemonError> {
         self.line.say(&Word::Go {}).map_err(|error| refused(error.to_string()))?;
         let (queues, outbound) = match self.line.hear(PATIENCE) {
             Ok(Word::Handed { queues, outbound }) => (queues, outbound),
@@ -173,7 +173,7 @@ impl Asked {
 
 impl Taking {
     /// From here on all is ours: the other one ends.
-    pub(super) fn taken(mut self) -> Result<(), DaemonError> {
+    pub(in crate::daemon) fn taken(mut self) -> Result<(), DaemonError> {
         self.line.say(&Word::Taken {}).map_err(|error| refused(error.to_string()))?;
         match self.line.hear(PATIENCE) {
             Ok(Word::Done {}) => Ok(()),
@@ -184,14 +184,14 @@ impl Taking {
     }
 
     /// It came to nothing: the other one goes on.
-    pub(super) fn give_back(&self, error: &DaemonError) {
+    pub(in crate::daemon) fn give_back(&self, error: &DaemonError) {
         // If it does not hear this, it sees the connection end.
         let _ = self.line.say(&Word::Error(Refusal::failed(error.to_string())));
     }
 }
 
 /// Makes way for others, on behalf of the gate's main thread.
-pub(super) struct Exit {
+pub(in crate::daemon) struct Exit {
     errands: SyncSender<Errand>,
     alarm: Alarm,
     /// Why this gate can't hand over at all.
@@ -202,16 +202,16 @@ pub(super) struct Exit {
 }
 
 /// Somebody wants to take over, and waits for the main thread to hand over.
-pub(super) struct Errand {
+pub(in crate::daemon) struct Errand {
     line: Line,
-    pub(super) pid: u32,
+    pub(in crate::daemon) pid: u32,
     /// Dropped when it is over.
     _over: SyncSender<()>,
 }
 
 impl Exit {
     /// What the main thread gets its [`Errand`]s from comes with it.
-    pub(super) fn new(
+    pub(in crate::daemon) fn new(
         alarm: Alarm,
         obstacle: Option<&'static str>,
         rules: bool,
@@ -221,7 +221,7 @@ impl Exit {
     }
 
     /// Held while something is changed that goes along; `None` where it is too late for that.
-    pub(super) fn changing(&self) -> Option<RwLockReadGuard<'_, bool>> {
+    pub(in crate::daemon) fn changing(&self) -> Option<RwLockReadGuard<'_, bool>> {
         let guard = self.closed.read().unwrap_or_else(std::sync::PoisonError::into_inner);
         (!*guard).then_some(guard)
     }
@@ -231,7 +231,7 @@ impl Exit {
     }
 
     /// Talks to whoever wants to take over until he says `go`, and then leaves him to the main thread.
-    pub(super) fn receive(
+    pub(in crate::daemon) fn receive(
         &self,
         stream: &UnixStream,
         format: u64,
@@ -284,19 +284,19 @@ impl Exit {
 }
 
 /// What is handed over, and by whom.
-pub(super) struct Estate<'a> {
-    pub(super) crew: &'a mut Crew,
-    pub(super) outbound: &'a OutboundReader,
-    pub(super) gate: &'a Inspector,
-    pub(super) clock: Clock,
-    pub(super) server: &'a Server,
-    pub(super) exit: &'a Exit,
-    pub(super) sink: &'a EventSink,
+pub(in crate::daemon) struct Estate<'a> {
+    pub(in crate::daemon) crew: &'a mut Crew,
+    pub(in crate::daemon) outbound: &'a OutboundReader,
+    pub(in crate::daemon) gate: &'a Inspector,
+    pub(in crate::daemon) clock: Clock,
+    pub(in crate::daemon) server: &'a Server,
+    pub(in crate::daemon) exit: &'a Exit,
+    pub(in crate::daemon) sink: &'a EventSink,
 }
 
 impl Estate<'_> {
     /// Hands all over. Whether that came to its end; if not, this gate goes on, or has an error.
-    pub(super) fn hand_over(&mut self, errand: &mut Errand) -> Result<bool, DaemonError> {
+    pub(in crate::daemon) fn hand_over(&mut self, errand: &mut Errand) -> Result<bool, DaemonError> {
         self.exit.close(true);
         let why = match self.crew.release() {
             // With all that the PBX has sent so far in the doors that are written down.
@@ -353,7 +353,7 @@ impl Estate<'_> {
 }
 
 /// All doors in a file that is nowhere, and that nobody can change.
-pub(super) fn doors(gate: &Inspector, clock: Clock) -> io::Result<OwnedFd> {
+pub(in crate::daemon) fn doors(gate: &Inspector, clock: Clock) -> io::Result<OwnedFd> {
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
     let file = File::from(rustix::fs::memfd_create("sipknock doors", flags)?);
     let mut out = write_doors(gate, clock, BufWriter::with_capacity(BUFFER, file))?;
@@ -398,7 +398,7 @@ fn unexpected(heard: io::Result<Word>) -> DaemonError {
 }
 
 /// What the service manager calls the doors.
-pub(super) const DOORS: &str = "doors";
+pub(in crate::daemon) const DOORS: &str = "doors";
 
 /// How long one side waits for the other: longer than it takes to write or read a million doors.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use crate::clock::Clock;
-use crate::daemon::manager::Manager;
-use crate::daemon::watchdog::Health;
+use crate::daemon::systemd::Manager;
+use crate::daemon::workers::watchdog::Health;
 use crate::time::Time;
 
 /// Keeps the times.
-pub(super) struct Rounds {
+pub(in crate::daemon) struct Rounds {
     clock: Clock,
     manager: Manager,
     next: Time,
@@ -17,20 +17,20 @@ pub(super) struct Rounds {
 }
 
 impl Rounds {
-    pub(super) fn new(clock: Clock, manager: Manager) -> Self {
+    pub(in crate::daemon) fn new(clock: Clock, manager: Manager) -> Self {
         let now = clock.now();
         let next_ping = if manager.interval().is_some() { now } else { Time::MAX };
         Self { clock, manager, next: now.after(HOUSEKEEPING), next_ping, next_status: now.after(STATUS) }
     }
 
     /// Whether it is time to look after things.
-    pub(super) fn is_time(&self) -> bool {
+    pub(in crate::daemon) fn is_time(&self) -> bool {
         self.clock.now() >= self.next
     }
 
     /// Tells the service manager that all is well, where it wants to hear that and it is so. Where a queue is stuck it
     /// hears nothing, and starts the gate anew unless that gets better soon.
-    pub(super) fn report(&mut self, health: &Health) {
+    pub(in crate::daemon) fn report(&mut self, health: &Health) {
         if self.reports(self.clock.now(), health) {
             self.manager.alive();
         }
@@ -45,7 +45,7 @@ impl Rounds {
     }
 
     /// Things have been looked after.
-    pub(super) fn done(&mut self, status: impl FnOnce() -> String) {
+    pub(in crate::daemon) fn done(&mut self, status: impl FnOnce() -> String) {
         let now = self.clock.now();
         self.next = now.after(HOUSEKEEPING);
         if now >= self.next_status {
@@ -55,7 +55,7 @@ impl Rounds {
     }
 
     /// How long there is nothing to do.
-    pub(super) fn pause(&self) -> Duration {
+    pub(in crate::daemon) fn pause(&self) -> Duration {
         // A moment more, so that it is time then.
         self.next.min(self.next_ping).since(self.clock.now()) + Duration::from_micros(100)
     }

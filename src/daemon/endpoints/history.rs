@@ -10,20 +10,20 @@ use crate::time::Time;
 
 /// Packets so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Totals {
+pub(in crate::daemon) struct Totals {
     /// Accepted for their own reason.
-    pub(super) accepted: u64,
+    pub(in crate::daemon) accepted: u64,
     /// Dropped.
-    pub(super) dropped: u64,
+    pub(in crate::daemon) dropped: u64,
     /// Accepted in monitor mode, where they would have been dropped.
-    pub(super) spared: u64,
+    pub(in crate::daemon) spared: u64,
     /// Lost to a full queue or socket.
-    pub(super) lost: u64,
+    pub(in crate::daemon) lost: u64,
 }
 
 /// Packets per second over the last [`SAMPLES`] looks.
 #[derive(Debug, Default)]
-pub(super) struct Flow {
+pub(in crate::daemon) struct Flow {
     /// Newest last, in packets per second.
     rates: VecDeque<[f64; 4]>,
     last: Option<(Time, Totals)>,
@@ -31,7 +31,7 @@ pub(super) struct Flow {
 
 impl Flow {
     /// Takes down what there was since the last look.
-    pub(super) fn look(&mut self, now: Time, totals: Totals) {
+    pub(in crate::daemon) fn look(&mut self, now: Time, totals: Totals) {
         let Some((then, before)) = self.last.replace((now, totals)) else { return };
         let seconds = now.since(then).as_secs_f64();
         if seconds > 0.0 {
@@ -53,7 +53,7 @@ impl Flow {
         }
     }
 
-    pub(super) fn to_json(&self, every: Duration) -> Value {
+    pub(in crate::daemon) fn to_json(&self, every: Duration) -> Value {
         let [accepted, dropped, spared, lost] =
             [0, 1, 2, 3].map(|of| self.rates.iter().filter_map(|rates| rates.get(of)).collect::<Vec<_>>());
         json!({
@@ -65,7 +65,7 @@ impl Flow {
 
 /// Knocks in spans of [`SPAN`], over the last [`SPANS`] of them.
 #[derive(Debug, Default)]
-pub(super) struct KnockFlow {
+pub(in crate::daemon) struct KnockFlow {
     /// Newest last. Of each span the [`BUSIEST`] knocks.
     spans: VecDeque<Vec<(KnockId, u64)>>,
     /// How often each had knocked when the current span began, by its id.
@@ -75,7 +75,7 @@ pub(super) struct KnockFlow {
 
 impl KnockFlow {
     /// Takes down what there was since the span began, where that is over. `totals`: by id.
-    pub(super) fn look(&mut self, now: Time, totals: &[u64]) {
+    pub(in crate::daemon) fn look(&mut self, now: Time, totals: &[u64]) {
         match self.began {
             Some(began) if now.since(began) < SPAN => {}
             Some(_) => {
@@ -104,7 +104,7 @@ impl KnockFlow {
     }
 
     /// For each knock of these how often it came, by span, newest last; the last one is not over.
-    pub(super) fn of(&self, knocks: &[KnockId], totals: &[u64]) -> Vec<Vec<u64>> {
+    pub(in crate::daemon) fn of(&self, knocks: &[KnockId], totals: &[u64]) -> Vec<Vec<u64>> {
         let mut rows = vec![vec![0; self.spans.len() + 1]; knocks.len()];
         let current = self.current(totals);
         for (place, span) in self.spans.iter().chain([&current]).enumerate() {
@@ -119,7 +119,7 @@ impl KnockFlow {
     }
 
     /// How often each knock came in all of these spans, by id.
-    pub(super) fn sums(&self, totals: &[u64]) -> Vec<u64> {
+    pub(in crate::daemon) fn sums(&self, totals: &[u64]) -> Vec<u64> {
         let mut sums = vec![0; totals.len()];
         let current = self.current(totals);
         for (id, count) in self.spans.iter().chain([&current]).flatten() {
@@ -139,13 +139,13 @@ fn push<T>(ring: &mut VecDeque<T>, most: usize, value: T) {
 }
 
 /// Ten minutes of looks every two seconds.
-pub(super) const SAMPLES: usize = 300;
+pub(in crate::daemon) const SAMPLES: usize = 300;
 
 /// A minute: phones register every few.
-pub(super) const SPAN: Duration = Duration::from_secs(60);
+pub(in crate::daemon) const SPAN: Duration = Duration::from_secs(60);
 
 /// An hour.
-pub(super) const SPANS: usize = 60;
+pub(in crate::daemon) const SPANS: usize = 60;
 
 /// More than the page shows, so that one that was busy is seen although others are busier now.
 const BUSIEST: usize = 200;

@@ -3,12 +3,12 @@
 use std::os::fd::AsFd as _;
 
 use crate::config::Fallback;
+use crate::daemon::endpoints::Front;
 use crate::daemon::error::DaemonError;
-use crate::daemon::front::Front;
-use crate::daemon::house::{End, House, queue_names};
+use crate::daemon::firewall_helper::InstalledRules;
 use crate::daemon::outbound;
-use crate::daemon::rules::InstalledRules;
-use crate::daemon::succession;
+use crate::daemon::runtime::{End, House, queue_names};
+use crate::daemon::takeover::incoming;
 use crate::event::Event;
 
 /// Who has the queues after this gate.
@@ -112,8 +112,8 @@ impl House {
     }
 
     fn leave_doors(&self) {
-        match succession::doors(&self.gate.load(), self.clock) {
-            Ok(doors) => self.manager.keep(succession::DOORS, doors.as_fd()),
+        match incoming::doors(&self.gate.load(), self.clock) {
+            Ok(doors) => self.manager.keep(incoming::DOORS, doors.as_fd()),
             Err(error) => {
                 let text = format!("the service manager can't keep the doors: {error}");
                 self.sink.send(Event::Warning(text));

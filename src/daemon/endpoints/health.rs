@@ -6,11 +6,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// The faults that are known of. Whoever watches over a part of the gate says here how that part is; `/healthz` and the
 /// metrics tell others. Copies share it.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Health(Arc<Mutex<BTreeMap<String, String>>>);
+pub(in crate::daemon) struct Health(Arc<Mutex<BTreeMap<String, String>>>);
 
 impl Health {
     /// Says what is wrong with a part, in words for people, or that nothing is any more.
-    pub(super) fn say(&self, part: &str, fault: Option<String>) {
+    pub(in crate::daemon) fn say(&self, part: &str, fault: Option<String>) {
         let mut faults = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match fault {
             Some(fault) => faults.insert(part.to_owned(), fault),
@@ -19,7 +19,7 @@ impl Health {
     }
 
     /// What is wrong now, in the order of the parts' names.
-    pub(super) fn faults(&self) -> Vec<String> {
+    pub(in crate::daemon) fn faults(&self) -> Vec<String> {
         let faults = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         faults.iter().map(|(part, fault)| format!("{part}: {fault}")).collect()
     }

@@ -1,7 +1,7 @@
 //! Outbound doors as people and programs get to see them.
 
 use crate::control::protocol::DoorLine;
-use crate::daemon::desk::selection::{Wanted, WantedKnock};
+use crate::daemon::endpoints::control_service::selection::{Wanted, WantedKnock};
 use crate::inspect::{Inspector, OUTBOUND};
 use crate::net::Source;
 use crate::outbound::OutboundDoor;

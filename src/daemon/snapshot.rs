@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use crate::clock::Clock;
-use crate::daemon::events::EventSink;
+use crate::daemon::event_log::EventSink;
 use crate::door::{Claim, Door, Listed};
 use crate::event::Event;
 use crate::inspect::Inspector;

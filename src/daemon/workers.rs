@@ -4,6 +4,9 @@
 //! descriptor of the same socket, bound anew on another socket, and served by another thread. Should the old one ever
 //! wake up, the kernel takes its verdicts for nothing.
 
+pub(super) mod watchdog;
+pub(super) mod worker;
+
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::thread;
@@ -13,15 +16,15 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::daemon::context::Live;
 use crate::daemon::error::{DaemonError, system};
-use crate::daemon::events::EventSink;
-use crate::daemon::grace::Looks;
-use crate::daemon::housekeeping::Housekeeping;
-use crate::daemon::learner::Copies;
-use crate::daemon::manager::Manager;
+use crate::daemon::event_log::EventSink;
+use crate::daemon::maintenance::Housekeeping;
+use crate::daemon::observers::grace::Looks;
+use crate::daemon::observers::learner::Copies;
 use crate::daemon::outbound::OutboundReader;
 use crate::daemon::signals::Alarm;
-use crate::daemon::watchdog::{Health, Place, Watch};
-use crate::daemon::worker::{Handle, Shared, Worker};
+use crate::daemon::systemd::Manager;
+use crate::daemon::workers::watchdog::{Health, Place, Watch};
+use crate::daemon::workers::worker::{Handle, Shared, Worker};
 use crate::event::Event;
 use crate::queue::kernel::{self, QueueRow};
 use crate::queue::{self, Backend, Binding, Counters, Fault, Options, Queue, Shutter};

@@ -21,20 +21,20 @@ use crate::control::server::{Say, Service};
 use crate::control::watch::{Watch, Watchers};
 use crate::daemon::busiest::Vote;
 use crate::daemon::context::Live;
-use crate::daemon::desk::lines::{door_stats, line};
-use crate::daemon::desk::selection::{Wanted, knock_named, source};
-use crate::daemon::events::{EventSink, Shut};
-use crate::daemon::grace::Grace;
-use crate::daemon::housekeeping::Watched;
-use crate::daemon::keeper::Counts;
-use crate::daemon::manager::Manager;
+use crate::daemon::endpoints::control_service::lines::{door_stats, line};
+use crate::daemon::endpoints::control_service::selection::{Wanted, knock_named, source};
+use crate::daemon::event_log::{EventSink, Shut};
+use crate::daemon::firewall_helper::RulesState;
+use crate::daemon::maintenance::Watched;
+use crate::daemon::observers::grace::Grace;
 use crate::daemon::outbound::{OutboundReader, tell_closed};
+use crate::daemon::persistence::Counts;
 use crate::daemon::reload::{Load, Outcome, Reloader};
-use crate::daemon::rules::RulesState;
-use crate::daemon::succession::Exit;
+use crate::daemon::systemd::Manager;
+use crate::daemon::takeover::incoming::Exit;
 use crate::daemon::trunks::RefusedTrunks;
-use crate::daemon::watchdog::{Health, QueueHealth};
-use crate::daemon::worker::Shared;
+use crate::daemon::workers::watchdog::{Health, QueueHealth};
+use crate::daemon::workers::worker::Shared;
 use crate::door::{Change, Door, Grant, Limit, Listed};
 use crate::event::{EXPIRED, Event, FLUSHED, REVOKED};
 use crate::harden::Protection;
@@ -45,7 +45,7 @@ use crate::time::Time;
 use crate::verdict::ReasonCounts;
 
 /// Answers requests about a running gate.
-pub(super) struct Desk {
+pub(in crate::daemon) struct Desk {
     gate: Live,
     reloader: Reloader,
     clock: Clock,
@@ -70,7 +70,7 @@ pub(super) struct Desk {
 
 impl Desk {
     #[expect(clippy::too_many_arguments, reason = "it answers for all of the gate")]
-    pub(super) fn new(
+    pub(in crate::daemon) fn new(
         gate: Live,
         clock: Clock,
         sink: EventSink,
@@ -103,45 +103,45 @@ impl Desk {
     }
 
     /// The same with a safe start.
-    pub(super) fn beginning_with(self, grace: Option<Grace>) -> Self {
+    pub(in crate::daemon) fn beginning_with(self, grace: Option<Grace>) -> Self {
         Self { reloader: self.reloader.beginning_with(grace), ..self }
     }
 
     /// The same with the calls that queue threads drop and that may be a provider's.
-    pub(super) fn seeing(self, trunks: Arc<RefusedTrunks>) -> Self {
+    pub(in crate::daemon) fn seeing(self, trunks: Arc<RefusedTrunks>) -> Self {
         Self { trunks, ..self }
     }
 
     /// The same with a memory.
-    pub(super) fn keeping(self, file: Option<PathBuf>, counts: Option<Arc<Counts>>) -> Self {
+    pub(in crate::daemon) fn keeping(self, file: Option<PathBuf>, counts: Option<Arc<Counts>>) -> Self {
         Self { kept: file.zip(counts), ..self }
     }
 
     /// The same with this knowledge of the firewall's rules.
-    pub(super) fn knowing_of(self, rules: Arc<RulesState>) -> Self {
+    pub(in crate::daemon) fn knowing_of(self, rules: Arc<RulesState>) -> Self {
         Self { rules, ..self }
     }
 
     /// How the firewall's rules are.
-    pub(super) fn rules(&self) -> &RulesState {
+    pub(in crate::daemon) fn rules(&self) -> &RulesState {
         &self.rules
     }
 
     /// The same in a process that is held so.
-    pub(super) fn held_by(self, protection: &Protection) -> Self {
+    pub(in crate::daemon) fn held_by(self, protection: &Protection) -> Self {
         let Protection { user, capabilities, seccomp, landlock, warnings: _ } = protection.clone();
         Self { protection: Some(ProtectionStats { user, capabilities, seccomp, landlock }), ..self }
     }
 
     /// Lets go of the log, and tells those who watch that there is no more to see.
-    pub(super) fn close(&self) {
+    pub(in crate::daemon) fn close(&self) {
         self.sink.lock().unwrap_or_else(PoisonError::into_inner).take();
         self.rules.close();
         self.watchers.end();
     }
 
     /// Puts what the configuration says now in force, and tells how it went.
-    pub(super) fn reload(&self) -> Result<Done, Refusal> {
+    pub(in crate::daemon) fn reload(&self) -> Result<Done, Refusal> {
         let _changing = self.changing()?;
         self.manager.reloading();
         let outcome = self.reloader.reload(&|event| self.send(event));
@@ -160,36 +160,36 @@ impl Desk {
     }
 
     /// Reloads that took effect, and that did not.
-    pub(super) fn reloads(&self) -> (u64, u64) {
+    pub(in crate::daemon) fn reloads(&self) -> (u64, u64) {
         let [done, failed] = self.reloads.each_ref().map(|count| count.load(Ordering::Relaxed));
         (done, failed)
     }
 
     /// The gate as it is now.
-    pub(super) fn gate(&self) -> Arc<Inspector> {
+    pub(in crate::daemon) fn gate(&self) -> Arc<Inspector> {
         self.gate.load_full()
     }
 
-    pub(super) fn now(&self) -> Time {
+    pub(in crate::daemon) fn now(&self) -> Time {
         self.clock.now()
     }
 
-    pub(super) fn started(&self) -> Time {
+    pub(in crate::daemon) fn started(&self) -> Time {
         self.started
     }
 
     /// What the queue threads count in.
-    pub(super) fn workers(&self) -> impl Iterator<Item = &Shared> {
+    pub(in crate::daemon) fn workers(&self) -> impl Iterator<Item = &Shared> {
         self.workers.iter().map(|(_, shared)| shared.as_ref())
     }
 
     /// How the queues are, in the order of their numbers.
-    pub(super) fn health(&self) -> Vec<QueueHealth> {
+    pub(in crate::daemon) fn health(&self) -> Vec<QueueHealth> {
         self.health.queues()
     }
 
     /// The queues as the kernel counts them, those of them that are ours.
-    pub(super) fn queues(&self) -> Vec<QueueStats> {
+    pub(in crate::daemon) fn queues(&self) -> Vec<QueueStats> {
         let (rows, now) = (kernel::queues(), self.now());
         let stats = self.health().into_iter().map(|QueueHealth { binding, fault, faults }| {
             let ours = |row: &&QueueRow| (row.queue, row.port_id) == (binding.queue, binding.port_id);
@@ -211,7 +211,7 @@ impl Desk {
     }
 
     /// When packets of a queue last had their verdicts.
-    pub(super) fn last_verdict(&self, queue: u16) -> Option<Time> {
+    pub(in crate::daemon) fn last_verdict(&self, queue: u16) -> Option<Time> {
         let threads = self.workers.iter().filter(|(number, _)| *number == queue);
         threads.filter_map(|(_, shared)| shared.last_verdict()).max()
     }
@@ -223,7 +223,7 @@ impl Desk {
     }
 
     /// Those who get to see each event.
-    pub(super) fn watchers(&self) -> &Watchers {
+    pub(in crate::daemon) fn watchers(&self) -> &Watchers {
         &self.watchers
     }
 
@@ -237,7 +237,7 @@ impl Desk {
     }
 
     /// Ends the grace where its time is up and all phones have knocked.
-    pub(super) fn look_at_grace(&self) {
+    pub(in crate::daemon) fn look_at_grace(&self) {
         if let Some(grace) = self.reloader.grace() {
             grace.look(|| _ = self.enforce(), &|event| self.send(event));
         }
@@ -249,19 +249,19 @@ impl Desk {
         self.exit.changing().ok_or_else(|| Refusal::failed(text))
     }
 
-    pub(super) fn send(&self, event: Event) {
+    pub(in crate::daemon) fn send(&self, event: Event) {
         if let Some(sink) = &*self.sink.lock().unwrap_or_else(PoisonError::into_inner) {
             sink.send(event);
         }
     }
 
     /// What is wrong with the reader of what the PBX sends.
-    pub(super) fn outbound_fault(&self) -> Option<String> {
+    pub(in crate::daemon) fn outbound_fault(&self) -> Option<String> {
         self.outbound.upgrade()?.fault()
     }
 
     /// The same with the reader of what the PBX sends. It has to be gone when the gate is.
-    pub(super) fn counting(self, outbound: &Arc<OutboundReader>) -> Self {
+    pub(in crate::daemon) fn counting(self, outbound: &Arc<OutboundReader>) -> Self {
         Self { outbound: Arc::downgrade(outbound), ..self }
     }
 
@@ -403,7 +403,7 @@ impl Desk {
     }
 
     /// What the pages show, which have no login.
-    pub(super) fn stats(&self) -> Stats {
+    pub(in crate::daemon) fn stats(&self) -> Stats {
         let mut totals = ReasonCounts::default();
         self.workers().for_each(|worker| totals.merge(&worker.reasons()));
         let gate = self.gate.load();

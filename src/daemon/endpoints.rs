@@ -1,5 +1,10 @@
 //! What others see of a gate: the desk, and the ways to it.
 
+mod control_service;
+mod health;
+mod history;
+mod http_service;
+
 use std::sync::{Arc, mpsc};
 
 use crate::clock::Clock;
@@ -7,21 +12,21 @@ use crate::config::Config;
 use crate::control::server::Server;
 use crate::control::socket::{Socket, SocketError};
 use crate::daemon::context::Live;
-use crate::daemon::desk::Desk;
-use crate::daemon::events::EventSink;
-use crate::daemon::grace::Grace;
-use crate::daemon::health::Health;
-use crate::daemon::housekeeping::Watched;
-use crate::daemon::keeper;
-use crate::daemon::manager::Manager;
+use crate::daemon::endpoints::control_service::Desk;
+use crate::daemon::endpoints::health::Health;
+use crate::daemon::endpoints::http_service::Overview;
+use crate::daemon::event_log::EventSink;
+use crate::daemon::firewall_helper::RulesState;
+use crate::daemon::maintenance::Watched;
+use crate::daemon::observers::grace::Grace;
 use crate::daemon::outbound::OutboundReader;
-use crate::daemon::overview::Overview;
+use crate::daemon::persistence;
 use crate::daemon::reload::Load;
-use crate::daemon::rules::RulesState;
 use crate::daemon::signals::Alarm;
-use crate::daemon::succession::{Errand, Exit};
+use crate::daemon::systemd::Manager;
+use crate::daemon::takeover::incoming::{Errand, Exit};
 use crate::daemon::trunks::RefusedTrunks;
-use crate::daemon::watchdog;
+use crate::daemon::workers::watchdog;
 use crate::event::Event;
 use crate::harden::Protection;
 use crate::http;
@@ -48,7 +53,7 @@ pub(in crate::daemon) struct Parts {
     pub(in crate::daemon) trunks: Arc<RefusedTrunks>,
     pub(in crate::daemon) grace: Option<Grace>,
     /// What became of the file of doors, if there is one.
-    pub(in crate::daemon) kept: Option<Arc<keeper::Counts>>,
+    pub(in crate::daemon) kept: Option<Arc<persistence::Counts>>,
     pub(in crate::daemon) rules_state: Arc<RulesState>,
     pub(in crate::daemon) rules_are_ours: bool,
     pub(in crate::daemon) alarm: Alarm,

@@ -1,10 +1,12 @@
 //! Who had the queues before this gate.
 
+pub(super) mod incoming;
+
 use crate::config::Config;
 use crate::daemon::error::DaemonError;
-use crate::daemon::manager::Manager;
 use crate::daemon::options::Extras;
-use crate::daemon::succession::{Asked, Legacy, Taking};
+use crate::daemon::systemd::Manager;
+use crate::daemon::takeover::incoming::{Asked, Legacy, Taking};
 
 /// The gate before this one.
 pub(super) enum Predecessor {

@@ -10,7 +10,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender, TrySendError
 use std::thread;
 use std::time::Duration;
 
-use crate::daemon::events::EventSink;
+use crate::daemon::event_log::EventSink;
 use crate::event::Event;
 use crate::inspect::Scope;
 use crate::learn::{Format, Roster};
@@ -18,14 +18,14 @@ use crate::packet::Packet;
 
 /// Takes copies of packets from the queue threads without ever making them wait.
 #[derive(Clone, Debug)]
-pub(super) struct Copies {
+pub(in crate::daemon) struct Copies {
     packets: SyncSender<Box<[u8]>>,
     missed: Arc<AtomicU64>,
 }
 
 /// The thread that looks at them. It ends when all copies are gone.
 #[derive(Debug)]
-pub(super) struct Learner {
+pub(in crate::daemon) struct Learner {
     copies: Copies,
     wanted: Arc<AtomicBool>,
     finished: Receiver<()>,
@@ -33,7 +33,7 @@ pub(super) struct Learner {
 
 impl Learner {
     /// Starts it. What it learns goes to `file`, `-` being standard output.
-    pub(super) fn start(scope: Scope, file: PathBuf, sink: EventSink) -> io::Result<Self> {
+    pub(in crate::daemon) fn start(scope: Scope, file: PathBuf, sink: EventSink) -> io::Result<Self> {
         let (packets, receiver) = mpsc::sync_channel(CAPACITY);
         let (tell, finished) = mpsc::sync_channel(1);
         let copies = Copies { packets, missed: Arc::default() };
@@ -55,17 +55,17 @@ impl Learner {
     }
 
     /// What queue threads give their packets to.
-    pub(super) fn copies(&self) -> Copies {
+    pub(in crate::daemon) fn copies(&self) -> Copies {
         self.copies.clone()
     }
 
     /// Has it write down what it knows, soon.
-    pub(super) fn write(&self) {
+    pub(in crate::daemon) fn write(&self) {
         self.wanted.store(true, Ordering::Relaxed);
     }
 
     /// Has it write down what it knows, and waits for that, but not for a disk or a reader that has come to a halt.
-    pub(super) fn finish(self) {
+    pub(in crate::daemon) fn finish(self) {
         let Self { copies, finished, .. } = self;
         drop(copies);
         let _ = finished.recv_timeout(LAST_WORDS);
@@ -74,7 +74,7 @@ impl Learner {
 
 impl Copies {
     /// Gives it a packet; where it is too far behind, the packet is only counted.
-    pub(super) fn add(&self, packet: &[u8]) {
+    pub(in crate::daemon) fn add(&self, packet: &[u8]) {
         if let Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) =
             self.packets.try_send(packet.into())
         {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::clock::Clock;
 use crate::control::protocol::{IN_PLACE, RESTORED, RulesReport, RulesStats};
 use crate::daemon::connections::Connections;
-use crate::daemon::events::EventSink;
+use crate::daemon::event_log::EventSink;
 use crate::event::Event;
 use crate::time::Time;
 
@@ -193,7 +193,7 @@ fn faults(stats: &RulesStats) -> Vec<String> {
 /// A watch that is started again is back by then.
 const RESTART: Duration = Duration::from_secs(5);
 
-/// A watch reports every [`crate::daemon::rules::HEARTBEAT`]; one that has iptables wait for its lock is late.
+/// A watch reports every [`crate::daemon::firewall_helper::HEARTBEAT`]; one that has iptables wait for its lock is late.
 const SILENCE: Duration = Duration::from_secs(15);
 
 #[cfg(test)]

@@ -1,0 +1,4 @@
+//! Watching the packets that pass: what phones send for `--learn`, and which phones have knocked for `--grace`.
+
+pub(super) mod grace;
+pub(super) mod learner;
