@@ -24,7 +24,7 @@ use crate::daemon::persistence;
 use crate::daemon::reload::Load;
 use crate::daemon::signals::Alarm;
 use crate::daemon::systemd::Manager;
-use crate::daemon::takeover::incoming::{Errand, Exit};
+use crate::daemon::takeover::outgoing::{Errand, Exit};
 use crate::daemon::trunks::RefusedTrunks;
 use crate::daemon::workers::watchdog;
 use crate::event::Event;

@@ -7,7 +7,7 @@ use crate::daemon::error::DaemonError;
 use crate::daemon::main_loop::timers::Rounds;
 use crate::daemon::runtime::{End, House};
 use crate::daemon::signals::Wake;
-use crate::daemon::takeover::incoming::Estate;
+use crate::daemon::takeover::outgoing::Estate;
 use crate::event::Event;
 
 impl House {

@@ -8,7 +8,7 @@ use crate::daemon::error::DaemonError;
 use crate::daemon::firewall_helper::InstalledRules;
 use crate::daemon::outbound;
 use crate::daemon::runtime::{End, House, queue_names};
-use crate::daemon::takeover::incoming;
+use crate::daemon::takeover::doors;
 use crate::event::Event;
 
 /// Who has the queues after this gate.
@@ -112,8 +112,8 @@ impl House {
     }
 
     fn leave_doors(&self) {
-        match incoming::doors(&self.gate.load(), self.clock) {
-            Ok(doors) => self.manager.keep(incoming::DOORS, doors.as_fd()),
+        match doors::doors(&self.gate.load(), self.clock) {
+            Ok(doors) => self.manager.keep(doors::DOORS, doors.as_fd()),
             Err(error) => {
                 let text = format!("the service manager can't keep the doors: {error}");
                 self.sink.send(Event::Warning(text));

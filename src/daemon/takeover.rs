@@ -1,6 +1,12 @@
-//! Who had the queues before this gate.
+//! Queues and doors from one process to the next, so that no packet is lost on the way.
+//!
+//! Either the next process asks for them over the control socket ([`crate::control::takeover`]), or the service manager
+//! has kept them. Both ways the sockets that hold the queues stay open throughout, and packets that come meanwhile wait
+//! in the kernel.
 
+pub(super) mod doors;
 pub(super) mod incoming;
+pub(super) mod outgoing;
 
 use crate::config::Config;
 use crate::daemon::error::DaemonError;

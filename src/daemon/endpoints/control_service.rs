@@ -31,7 +31,7 @@ use crate::daemon::outbound::{OutboundReader, tell_closed};
 use crate::daemon::persistence::Counts;
 use crate::daemon::reload::{Load, Outcome, Reloader};
 use crate::daemon::systemd::Manager;
-use crate::daemon::takeover::incoming::Exit;
+use crate::daemon::takeover::outgoing::Exit;
 use crate::daemon::trunks::RefusedTrunks;
 use crate::daemon::workers::watchdog::{Health, QueueHealth};
 use crate::daemon::workers::worker::Shared;

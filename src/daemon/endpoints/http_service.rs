@@ -344,7 +344,7 @@ mod tests {
     use crate::daemon::event_log::EventSink;
     use crate::daemon::signals::Alarm;
     use crate::daemon::systemd::Manager;
-    use crate::daemon::takeover::incoming::Exit;
+    use crate::daemon::takeover::outgoing::Exit;
     use crate::daemon::workers::watchdog;
     use crate::daemon::workers::worker::Shared;
     use crate::door::Door;

@@ -1,0 +1,187 @@
+//! Handing queues and doors over to a process that takes over.
+
+use std::io;
+use std::os::fd::AsFd as _;
+use std::os::unix::net::UnixStream;
+use std::sync::mpsc::{self, SyncSender, TrySendError};
+use std::sync::{RwLock, RwLockReadGuard};
+use std::time::Duration;
+
+use crate::clock::Clock;
+use crate::control::protocol::{Kind, Refusal};
+use crate::control::server::Server;
+use crate::control::takeover::{self, FORMAT, Line, Offer, Word};
+use crate::daemon::error::DaemonError;
+use crate::daemon::event_log::EventSink;
+use crate::daemon::outbound::OutboundReader;
+use crate::daemon::signals::Alarm;
+use crate::daemon::takeover::doors::{PATIENCE, doors};
+use crate::daemon::workers::Crew;
+use crate::event::Event;
+use crate::inspect::Inspector;
+use crate::net::Prefixes;
+
+/// Makes way for others, on behalf of the gate's main thread.
+pub(in crate::daemon) struct Exit {
+    errands: SyncSender<Errand>,
+    alarm: Alarm,
+    /// Why this gate can't hand over at all.
+    obstacle: Option<&'static str>,
+    rules: bool,
+    /// Doors are on their way to another process: whatever was changed here would be lost.
+    closed: RwLock<bool>,
+}
+
+/// Somebody wants to take over, and waits for the main thread to hand over.
+pub(in crate::daemon) struct Errand {
+    line: Line,
+    pub(in crate::daemon) pid: u32,
+    /// Dropped when it is over.
+    _over: SyncSender<()>,
+}
+
+impl Exit {
+    /// What the main thread gets its [`Errand`]s from comes with it.
+    pub(in crate::daemon) fn new(
+        alarm: Alarm,
+        obstacle: Option<&'static str>,
+        rules: bool,
+    ) -> (Self, mpsc::Receiver<Errand>) {
+        let (errands, receiver) = mpsc::sync_channel(1);
+        (Self { errands, alarm, obstacle, rules, closed: RwLock::new(false) }, receiver)
+    }
+
+    /// Held while something is changed that goes along; `None` where it is too late for that.
+    pub(in crate::daemon) fn changing(&self) -> Option<RwLockReadGuard<'_, bool>> {
+        let guard = self.closed.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        (!*guard).then_some(guard)
+    }
+
+    fn close(&self, closed: bool) {
+        *self.closed.write().unwrap_or_else(std::sync::PoisonError::into_inner) = closed;
+    }
+
+    /// Talks to whoever wants to take over until he says `go`, and then leaves him to the main thread.
+    pub(in crate::daemon) fn receive(
+        &self,
+        stream: &UnixStream,
+        format: u64,
+        prefixes: Prefixes,
+        queues: Vec<u16>,
+        grace: bool,
+        outbound: Option<u16>,
+    ) -> io::Result<Refusal> {
+        let pid = match takeover::entitled(stream) {
+            Ok(pid) => pid,
+            Err(refusal) => return Ok(refusal),
+        };
+        if format != FORMAT {
+            let text = format!(
+                "sipknock {} hands over in another form, {FORMAT}, than is asked for, {format}: restart it",
+                env!("CARGO_PKG_VERSION")
+            );
+            return Ok(Refusal { kind: Kind::Version, text });
+        }
+        if let Some(obstacle) = self.obstacle {
+            return Ok(Refusal::failed(obstacle));
+        }
+        let mut line = Line::new(stream.try_clone()?);
+        line.say(&Word::Offer(Offer {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            queues,
+            ipv4_prefix: prefixes.v4,
+            ipv6_prefix: prefixes.v6,
+            rules: self.rules,
+            grace,
+            outbound,
+        }))?;
+        if line.hear(PATIENCE)? != (Word::Go {}) {
+            return Ok(Refusal::bad("the word is \"go\""));
+        }
+        let (over, finished) = mpsc::sync_channel(0);
+        match self.errands.try_send(Errand { line, pid, _over: over }) {
+            Ok(()) => {}
+            Err(TrySendError::Full(_)) => {
+                return Ok(Refusal { kind: Kind::Full, text: "somebody else is taking over".to_owned() });
+            }
+            Err(TrySendError::Disconnected(_)) => return Ok(Refusal::failed("the gate is ending")),
+        }
+        self.alarm.call();
+        // Ends when the errand is dropped, whatever became of it; all that is to be said has been said by then.
+        let _ = finished.recv();
+        Err(io::ErrorKind::ConnectionAborted.into())
+    }
+}
+
+/// What is handed over, and by whom.
+pub(in crate::daemon) struct Estate<'a> {
+    pub(in crate::daemon) crew: &'a mut Crew,
+    pub(in crate::daemon) outbound: &'a OutboundReader,
+    pub(in crate::daemon) gate: &'a Inspector,
+    pub(in crate::daemon) clock: Clock,
+    pub(in crate::daemon) server: &'a Server,
+    pub(in crate::daemon) exit: &'a Exit,
+    pub(in crate::daemon) sink: &'a EventSink,
+}
+
+impl Estate<'_> {
+    /// Hands all over. Whether that came to its end; if not, this gate goes on, or has an error.
+    pub(in crate::daemon) fn hand_over(&mut self, errand: &mut Errand) -> Result<bool, DaemonError> {
+        self.exit.close(true);
+        let why = match self.crew.release() {
+            // With all that the PBX has sent so far in the doors that are written down.
+            Ok(()) => match self.give_once_paused(errand) {
+                Ok(()) => return Ok(true),
+                Err(why) => why,
+            },
+            Err(error @ DaemonError::Stuck { .. }) => error.to_string(),
+            Err(error) => {
+                let _ = errand.line.say(&Word::Error(Refusal::failed(error.to_string())));
+                return Err(error);
+            }
+        };
+        // First he must know, so that never two receive.
+        let _ = errand.line.say(&Word::Error(Refusal::failed(format!("not handed over: {why}"))));
+        self.outbound.resume();
+        self.crew.resume()?;
+        self.exit.close(false);
+        let text = format!("process {} could not take over, and this gate goes on: {why}", errand.pid);
+        self.sink.send(Event::Warning(text));
+        Ok(false)
+    }
+
+    fn give_once_paused(&self, errand: &mut Errand) -> Result<(), String> {
+        self.outbound.pause();
+        self.give(errand)
+    }
+
+    fn give(&self, errand: &mut Errand) -> Result<(), String> {
+        let doors = doors(self.gate, self.clock).map_err(|error| format!("the doors: {error}"))?;
+        let listener = self.server.listener().map_err(|error| format!("the control socket: {error}"))?;
+        let sockets = self.crew.sockets();
+        let mut descriptors = vec![listener.as_fd(), doors.as_fd()];
+        descriptors.extend(sockets.iter().map(|(_, socket)| socket));
+        let outbound = self.outbound.socket();
+        descriptors.extend(outbound.iter().map(|(_, socket)| socket.as_fd()));
+        let queues = sockets.iter().map(|(number, _)| *number).collect();
+        let handed = Word::Handed { queues, outbound: outbound.is_some() };
+        errand.line.say_with(&handed, &descriptors).map_err(|error| error.to_string())?;
+        match errand.line.hear(TAKING) {
+            Ok(Word::Taken {}) => {}
+            Ok(Word::Error(refusal)) => return Err(refusal.text),
+            Ok(_) => return Err("it said something else than was its turn".to_owned()),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                return Err("it has ended".to_owned());
+            }
+            Err(error) => return Err(error.to_string()),
+        }
+        // Where it has not waited for this, it will not receive either.
+        errand.line.say(&Word::Done {}).map_err(|_| "it has ended".to_owned())?;
+        self.server.disown();
+        Ok(())
+    }
+}
+
+/// How long a gate that receives no packets waits for its successor to be ready. A million doors take a second.
+const TAKING: Duration = Duration::from_secs(5);
