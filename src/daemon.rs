@@ -35,11 +35,11 @@ use crate::config::Config;
 pub use crate::daemon::error::DaemonError;
 pub use crate::daemon::firewall_helper::service::watch as watch_rules;
 pub use crate::daemon::firewall_helper::{is_keeper as is_rules_keeper, keep as keep_rules};
-pub use crate::daemon::options::Extras;
+pub use crate::daemon::options::RunOptions;
 pub use crate::daemon::reload::Load;
-use crate::daemon::runtime::House;
-use crate::daemon::startup::Groundwork;
-use crate::daemon::systemd::Manager;
+use crate::daemon::runtime::Daemon;
+use crate::daemon::startup::Startup;
+use crate::daemon::systemd::Systemd;
 use crate::daemon::workers::store_name;
 
 /// Runs the gate until a signal ends it, or another process has taken over. `load` reads the configuration again, for a
@@ -47,9 +47,9 @@ use crate::daemon::workers::store_name;
 ///
 /// # Errors
 /// Where it can't start, or can't go on. Then rules that it had put in stay, so that a fault opens nothing.
-pub fn run(config: &Config, extras: Extras, load: Load) -> Result<(), DaemonError> {
-    let manager = Manager::from_env();
-    let outcome = serve(config, extras, load, manager);
+pub fn run(config: &Config, options: RunOptions, load: Load) -> Result<(), DaemonError> {
+    let manager = Systemd::from_env();
+    let outcome = serve(config, options, load, manager);
     if outcome.is_err() {
         // Nobody serves the queues: what then becomes of packets, 'on_exit' says.
         config.queue.numbers.clone().for_each(|number| manager.forget(&store_name(number)));
@@ -58,20 +58,20 @@ pub fn run(config: &Config, extras: Extras, load: Load) -> Result<(), DaemonErro
     outcome
 }
 
-fn serve(config: &Config, extras: Extras, load: Load, manager: Manager) -> Result<(), DaemonError> {
+fn serve(config: &Config, options: RunOptions, load: Load, manager: Systemd) -> Result<(), DaemonError> {
     // With all rights, and before there is a second thread. The first half is what fails most, and changes nothing.
-    let groundwork = Groundwork::lay(config, &extras, manager)?;
-    let provisions = groundwork.confine(config, &extras)?;
+    let startup = Startup::prepare(config, &options, manager)?;
+    let privileged = startup.drop_privileges(config, &options)?;
     // Threads begin, and packets wait.
-    let (mut house, predecessor) = House::build(config, &extras, groundwork, manager)?;
+    let (mut daemon, previous) = Daemon::build(config, &options, startup, manager)?;
     // A gate that runs goes on where this fails.
-    let inheritance = house.inherit(config, predecessor)?;
+    let inheritance = daemon.inherit(config, previous)?;
     // From here on all is ours, and comes to its end in order, whatever happens.
-    match house.open(config, extras, load, provisions, inheritance) {
-        Ok(front) => {
-            let end = house.run(&front);
-            house.close(Some(front), end)
+    match daemon.open(config, options, load, privileged, inheritance) {
+        Ok(endpoints) => {
+            let end = daemon.run(&endpoints);
+            daemon.close(Some(endpoints), end)
         }
-        Err(error) => house.close(None, Err(error)),
+        Err(error) => daemon.close(None, Err(error)),
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{Failure, Work, readable_secrets};
 use crate::cli::{Cli, RunArgs};
 use crate::config::{Config, ConfigError, shell_word};
-use crate::daemon::{self, Extras};
+use crate::daemon::{self, RunOptions};
 use crate::firewall::{Firewall, State};
 use crate::harden::trusted_groups;
 use crate::inspect::Mode;
@@ -58,7 +58,7 @@ pub(super) fn run(cli: &Cli, args: &RunArgs) -> Result<ExitCode, Failure> {
         let warnings = warnings(&config, readable);
         Ok((config, warnings))
     };
-    let extras = Extras {
+    let extras = RunOptions {
         rules: args.firewall,
         watch: true,
         learn: args.learn.clone(),

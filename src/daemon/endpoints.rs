@@ -1,10 +1,10 @@
 //! What others see of a gate: the desk, and the ways to it.
 
 mod control_service;
-mod health;
 mod history;
 mod http_service;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 
 use crate::clock::Clock;
@@ -12,19 +12,18 @@ use crate::config::Config;
 use crate::control::server::Server;
 use crate::control::socket::{Socket, SocketError};
 use crate::daemon::context::Live;
-use crate::daemon::endpoints::control_service::Desk;
-use crate::daemon::endpoints::health::Health;
-use crate::daemon::endpoints::http_service::Overview;
-use crate::daemon::event_log::EventSink;
+use crate::daemon::endpoints::control_service::ControlService;
+use crate::daemon::endpoints::http_service::HttpService;
+use crate::daemon::event_log::EventSender;
 use crate::daemon::firewall_helper::RulesState;
 use crate::daemon::maintenance::Watched;
 use crate::daemon::observers::grace::Grace;
 use crate::daemon::outbound::OutboundReader;
 use crate::daemon::persistence;
 use crate::daemon::reload::Load;
-use crate::daemon::signals::Alarm;
-use crate::daemon::systemd::Manager;
-use crate::daemon::takeover::outgoing::{Errand, Exit};
+use crate::daemon::signals::Waker;
+use crate::daemon::systemd::Systemd;
+use crate::daemon::takeover::outgoing::{TakeoverListener, TakeoverRequest};
 use crate::daemon::trunks::RefusedTrunks;
 use crate::daemon::workers::watchdog;
 use crate::event::Event;
@@ -32,23 +31,24 @@ use crate::harden::Protection;
 use crate::http;
 
 /// The desk, the control socket, the pages, and the exit for a gate that takes over. All but the desk may be missing.
-pub(in crate::daemon) struct Front {
-    pub(in crate::daemon) desk: Arc<Desk>,
-    pub(in crate::daemon) exit: Arc<Exit>,
-    pub(in crate::daemon) errands: mpsc::Receiver<Errand>,
+pub(in crate::daemon) struct Endpoints {
+    pub(in crate::daemon) service: Arc<ControlService>,
+    pub(in crate::daemon) exit: Arc<TakeoverListener>,
+    pub(in crate::daemon) requests: mpsc::Receiver<TakeoverRequest>,
     pub(in crate::daemon) control: Option<Server>,
     http: Option<http::server::Server>,
-    health: Health,
+    /// Set once the gate ends, for the health check.
+    stopping: Arc<AtomicBool>,
 }
 
 /// The parts of the gate that the ways to it need.
-pub(in crate::daemon) struct Parts {
+pub(in crate::daemon) struct GateParts {
     pub(in crate::daemon) gate: Live,
     pub(in crate::daemon) clock: Clock,
-    pub(in crate::daemon) sink: EventSink,
-    pub(in crate::daemon) manager: Manager,
+    pub(in crate::daemon) sink: EventSender,
+    pub(in crate::daemon) manager: Systemd,
     pub(in crate::daemon) workers: Vec<Watched>,
-    pub(in crate::daemon) health: watchdog::Health,
+    pub(in crate::daemon) health: watchdog::QueueHealth,
     pub(in crate::daemon) outbound: Arc<OutboundReader>,
     pub(in crate::daemon) trunks: Arc<RefusedTrunks>,
     pub(in crate::daemon) grace: Option<Grace>,
@@ -56,34 +56,43 @@ pub(in crate::daemon) struct Parts {
     pub(in crate::daemon) kept: Option<Arc<persistence::Counts>>,
     pub(in crate::daemon) rules_state: Arc<RulesState>,
     pub(in crate::daemon) rules_are_ours: bool,
-    pub(in crate::daemon) alarm: Alarm,
+    pub(in crate::daemon) waker: Waker,
     /// Why this gate can't be taken over.
     pub(in crate::daemon) obstacle: Option<&'static str>,
 }
 
-impl Front {
+impl Endpoints {
     /// Lets others in. If one of the ways can't be opened, that is a warning: packets are decided all the same.
     pub(in crate::daemon) fn open(
-        parts: Parts,
+        parts: GateParts,
         config: &Config,
         load: Load,
         socket: Option<Result<Socket, SocketError>>,
         protection: &Protection,
     ) -> Self {
-        let Parts { gate, clock, sink, workers, health, manager, outbound, .. } = parts;
-        let (exit, errands) = Exit::new(parts.alarm, parts.obstacle, parts.rules_are_ours);
+        let GateParts { gate, clock, sink, workers, health, manager, outbound, .. } = parts;
+        let (exit, requests) = TakeoverListener::new(parts.waker, parts.obstacle, parts.rules_are_ours);
         let exit = Arc::new(exit);
-        let desk =
-            Desk::new(gate, clock, sink.clone(), workers, health, Arc::clone(&exit), manager, config, load);
-        let desk = desk.knowing_of(parts.rules_state);
-        let desk = desk.beginning_with(parts.grace).held_by(protection);
-        let desk = desk.seeing(parts.trunks).counting(&outbound);
-        let desk = Arc::new(desk.keeping(config.state.file.clone(), parts.kept));
+        let service = ControlService::new(
+            gate,
+            clock,
+            sink.clone(),
+            workers,
+            health,
+            Arc::clone(&exit),
+            manager,
+            config,
+            load,
+        );
+        let service = service.knowing_of(parts.rules_state);
+        let service = service.beginning_with(parts.grace).held_by(protection);
+        let service = service.seeing(parts.trunks).counting(&outbound);
+        let service = Arc::new(service.keeping(config.state.file.clone(), parts.kept));
         let warn = |text| sink.send(Event::Warning(text));
 
         let serve = |socket: Result<Socket, SocketError>| {
             let socket = socket.map_err(|error| error.to_string())?;
-            Server::start(socket, clock, Arc::clone(&desk)).map_err(|error| error.to_string())
+            Server::start(socket, clock, Arc::clone(&service)).map_err(|error| error.to_string())
         };
         let control = socket.and_then(|socket| {
             let failed = |error| {
@@ -94,20 +103,23 @@ impl Front {
             serve(socket).map_err(failed).ok()
         });
 
-        let health = Health::default();
+        let stopping = Arc::<AtomicBool>::default();
         let http = config.http.listen.and_then(|address| {
-            let overview =
-                Overview::new(Arc::clone(&desk), health.clone(), control.as_ref().map(Server::counts));
+            let overview = HttpService::new(
+                Arc::clone(&service),
+                Arc::clone(&stopping),
+                control.as_ref().map(Server::counts),
+            );
             let failed = |error| warn(format!("no metrics and no status page: {error}"));
             let hosts = config.http.hosts.clone();
             http::server::Server::start(address, hosts, clock, overview).map_err(failed).ok()
         });
-        Self { desk, exit, errands, control, http, health }
+        Self { service, exit, requests, control, http, stopping }
     }
 
     /// Says to those who ask that the gate is ending.
-    pub(in crate::daemon) fn is_ending(&self) {
-        self.health.say("the gate", Some("it is ending".to_owned()));
+    pub(in crate::daemon) fn set_stopping(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
     }
 
     /// Lets go of the address of the pages.
@@ -119,7 +131,7 @@ impl Front {
 
     /// Lets go of the log and of all who are still there.
     pub(in crate::daemon) fn close(mut self) {
-        self.desk.close();
+        self.service.close();
         if let Some(control) = self.control.take() {
             control.finish();
         }

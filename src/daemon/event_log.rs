@@ -17,7 +17,7 @@ use crate::time::Time;
 
 /// Takes events from the queue threads without ever making them wait.
 #[derive(Clone, Debug)]
-pub(super) struct EventSink {
+pub(super) struct EventSender {
     events: SyncSender<Arc<Event>>,
     lost: Arc<Lost>,
     watchers: Watchers,
@@ -33,12 +33,12 @@ struct Lost {
 
 /// The thread that writes them. It ends when all sinks are gone.
 #[derive(Debug)]
-pub(super) struct EventWriter {
+pub(super) struct LogThread {
     finished: Receiver<()>,
 }
 
-impl EventSink {
-    pub(super) fn start(clock: Clock) -> io::Result<(Self, EventWriter)> {
+impl EventSender {
+    pub(super) fn start(clock: Clock) -> io::Result<(Self, LogThread)> {
         let (sender, receiver) = mpsc::sync_channel::<Arc<Event>>(CAPACITY);
         let (tell, finished) = mpsc::sync_channel(1);
         let write_all = move || {
@@ -48,7 +48,7 @@ impl EventSink {
         };
         thread::Builder::new().name("log".to_owned()).spawn(write_all)?;
         let sink = Self { events: sender, lost: Arc::default(), watchers: Watchers::default(), clock };
-        Ok((sink, EventWriter { finished }))
+        Ok((sink, LogThread { finished }))
     }
 
     /// Hands an event over; where the log is so far behind that there is no room, it is counted as lost.
@@ -85,12 +85,12 @@ impl EventSink {
 /// Doors that were shut together, to be told of once no lock is held: as many as the log has room for, and how many
 /// more there were.
 #[derive(Debug, Default)]
-pub(super) struct Shut {
+pub(super) struct ClosedDoors {
     doors: Vec<(Source, Door)>,
     more: u64,
 }
 
-impl Shut {
+impl ClosedDoors {
     pub(super) fn add(&mut self, source: Source, door: Door) {
         if self.doors.len() < CAPACITY {
             self.doors.push((source, door));
@@ -109,7 +109,7 @@ impl Shut {
     }
 }
 
-impl EventWriter {
+impl LogThread {
     /// Waits until all is written, but not for a log that has come to a halt.
     pub(super) fn finish(self) {
         let _ = self.finished.recv_timeout(LAST_WORDS);
@@ -119,20 +119,20 @@ impl EventWriter {
 /// How many events a queue thread may still make: so many at once, and [`EVENTS_PER_SECOND`] more each second. A phone gone
 /// wild, or somebody with a stolen knock, fills no disk.
 #[derive(Debug)]
-pub(super) struct Budget {
+pub(super) struct RateLimit {
     most: u64,
     left: u64,
     /// When `left` was last brought up to date.
     as_of: Time,
 }
 
-impl Default for Budget {
+impl Default for RateLimit {
     fn default() -> Self {
         Self::of(EVENTS_PER_SECOND)
     }
 }
 
-impl Budget {
+impl RateLimit {
     /// That of doors that open, and of those that run out: all phones of a large site may come back at once, and a normal day
     /// has no more.
     pub(super) fn of_opened() -> Self {
@@ -176,7 +176,7 @@ mod tests {
         let knocks = crate::knock::KnockSet::new(Vec::new()).unwrap();
         let gate = Inspector::new(crate::inspect::Policy::default(), knocks, 10);
         let door = Door::again(Door::by_hand(), Time::default(), Time::MAX, Duration::from_secs(1), false);
-        let mut shut = Shut::default();
+        let mut shut = ClosedDoors::default();
         (0..CAPACITY + 7).for_each(|n| shut.add(Source::from_bits([0, n as u64]), door));
         let told = std::cell::RefCell::new(Vec::new());
         shut.tell(&gate, "flushed", &|event| told.borrow_mut().push(event));
@@ -186,9 +186,9 @@ mod tests {
 
     #[test]
     fn a_budget_is_spent_and_earned_again() {
-        let mut budget = Budget::default();
+        let mut budget = RateLimit::default();
         let start = Time::from_parts(1_000_000, 0);
-        let spend = |budget: &mut Budget, now| (0..5000).take_while(|_| budget.take(now, 1)).count();
+        let spend = |budget: &mut RateLimit, now| (0..5000).take_while(|_| budget.take(now, 1)).count();
         assert_eq!(spend(&mut budget, start), 1000);
         assert_eq!(spend(&mut budget, start.after(Duration::from_micros(900))), 0);
         assert_eq!(spend(&mut budget, start.after(Duration::from_millis(10))), 10);
@@ -197,9 +197,9 @@ mod tests {
 
     #[test]
     fn doors_that_open_have_a_budget_of_their_own() {
-        let mut budget = Budget::of_opened();
+        let mut budget = RateLimit::of_opened();
         let start = Time::from_parts(1_000_000, 0);
-        let spend = |budget: &mut Budget, now| (0..100_000).take_while(|_| budget.take(now, 1)).count();
+        let spend = |budget: &mut RateLimit, now| (0..100_000).take_while(|_| budget.take(now, 1)).count();
         assert_eq!(spend(&mut budget, start), CAPACITY);
         assert_eq!(spend(&mut budget, start.after(Duration::from_secs(1))), 1000);
         assert_eq!(spend(&mut budget, start.after(Duration::from_secs(100))), CAPACITY);

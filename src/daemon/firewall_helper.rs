@@ -36,7 +36,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use crate::clock::Clock;
 use crate::control::protocol::RulesReport;
 use crate::daemon::error::{DaemonError, system};
-use crate::daemon::event_log::EventSink;
+use crate::daemon::event_log::EventSender;
 use crate::daemon::firewall_helper::pacing::{HEARTBEAT, hurry, timespec};
 pub(super) use crate::daemon::firewall_helper::state::RulesState;
 use crate::event::Event;
@@ -46,14 +46,14 @@ use crate::rules_watch::{Load, Watcher};
 use crate::time::Time;
 
 /// A helper that nobody talks to yet: it is started before there is a second thread.
-pub(super) struct RulesKeeper {
+pub(super) struct FirewallHelper {
     process: Child,
     orders: ChildStdin,
     lines: ChildStdout,
 }
 
 /// The gate's side: how it reaches its helper.
-struct RulesHelper {
+struct HelperClient {
     _process: Child,
     orders: ChildStdin,
     answers: mpsc::Receiver<Answer>,
@@ -96,12 +96,12 @@ enum Answer {
 
 /// The firewall's rules, with the process that watches over them.
 pub(super) struct InstalledRules {
-    helper: RulesHelper,
+    helper: HelperClient,
     /// They were put in for this gate, and are taken out with it.
     ours: bool,
 }
 
-impl RulesKeeper {
+impl FirewallHelper {
     /// Starts it, with the words of this process.
     pub(super) fn start() -> io::Result<Self> {
         let mut process = Command::new("/proc/self/exe")
@@ -119,7 +119,7 @@ impl RulesKeeper {
     }
 
     /// Listens to it from here on: reports go to `state`.
-    fn attend(self, state: Arc<RulesState>) -> io::Result<RulesHelper> {
+    fn attend(self, state: Arc<RulesState>) -> io::Result<HelperClient> {
         let Self { process, orders, lines } = self;
         let (answers, received) = mpsc::channel();
         let listen = move || {
@@ -134,7 +134,7 @@ impl RulesKeeper {
             state.lost("the process that does is gone: restart the gate");
         };
         thread::Builder::new().name("rules".to_owned()).spawn(listen)?;
-        Ok(RulesHelper { _process: process, orders, answers: received })
+        Ok(HelperClient { _process: process, orders, answers: received })
     }
 
     /// Has the rules put in if there are none, and watched over. If the same are there already, they are somebody else's
@@ -143,7 +143,7 @@ impl RulesKeeper {
         self,
         took_over: bool,
         state: &Arc<RulesState>,
-        sink: &EventSink,
+        sink: &EventSender,
     ) -> Result<InstalledRules, DaemonError> {
         let mut helper = self.attend(Arc::clone(state)).map_err(system("start a thread for the rules"))?;
         let failed = match helper.ask(Order::PutIn).map_err(DaemonError::Rules)? {
@@ -168,7 +168,7 @@ impl RulesKeeper {
     }
 
     /// Has what is there watched over. A gate goes on without that.
-    pub(super) fn watch(self, state: &Arc<RulesState>, sink: &EventSink) -> Option<InstalledRules> {
+    pub(super) fn watch(self, state: &Arc<RulesState>, sink: &EventSender) -> Option<InstalledRules> {
         let begin = || -> Result<InstalledRules, String> {
             let mut helper = self.attend(Arc::clone(state)).map_err(|error| error.to_string())?;
             helper.ask(Order::Watch)?;
@@ -184,7 +184,7 @@ impl RulesKeeper {
         self,
         update: bool,
         state: &Arc<RulesState>,
-        sink: &EventSink,
+        sink: &EventSender,
     ) -> Result<InstalledRules, DaemonError> {
         let mut helper = self.attend(Arc::clone(state)).map_err(system("start a thread for the rules"))?;
         let order = if update { Order::BringUpToDate } else { Order::Watch };
@@ -206,7 +206,7 @@ impl RulesKeeper {
     }
 }
 
-impl RulesHelper {
+impl HelperClient {
     fn ask(&mut self, order: Order) -> Result<Answer, String> {
         let mut ask = || -> io::Result<Answer> {
             serde_json::to_writer(&mut self.orders, &order)?;
@@ -224,7 +224,7 @@ impl InstalledRules {
     }
 
     /// Has them taken out at a clean end, if they are ours. After a fault they stay, and do what `on_exit` says.
-    pub(super) fn take_out(mut self, clean: bool, sink: &EventSink) -> Result<(), DaemonError> {
+    pub(super) fn take_out(mut self, clean: bool, sink: &EventSender) -> Result<(), DaemonError> {
         if !self.ours {
             return Ok(());
         }

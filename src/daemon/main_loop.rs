@@ -2,43 +2,43 @@
 
 mod timers;
 
-use crate::daemon::endpoints::Front;
+use crate::daemon::endpoints::Endpoints;
 use crate::daemon::error::DaemonError;
-use crate::daemon::main_loop::timers::Rounds;
-use crate::daemon::runtime::{End, House};
+use crate::daemon::main_loop::timers::Timers;
+use crate::daemon::runtime::{Daemon, End};
 use crate::daemon::signals::Wake;
-use crate::daemon::takeover::outgoing::Estate;
+use crate::daemon::takeover::outgoing::Handover;
 use crate::event::Event;
 
-impl House {
+impl Daemon {
     /// Keeps house until the gate is to end.
     ///
     /// # Errors
     /// Where packets can't be decided any more.
-    pub(in crate::daemon) fn run(&mut self, front: &Front) -> Result<End, DaemonError> {
-        let queues = self.crew.health();
-        let mut rounds = Rounds::new(self.clock, self.manager);
+    pub(in crate::daemon) fn run(&mut self, endpoints: &Endpoints) -> Result<End, DaemonError> {
+        let queues = self.workers.health();
+        let mut timers = Timers::new(self.clock, self.manager);
         loop {
-            if rounds.is_time() {
-                self.housekeeping.keep();
-                front.desk.look_at_grace();
-                front.desk.rules().look();
+            if timers.is_time() {
+                self.maintenance.run();
+                endpoints.service.look_at_grace();
+                endpoints.service.rules().look();
                 // A thread rings a moment before it has ended, and may not have by the time we looked.
-                self.crew.see_to_ended()?;
-                self.crew.look()?;
-                rounds.done(|| self.status());
+                self.workers.join_ended()?;
+                self.workers.check()?;
+                timers.done(|| self.status());
             }
-            rounds.report(&queues);
-            match self.signals.wait(rounds.pause())? {
+            timers.report(&queues);
+            match self.signals.wait(timers.pause())? {
                 Wake::Tick => {}
                 Wake::Signal => return Ok(End::Signal),
                 // How it went is in the log.
-                Wake::Hangup => _ = front.desk.reload(),
+                Wake::Hangup => _ = endpoints.service.reload(),
                 Wake::User => self.write_what_is_learned(),
-                Wake::Alarm => self.crew.see_to_ended()?,
-                Wake::Errand => {
-                    if let Some(heir) = self.see_to_errands(front)? {
-                        return Ok(End::Heir(heir));
+                Wake::ThreadEnded => self.workers.join_ended()?,
+                Wake::TakeoverRequest => {
+                    if let Some(successor) = self.serve_requests(endpoints)? {
+                        return Ok(End::TakenOver(successor));
                     }
                 }
             }
@@ -53,21 +53,21 @@ impl House {
     }
 
     /// Hands over to those who want to take over, until one of them has. Queues go to nobody else then.
-    fn see_to_errands(&mut self, front: &Front) -> Result<Option<u32>, DaemonError> {
-        for mut errand in front.errands.try_iter() {
-            let Some(server) = &front.control else { continue };
+    fn serve_requests(&mut self, endpoints: &Endpoints) -> Result<Option<u32>, DaemonError> {
+        for mut request in endpoints.requests.try_iter() {
+            let Some(server) = &endpoints.control else { continue };
             let gate = self.gate.load_full();
-            let mut estate = Estate {
-                crew: &mut self.crew,
+            let mut handover = Handover {
+                workers: &mut self.workers,
                 outbound: &self.outbound,
                 gate: &gate,
                 clock: self.clock,
                 server,
-                exit: &front.exit,
+                exit: &endpoints.exit,
                 sink: &self.sink,
             };
-            if estate.hand_over(&mut errand)? {
-                return Ok(Some(errand.pid));
+            if handover.hand_over(&mut request)? {
+                return Ok(Some(request.pid));
             }
         }
         Ok(None)

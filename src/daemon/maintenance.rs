@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::clock::Clock;
 use crate::daemon::context::Live;
-use crate::daemon::event_log::{Budget, EventSink};
+use crate::daemon::event_log::{EventSender, RateLimit};
 use crate::daemon::genuine::Genuine;
 use crate::daemon::outbound::tell_closed;
 use crate::daemon::trunks::RefusedTrunks;
@@ -19,23 +19,23 @@ use crate::verdict::ReasonCounts;
 pub(super) type Watched = (u16, Arc<Shared>);
 
 /// Sweeps doors, sums up drops.
-pub(super) struct Housekeeping {
+pub(super) struct Maintenance {
     gate: Live,
     clock: Clock,
-    sink: EventSink,
+    sink: EventSender,
     workers: Vec<Watched>,
     drops: Arc<Mutex<Drops>>,
     genuine: Genuine,
     trunks: Arc<RefusedTrunks>,
     summed_up: Time,
     /// Doors that run out.
-    closed_budget: Budget,
+    closed_budget: RateLimit,
     /// Whether queue threads count how long decisions take, too.
     timed: bool,
 }
 
-impl Housekeeping {
-    pub(super) fn new(gate: Live, clock: Clock, sink: EventSink, timed: bool) -> Self {
+impl Maintenance {
+    pub(super) fn new(gate: Live, clock: Clock, sink: EventSender, timed: bool) -> Self {
         let (workers, drops, summed_up) = (Vec::new(), Arc::default(), clock.now());
         Self {
             gate,
@@ -46,7 +46,7 @@ impl Housekeeping {
             genuine: Genuine::default(),
             trunks: Arc::default(),
             summed_up,
-            closed_budget: Budget::of_opened(),
+            closed_budget: RateLimit::of_opened(),
             timed,
         }
     }
@@ -69,7 +69,7 @@ impl Housekeeping {
     }
 
     /// A round of all that is due.
-    pub(super) fn keep(&mut self) {
+    pub(super) fn run(&mut self) {
         let now = self.clock.now();
         self.sweep(now);
         if now.since(self.summed_up) >= SUMMARY_INTERVAL {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 /// What a gate does beside deciding packets.
 #[derive(Debug, Default)]
-pub struct Extras {
+pub struct RunOptions {
     /// Rules to put in once packets are being decided, and to take out at a clean end.
     pub rules: bool,
     /// Watch over the rules that are there, where this process is root's.

@@ -17,8 +17,8 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::control::protocol::OutboundStats;
 use crate::daemon::context::Live;
-use crate::daemon::event_log::{Budget, EventSink};
-use crate::daemon::systemd::Manager;
+use crate::daemon::event_log::{EventSender, RateLimit};
+use crate::daemon::systemd::Systemd;
 use crate::event::{Event, OutboundEvent, REVOKED};
 use crate::firewall::outbound_group;
 use crate::inspect::Inspector;
@@ -30,7 +30,7 @@ use crate::own_addresses;
 pub(super) struct OutboundReader {
     gate: Live,
     clock: Clock,
-    sink: EventSink,
+    sink: EventSender,
     /// Networks of a PBX behind this machine: a request to it is none of its own.
     pbx: Mutex<Vec<IpNet>>,
     state: Mutex<State>,
@@ -47,7 +47,7 @@ struct State {
     off: Option<String>,
     /// There was one, and it has failed.
     failed: bool,
-    budget: Budget,
+    budget: RateLimit,
     /// Counts of readers that have failed.
     before: Counters,
     /// Losses that the log has.
@@ -62,7 +62,7 @@ pub(super) struct OutboundThread {
 
 impl OutboundReader {
     /// One that has nothing to read yet.
-    pub(super) fn new(gate: Live, clock: Clock, sink: EventSink, pbx: Vec<IpNet>) -> Self {
+    pub(super) fn new(gate: Live, clock: Clock, sink: EventSender, pbx: Vec<IpNet>) -> Self {
         Self {
             gate,
             clock,
@@ -142,7 +142,7 @@ impl OutboundReader {
 
     /// Has the service manager keep the socket, and let go of one of before: two of a name would go to the next process
     /// in no certain order, and the kept copy of either holds its group.
-    pub(super) fn store(&self, manager: Manager) {
+    pub(super) fn store(&self, manager: Systemd) {
         if let Some((_, socket)) = self.socket() {
             manager.forget(STORE_NAME);
             manager.keep(STORE_NAME, socket.as_fd());

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::clock::Clock;
 use crate::daemon::context::Live;
-use crate::daemon::event_log::EventSink;
+use crate::daemon::event_log::EventSender;
 use crate::daemon::snapshot::{restore, write_doors};
 use crate::event::Event;
 use crate::inspect::Inspector;
@@ -19,7 +19,7 @@ use crate::state::format::Saved;
 use crate::time::Time;
 
 /// Writes the doors down after they have changed, and at the end.
-pub(super) struct Keeper {
+pub(super) struct DoorPersister {
     /// Closed to have it write for the last time.
     going_on: SyncSender<()>,
     finished: Receiver<()>,
@@ -33,7 +33,7 @@ pub(super) struct Counts {
     pub(super) failures: AtomicU64,
 }
 
-impl Keeper {
+impl DoorPersister {
     /// Opens the doors that are kept in the file, and starts to keep them there. Where the service manager has kept some as
     /// well, the younger ones count. Warnings go to the log; a gate without a memory is better than none.
     pub(super) fn start(
@@ -41,7 +41,7 @@ impl Keeper {
         kept: Option<&Saved>,
         gate: &Live,
         clock: Clock,
-        sink: &EventSink,
+        sink: &EventSender,
     ) -> Option<Self> {
         let open = |saved: &Saved| restore(&gate.load(), clock.now(), saved, sink);
         let warn = |text| sink.send(Event::Warning(format!("{FORGETS}: {text}")));
@@ -70,11 +70,11 @@ impl Keeper {
     }
 
     /// Starts to keep doors in the file of a gate that is about to end, as soon as it has.
-    pub(super) fn follow(path: &Path, gate: &Live, clock: Clock, sink: &EventSink) -> Option<Self> {
+    pub(super) fn follow(path: &Path, gate: &Live, clock: Clock, sink: &EventSender) -> Option<Self> {
         Self::begin(Place::Wanted(path.to_owned()), gate, clock, sink)
     }
 
-    fn begin(place: Place, gate: &Live, clock: Clock, sink: &EventSink) -> Option<Self> {
+    fn begin(place: Place, gate: &Live, clock: Clock, sink: &EventSender) -> Option<Self> {
         let (going_on, ended) = mpsc::sync_channel(0);
         let (tell, finished) = mpsc::sync_channel(1);
         let counts = Arc::<Counts>::default();
@@ -120,7 +120,7 @@ enum Place {
 struct Work {
     gate: Live,
     clock: Clock,
-    sink: EventSink,
+    sink: EventSender,
     counts: Arc<Counts>,
     /// When it last said that writing fails; `None` while it does not.
     failing: Option<Time>,

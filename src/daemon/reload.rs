@@ -11,7 +11,7 @@ use crate::clock::Clock;
 use crate::config::{Config, ConfigError, Digests, SALT, values::ports_text};
 use crate::control::protocol::ConfigStats;
 use crate::daemon::context::Live;
-use crate::daemon::event_log::Shut;
+use crate::daemon::event_log::ClosedDoors;
 use crate::daemon::observers::grace::Grace;
 use crate::daemon::outbound::tell_closed;
 use crate::event::{Event, REVOKED, Reloaded};
@@ -190,7 +190,7 @@ impl Reloader {
             }
             thread::sleep(Duration::from_millis(1));
         }
-        let mut shut = Shut::default();
+        let mut shut = ClosedDoors::default();
         let retired = next.take_over(max_doors, self.clock.now(), |source, door| shut.add(source, door));
         shut.tell(&next, REVOKED, tell);
         tell_closed(&next, retired.outbound, REVOKED, tell);

@@ -1,7 +1,7 @@
 //! A gate with its threads, from the first of them to the last.
 //!
-//! [`House::build`] and [`House::inherit`] may fail while somebody else still has the queues. After that a house is
-//! [opened](House::open), [run](House::run) and in any case [closed](House::close).
+//! [`Daemon::build`] and [`Daemon::inherit`] may fail while somebody else still has the queues. After that a house is
+//! [opened](Daemon::open), [run](Daemon::run) and in any case [closed](Daemon::close).
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -11,39 +11,39 @@ use crate::config::{Config, Fallback};
 use crate::control::socket::Socket;
 use crate::daemon::connections::Connections;
 use crate::daemon::context::Live;
-use crate::daemon::endpoints::{Front, Parts};
+use crate::daemon::endpoints::{Endpoints, GateParts};
 use crate::daemon::error::{DaemonError, system};
-use crate::daemon::event_log::{EventSink, EventWriter};
-use crate::daemon::firewall_helper::{InstalledRules, RulesKeeper, RulesState};
-use crate::daemon::maintenance::Housekeeping;
+use crate::daemon::event_log::{EventSender, LogThread};
+use crate::daemon::firewall_helper::{FirewallHelper, InstalledRules, RulesState};
+use crate::daemon::maintenance::Maintenance;
 use crate::daemon::observers::grace::Grace;
 use crate::daemon::observers::learner::Learner;
-use crate::daemon::options::Extras;
+use crate::daemon::options::RunOptions;
 use crate::daemon::outbound::{self, OutboundReader, OutboundThread};
-use crate::daemon::persistence::Keeper;
+use crate::daemon::persistence::DoorPersister;
 use crate::daemon::reload::Load;
 use crate::daemon::signals::Signals;
 use crate::daemon::snapshot;
-use crate::daemon::startup::{Groundwork, Provisions};
-use crate::daemon::systemd::Manager;
-use crate::daemon::takeover::Predecessor;
-use crate::daemon::takeover::incoming::{Legacy, Taking};
-use crate::daemon::workers::{Crew, Means};
+use crate::daemon::startup::{Privileged, Startup};
+use crate::daemon::systemd::Systemd;
+use crate::daemon::takeover::PreviousProcess;
+use crate::daemon::takeover::incoming::{Inherited, PendingTakeover};
+use crate::daemon::workers::{WorkerContext, WorkerPool};
 use crate::event::{self, Event, Started};
 use crate::harden::Protection;
 use crate::nflog::Reader;
 use crate::queue::Binding;
 
 /// All that a gate consists of, but for what others see of it.
-pub(super) struct House {
+pub(super) struct Daemon {
     pub(super) gate: Live,
     pub(super) clock: Clock,
-    pub(super) manager: Manager,
+    pub(super) manager: Systemd,
     pub(super) signals: Signals,
-    pub(super) sink: EventSink,
-    pub(super) log: EventWriter,
-    pub(super) housekeeping: Housekeeping,
-    pub(super) crew: Crew,
+    pub(super) sink: EventSender,
+    pub(super) log: LogThread,
+    pub(super) maintenance: Maintenance,
+    pub(super) workers: WorkerPool,
     pub(super) outbound: Arc<OutboundReader>,
     /// Once the gate is open, if there is something to read.
     pub(super) outbound_thread: Option<OutboundThread>,
@@ -51,7 +51,7 @@ pub(super) struct House {
     /// Until the desk has it.
     pub(super) grace: Option<Grace>,
     /// Of the doors.
-    pub(super) keeper: Option<Keeper>,
+    pub(super) persister: Option<DoorPersister>,
     /// What becomes of packets once nobody reads the queues, and whether rules lead there that stay.
     pub(super) on_exit: Fallback,
     pub(super) rules_lead_here: Option<bool>,
@@ -78,10 +78,10 @@ pub(super) enum End {
     /// A signal wants it to.
     Signal,
     /// This process has taken over.
-    Heir(u32),
+    TakenOver(u32),
 }
 
-impl House {
+impl Daemon {
     /// Starts the threads beside the queues, and has a place for each queue that was bound. The predecessor has not been
     /// touched.
     ///
@@ -89,18 +89,18 @@ impl House {
     /// Where there is not enough for another thread.
     pub(super) fn build(
         config: &Config,
-        extras: &Extras,
-        groundwork: Groundwork,
-        manager: Manager,
-    ) -> Result<(Self, Predecessor), DaemonError> {
-        let Groundwork { gate, clock, signals, predecessor, queues, outbound: reader, .. } = groundwork;
-        let (sink, log) = EventSink::start(clock).map_err(system("start the log thread"))?;
+        options: &RunOptions,
+        startup: Startup,
+        manager: Systemd,
+    ) -> Result<(Self, PreviousProcess), DaemonError> {
+        let Startup { gate, clock, signals, previous, queues, outbound: reader, .. } = startup;
+        let (sink, log) = EventSender::start(clock).map_err(system("start the log thread"))?;
         let timed = config.http.listen.is_some();
-        let mut housekeeping = Housekeeping::new(Arc::clone(&gate), clock, sink.clone(), timed);
+        let mut maintenance = Maintenance::new(Arc::clone(&gate), clock, sink.clone(), timed);
         let learn = |file| Learner::start(config.inspect.scope.clone(), file, sink.clone());
-        let learner = extras.learn.clone().map(learn).transpose();
+        let learner = options.learn.clone().map(learn).transpose();
         let learner = learner.map_err(system("start the learning thread"))?;
-        let grace = extras.grace.map(|span| Grace::begin(span, &gate, clock)).transpose();
+        let grace = options.grace.map(|span| Grace::begin(span, &gate, clock)).transpose();
         let (grace, looks) = grace.map_err(system("start the thread for --grace"))?.unzip();
         let outbound = Arc::new(OutboundReader::new(
             Arc::clone(&gate),
@@ -109,46 +109,46 @@ impl House {
             config.firewall.pbx.networks.clone(),
         ));
         reader.into_iter().for_each(|reader| outbound.attach(reader));
-        let means = Means {
+        let context = WorkerContext {
             gate: Arc::clone(&gate),
             clock,
             sink: sink.clone(),
             copies: learner.as_ref().map(Learner::copies),
             looks,
             outbound: Arc::clone(&outbound),
-            alarm: signals.alarm()?,
+            waker: signals.waker()?,
         };
-        let mut crew = Crew::new(means, config.queue.backend, manager);
+        let mut workers = WorkerPool::new(context, config.queue.backend, manager);
         for queue in queues {
             let number = queue.binding().queue;
-            crew.enlist(queue, &config.queue.options(number), housekeeping.watch(number))?;
+            workers.add(queue, &config.queue.options(number), maintenance.watch(number))?;
         }
-        let (keeper, rules) = (None, None);
+        let (persister, rules) = (None, None);
         let connections = Arc::new(Connections::new(&gate, clock, config));
         let rules_state = RulesState::new(clock, sink.clone()).holding(Arc::clone(&connections));
         let rules_state = Arc::new(rules_state);
         rules_state.expect_reports();
-        let house = Self {
+        let daemon = Self {
             gate,
             clock,
             manager,
             signals,
             sink,
             log,
-            housekeeping,
-            crew,
+            maintenance,
+            workers,
             outbound,
             outbound_thread: None,
             learner,
             grace,
-            keeper,
+            persister,
             rules,
             on_exit: config.queue.on_exit,
-            rules_lead_here: extras.rules_lead_here,
+            rules_lead_here: options.rules_lead_here,
             rules_state,
             connections,
         };
-        Ok((house, predecessor))
+        Ok((daemon, previous))
     }
 
     /// Goes on with queues and doors of the gate before.
@@ -158,29 +158,34 @@ impl House {
     pub(super) fn inherit(
         &mut self,
         config: &Config,
-        predecessor: Predecessor,
+        previous: PreviousProcess,
     ) -> Result<Inheritance, DaemonError> {
-        let (mut legacy, taking) = predecessor.hand_over()?;
-        let sockets = std::mem::take(&mut legacy.sockets);
-        let adopted = self.crew.inherit(sockets, config, taking.is_some(), &mut self.housekeeping);
+        let (mut inherited, taking) = previous.hand_over()?;
+        let sockets = std::mem::take(&mut inherited.sockets);
+        let adopted = self.workers.inherit(sockets, config, taking.is_some(), &mut self.maintenance);
         let surplus = adopted.inspect_err(|error| {
             // First it must know, so that never two receive.
             taking.iter().for_each(|taking| taking.give_back(error));
         })?;
-        self.keeper = self.keep_doors(config, &legacy);
-        taking.map_or(Ok(()), Taking::taken)?;
+        self.persister = self.keep_doors(config, &inherited);
+        taking.map_or(Ok(()), PendingTakeover::taken)?;
         // Not before: the copies that wait are gone for whoever had to go on with the socket.
-        self.inherit_outbound(config, &mut legacy);
-        if let Some(pid) = legacy.from {
+        self.inherit_outbound(config, &mut inherited);
+        if let Some(pid) = inherited.from {
             self.sink.send(Event::Note(format!("queues and doors are taken over from process {pid}")));
         }
-        legacy.warnings.into_iter().map(Event::Warning).for_each(|warning| self.sink.send(warning));
-        Ok(Inheritance { from: legacy.from, rules: legacy.rules, listener: legacy.listener, surplus })
+        inherited.warnings.into_iter().map(Event::Warning).for_each(|warning| self.sink.send(warning));
+        Ok(Inheritance {
+            from: inherited.from,
+            rules: inherited.rules,
+            listener: inherited.listener,
+            surplus,
+        })
     }
 
     /// Goes on with the socket that has the NFLOG group. Copies are read once the doors of before are open again.
-    fn inherit_outbound(&self, config: &Config, legacy: &mut Legacy) {
-        match (legacy.outbound.take(), outbound::options(config)) {
+    fn inherit_outbound(&self, config: &Config, inherited: &mut Inherited) {
+        match (inherited.outbound.take(), outbound::options(config)) {
             (Some(socket), Some(options)) if self.outbound.group().is_none() => {
                 self.outbound.attach(outbound::adopt_or_open(socket, &options));
             }
@@ -189,20 +194,20 @@ impl House {
                 self.outbound.attach(Reader::open(&options));
             }
             // It is of no use any more, and what the service manager has of it neither.
-            (Some(_), _) if legacy.from.is_none() => self.manager.forget(outbound::STORE_NAME),
+            (Some(_), _) if inherited.from.is_none() => self.manager.forget(outbound::STORE_NAME),
             _ => {}
         }
     }
 
     /// Opens doors of before, and has all of them kept.
-    fn keep_doors(&self, config: &Config, legacy: &Legacy) -> Option<Keeper> {
-        let (gate, clock, sink, doors) = (&self.gate, self.clock, &self.sink, legacy.doors.as_ref());
+    fn keep_doors(&self, config: &Config, inherited: &Inherited) -> Option<DoorPersister> {
+        let (gate, clock, sink, doors) = (&self.gate, self.clock, &self.sink, inherited.doors.as_ref());
         match &config.state.file {
-            Some(path) if legacy.from.is_none() => Keeper::start(path, doors, gate, clock, sink),
+            Some(path) if inherited.from.is_none() => DoorPersister::start(path, doors, gate, clock, sink),
             path => {
                 doors.into_iter().for_each(|doors| snapshot::restore(&gate.load(), clock.now(), doors, sink));
                 // The file is the other one's until that has ended.
-                path.as_ref().and_then(|path| Keeper::follow(path, gate, clock, sink))
+                path.as_ref().and_then(|path| DoorPersister::follow(path, gate, clock, sink))
             }
         }
     }
@@ -215,12 +220,12 @@ impl House {
     pub(super) fn open(
         &mut self,
         config: &Config,
-        extras: Extras,
+        options: RunOptions,
         load: Load,
-        provisions: Provisions,
+        privileged: Privileged,
         inheritance: Inheritance,
-    ) -> Result<Front, DaemonError> {
-        let Provisions { socket, rules: rules_keeper, unseen, protection } = provisions;
+    ) -> Result<Endpoints, DaemonError> {
+        let Privileged { socket, rules: rules_keeper, unseen, protection } = privileged;
         let Inheritance { from, rules: inherited, listener, surplus } = inheritance;
         // Ours from here on: where the rest fails, it goes as well.
         let adopted = config.control.socket.as_deref().zip(listener);
@@ -234,14 +239,14 @@ impl House {
 
         self.outbound_thread =
             self.outbound.start().map_err(system("start the thread that reads what the PBX sends"))?;
-        if self.crew.is_stored() {
+        if self.workers.is_stored() {
             self.outbound.store(self.manager);
         }
         // Nothing is decided yet, so what is not listed begins under this gate's eyes.
         self.connections.hold().into_iter().for_each(|warning| self.sink.send(warning));
-        self.crew.start()?;
+        self.workers.start()?;
         self.rules = match rules_keeper {
-            Some(keeper) => self.have_rules(keeper, inherited, extras.rules, from.is_some())?,
+            Some(persister) => self.set_up_rules(persister, inherited, options.rules, from.is_some())?,
             None => None,
         };
         if self.rules.as_ref().is_some_and(InstalledRules::are_ours) && from.is_none() {
@@ -249,33 +254,33 @@ impl House {
             self.connections.hold();
         }
         // No rule leads there any more.
-        self.crew.leave(&surplus)?;
-        let front = Front::open(self.parts(config)?, config, load, socket, &protection);
+        self.workers.retire(&surplus)?;
+        let endpoints = Endpoints::open(self.parts(config)?, config, load, socket, &protection);
 
-        self.announce(config, protection, extras.warnings);
-        if let Some(span) = extras.grace {
+        self.announce(config, protection, options.warnings);
+        if let Some(span) = options.grace {
             self.sink.send(Event::Grace(event::Grace::Began(span)));
         }
         self.manager.ready(&self.status());
-        Ok(front)
+        Ok(endpoints)
     }
 
     /// The parts that the ways to the gate need. The grace is theirs from here on.
-    fn parts(&mut self, config: &Config) -> Result<Parts, DaemonError> {
-        Ok(Parts {
+    fn parts(&mut self, config: &Config) -> Result<GateParts, DaemonError> {
+        Ok(GateParts {
             gate: Arc::clone(&self.gate),
             clock: self.clock,
             sink: self.sink.clone(),
             manager: self.manager,
-            workers: self.housekeeping.workers(),
-            health: self.crew.health(),
+            workers: self.maintenance.workers(),
+            health: self.workers.health(),
             outbound: Arc::clone(&self.outbound),
-            trunks: self.housekeeping.trunks(),
+            trunks: self.maintenance.trunks(),
             grace: self.grace.take(),
-            kept: self.keeper.as_ref().map(Keeper::counts),
+            kept: self.persister.as_ref().map(DoorPersister::counts),
             rules_state: Arc::clone(&self.rules_state),
             rules_are_ours: self.rules.as_ref().is_some_and(InstalledRules::are_ours),
-            alarm: self.signals.alarm()?,
+            waker: self.signals.waker()?,
             obstacle: self.obstacle(config),
         })
     }
@@ -285,24 +290,24 @@ impl House {
         if !config.queue.backend.hands_over() {
             return Some("it runs with backend nfq, whose queues can't be handed over: restart it");
         }
-        self.crew.is_stored().then_some(
+        self.workers.is_stored().then_some(
             "a service manager runs it, and keeps its queues: 'systemctl restart sipknock' loses no packet",
         )
     }
 
     /// Has the rules put in, taken over, or only watched over.
-    fn have_rules(
+    fn set_up_rules(
         &self,
-        keeper: RulesKeeper,
+        persister: FirewallHelper,
         inherited: bool,
         wanted: bool,
         took_over: bool,
     ) -> Result<Option<InstalledRules>, DaemonError> {
         let (state, sink) = (&self.rules_state, &self.sink);
         Ok(match (inherited, wanted) {
-            (true, update) => Some(keeper.inherit(update, state, sink)?),
-            (false, true) => Some(keeper.put_in(took_over, state, sink)?),
-            (false, false) => keeper.watch(state, sink),
+            (true, update) => Some(persister.inherit(update, state, sink)?),
+            (false, true) => Some(persister.put_in(took_over, state, sink)?),
+            (false, false) => persister.watch(state, sink),
         })
     }
 
@@ -310,13 +315,13 @@ impl House {
     pub(super) fn status(&self) -> String {
         let gate = self.gate.load();
         let mode = if gate.monitors() { "monitor: accepting everything" } else { "deciding packets" };
-        let packets = self.housekeeping.totals().total();
+        let packets = self.maintenance.totals().total();
         format!("{mode}; {} doors open, {packets} packets so far", gate.doors().open_count())
     }
 
     /// Says in the log what has begun, and what there is to know about it.
     fn announce(&self, config: &Config, protection: Protection, warnings: Vec<String>) {
-        let (sink, bindings) = (&self.sink, self.crew.bindings());
+        let (sink, bindings) = (&self.sink, self.workers.bindings());
         let granted = bindings.iter().map(|binding| binding.receive_buffer).min().unwrap_or(0);
         sink.send(Event::Started(Box::new(Started {
             monitor: self.gate.load().monitors(),

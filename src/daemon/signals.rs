@@ -33,9 +33,9 @@ pub(super) enum Wake {
     /// SIGUSR1.
     User,
     /// A queue thread has ended by itself.
-    Alarm,
+    ThreadEnded,
     /// Somebody wants to take over.
-    Errand,
+    TakeoverRequest,
 }
 
 impl Signals {
@@ -63,8 +63,8 @@ impl Signals {
     }
 
     /// Something that a queue thread wakes us with.
-    pub(super) fn alarm(&self) -> Result<Alarm, DaemonError> {
-        self.outgoing.try_clone().map(Alarm).map_err(system("copy a socket"))
+    pub(super) fn waker(&self) -> Result<Waker, DaemonError> {
+        self.outgoing.try_clone().map(Waker).map_err(system("copy a socket"))
     }
 
     /// The next signal does not wait for an orderly end.
@@ -89,8 +89,8 @@ impl Signals {
                 let mut byte = [0];
                 self.incoming.read_exact(&mut byte).map_err(system("read a signal"))?;
                 Ok(match byte {
-                    [Alarm::BYTE] => Wake::Alarm,
-                    [Alarm::CALL] => Wake::Errand,
+                    [Waker::BYTE] => Wake::ThreadEnded,
+                    [Waker::CALL] => Wake::TakeoverRequest,
                     _ => Wake::Signal,
                 })
             }
@@ -100,9 +100,9 @@ impl Signals {
 }
 
 /// Rings when a queue thread ends.
-pub(super) struct Alarm(pub(super) UnixStream);
+pub(super) struct Waker(pub(super) UnixStream);
 
-impl Alarm {
+impl Waker {
     /// Another one than signals write.
     const BYTE: u8 = b'!';
 

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use crate::clock::Clock;
-use crate::daemon::event_log::EventSink;
+use crate::daemon::event_log::EventSender;
 use crate::door::{Claim, Door, Listed};
 use crate::event::Event;
 use crate::inspect::Inspector;
@@ -100,7 +100,7 @@ struct Tally {
 }
 
 /// Opens the doors again for as long as they would still be open, and remembers those that have run out.
-pub(super) fn restore(gate: &Inspector, now: Time, saved: &Saved, sink: &EventSink) {
+pub(super) fn restore(gate: &Inspector, now: Time, saved: &Saved, sink: &EventSender) {
     if saved.prefixes != gate.cut().prefixes() {
         let text = "the doors of before are lost: they were for sources of other prefixes, see ipv4_prefix and ipv6_prefix";
         sink.send(Event::Warning(text.to_owned()));
@@ -259,7 +259,7 @@ mod tests {
     #[test]
     fn claims_go_to_the_file_and_come_back() {
         let clock = Clock::start();
-        let (sink, _writer) = EventSink::start(clock).unwrap();
+        let (sink, _writer) = EventSender::start(clock).unwrap();
         let before = gate(&[("alice", "secret-one"), ("office", "secret-two"), ("bob", "secret-three")]);
         let [alice, office, bob] = ["alice", "office", "bob"].map(|name| before.knock_named(name).unwrap());
         let now = clock.now();
@@ -302,7 +302,7 @@ mod tests {
     #[test]
     fn the_last_request_of_the_pbx_is_so_long_ago_whatever_the_clock_says() {
         let clock = Clock::start();
-        let (sink, _writer) = EventSink::start(clock).unwrap();
+        let (sink, _writer) = EventSender::start(clock).unwrap();
         let before = gate(&[("alice", "secret-one")]);
         let (now, hours) = (clock.now(), |hours: u64| Duration::from_secs(hours * 3600));
         let door = OutboundDoor {

@@ -14,23 +14,23 @@ use crate::config::{Config, ConfigError};
 use crate::control::socket::{Socket, SocketError};
 use crate::daemon::context::Live;
 use crate::daemon::error::{DaemonError, system};
-use crate::daemon::firewall_helper::RulesKeeper;
-use crate::daemon::options::Extras;
+use crate::daemon::firewall_helper::FirewallHelper;
+use crate::daemon::options::RunOptions;
 use crate::daemon::outbound;
 use crate::daemon::signals::Signals;
-use crate::daemon::systemd::Manager;
-use crate::daemon::takeover::Predecessor;
+use crate::daemon::systemd::Systemd;
+use crate::daemon::takeover::PreviousProcess;
 use crate::harden::{self, Identity, Places, Protection};
 use crate::inspect::{Inspector, Mode};
 use crate::nflog::{NflogError, Reader};
 use crate::queue::{Queue, kernel};
 
 /// What a house is built upon.
-pub(super) struct Groundwork {
+pub(super) struct Startup {
     pub(super) gate: Live,
     pub(super) clock: Clock,
     pub(super) signals: Signals,
-    pub(super) predecessor: Predecessor,
+    pub(super) previous: PreviousProcess,
     /// Queues that nobody hands over.
     pub(super) queues: Vec<Box<dyn Queue>>,
     /// The reader of what the PBX sends, if one is wanted and nobody hands it over.
@@ -39,35 +39,39 @@ pub(super) struct Groundwork {
 }
 
 /// What could only be had as root, and is used once the house is open.
-pub(super) struct Provisions {
+pub(super) struct Privileged {
     /// The control socket, where one is wanted and nobody hands it over.
     pub(super) socket: Option<Result<Socket, SocketError>>,
     /// Who puts the firewall's rules in and takes them out.
-    pub(super) rules: Option<RulesKeeper>,
+    pub(super) rules: Option<FirewallHelper>,
     /// Why the kernel's counters can't be read.
     pub(super) unseen: Option<io::Error>,
     /// What holds this process.
     pub(super) protection: Protection,
 }
 
-impl Groundwork {
+impl Startup {
     /// All that is most likely to fail. Queues come last, so that where one can't be had nothing has changed.
     ///
     /// # Errors
     /// Where there can be no gate.
-    pub(super) fn lay(config: &Config, extras: &Extras, manager: Manager) -> Result<Self, DaemonError> {
-        let gate = Arc::new(ArcSwap::from_pointee(first_gate(config, extras.grace)?));
+    pub(super) fn prepare(
+        config: &Config,
+        options: &RunOptions,
+        manager: Systemd,
+    ) -> Result<Self, DaemonError> {
+        let gate = Arc::new(ArcSwap::from_pointee(first_gate(config, options.grace)?));
         let identity = Identity::of(config)?;
         let clock = Clock::start();
-        let predecessor = Predecessor::find(config, extras, manager)?;
+        let previous = PreviousProcess::find(config, options, manager)?;
         let signals = Signals::listen()?;
-        let held = predecessor.queues();
+        let held = previous.queues();
         let missing = config.queue.numbers.clone().filter(|number| !held.contains(number));
         let bind = |number| config.queue.backend.open(&config.queue.options(number));
         let queues = missing.map(bind).collect::<Result<Vec<_>, _>>()?;
-        let wanted = outbound::options(config).filter(|options| !predecessor.reads(options.group));
+        let wanted = outbound::options(config).filter(|options| !previous.reads(options.group));
         let outbound = wanted.map(|options| Reader::open(&options));
-        Ok(Self { gate, clock, signals, predecessor, queues, outbound, identity })
+        Ok(Self { gate, clock, signals, previous, queues, outbound, identity })
     }
 
     /// Does the last that needs root, and gives up all rights but what a running gate needs. What makes threads comes
@@ -75,15 +79,19 @@ impl Groundwork {
     ///
     /// # Errors
     /// Where the keeper of the rules can't be started, or the process can't be confined.
-    pub(super) fn confine(&self, config: &Config, extras: &Extras) -> Result<Provisions, DaemonError> {
-        let places = Places::new(config, extras.learn.as_deref());
+    pub(super) fn drop_privileges(
+        &self,
+        config: &Config,
+        options: &RunOptions,
+    ) -> Result<Privileged, DaemonError> {
+        let places = Places::new(config, options.learn.as_deref());
         places.prepare(&self.identity);
         // The one of a gate that hands over comes along.
-        let wanted = config.control.socket.as_deref().filter(|_| !self.predecessor.is_running());
+        let wanted = config.control.socket.as_deref().filter(|_| !self.previous.is_running());
         let socket = wanted.map(Socket::make);
-        let has_rules = extras.rules || self.predecessor.has_rules();
-        let watched = has_rules || extras.watch && rustix::process::geteuid().is_root();
-        let rules = watched.then(RulesKeeper::start).transpose();
+        let has_rules = options.rules || self.previous.has_rules();
+        let watched = has_rules || options.watch && rustix::process::geteuid().is_root();
+        let rules = watched.then(FirewallHelper::start).transpose();
         let rules = match rules {
             // Without rules of its own a gate goes on.
             Err(_) if !has_rules => None,
@@ -91,7 +99,7 @@ impl Groundwork {
         };
         let unseen = kernel::keep_readable().err();
         let protection = harden::confine(&self.identity, &places, &config.process)?;
-        Ok(Provisions { socket, rules, unseen, protection })
+        Ok(Privileged { socket, rules, unseen, protection })
     }
 }
 

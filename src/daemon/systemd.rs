@@ -10,13 +10,13 @@ use sd_notify::NotifyState;
 
 /// Where to tell how the gate does.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Manager {
+pub(super) struct Systemd {
     present: bool,
     /// How often it wants to hear that all is well: at half of what it waits for.
     interval: Option<Duration>,
 }
 
-impl Manager {
+impl Systemd {
     pub(super) fn from_env() -> Self {
         let present = env::var_os("NOTIFY_SOCKET").is_some_and(|path| !path.is_empty());
         Self { present, interval: sd_notify::watchdog_enabled().map(|span| span / 2).filter(|_| present) }
@@ -33,7 +33,7 @@ impl Manager {
         self.present
     }
 
-    /// How often to [`Manager::alive`].
+    /// How often to [`Systemd::alive`].
     pub(super) fn interval(self) -> Option<Duration> {
         self.interval
     }
@@ -43,7 +43,7 @@ impl Manager {
         self.tell(&[NotifyState::Ready, NotifyState::Status(status)]);
     }
 
-    /// Another configuration is being put in force; [`Manager::ready`] comes after it.
+    /// Another configuration is being put in force; [`Systemd::ready`] comes after it.
     pub(super) fn reloading(self) {
         match NotifyState::monotonic_usec_now() {
             Ok(now) => self.tell(&[NotifyState::Reloading, now]),

@@ -10,27 +10,28 @@ pub(super) mod outgoing;
 
 use crate::config::Config;
 use crate::daemon::error::DaemonError;
-use crate::daemon::options::Extras;
-use crate::daemon::systemd::Manager;
-use crate::daemon::takeover::incoming::{Asked, Legacy, Taking};
+use crate::daemon::options::RunOptions;
+use crate::daemon::systemd::Systemd;
+use crate::daemon::takeover::incoming::{Inherited, PendingTakeover, TakeoverOffer};
 
 /// The gate before this one.
-pub(super) enum Predecessor {
+pub(super) enum PreviousProcess {
     /// It runs, and would make way. Nothing has changed yet.
-    Running(Asked),
+    Running(TakeoverOffer),
     /// There is none any more. What the service manager has kept of it, perhaps nothing.
-    Gone(Legacy),
+    Gone(Inherited),
 }
 
-impl Predecessor {
+impl PreviousProcess {
     /// Asks the running gate, where that is to be taken over.
     ///
     /// # Errors
     /// Where one runs and does not make way.
-    pub(super) fn find(config: &Config, extras: &Extras, manager: Manager) -> Result<Self, DaemonError> {
-        let asked = if extras.takeover { Asked::ask(config, extras.grace.is_some())? } else { None };
+    pub(super) fn find(config: &Config, options: &RunOptions, manager: Systemd) -> Result<Self, DaemonError> {
+        let asked =
+            if options.takeover { TakeoverOffer::ask(config, options.grace.is_some())? } else { None };
         // Good for one start, whether it is of use or not.
-        let kept = Legacy::kept(manager);
+        let kept = Inherited::kept(manager);
         Ok(asked.map_or(Self::Gone(kept), Self::Running))
     }
 
@@ -61,13 +62,13 @@ impl Predecessor {
     }
 
     /// Takes what there is from it. One that runs has then stopped to receive, and waits to hear that it was
-    /// [`Taking::taken`] over.
+    /// [`PendingTakeover::taken`] over.
     ///
     /// # Errors
     /// Where it does not hand over after all. It goes on, then.
-    pub(super) fn hand_over(self) -> Result<(Legacy, Option<Taking>), DaemonError> {
+    pub(super) fn hand_over(self) -> Result<(Inherited, Option<PendingTakeover>), DaemonError> {
         match self {
-            Self::Running(asked) => asked.go().map(|(legacy, taking)| (legacy, Some(taking))),
+            Self::Running(asked) => asked.go().map(|(inherited, taking)| (inherited, Some(taking))),
             Self::Gone(kept) => Ok((kept, None)),
         }
     }

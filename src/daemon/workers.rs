@@ -16,14 +16,14 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::daemon::context::Live;
 use crate::daemon::error::{DaemonError, system};
-use crate::daemon::event_log::EventSink;
-use crate::daemon::maintenance::Housekeeping;
+use crate::daemon::event_log::EventSender;
+use crate::daemon::maintenance::Maintenance;
 use crate::daemon::observers::grace::Looks;
 use crate::daemon::observers::learner::Copies;
 use crate::daemon::outbound::OutboundReader;
-use crate::daemon::signals::Alarm;
-use crate::daemon::systemd::Manager;
-use crate::daemon::workers::watchdog::{Health, Place, Watch};
+use crate::daemon::signals::Waker;
+use crate::daemon::systemd::Systemd;
+use crate::daemon::workers::watchdog::{LossPlace, QueueHealth, QueueMonitor};
 use crate::daemon::workers::worker::{Handle, Shared, Worker};
 use crate::event::Event;
 use crate::queue::kernel::{self, QueueRow};
@@ -31,37 +31,37 @@ use crate::queue::{self, Backend, Binding, Counters, Fault, Options, Queue, Shut
 use crate::time::Time;
 
 /// What a queue thread works with.
-pub(super) struct Means {
+pub(super) struct WorkerContext {
     pub(super) gate: Live,
     pub(super) clock: Clock,
-    pub(super) sink: EventSink,
+    pub(super) sink: EventSender,
     pub(super) copies: Option<Copies>,
     pub(super) looks: Option<Looks>,
     pub(super) outbound: Arc<OutboundReader>,
-    pub(super) alarm: Alarm,
+    pub(super) waker: Waker,
 }
 
 /// All queues with their threads.
-pub(super) struct Crew {
-    means: Means,
+pub(super) struct WorkerPool {
+    context: WorkerContext,
     backend: Backend,
-    manager: Manager,
+    manager: Systemd,
     /// Whether the service manager keeps the sockets.
     stored: bool,
-    posts: Vec<Post>,
-    health: Health,
+    slots: Vec<Slot>,
+    health: QueueHealth,
     /// What threads counted whose queues are closed.
     counted: Counters,
 }
 
 /// A queue and whoever serves it.
-struct Post {
+struct Slot {
     options: Options,
     binding: Binding,
     shutter: Shutter,
     shared: Arc<Shared>,
-    at_work: AtWork,
-    watch: Watch,
+    state: SlotState,
+    monitor: QueueMonitor,
     /// It is being shut, while others go on.
     leaving: bool,
     /// It was bound anew because it was stuck, and had decided so much by then.
@@ -71,7 +71,7 @@ struct Post {
 }
 
 /// Who has the queue.
-enum AtWork {
+enum SlotState {
     /// Nobody yet, or nobody any more.
     Nobody(Box<dyn Queue>),
     /// A thread.
@@ -80,15 +80,15 @@ enum AtWork {
     Closed,
 }
 
-impl Crew {
-    pub(super) fn new(means: Means, backend: Backend, manager: Manager) -> Self {
+impl WorkerPool {
+    pub(super) fn new(context: WorkerContext, backend: Backend, manager: Systemd) -> Self {
         let stored = manager.is_present() && backend.hands_over();
-        let (posts, health, counted) = (Vec::new(), Health::default(), Counters::default());
-        Self { means, backend, manager, stored, posts, health, counted }
+        let (slots, health, counted) = (Vec::new(), QueueHealth::default(), Counters::default());
+        Self { context, backend, manager, stored, slots, health, counted }
     }
 
     /// How the queues are.
-    pub(super) fn health(&self) -> Health {
+    pub(super) fn health(&self) -> QueueHealth {
         self.health.clone()
     }
 
@@ -99,17 +99,17 @@ impl Crew {
 
     fn bind(&mut self, options: &Options, shared: Arc<Shared>) -> Result<(), DaemonError> {
         let queue = self.backend.open(options)?;
-        self.enlist(queue, options, shared)
+        self.add(queue, options, shared)
     }
 
     /// Goes on with a queue that another process has bound.
     fn adopt(&mut self, socket: OwnedFd, options: &Options, shared: Arc<Shared>) -> Result<(), DaemonError> {
         let queue = self.backend.adopt(socket, options)?;
-        self.enlist(queue, options, shared)
+        self.add(queue, options, shared)
     }
 
     /// Goes on with queues that another process has left. Those that are not configured any more are named: they are served
-    /// like the others until somebody [`Crew::leave`]s them, when no rule leads there any more.
+    /// like the others until somebody [`WorkerPool::retire`]s them, when no rule leads there any more.
     ///
     /// What the service manager has kept is perhaps of no use, and then the queue is bound anew. A gate that is `alive` goes
     /// on where its queues can't be used, so that this is an error.
@@ -118,16 +118,16 @@ impl Crew {
         sockets: Vec<(u16, OwnedFd)>,
         config: &Config,
         alive: bool,
-        house: &mut Housekeeping,
+        daemon: &mut Maintenance,
     ) -> Result<Vec<u16>, DaemonError> {
         let mut surplus = Vec::new();
         for (number, socket) in sockets {
             let wanted = config.queue.numbers.contains(&number);
-            if self.posts.iter().any(|post| post.binding.queue == number) {
+            if self.slots.iter().any(|slot| slot.binding.queue == number) {
                 continue;
             }
             let second = socket.try_clone().map_err(system("copy a socket"))?;
-            let adopted = self.adopt(socket, &config.queue.options(number), house.watch(number));
+            let adopted = self.adopt(socket, &config.queue.options(number), daemon.watch(number));
             match adopted {
                 Ok(()) if wanted => {}
                 Ok(()) => surplus.push(number),
@@ -137,16 +137,16 @@ impl Crew {
                     // What waits there would wait for ever, and nobody else could bind it.
                     queue::unbind(&second, number)?;
                     let text = format!("the queue that the service manager has kept is bound anew: {error}");
-                    self.means.sink.send(Event::Warning(text));
+                    self.context.sink.send(Event::Warning(text));
                     if wanted {
-                        self.bind(&config.queue.options(number), house.watch(number))?;
+                        self.bind(&config.queue.options(number), daemon.watch(number))?;
                     }
                 }
             }
         }
         let mut numbers = config.queue.numbers.clone().filter(|_| alive);
         if let Some(number) =
-            numbers.find(|number| self.posts.iter().all(|post| post.binding.queue != *number))
+            numbers.find(|number| self.slots.iter().all(|slot| slot.binding.queue != *number))
         {
             let text =
                 format!("queue {number} is not served by the running gate just now: try again in a moment");
@@ -157,18 +157,18 @@ impl Crew {
                 "queues {surplus:?} are not configured any more, and are shut: see that no rule leads there, \
                  'sipknock firewall apply'"
             );
-            self.means.sink.send(Event::Warning(text));
+            self.context.sink.send(Event::Warning(text));
         }
         Ok(surplus)
     }
 
     /// No more packets for whoever learns from them.
     pub(super) fn stop_copying(&mut self) {
-        (self.means.copies, self.means.looks) = (None, None);
+        (self.context.copies, self.context.looks) = (None, None);
     }
 
-    /// Takes a queue that is bound. Nobody serves it before [`Crew::start`].
-    pub(super) fn enlist(
+    /// Takes a queue that is bound. Nobody serves it before [`WorkerPool::start`].
+    pub(super) fn add(
         &mut self,
         queue: Box<dyn Queue>,
         options: &Options,
@@ -176,73 +176,73 @@ impl Crew {
     ) -> Result<(), DaemonError> {
         let (binding, shutter) = (queue.binding(), queue.shutter()?);
         let row = kernel::queue(binding.queue).filter(|row| row.port_id == binding.port_id);
-        let watch = Watch::new(&row.unwrap_or_default(), shared.packets());
+        let monitor = QueueMonitor::new(&row.unwrap_or_default(), shared.packets());
         self.health.serve(binding);
-        self.posts.push(Post {
+        self.slots.push(Slot {
             options: options.clone(),
             binding,
             shutter,
             shared,
-            at_work: AtWork::Nobody(queue),
-            watch,
+            state: SlotState::Nobody(queue),
+            monitor,
             leaving: false,
             revived: None,
             told: None,
         });
-        self.posts.sort_by_key(|post| post.binding.queue);
+        self.slots.sort_by_key(|slot| slot.binding.queue);
         Ok(())
     }
 
     /// Puts a thread at each queue that has none.
     pub(super) fn start(&mut self) -> Result<(), DaemonError> {
-        for post in &mut self.posts {
-            post.start(&self.means)?;
+        for slot in &mut self.slots {
+            slot.start(&self.context)?;
         }
         if self.stored {
-            self.posts.iter().filter(|post| !post.leaving).for_each(|post| post.store(self.manager));
+            self.slots.iter().filter(|slot| !slot.leaving).for_each(|slot| slot.store(self.manager));
         }
         Ok(())
     }
 
     /// All bindings that are to stay.
     pub(super) fn bindings(&self) -> Vec<Binding> {
-        self.posts.iter().filter(|post| !post.leaving).map(|post| post.binding).collect()
+        self.slots.iter().filter(|slot| !slot.leaving).map(|slot| slot.binding).collect()
     }
 
     /// Looks after all of them, once a second or so.
     ///
     /// # Errors
     /// Where a queue that was stuck can't be served again, so that the process had better be started anew.
-    pub(super) fn look(&mut self) -> Result<(), DaemonError> {
+    pub(super) fn check(&mut self) -> Result<(), DaemonError> {
         // Who can't see the queues does not know that they are gone.
         let Ok(rows) = kernel::readable_queues() else { return Ok(()) };
-        let now = self.means.clock.now();
-        for post in self.posts.iter_mut().filter(|post| !post.leaving) {
-            let row = rows.iter().find(|row| row.queue == post.binding.queue);
-            let decided = post.shared.packets();
-            if post.revived.is_some_and(|before| decided > before) {
-                post.revived = None;
+        let now = self.context.clock.now();
+        for slot in self.slots.iter_mut().filter(|slot| !slot.leaving) {
+            let row = rows.iter().find(|row| row.queue == slot.binding.queue);
+            let decided = slot.shared.packets();
+            if slot.revived.is_some_and(|before| decided > before) {
+                slot.revived = None;
             }
-            let fault = post.watch.look(post.binding, row, decided);
-            if let Some(row) = row.filter(|row| row.port_id == post.binding.port_id) {
-                post.watch.losses(row, now).for_each(|lost| self.means.sink.send(post.overload(lost)));
+            let fault = slot.monitor.check(slot.binding, row, decided);
+            if let Some(row) = row.filter(|row| row.port_id == slot.binding.port_id) {
+                slot.monitor.losses(row, now).for_each(|lost| self.context.sink.send(slot.overload(lost)));
             }
             let waiting = row.map_or(0, |row| row.waiting);
             // A queue bound anew has yet to prove that this has helped.
-            let unproven = || post.revived.filter(|_| waiting > 0).map(|_| Fault::Stuck);
-            let news = self.health.set(post.binding.queue, fault.or_else(unproven), now);
+            let unproven = || slot.revived.filter(|_| waiting > 0).map(|_| Fault::Stuck);
+            let news = self.health.set(slot.binding.queue, fault.or_else(unproven), now);
             let Some(fault) = fault else { continue };
             if news {
-                self.means.sink.send(Event::QueueFault { queue: post.binding.queue, fault, waiting });
+                self.context.sink.send(Event::QueueFault { queue: slot.binding.queue, fault, waiting });
             }
-            if post.mend(fault, now, self.backend, &self.means)? {
-                self.health.serve(post.binding);
+            if slot.rebind(fault, now, self.backend, &self.context)? {
+                self.health.serve(slot.binding);
                 if fault == Fault::Lost {
-                    self.health.set(post.binding.queue, None, now);
+                    self.health.set(slot.binding.queue, None, now);
                 }
                 if self.stored {
-                    self.manager.forget(&store_name(post.binding.queue));
-                    post.store(self.manager);
+                    self.manager.forget(&store_name(slot.binding.queue));
+                    slot.store(self.manager);
                 }
             }
         }
@@ -250,31 +250,31 @@ impl Crew {
     }
 
     /// Sees to threads that have ended. One whose queue was shut has nothing more to do; one that has taken its time to
-    /// [`Crew::release`] its queue is sent back.
+    /// [`WorkerPool::release`] its queue is sent back.
     ///
     /// # Errors
     /// Where one could not go on.
-    pub(super) fn see_to_ended(&mut self) -> Result<(), DaemonError> {
-        for post in self.posts.iter_mut().filter(|post| post.is_finished()) {
-            let counters = post.join()?;
-            if post.leaving {
+    pub(super) fn join_ended(&mut self) -> Result<(), DaemonError> {
+        for slot in self.slots.iter_mut().filter(|slot| slot.is_finished()) {
+            let counters = slot.join()?;
+            if slot.leaving {
                 self.counted.add(counters);
-                post.at_work = AtWork::Closed;
+                slot.state = SlotState::Closed;
             } else {
-                post.start(&self.means)?;
+                slot.start(&self.context)?;
             }
         }
-        self.posts.retain(|post| !(post.leaving && matches!(post.at_work, AtWork::Closed)));
+        self.slots.retain(|slot| !(slot.leaving && matches!(slot.state, SlotState::Closed)));
         Ok(())
     }
 
     /// Shuts queues that are not to be served any more, while others go on. What waits in them is still decided.
-    pub(super) fn leave(&mut self, numbers: &[u16]) -> Result<(), DaemonError> {
-        for post in self.posts.iter_mut().filter(|post| numbers.contains(&post.binding.queue)) {
-            post.leaving = true;
-            self.health.leave(post.binding.queue);
-            self.manager.forget(&store_name(post.binding.queue));
-            post.shutter.shut()?;
+    pub(super) fn retire(&mut self, numbers: &[u16]) -> Result<(), DaemonError> {
+        for slot in self.slots.iter_mut().filter(|slot| numbers.contains(&slot.binding.queue)) {
+            slot.leaving = true;
+            self.health.retire(slot.binding.queue);
+            self.manager.forget(&store_name(slot.binding.queue));
+            slot.shutter.shut()?;
         }
         Ok(())
     }
@@ -284,38 +284,38 @@ impl Crew {
     /// # Errors
     /// Where one does not come to its end, or has come to a bad one. The others are to be resumed.
     pub(super) fn release(&mut self) -> Result<(), DaemonError> {
-        self.posts.iter().for_each(|post| post.shutter.release());
+        self.slots.iter().for_each(|slot| slot.shutter.release());
         for _ in 0..LONGEST_BATCH.as_millis() {
-            if self.posts.iter().all(|post| post.is_finished() || !post.has_thread()) {
+            if self.slots.iter().all(|slot| slot.is_finished() || !slot.has_thread()) {
                 break;
             }
             thread::sleep(Duration::from_millis(1));
         }
-        for post in &mut self.posts {
-            match post.has_thread() && !post.is_finished() {
-                true => return Err(DaemonError::Stuck { queue: post.binding.queue }),
-                false => _ = post.join()?,
+        for slot in &mut self.slots {
+            match slot.has_thread() && !slot.is_finished() {
+                true => return Err(DaemonError::Stuck { queue: slot.binding.queue }),
+                false => _ = slot.join()?,
             }
         }
         Ok(())
     }
 
-    /// After a [`Crew::release`]: goes on as before.
+    /// After a [`WorkerPool::release`]: goes on as before.
     pub(super) fn resume(&mut self) -> Result<(), DaemonError> {
-        self.posts.iter().for_each(|post| post.shutter.resume(&post.options));
-        for post in &mut self.posts {
+        self.slots.iter().for_each(|slot| slot.shutter.resume(&slot.options));
+        for slot in &mut self.slots {
             // Whoever has not come to his end in time is seen to when he does.
-            post.start(&self.means)?;
+            slot.start(&self.context)?;
         }
         Ok(())
     }
 
-    /// After a [`Crew::release`]: the sockets that hold the queues.
+    /// After a [`WorkerPool::release`]: the sockets that hold the queues.
     pub(super) fn sockets(&self) -> Vec<(u16, BorrowedFd<'_>)> {
-        let posts = self.posts.iter().filter(|post| !post.leaving);
-        posts
-            .filter_map(|post| match &post.at_work {
-                AtWork::Nobody(queue) => Some((post.binding.queue, queue.socket())),
+        let slots = self.slots.iter().filter(|slot| !slot.leaving);
+        slots
+            .filter_map(|slot| match &slot.state {
+                SlotState::Nobody(queue) => Some((slot.binding.queue, queue.socket())),
                 _ => None,
             })
             .collect()
@@ -331,16 +331,16 @@ impl Crew {
             .filter(|queue| queue.fault.is_some())
             .map(|queue| queue.binding.queue)
             .collect();
-        for post in &mut self.posts {
-            self.manager.forget(&store_name(post.binding.queue));
-            if stuck.contains(&post.binding.queue) {
-                post.at_work = AtWork::Closed;
+        for slot in &mut self.slots {
+            self.manager.forget(&store_name(slot.binding.queue));
+            if stuck.contains(&slot.binding.queue) {
+                slot.state = SlotState::Closed;
             } else {
-                outcome = outcome.and(post.shutter.shut().map_err(DaemonError::from));
+                outcome = outcome.and(slot.shutter.shut().map_err(DaemonError::from));
             }
         }
-        for post in &mut self.posts {
-            outcome = outcome.and(post.join().map(|_| ()));
+        for slot in &mut self.slots {
+            outcome = outcome.and(slot.join().map(|_| ()));
         }
         outcome
     }
@@ -348,16 +348,16 @@ impl Crew {
     /// Tells of what was lost and not yet told of, and sums up: packets that wait for a verdict, and what happened
     /// beside packets. Queues stay bound until this is dropped, so that the kernel's counters are there for it.
     pub(super) fn finish(&mut self) -> (u64, Counters) {
-        let (rows, now) = (kernel::queues(), self.means.clock.now());
-        let ours = |post: &Post| {
-            rows.iter().find(|row| (row.queue, row.port_id) == (post.binding.queue, post.binding.port_id))
+        let (rows, now) = (kernel::queues(), self.context.clock.now());
+        let ours = |slot: &Slot| {
+            rows.iter().find(|row| (row.queue, row.port_id) == (slot.binding.queue, slot.binding.port_id))
         };
         let (mut waiting, mut counted) = (0, self.counted);
-        for post in &mut self.posts {
-            let row = ours(post);
+        for slot in &mut self.slots {
+            let row = ours(slot);
             waiting += row.map_or(0, |row| row.waiting);
-            post.watch.last_losses(row, now).for_each(|lost| self.means.sink.send(post.overload(lost)));
-            if let AtWork::Nobody(queue) = &post.at_work {
+            slot.monitor.last_losses(row, now).for_each(|lost| self.context.sink.send(slot.overload(lost)));
+            if let SlotState::Nobody(queue) = &slot.state {
                 counted.add(queue.counters());
             }
         }
@@ -365,57 +365,58 @@ impl Crew {
     }
 }
 
-impl Post {
-    fn start(&mut self, means: &Means) -> Result<(), DaemonError> {
-        match std::mem::replace(&mut self.at_work, AtWork::Closed) {
-            AtWork::Nobody(queue) => {
-                let (gate, clock, sink) = (Arc::clone(&means.gate), means.clock, means.sink.clone());
-                let (shared, outbound) = (Arc::clone(&self.shared), Arc::clone(&means.outbound));
-                let worker = Worker::new(queue, gate, clock, sink, shared, means.copies.clone(), outbound);
-                let worker = worker.shown_to(means.looks.clone());
-                let thread = worker.spawn(means.alarm.another()?).map_err(system("start a queue thread"))?;
-                self.at_work = AtWork::Thread(thread);
+impl Slot {
+    fn start(&mut self, context: &WorkerContext) -> Result<(), DaemonError> {
+        match std::mem::replace(&mut self.state, SlotState::Closed) {
+            SlotState::Nobody(queue) => {
+                let (gate, clock, sink) = (Arc::clone(&context.gate), context.clock, context.sink.clone());
+                let (shared, outbound) = (Arc::clone(&self.shared), Arc::clone(&context.outbound));
+                let worker = Worker::new(queue, gate, clock, sink, shared, context.copies.clone(), outbound);
+                let worker = worker.shown_to(context.looks.clone());
+                let thread =
+                    worker.spawn(context.waker.another()?).map_err(system("start a queue thread"))?;
+                self.state = SlotState::Thread(thread);
             }
-            other => self.at_work = other,
+            other => self.state = other,
         }
         Ok(())
     }
 
     fn has_thread(&self) -> bool {
-        matches!(self.at_work, AtWork::Thread(_))
+        matches!(self.state, SlotState::Thread(_))
     }
 
     fn is_finished(&self) -> bool {
-        matches!(&self.at_work, AtWork::Thread(thread) if thread.is_finished())
+        matches!(&self.state, SlotState::Thread(thread) if thread.is_finished())
     }
 
     /// Waits for the thread's end, and takes the queue from it.
     fn join(&mut self) -> Result<Counters, DaemonError> {
-        let queue = match std::mem::replace(&mut self.at_work, AtWork::Closed) {
-            AtWork::Thread(thread) => match thread.join() {
+        let queue = match std::mem::replace(&mut self.state, SlotState::Closed) {
+            SlotState::Thread(thread) => match thread.join() {
                 Ok(queue) => queue?,
                 // Not with panic = "abort", which is how it is built for use.
                 Err(panic) => std::panic::resume_unwind(panic),
             },
-            AtWork::Nobody(queue) => queue,
-            AtWork::Closed => return Ok(Counters::default()),
+            SlotState::Nobody(queue) => queue,
+            SlotState::Closed => return Ok(Counters::default()),
         };
         let counters = queue.counters();
-        self.at_work = AtWork::Nobody(queue);
+        self.state = SlotState::Nobody(queue);
         Ok(counters)
     }
 
-    fn store(&self, manager: Manager) {
+    fn store(&self, manager: Systemd) {
         manager.keep(&store_name(self.binding.queue), self.shutter.socket());
     }
 
-    fn overload(&self, (place, count): (Place, u64)) -> Event {
+    fn overload(&self, (place, count): (LossPlace, u64)) -> Event {
         let queue = self.binding.queue;
         match place {
-            Place::Kernel => {
+            LossPlace::Kernel => {
                 Event::Overload { queue, place: "kernel", count, limit: self.options.max_len.into() }
             }
-            Place::Socket => {
+            LossPlace::Socket => {
                 Event::Overload { queue, place: "socket", count, limit: self.binding.receive_buffer as u64 }
             }
         }
@@ -423,12 +424,12 @@ impl Post {
 
     /// Takes the queue from whoever has it, binds it anew and puts another thread at it. Whether that went well; a queue
     /// that somebody else has is tried again at the next look.
-    fn mend(
+    fn rebind(
         &mut self,
         fault: Fault,
         now: Time,
         backend: Backend,
-        means: &Means,
+        context: &WorkerContext,
     ) -> Result<bool, DaemonError> {
         let queue = self.binding.queue;
         if fault == Fault::Stuck && self.revived.is_some() {
@@ -437,26 +438,26 @@ impl Post {
         }
         // Of a queue that is another's or nobody's this only ends the thread.
         let unbound = self.shutter.unbind();
-        self.at_work = AtWork::Closed;
+        self.state = SlotState::Closed;
         let bound = unbound.and_then(|()| backend.open(&self.options));
         let bound = bound.and_then(|queue| Ok((queue.binding(), queue.shutter()?, queue)));
         match (bound, fault) {
             (Ok((binding, shutter, queue)), _) => {
                 self.revived = (fault == Fault::Stuck).then(|| self.shared.packets());
-                (self.binding, self.shutter, self.at_work) = (binding, shutter, AtWork::Nobody(queue));
-                self.start(means)?;
+                (self.binding, self.shutter, self.state) = (binding, shutter, SlotState::Nobody(queue));
+                self.start(context)?;
                 let row = QueueRow { queue: binding.queue, port_id: binding.port_id, ..QueueRow::default() };
-                self.watch = Watch::new(&row, self.shared.packets());
+                self.monitor = QueueMonitor::new(&row, self.shared.packets());
                 self.told = None;
                 let text = format!("queue {} is bound anew, and served by another thread", binding.queue);
-                means.sink.send(Event::Note(text));
+                context.sink.send(Event::Note(text));
                 Ok(true)
             }
             (Err(error), Fault::Stuck) => Err(error.into()),
             (Err(error), Fault::Lost) => {
                 if self.told.is_none_or(|told| now.since(told) >= SAY_AGAIN) {
                     self.told = Some(now);
-                    means.sink.send(Event::Warning(format!(
+                    context.sink.send(Event::Warning(format!(
                         "queue {queue} can't be bound again, and is tried again every second: {error}"
                     )));
                 }

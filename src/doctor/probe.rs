@@ -19,7 +19,7 @@ use rustix::process::{Pid, Signal, getppid, kill_process, set_parent_process_dea
 use super::{Finding, Severity};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::daemon::{self, DaemonError, Extras};
+use crate::daemon::{self, DaemonError, RunOptions};
 use crate::firewall::{DEFAULT_PARENT, Family, Firewall, Plan};
 use crate::inspect::Mode;
 use crate::net::NetSet;
@@ -86,7 +86,7 @@ pub fn gate(config: &Config) -> Result<(), DaemonError> {
     config.inspect.mode = Mode::Enforce;
     (config.control.socket, config.state.file) = (None, None);
     let again = config.clone();
-    daemon::run(&config, Extras::default(), Box::new(move || Ok((again.clone(), Vec::new()))))
+    daemon::run(&config, RunOptions::default(), Box::new(move || Ok((again.clone(), Vec::new()))))
 }
 
 /// What the witness sees. It must be in a namespace that nobody else uses.

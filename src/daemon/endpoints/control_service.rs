@@ -23,17 +23,17 @@ use crate::daemon::busiest::Vote;
 use crate::daemon::context::Live;
 use crate::daemon::endpoints::control_service::lines::{door_stats, line};
 use crate::daemon::endpoints::control_service::selection::{Wanted, knock_named, source};
-use crate::daemon::event_log::{EventSink, Shut};
+use crate::daemon::event_log::{ClosedDoors, EventSender};
 use crate::daemon::firewall_helper::RulesState;
 use crate::daemon::maintenance::Watched;
 use crate::daemon::observers::grace::Grace;
 use crate::daemon::outbound::{OutboundReader, tell_closed};
 use crate::daemon::persistence::Counts;
 use crate::daemon::reload::{Load, Outcome, Reloader};
-use crate::daemon::systemd::Manager;
-use crate::daemon::takeover::outgoing::Exit;
+use crate::daemon::systemd::Systemd;
+use crate::daemon::takeover::outgoing::TakeoverListener;
 use crate::daemon::trunks::RefusedTrunks;
-use crate::daemon::workers::watchdog::{Health, QueueHealth};
+use crate::daemon::workers::watchdog::{QueueHealth, QueueStatus};
 use crate::daemon::workers::worker::Shared;
 use crate::door::{Change, Door, Grant, Limit, Listed};
 use crate::event::{EXPIRED, Event, FLUSHED, REVOKED};
@@ -45,17 +45,17 @@ use crate::time::Time;
 use crate::verdict::ReasonCounts;
 
 /// Answers requests about a running gate.
-pub(in crate::daemon) struct Desk {
+pub(in crate::daemon) struct ControlService {
     gate: Live,
     reloader: Reloader,
     clock: Clock,
     watchers: Watchers,
     /// Gone once the gate ends, so that the log can end.
-    sink: Mutex<Option<EventSink>>,
+    sink: Mutex<Option<EventSender>>,
     workers: Vec<Watched>,
     trunks: Arc<RefusedTrunks>,
     outbound: Weak<OutboundReader>,
-    health: Health,
+    health: QueueHealth,
     backend: &'static str,
     started: Time,
     /// Reloads that took effect, and that did not.
@@ -63,21 +63,21 @@ pub(in crate::daemon) struct Desk {
     /// The file of doors, and what became of it.
     kept: Option<(PathBuf, Arc<Counts>)>,
     protection: Option<ProtectionStats>,
-    exit: Arc<Exit>,
-    manager: Manager,
+    exit: Arc<TakeoverListener>,
+    manager: Systemd,
     rules: Arc<RulesState>,
 }
 
-impl Desk {
+impl ControlService {
     #[expect(clippy::too_many_arguments, reason = "it answers for all of the gate")]
     pub(in crate::daemon) fn new(
         gate: Live,
         clock: Clock,
-        sink: EventSink,
+        sink: EventSender,
         workers: Vec<Watched>,
-        health: Health,
-        exit: Arc<Exit>,
-        manager: Manager,
+        health: QueueHealth,
+        exit: Arc<TakeoverListener>,
+        manager: Systemd,
         config: &Config,
         load: Load,
     ) -> Self {
@@ -184,14 +184,14 @@ impl Desk {
     }
 
     /// How the queues are, in the order of their numbers.
-    pub(in crate::daemon) fn health(&self) -> Vec<QueueHealth> {
+    pub(in crate::daemon) fn health(&self) -> Vec<QueueStatus> {
         self.health.queues()
     }
 
     /// The queues as the kernel counts them, those of them that are ours.
     pub(in crate::daemon) fn queues(&self) -> Vec<QueueStats> {
         let (rows, now) = (kernel::queues(), self.now());
-        let stats = self.health().into_iter().map(|QueueHealth { binding, fault, faults }| {
+        let stats = self.health().into_iter().map(|QueueStatus { binding, fault, faults }| {
             let ours = |row: &&QueueRow| (row.queue, row.port_id) == (binding.queue, binding.port_id);
             let row = rows.iter().find(ours).copied().unwrap_or_default();
             let last = self.last_verdict(binding.queue);
@@ -384,7 +384,7 @@ impl Desk {
     fn flush(&self) -> Result<Done, Refusal> {
         let _changing = self.changing()?;
         let gate = self.gate.load();
-        let mut shut = Shut::default();
+        let mut shut = ClosedDoors::default();
         let doors = gate.doors().flush(|source, door| shut.add(source, door));
         shut.tell(&gate, FLUSHED, &|event| self.send(event));
         let outbound = gate.outbound().flush(self.clock.now());
@@ -429,7 +429,7 @@ impl Desk {
             config: None,
             busiest: None,
             rules: self.rules.stats(),
-            events_lost: sink.as_ref().map_or(0, EventSink::lost),
+            events_lost: sink.as_ref().map_or(0, EventSender::lost),
             refused_trunks: self.trunks.list(),
             outbound: self.outbound.upgrade().map(|outbound| outbound.stats(&gate)),
         }
@@ -443,7 +443,7 @@ impl Desk {
     }
 }
 
-impl Service for Desk {
+impl Service for ControlService {
     fn carry_out(&self, request: Request, say: Say<'_>) -> io::Result<Result<Done, Refusal>> {
         Ok(match request {
             Request::Doors { knock, source } => {

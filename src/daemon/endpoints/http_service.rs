@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
@@ -14,10 +15,9 @@ use crate::clock::Clock;
 use crate::control::protocol::Stats;
 use crate::control::server::Counts;
 use crate::control::watch::{Seen, Watch};
-use crate::daemon::endpoints::control_service::{Desk, lines, outbound};
-use crate::daemon::endpoints::health::Health;
+use crate::daemon::endpoints::control_service::{ControlService, lines, outbound};
 use crate::daemon::endpoints::history::{Flow, KnockFlow, SPAN, Totals};
-use crate::daemon::workers::watchdog::QueueHealth;
+use crate::daemon::workers::watchdog::QueueStatus;
 use crate::event::{Event, Outcome};
 use crate::http::server::TICK;
 use crate::http::{Service, Sort, Wanted};
@@ -29,9 +29,10 @@ use crate::queue::{Fault, kernel};
 use crate::verdict::{ReasonCounts, Verdict};
 
 /// Looks at the gate for the server, on the server's thread.
-pub(in crate::daemon) struct Overview {
-    desk: Arc<Desk>,
-    health: Health,
+pub(in crate::daemon) struct HttpService {
+    service: Arc<ControlService>,
+    /// The gate is ending.
+    stopping: Arc<AtomicBool>,
     /// Of the control socket, where there is one.
     control: Option<Counts>,
     watch: Watch,
@@ -41,11 +42,15 @@ pub(in crate::daemon) struct Overview {
     knocks: KnockFlow,
 }
 
-impl Overview {
-    pub(in crate::daemon) fn new(desk: Arc<Desk>, health: Health, control: Option<Counts>) -> Self {
-        let watch = desk.watchers().add_ours();
+impl HttpService {
+    pub(in crate::daemon) fn new(
+        service: Arc<ControlService>,
+        stopping: Arc<AtomicBool>,
+        control: Option<Counts>,
+    ) -> Self {
+        let watch = service.watchers().add_ours();
         let (flow, knocks) = (Flow::default(), KnockFlow::default());
-        Self { desk, health, control, watch, events: VecDeque::new(), flow, knocks }
+        Self { service, stopping, control, watch, events: VecDeque::new(), flow, knocks }
     }
 
     /// Takes in the events that there were. Not more than may wait, so that a flood of them ends.
@@ -65,7 +70,7 @@ impl Overview {
 
     fn counts(&self) -> (ReasonCounts, ReasonCounts) {
         let mut sums = (ReasonCounts::default(), ReasonCounts::default());
-        for worker in self.desk.workers() {
+        for worker in self.service.workers() {
             sums.0.merge(&worker.decided());
             sums.1.merge(&worker.spared());
         }
@@ -75,7 +80,7 @@ impl Overview {
     /// What a knock did so far.
     fn knock(&self, id: KnockId) -> [u64; Outcome::ALL.len()] {
         let mut sums = [0; Outcome::ALL.len()];
-        for worker in self.desk.workers() {
+        for worker in self.service.workers() {
             sums.iter_mut().zip(worker.knocks().of(id)).for_each(|(sum, count)| *sum += count);
         }
         sums
@@ -90,7 +95,7 @@ impl Overview {
     /// Whether each queue is bound to this process; nothing where the kernel does not tell.
     fn bound(&self) -> Vec<(u16, bool)> {
         let Ok(rows) = kernel::readable_queues() else { return Vec::new() };
-        let bound = self.desk.health().into_iter().map(|QueueHealth { binding: ours, .. }| {
+        let bound = self.service.health().into_iter().map(|QueueStatus { binding: ours, .. }| {
             let is_ours = |row: &kernel::QueueRow| (row.queue, row.port_id) == (ours.queue, ours.port_id);
             (ours.queue, rows.iter().any(is_ours))
         });
@@ -100,22 +105,23 @@ impl Overview {
     /// When each queue last gave packets their verdicts, in seconds since 1970, as [`Snapshot`] has it. Whoever scrapes
     /// holds it against the wall clock, which may have been set since the gate's own was started by it.
     fn last_verdicts(&self) -> Vec<(u16, f64)> {
-        let (wall, now) = (Clock::start().now(), self.desk.now());
+        let (wall, now) = (Clock::start().now(), self.service.now());
         let seconds = |time| (wall.before(now.since(time)).as_nanos() / 1_000_000) as f64 / 1e3;
-        let queues = self.desk.health().into_iter().map(|health| health.binding.queue);
-        queues.map(|queue| (queue, self.desk.last_verdict(queue).map_or(0.0, seconds))).collect()
+        let queues = self.service.health().into_iter().map(|health| health.binding.queue);
+        queues.map(|queue| (queue, self.service.last_verdict(queue).map_or(0.0, seconds))).collect()
     }
 
     fn faults_with(&self, bound: &[(u16, bool)]) -> Vec<String> {
-        let mut faults = self.health.faults();
-        faults.extend(self.desk.rules().faults());
-        faults.extend(self.desk.outbound_fault());
+        let stopping = self.stopping.load(Ordering::Relaxed);
+        let mut faults: Vec<_> = stopping.then(|| "the gate: it is ending".to_owned()).into_iter().collect();
+        faults.extend(self.service.rules().faults());
+        faults.extend(self.service.outbound_fault());
         for (number, _) in bound.iter().filter(|(_, bound)| !bound) {
             faults.push(format!(
                 "queue {number}: it is not bound to this process any more, and is bound again as soon as that is possible"
             ));
         }
-        for QueueHealth { binding, fault, .. } in self.desk.health() {
+        for QueueStatus { binding, fault, .. } in self.service.health() {
             if matches!(fault, Some((Fault::Stuck, _))) {
                 faults.push(format!("queue {}: packets wait in it, and none is decided", binding.queue));
             }
@@ -124,7 +130,7 @@ impl Overview {
     }
 
     fn doors(&self, gate: &Inspector, wanted: &Wanted) -> Value {
-        let now = self.desk.now();
+        let now = self.service.now();
         let filter = Filter::new(gate, &wanted.filter);
         let (matching, rows) = gate.doors().top(
             DOORS,
@@ -168,19 +174,19 @@ impl Overview {
     }
 }
 
-impl Service for Overview {
+impl Service for HttpService {
     fn listening(&mut self, address: SocketAddr, outcome: Result<(), &io::Error>) {
         match outcome {
             Ok(()) => {
-                self.desk.send(Event::Note(format!("metrics and status page are at http://{address}/")));
+                self.service.send(Event::Note(format!("metrics and status page are at http://{address}/")));
                 if !address.ip().to_canonical().is_loopback() {
-                    self.desk.send(Event::Warning(format!(
+                    self.service.send(Event::Warning(format!(
                         "the status page at {address} has no login: whoever reaches it sees who may call, with addresses \
                          and knocks' names; let the firewall or a proxy keep others out, or listen on 127.0.0.1"
                     )));
                 }
             }
-            Err(error) => self.desk.send(Event::Warning(format!(
+            Err(error) => self.service.send(Event::Warning(format!(
                 "no metrics and no status page yet: {address} can't be had: {error}; it is tried again every {} s, or give \
                  --http or http.listen another address",
                 TICK.as_secs()
@@ -190,7 +196,7 @@ impl Service for Overview {
 
     fn tick(&mut self) {
         self.take_events();
-        let now = self.desk.now();
+        let now = self.service.now();
         let (decided, spared) = self.counts();
         let mut totals = Totals { spared: spared.total(), ..Totals::default() };
         for (reason, count) in decided.occurred() {
@@ -199,10 +205,10 @@ impl Service for Overview {
                 Verdict::Drop => totals.dropped += count,
             }
         }
-        let queues = self.desk.queues();
+        let queues = self.service.queues();
         totals.lost = queues.iter().map(|queue| queue.kernel_dropped + queue.socket_dropped).sum();
         self.flow.look(now, totals);
-        let knocked = self.knocked(&self.desk.gate());
+        let knocked = self.knocked(&self.service.gate());
         self.knocks.look(now, &knocked);
     }
 
@@ -213,13 +219,13 @@ impl Service for Overview {
     fn metrics(&mut self, evicted: u64) -> String {
         let (decided, spared) = self.counts();
         let mut inspected = HistogramTotal::default();
-        self.desk.workers().for_each(|worker| worker.add_inspected(&mut inspected));
-        let gate = self.desk.gate();
+        self.service.workers().for_each(|worker| worker.add_inspected(&mut inspected));
+        let gate = self.service.gate();
         let knocks = gate.knocks_by_id().map(|(id, knock)| (knock.name.clone(), self.knock(id)));
         let bound = self.bound();
         let snapshot = Snapshot {
-            stats: self.desk.stats(),
-            started_s: self.desk.started().as_nanos() as f64 / 1e9,
+            stats: self.service.stats(),
+            started_s: self.service.started().as_nanos() as f64 / 1e9,
             decided,
             spared,
             knocks: knocks.collect(),
@@ -228,7 +234,7 @@ impl Service for Overview {
             bound,
             last_verdicts: self.last_verdicts(),
             control: self.control.as_ref().map(|counts| (counts.seated() as u64, counts.refused())),
-            reloads: self.desk.reloads(),
+            reloads: self.service.reloads(),
             evicted,
             process: Process::now(),
         };
@@ -237,12 +243,12 @@ impl Service for Overview {
 
     fn status(&mut self, wanted: &Wanted) -> Value {
         self.take_events();
-        let gate = self.desk.gate();
-        let (done, failed) = self.desk.reloads();
+        let gate = self.service.gate();
+        let (done, failed) = self.service.reloads();
         json!({
-            "now": self.desk.now().to_string(),
+            "now": self.service.now().to_string(),
             // The page has no login: how strangers would fare inside the process is nothing for them.
-            "stats": Stats { protection: None, ..self.desk.stats() },
+            "stats": Stats { protection: None, ..self.service.stats() },
             "faults": self.faults(),
             "reloads": {"done": done, "failed": failed},
             "flow": self.flow.to_json(TICK),
@@ -341,10 +347,10 @@ mod tests {
 
     use super::*;
     use crate::config::{Config, ConfigError, Flags, values};
-    use crate::daemon::event_log::EventSink;
-    use crate::daemon::signals::Alarm;
-    use crate::daemon::systemd::Manager;
-    use crate::daemon::takeover::outgoing::Exit;
+    use crate::daemon::event_log::EventSender;
+    use crate::daemon::signals::Waker;
+    use crate::daemon::systemd::Systemd;
+    use crate::daemon::takeover::outgoing::TakeoverListener;
     use crate::daemon::workers::watchdog;
     use crate::daemon::workers::worker::Shared;
     use crate::door::Door;
@@ -353,30 +359,31 @@ mod tests {
     use crate::queue::Binding;
 
     /// An overview of a gate whose queue is bound to nobody.
-    fn overview(health: &Health) -> Overview {
+    fn http_service(stopping: &Arc<AtomicBool>) -> HttpService {
         let flags =
             Flags { knocks: vec![values::name_and_secret("a=some-secret").unwrap()], ..Flags::default() };
         let config = Config::parse("", Path::new("x.toml"), &flags).unwrap();
         let gate = Arc::new(ArcSwap::from_pointee(config.inspector().unwrap()));
         let clock = Clock::start();
-        let (sink, _writer) = EventSink::start(clock).unwrap();
+        let (sink, _writer) = EventSender::start(clock).unwrap();
         let workers = vec![(65_000, Arc::new(Shared::new(Arc::default(), Arc::default(), true)))];
-        let queues = watchdog::Health::default();
+        let queues = watchdog::QueueHealth::default();
         queues.serve(Binding { queue: 65_000, port_id: 1, receive_buffer: 0 });
         queues.set(65_000, Some(Fault::Stuck), clock.now());
         let load = Box::new(|| Err(ConfigError::NoKnock { file: "x.toml".into() }));
-        let alarm = Alarm(UnixStream::pair().unwrap().0);
-        let (exit, _errands) = Exit::new(alarm, None, false);
-        let manager = Manager::from_env();
-        let desk = Desk::new(gate, clock, sink, workers, queues, Arc::new(exit), manager, &config, load);
-        Overview::new(Arc::new(desk), health.clone(), None)
+        let waker = Waker(UnixStream::pair().unwrap().0);
+        let (exit, _errands) = TakeoverListener::new(waker, None, false);
+        let manager = Systemd::from_env();
+        let service =
+            ControlService::new(gate, clock, sink, workers, queues, Arc::new(exit), manager, &config, load);
+        HttpService::new(Arc::new(service), Arc::clone(stopping), None)
     }
 
     #[test]
     fn what_is_wrong_is_told_everywhere() {
-        let health = Health::default();
-        let mut overview = overview(&health);
-        health.say("the gate", Some("it is ending".into()));
+        let stopping = Arc::<AtomicBool>::default();
+        let mut service = http_service(&stopping);
+        stopping.store(true, Ordering::Relaxed);
         let mut expected = vec!["the gate: it is ending".to_owned()];
         // Where the kernel has no queues to list, nothing is said of them.
         if kernel::readable_queues().is_ok() {
@@ -386,21 +393,23 @@ mod tests {
             );
         }
         expected.push("queue 65000: packets wait in it, and none is decided".to_owned());
-        assert_eq!(overview.faults(), expected);
-        overview.tick();
-        let status = overview.status(&Wanted::default());
+        assert_eq!(service.faults(), expected);
+        service.tick();
+        let status = service.status(&Wanted::default());
         assert_eq!(status["faults"], json!(expected));
-        assert!(overview.metrics(0).contains("\nsipknock_healthy 0\n"));
-        health.say("the gate", None);
-        assert_eq!(overview.faults(), expected[1..]);
+        assert!(service.metrics(0).contains("\nsipknock_healthy 0\n"));
+        stopping.store(false, Ordering::Relaxed);
+        assert_eq!(service.faults(), expected[1..]);
     }
 
     #[test]
     fn filters_by_network_and_by_name() {
         let knock =
             |name, secret: &[u8]| Knock::new(name, Secret::new(secret).unwrap(), Duration::from_secs(60));
-        let knocks =
-            KnockSet::new(vec![knock("Front-Desk", b"secret-one"), knock("10.0.0.0", b"secret-two")]);
+        let knocks = KnockSet::new(vec![
+            knock("Front-Desk", b"secret-one"),
+            knock("10.0.0.0", b"secret-two"),
+        ]);
         let gate = Inspector::new(Policy::default(), knocks.unwrap(), 10);
         let both = [KnockId::from(0), KnockId::from(1)];
         let filter = Filter::new(&gate, "10.0.0.0");

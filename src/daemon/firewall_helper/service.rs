@@ -21,7 +21,7 @@ use crate::clock::Clock;
 use crate::control::client::{Client, ClientError};
 use crate::control::protocol::{Request, RulesReport};
 use crate::daemon::firewall_helper::pacing::{HEARTBEAT, hurry, timespec};
-use crate::daemon::systemd::Manager;
+use crate::daemon::systemd::Systemd;
 use crate::event::Event;
 use crate::firewall::{Firewall, Plan};
 use crate::harden;
@@ -39,7 +39,7 @@ pub fn watch(plan: Plan, keep: bool, load: Load, socket: Option<PathBuf>) -> io:
     }
     harden::keep_memory_to_itself()?;
     hurry();
-    let manager = Manager::from_env();
+    let manager = Systemd::from_env();
     let reporter = match socket {
         Some(socket) => Some(Reporter::start(socket)?),
         None => {
@@ -94,7 +94,7 @@ fn begin(watcher: &mut Watcher) {
     watcher.trust();
 }
 
-fn tell(watcher: &mut Watcher, manager: Manager, reporter: Option<&Reporter>) {
+fn tell(watcher: &mut Watcher, manager: Systemd, reporter: Option<&Reporter>) {
     loop {
         let report = watcher.report();
         let news = !report.changes.is_empty() || !report.warnings.is_empty();

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::clock::Clock;
 use crate::control::protocol::{IN_PLACE, RESTORED, RulesReport, RulesStats};
 use crate::daemon::connections::Connections;
-use crate::daemon::event_log::EventSink;
+use crate::daemon::event_log::EventSender;
 use crate::event::Event;
 use crate::time::Time;
 
@@ -15,7 +15,7 @@ pub(in crate::daemon) struct RulesState {
     clock: Clock,
     heard: Mutex<Heard>,
     /// Gone once the gate ends, so that the log can end.
-    sink: Mutex<Option<EventSink>>,
+    sink: Mutex<Option<EventSender>>,
     /// Connections to hold once rules are back that were missing.
     connections: Option<Arc<Connections>>,
 }
@@ -36,7 +36,7 @@ struct Heard {
 }
 
 impl RulesState {
-    pub(in crate::daemon) fn new(clock: Clock, sink: EventSink) -> Self {
+    pub(in crate::daemon) fn new(clock: Clock, sink: EventSender) -> Self {
         Self { clock, heard: Mutex::default(), sink: Mutex::new(Some(sink)), connections: None }
     }
 

@@ -3,21 +3,21 @@
 use std::time::Duration;
 
 use crate::clock::Clock;
-use crate::daemon::systemd::Manager;
-use crate::daemon::workers::watchdog::Health;
+use crate::daemon::systemd::Systemd;
+use crate::daemon::workers::watchdog::QueueHealth;
 use crate::time::Time;
 
 /// Keeps the times.
-pub(in crate::daemon) struct Rounds {
+pub(in crate::daemon) struct Timers {
     clock: Clock,
-    manager: Manager,
+    manager: Systemd,
     next: Time,
     next_ping: Time,
     next_status: Time,
 }
 
-impl Rounds {
-    pub(in crate::daemon) fn new(clock: Clock, manager: Manager) -> Self {
+impl Timers {
+    pub(in crate::daemon) fn new(clock: Clock, manager: Systemd) -> Self {
         let now = clock.now();
         let next_ping = if manager.interval().is_some() { now } else { Time::MAX };
         Self { clock, manager, next: now.after(HOUSEKEEPING), next_ping, next_status: now.after(STATUS) }
@@ -30,13 +30,13 @@ impl Rounds {
 
     /// Tells the service manager that all is well, where it wants to hear that and it is so. Where a queue is stuck it
     /// hears nothing, and starts the gate anew unless that gets better soon.
-    pub(in crate::daemon) fn report(&mut self, health: &Health) {
+    pub(in crate::daemon) fn report(&mut self, health: &QueueHealth) {
         if self.reports(self.clock.now(), health) {
             self.manager.alive();
         }
     }
 
-    fn reports(&mut self, now: Time, health: &Health) -> bool {
+    fn reports(&mut self, now: Time, health: &QueueHealth) -> bool {
         if now < self.next_ping {
             return false;
         }
@@ -74,14 +74,14 @@ mod tests {
 
     #[test]
     fn the_service_manager_hears_nothing_while_a_queue_is_stuck() {
-        let health = Health::default();
+        let health = QueueHealth::default();
         health.serve(Binding { queue: 3, port_id: 77, receive_buffer: 0 });
         let clock = Clock::start();
-        let mut rounds = Rounds::new(clock, Manager::of(Some(Duration::from_secs(15))));
+        let mut timers = Timers::new(clock, Systemd::of(Some(Duration::from_secs(15))));
         let start = clock.now();
         let mut told = |from: u64, to: u64| {
             (from..to)
-                .filter(|second| rounds.reports(start.after(Duration::from_secs(*second)), &health))
+                .filter(|second| timers.reports(start.after(Duration::from_secs(*second)), &health))
                 .count()
         };
         assert_eq!(told(1, 60), 4);
@@ -92,7 +92,7 @@ mod tests {
         assert_eq!(told(120, 180), 4);
         health.set(3, None, start);
         assert_eq!(told(180, 240), 4);
-        let mut unasked = Rounds::new(clock, Manager::of(None));
+        let mut unasked = Timers::new(clock, Systemd::of(None));
         assert!(!unasked.reports(start.after(Duration::from_secs(1000)), &health));
     }
 }

@@ -10,7 +10,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender, TrySendError
 use std::thread;
 use std::time::Duration;
 
-use crate::daemon::event_log::EventSink;
+use crate::daemon::event_log::EventSender;
 use crate::event::Event;
 use crate::inspect::Scope;
 use crate::learn::{Format, Roster};
@@ -33,7 +33,7 @@ pub(in crate::daemon) struct Learner {
 
 impl Learner {
     /// Starts it. What it learns goes to `file`, `-` being standard output.
-    pub(in crate::daemon) fn start(scope: Scope, file: PathBuf, sink: EventSink) -> io::Result<Self> {
+    pub(in crate::daemon) fn start(scope: Scope, file: PathBuf, sink: EventSender) -> io::Result<Self> {
         let (packets, receiver) = mpsc::sync_channel(CAPACITY);
         let (tell, finished) = mpsc::sync_channel(1);
         let copies = Copies { packets, missed: Arc::default() };
@@ -88,7 +88,7 @@ struct Work {
     file: PathBuf,
     missed: Arc<AtomicU64>,
     wanted: Arc<AtomicBool>,
-    sink: EventSink,
+    sink: EventSender,
 }
 
 impl Work {

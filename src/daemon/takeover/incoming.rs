@@ -9,7 +9,7 @@ use crate::control::protocol::{Kind, Refusal, Request};
 use crate::control::takeover::{FIRST_FORMAT, FORMAT, Line, Offer, Word};
 use crate::daemon::error::DaemonError;
 use crate::daemon::outbound;
-use crate::daemon::systemd::Manager;
+use crate::daemon::systemd::Systemd;
 use crate::daemon::takeover::doors::{DOORS, PATIENCE, read_doors};
 use crate::daemon::workers::stored_queue;
 use crate::net::Prefixes;
@@ -18,7 +18,7 @@ use crate::state::format::Saved;
 
 /// What another process has left.
 #[derive(Debug, Default)]
-pub(in crate::daemon) struct Legacy {
+pub(in crate::daemon) struct Inherited {
     /// The process that has handed this over; `None` where it is gone.
     pub(in crate::daemon) from: Option<u32>,
     /// Sockets that hold queues.
@@ -35,46 +35,46 @@ pub(in crate::daemon) struct Legacy {
     pub(in crate::daemon) warnings: Vec<String>,
 }
 
-impl Legacy {
+impl Inherited {
     /// What the service manager has kept.
-    pub(in crate::daemon) fn kept(manager: Manager) -> Self {
-        let mut legacy = Self::default();
+    pub(in crate::daemon) fn kept(manager: Systemd) -> Self {
+        let mut inherited = Self::default();
         for (name, descriptor) in queue::inherited() {
             if let Some(number) = stored_queue(&name) {
-                legacy.sockets.push((number, descriptor));
+                inherited.sockets.push((number, descriptor));
                 continue;
             }
             if name == outbound::STORE_NAME {
-                legacy.outbound = Some(descriptor);
+                inherited.outbound = Some(descriptor);
                 continue;
             }
             // Doors are as they were at one moment, and good for one start.
             manager.forget(&name);
             if name == DOORS {
                 match read_doors(descriptor) {
-                    Ok(doors) => legacy.doors = Some(doors),
-                    Err(error) => legacy
+                    Ok(doors) => inherited.doors = Some(doors),
+                    Err(error) => inherited
                         .warnings
                         .push(format!("the doors that the service manager has kept can't be used: {error}")),
                 }
             }
         }
-        legacy
+        inherited
     }
 }
 
 /// A running gate that would make way. Nothing has changed yet.
-pub(in crate::daemon) struct Asked {
+pub(in crate::daemon) struct TakeoverOffer {
     line: Line,
     pub(in crate::daemon) offer: Offer,
 }
 
 /// What a running gate hands over. It receives no packets any more, and would go on if this came to nothing.
-pub(in crate::daemon) struct Taking {
+pub(in crate::daemon) struct PendingTakeover {
     line: Line,
 }
 
-impl Asked {
+impl TakeoverOffer {
     /// Asks the gate that serves the control socket; `None` where none does.
     /// With `grace` this one begins with a safe start itself.
     pub(in crate::daemon) fn ask(config: &Config, grace: bool) -> Result<Option<Self>, DaemonError> {
@@ -129,7 +129,7 @@ impl Asked {
     }
 
     /// Has the running gate stop receiving, and takes what it hands over.
-    pub(in crate::daemon) fn go(mut self) -> Result<(Legacy, Taking), DaemonError> {
+    pub(in crate::daemon) fn go(mut self) -> Result<(Inherited, PendingTakeover), DaemonError> {
         self.line.say(&Word::Go {}).map_err(|error| refused(error.to_string()))?;
         let (queues, outbound) = match self.line.hear(PATIENCE) {
             Ok(Word::Handed { queues, outbound }) => (queues, outbound),
@@ -150,12 +150,12 @@ impl Asked {
             doors.map(read_doors).transpose().map_err(|error| refused(format!("the doors: {error}")))?;
         let sockets = queues.into_iter().zip(descriptors).collect();
         let (from, rules) = (Some(self.offer.pid), self.offer.rules);
-        let legacy = Legacy { from, sockets, outbound, doors, rules, listener, warnings: Vec::new() };
-        Ok((legacy, Taking { line: self.line }))
+        let inherited = Inherited { from, sockets, outbound, doors, rules, listener, warnings: Vec::new() };
+        Ok((inherited, PendingTakeover { line: self.line }))
     }
 }
 
-impl Taking {
+impl PendingTakeover {
     /// From here on all is ours: the other one ends.
     pub(in crate::daemon) fn taken(mut self) -> Result<(), DaemonError> {
         self.line.say(&Word::Taken {}).map_err(|error| refused(error.to_string()))?;

@@ -12,19 +12,19 @@ use crate::control::protocol::{Kind, Refusal};
 use crate::control::server::Server;
 use crate::control::takeover::{self, FORMAT, Line, Offer, Word};
 use crate::daemon::error::DaemonError;
-use crate::daemon::event_log::EventSink;
+use crate::daemon::event_log::EventSender;
 use crate::daemon::outbound::OutboundReader;
-use crate::daemon::signals::Alarm;
+use crate::daemon::signals::Waker;
 use crate::daemon::takeover::doors::{PATIENCE, doors};
-use crate::daemon::workers::Crew;
+use crate::daemon::workers::WorkerPool;
 use crate::event::Event;
 use crate::inspect::Inspector;
 use crate::net::Prefixes;
 
 /// Makes way for others, on behalf of the gate's main thread.
-pub(in crate::daemon) struct Exit {
-    errands: SyncSender<Errand>,
-    alarm: Alarm,
+pub(in crate::daemon) struct TakeoverListener {
+    requests: SyncSender<TakeoverRequest>,
+    waker: Waker,
     /// Why this gate can't hand over at all.
     obstacle: Option<&'static str>,
     rules: bool,
@@ -33,22 +33,22 @@ pub(in crate::daemon) struct Exit {
 }
 
 /// Somebody wants to take over, and waits for the main thread to hand over.
-pub(in crate::daemon) struct Errand {
+pub(in crate::daemon) struct TakeoverRequest {
     line: Line,
     pub(in crate::daemon) pid: u32,
     /// Dropped when it is over.
     _over: SyncSender<()>,
 }
 
-impl Exit {
-    /// What the main thread gets its [`Errand`]s from comes with it.
+impl TakeoverListener {
+    /// What the main thread gets its [`TakeoverRequest`]s from comes with it.
     pub(in crate::daemon) fn new(
-        alarm: Alarm,
+        waker: Waker,
         obstacle: Option<&'static str>,
         rules: bool,
-    ) -> (Self, mpsc::Receiver<Errand>) {
-        let (errands, receiver) = mpsc::sync_channel(1);
-        (Self { errands, alarm, obstacle, rules, closed: RwLock::new(false) }, receiver)
+    ) -> (Self, mpsc::Receiver<TakeoverRequest>) {
+        let (requests, receiver) = mpsc::sync_channel(1);
+        (Self { requests, waker, obstacle, rules, closed: RwLock::new(false) }, receiver)
     }
 
     /// Held while something is changed that goes along; `None` where it is too late for that.
@@ -100,14 +100,14 @@ impl Exit {
             return Ok(Refusal::bad("the word is \"go\""));
         }
         let (over, finished) = mpsc::sync_channel(0);
-        match self.errands.try_send(Errand { line, pid, _over: over }) {
+        match self.requests.try_send(TakeoverRequest { line, pid, _over: over }) {
             Ok(()) => {}
             Err(TrySendError::Full(_)) => {
                 return Ok(Refusal { kind: Kind::Full, text: "somebody else is taking over".to_owned() });
             }
             Err(TrySendError::Disconnected(_)) => return Ok(Refusal::failed("the gate is ending")),
         }
-        self.alarm.call();
+        self.waker.call();
         // Ends when the errand is dropped, whatever became of it; all that is to be said has been said by then.
         let _ = finished.recv();
         Err(io::ErrorKind::ConnectionAborted.into())
@@ -115,59 +115,62 @@ impl Exit {
 }
 
 /// What is handed over, and by whom.
-pub(in crate::daemon) struct Estate<'a> {
-    pub(in crate::daemon) crew: &'a mut Crew,
+pub(in crate::daemon) struct Handover<'a> {
+    pub(in crate::daemon) workers: &'a mut WorkerPool,
     pub(in crate::daemon) outbound: &'a OutboundReader,
     pub(in crate::daemon) gate: &'a Inspector,
     pub(in crate::daemon) clock: Clock,
     pub(in crate::daemon) server: &'a Server,
-    pub(in crate::daemon) exit: &'a Exit,
-    pub(in crate::daemon) sink: &'a EventSink,
+    pub(in crate::daemon) exit: &'a TakeoverListener,
+    pub(in crate::daemon) sink: &'a EventSender,
 }
 
-impl Estate<'_> {
+impl Handover<'_> {
     /// Hands all over. Whether that came to its end; if not, this gate goes on, or has an error.
-    pub(in crate::daemon) fn hand_over(&mut self, errand: &mut Errand) -> Result<bool, DaemonError> {
+    pub(in crate::daemon) fn hand_over(
+        &mut self,
+        request: &mut TakeoverRequest,
+    ) -> Result<bool, DaemonError> {
         self.exit.close(true);
-        let why = match self.crew.release() {
+        let why = match self.workers.release() {
             // With all that the PBX has sent so far in the doors that are written down.
-            Ok(()) => match self.give_once_paused(errand) {
+            Ok(()) => match self.give_once_paused(request) {
                 Ok(()) => return Ok(true),
                 Err(why) => why,
             },
             Err(error @ DaemonError::Stuck { .. }) => error.to_string(),
             Err(error) => {
-                let _ = errand.line.say(&Word::Error(Refusal::failed(error.to_string())));
+                let _ = request.line.say(&Word::Error(Refusal::failed(error.to_string())));
                 return Err(error);
             }
         };
         // First he must know, so that never two receive.
-        let _ = errand.line.say(&Word::Error(Refusal::failed(format!("not handed over: {why}"))));
+        let _ = request.line.say(&Word::Error(Refusal::failed(format!("not handed over: {why}"))));
         self.outbound.resume();
-        self.crew.resume()?;
+        self.workers.resume()?;
         self.exit.close(false);
-        let text = format!("process {} could not take over, and this gate goes on: {why}", errand.pid);
+        let text = format!("process {} could not take over, and this gate goes on: {why}", request.pid);
         self.sink.send(Event::Warning(text));
         Ok(false)
     }
 
-    fn give_once_paused(&self, errand: &mut Errand) -> Result<(), String> {
+    fn give_once_paused(&self, request: &mut TakeoverRequest) -> Result<(), String> {
         self.outbound.pause();
-        self.give(errand)
+        self.give(request)
     }
 
-    fn give(&self, errand: &mut Errand) -> Result<(), String> {
+    fn give(&self, request: &mut TakeoverRequest) -> Result<(), String> {
         let doors = doors(self.gate, self.clock).map_err(|error| format!("the doors: {error}"))?;
         let listener = self.server.listener().map_err(|error| format!("the control socket: {error}"))?;
-        let sockets = self.crew.sockets();
+        let sockets = self.workers.sockets();
         let mut descriptors = vec![listener.as_fd(), doors.as_fd()];
         descriptors.extend(sockets.iter().map(|(_, socket)| socket));
         let outbound = self.outbound.socket();
         descriptors.extend(outbound.iter().map(|(_, socket)| socket.as_fd()));
         let queues = sockets.iter().map(|(number, _)| *number).collect();
         let handed = Word::Handed { queues, outbound: outbound.is_some() };
-        errand.line.say_with(&handed, &descriptors).map_err(|error| error.to_string())?;
-        match errand.line.hear(TAKING) {
+        request.line.say_with(&handed, &descriptors).map_err(|error| error.to_string())?;
+        match request.line.hear(TAKING) {
             Ok(Word::Taken {}) => {}
             Ok(Word::Error(refusal)) => return Err(refusal.text),
             Ok(_) => return Err("it said something else than was its turn".to_owned()),
@@ -177,7 +180,7 @@ impl Estate<'_> {
             Err(error) => return Err(error.to_string()),
         }
         // Where it has not waited for this, it will not receive either.
-        errand.line.say(&Word::Done {}).map_err(|_| "it has ended".to_owned())?;
+        request.line.say(&Word::Done {}).map_err(|_| "it has ended".to_owned())?;
         self.server.disown();
         Ok(())
     }

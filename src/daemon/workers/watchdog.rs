@@ -12,7 +12,7 @@ use crate::time::Time;
 
 /// How a queue is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::daemon) struct QueueHealth {
+pub(in crate::daemon) struct QueueStatus {
     /// What it is to the kernel.
     pub(in crate::daemon) binding: Binding,
     /// What is wrong with it, and since when that is known.
@@ -23,11 +23,11 @@ pub(in crate::daemon) struct QueueHealth {
 
 /// How all queues are, for whoever wants to know; copies share it.
 #[derive(Clone, Debug, Default)]
-pub(in crate::daemon) struct Health(Arc<Mutex<Vec<QueueHealth>>>);
+pub(in crate::daemon) struct QueueHealth(Arc<Mutex<Vec<QueueStatus>>>);
 
-impl Health {
+impl QueueHealth {
     /// All queues that are to be served.
-    pub(in crate::daemon) fn queues(&self) -> Vec<QueueHealth> {
+    pub(in crate::daemon) fn queues(&self) -> Vec<QueueStatus> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -46,13 +46,13 @@ impl Health {
         let mut queues = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match queues.iter_mut().find(|queue| queue.binding.queue == binding.queue) {
             Some(queue) => queue.binding = binding,
-            None => queues.push(QueueHealth { binding, fault: None, faults: 0 }),
+            None => queues.push(QueueStatus { binding, fault: None, faults: 0 }),
         }
         queues.sort_by_key(|queue| queue.binding.queue);
     }
 
     /// This queue is served no more, and is not to be.
-    pub(in crate::daemon) fn leave(&self, number: u16) {
+    pub(in crate::daemon) fn retire(&self, number: u16) {
         let mut queues = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         queues.retain(|queue| queue.binding.queue != number);
     }
@@ -74,7 +74,7 @@ impl Health {
 
 /// Watches one queue.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::daemon) struct Watch {
+pub(in crate::daemon) struct QueueMonitor {
     /// Packets decided, as last seen.
     decided: u64,
     /// Looks in a row at which packets waited and none had been decided.
@@ -82,7 +82,7 @@ pub(in crate::daemon) struct Watch {
     losses: [Loss; 2],
 }
 
-impl Watch {
+impl QueueMonitor {
     /// From here on; what the kernel has lost until now is no news.
     pub(in crate::daemon) fn new(row: &QueueRow, decided: u64) -> Self {
         let seen = |count| Loss { seen: count, untold: 0, told: None };
@@ -93,7 +93,7 @@ impl Watch {
     ///
     /// Looks are counted, not time: a process that was halted for a minute looks once when it goes on, and is not blamed
     /// for it.
-    pub(in crate::daemon) fn look(
+    pub(in crate::daemon) fn check(
         &mut self,
         ours: Binding,
         row: Option<&QueueRow>,
@@ -111,7 +111,7 @@ impl Watch {
         &mut self,
         row: &QueueRow,
         now: Time,
-    ) -> impl Iterator<Item = (Place, u64)> + use<> {
+    ) -> impl Iterator<Item = (LossPlace, u64)> + use<> {
         self.tell(Some(row), now, Loss::is_due)
     }
 
@@ -120,7 +120,7 @@ impl Watch {
         &mut self,
         row: Option<&QueueRow>,
         now: Time,
-    ) -> impl Iterator<Item = (Place, u64)> + use<> {
+    ) -> impl Iterator<Item = (LossPlace, u64)> + use<> {
         self.tell(row, now, |_, _| true)
     }
 
@@ -129,9 +129,9 @@ impl Watch {
         row: Option<&QueueRow>,
         now: Time,
         due: fn(&Loss, Time) -> bool,
-    ) -> impl Iterator<Item = (Place, u64)> + use<> {
+    ) -> impl Iterator<Item = (LossPlace, u64)> + use<> {
         let counts = row.map(|row| [row.queue_dropped, row.user_dropped]);
-        let mut told = [(Place::Kernel, 0), (Place::Socket, 0)];
+        let mut told = [(LossPlace::Kernel, 0), (LossPlace::Socket, 0)];
         for (index, (loss, (_, told))) in self.losses.iter_mut().zip(&mut told).enumerate() {
             if let Some(count) = counts.and_then(|counts| counts.get(index).copied()) {
                 loss.untold += count.saturating_sub(loss.seen);
@@ -148,7 +148,7 @@ impl Watch {
 
 /// Where packets are lost before anybody looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::daemon) enum Place {
+pub(in crate::daemon) enum LossPlace {
     /// The queue was full.
     Kernel,
     /// The socket's receive buffer was.
@@ -186,9 +186,9 @@ mod tests {
     }
 
     /// What a watch says at each look, of packets that wait and such as were decided in all.
-    fn looks(looks: &[(u64, u64)]) -> Vec<Option<Fault>> {
-        let mut watch = Watch::new(&row(0), 0);
-        looks.iter().map(|&(waiting, decided)| watch.look(OURS, Some(&row(waiting)), decided)).collect()
+    fn faults(looks: &[(u64, u64)]) -> Vec<Option<Fault>> {
+        let mut watch = QueueMonitor::new(&row(0), 0);
+        looks.iter().map(|&(waiting, decided)| watch.check(OURS, Some(&row(waiting)), decided)).collect()
     }
 
     #[test]
@@ -204,9 +204,9 @@ mod tests {
             ("going on again", [vec![(5, 0); 9], vec![(5, 1)]].concat(), None),
             ("emptied from outside", [vec![(5, 0); 9], vec![(0, 0)]].concat(), None),
         ] {
-            assert_eq!(looks(&seen).last(), Some(&last), "{name}");
+            assert_eq!(faults(&seen).last(), Some(&last), "{name}");
         }
-        let all = looks(&[(1, 0); 9]);
+        let all = faults(&[(1, 0); 9]);
         assert_eq!(
             all.iter().position(Option::is_some),
             Some(4),
@@ -216,17 +216,17 @@ mod tests {
 
     #[test]
     fn a_queue_is_lost_where_the_kernel_does_not_have_it_as_ours() {
-        let mut watch = Watch::new(&row(0), 0);
-        assert_eq!(watch.look(OURS, None, 0), Some(Fault::Lost), "unbound");
+        let mut watch = QueueMonitor::new(&row(0), 0);
+        assert_eq!(watch.check(OURS, None, 0), Some(Fault::Lost), "unbound");
         let theirs = QueueRow { port_id: 78, ..row(0) };
-        assert_eq!(watch.look(OURS, Some(&theirs), 0), Some(Fault::Lost), "stolen");
-        assert_eq!(watch.look(OURS, Some(&row(0)), 0), None);
+        assert_eq!(watch.check(OURS, Some(&theirs), 0), Some(Fault::Lost), "stolen");
+        assert_eq!(watch.check(OURS, Some(&row(0)), 0), None);
     }
 
     #[test]
     fn an_overload_is_told_once_per_interval_and_nothing_is_left_out() {
         let mut lost = QueueRow { queue_dropped: 1000, user_dropped: 5, ..row(0) };
-        let mut watch = Watch::new(&lost, 0);
+        let mut watch = QueueMonitor::new(&lost, 0);
         let at = |seconds: u64| Time::from_parts(1_000_000 + seconds, 0);
         assert_eq!(watch.losses(&lost, at(0)).count(), 0, "that was before our time");
         let mut told = Vec::new();
@@ -235,14 +235,14 @@ mod tests {
             lost.user_dropped += u64::from(second == 7);
             told.extend(watch.losses(&lost, at(second)).map(|(place, count)| (second, place, count)));
         }
-        let kernel = [(0, Place::Kernel, 10), (10, Place::Kernel, 100), (20, Place::Kernel, 100)];
-        assert_eq!(told, [&kernel[..1], &[(7, Place::Socket, 1)], &kernel[1..]].concat());
-        assert_eq!(watch.last_losses(None, at(26)).collect::<Vec<_>>(), [(Place::Kernel, 50)]);
+        let kernel = [(0, LossPlace::Kernel, 10), (10, LossPlace::Kernel, 100), (20, LossPlace::Kernel, 100)];
+        assert_eq!(told, [&kernel[..1], &[(7, LossPlace::Socket, 1)], &kernel[1..]].concat());
+        assert_eq!(watch.last_losses(None, at(26)).collect::<Vec<_>>(), [(LossPlace::Kernel, 50)]);
     }
 
     #[test]
     fn faults_are_counted_when_they_begin() {
-        let health = Health::default();
+        let health = QueueHealth::default();
         let now = Time::from_parts(9, 0);
         health.serve(OURS);
         assert!(health.queues()[0].fault.is_none() && !health.is_stuck());

@@ -8,11 +8,11 @@ use std::thread;
 use crate::clock::Clock;
 use crate::daemon::busiest::Vote;
 use crate::daemon::context::Live;
-use crate::daemon::event_log::{Budget, EventSink};
+use crate::daemon::event_log::{EventSender, RateLimit};
 use crate::daemon::observers::grace::Looks;
 use crate::daemon::observers::learner::Copies;
 use crate::daemon::outbound::OutboundReader;
-use crate::daemon::signals::Alarm;
+use crate::daemon::signals::Waker;
 use crate::daemon::trunks::RefusedTrunks;
 use crate::door::Change;
 use crate::drops::Drops;
@@ -132,7 +132,7 @@ pub(in crate::daemon) struct Worker {
     queue: Box<dyn Queue>,
     gate: Live,
     clock: Clock,
-    sink: EventSink,
+    sink: EventSender,
     shared: Arc<Shared>,
     copies: Option<Copies>,
     looks: Option<Looks>,
@@ -140,11 +140,11 @@ pub(in crate::daemon) struct Worker {
     batch: Batch,
     /// The current batch's, kept for their memory.
     verdicts: Vec<Verdict>,
-    budget: Budget,
+    budget: RateLimit,
     /// Doors that open.
-    opened_budget: Budget,
+    opened_budget: RateLimit,
     /// Dropped packets that are looked at for a provider's call.
-    trunk_budget: Budget,
+    trunk_budget: RateLimit,
 }
 
 impl Worker {
@@ -152,7 +152,7 @@ impl Worker {
         queue: Box<dyn Queue>,
         gate: Live,
         clock: Clock,
-        sink: EventSink,
+        sink: EventSender,
         shared: Arc<Shared>,
         copies: Option<Copies>,
         outbound: Arc<OutboundReader>,
@@ -168,9 +168,9 @@ impl Worker {
             outbound,
             batch: Batch::default(),
             verdicts: Vec::new(),
-            budget: Budget::default(),
-            opened_budget: Budget::of_opened(),
-            trunk_budget: Budget::default(),
+            budget: RateLimit::default(),
+            opened_budget: RateLimit::of_opened(),
+            trunk_budget: RateLimit::default(),
         }
     }
 
@@ -180,11 +180,11 @@ impl Worker {
     }
 
     /// Starts the thread. It rings the alarm when it ends, for whatever cause.
-    pub(in crate::daemon) fn spawn(self, alarm: Alarm) -> io::Result<Handle> {
+    pub(in crate::daemon) fn spawn(self, waker: Waker) -> io::Result<Handle> {
         let name = format!("queue {}", self.queue.binding().queue);
         thread::Builder::new().name(name).spawn(move || {
             let outcome = self.run();
-            alarm.ring();
+            waker.ring();
             outcome
         })
     }
