@@ -28,6 +28,7 @@ mod snapshot;
 mod startup;
 mod systemd;
 mod takeover;
+mod thread;
 mod trunks;
 mod workers;
 

@@ -7,14 +7,12 @@ mod http_service;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 
-use crate::clock::Clock;
 use crate::config::Config;
 use crate::control::server::Server;
 use crate::control::socket::{Socket, SocketError};
-use crate::daemon::context::Live;
+use crate::daemon::context::Context;
 use crate::daemon::endpoints::control_service::ControlService;
 use crate::daemon::endpoints::http_service::HttpService;
-use crate::daemon::event_log::EventSender;
 use crate::daemon::firewall_helper::RulesState;
 use crate::daemon::maintenance::Watched;
 use crate::daemon::observers::grace::Grace;
@@ -43,9 +41,7 @@ pub(in crate::daemon) struct Endpoints {
 
 /// The parts of the gate that the ways to it need.
 pub(in crate::daemon) struct GateParts {
-    pub(in crate::daemon) gate: Live,
-    pub(in crate::daemon) clock: Clock,
-    pub(in crate::daemon) sink: EventSender,
+    pub(in crate::daemon) context: Context,
     pub(in crate::daemon) manager: Systemd,
     pub(in crate::daemon) workers: Vec<Watched>,
     pub(in crate::daemon) health: watchdog::QueueHealth,
@@ -70,20 +66,11 @@ impl Endpoints {
         socket: Option<Result<Socket, SocketError>>,
         protection: &Protection,
     ) -> Self {
-        let GateParts { gate, clock, sink, workers, health, manager, outbound, .. } = parts;
+        let GateParts { context, workers, health, manager, outbound, .. } = parts;
+        let Context { clock, sink, .. } = context.clone();
         let (exit, requests) = TakeoverListener::new(parts.waker, parts.obstacle, parts.rules_are_ours);
         let exit = Arc::new(exit);
-        let service = ControlService::new(
-            gate,
-            clock,
-            sink.clone(),
-            workers,
-            health,
-            Arc::clone(&exit),
-            manager,
-            config,
-            load,
-        );
+        let service = ControlService::new(context, workers, health, Arc::clone(&exit), manager, config, load);
         let service = service.knowing_of(parts.rules_state);
         let service = service.beginning_with(parts.grace).held_by(protection);
         let service = service.seeing(parts.trunks).counting(&outbound);

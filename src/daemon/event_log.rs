@@ -3,12 +3,12 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{self, Receiver, SyncSender, TrySendError};
-use std::thread;
+use std::sync::mpsc::{self, SyncSender, TrySendError};
 use std::time::Duration;
 
 use crate::clock::Clock;
 use crate::control::watch::Watchers;
+use crate::daemon::thread::BackgroundThread;
 use crate::door::Door;
 use crate::event::Event;
 use crate::inspect::Inspector;
@@ -31,24 +31,17 @@ struct Lost {
     ever: AtomicU64,
 }
 
-/// The thread that writes them. It ends when all sinks are gone.
+/// The thread that writes events. It ends when all senders are gone.
 #[derive(Debug)]
-pub(super) struct LogThread {
-    finished: Receiver<()>,
-}
+pub(super) struct LogThread(BackgroundThread);
 
 impl EventSender {
     pub(super) fn start(clock: Clock) -> io::Result<(Self, LogThread)> {
         let (sender, receiver) = mpsc::sync_channel::<Arc<Event>>(CAPACITY);
-        let (tell, finished) = mpsc::sync_channel(1);
-        let write_all = move || {
-            receiver.into_iter().for_each(|event| event.write());
-            // Who does not wait any more need not know.
-            let _ = tell.send(());
-        };
-        thread::Builder::new().name("log".to_owned()).spawn(write_all)?;
+        let write_all = move || receiver.into_iter().for_each(|event| event.write());
+        let thread = BackgroundThread::spawn("log", write_all)?;
         let sink = Self { events: sender, lost: Arc::default(), watchers: Watchers::default(), clock };
-        Ok((sink, LogThread { finished }))
+        Ok((sink, LogThread(thread)))
     }
 
     /// Hands an event over; where the log is so far behind that there is no room, it is counted as lost.
@@ -112,7 +105,7 @@ impl ClosedDoors {
 impl LogThread {
     /// Waits until all is written, but not for a log that has come to a halt.
     pub(super) fn finish(self) {
-        let _ = self.finished.recv_timeout(LAST_WORDS);
+        self.0.wait(LAST_WORDS);
     }
 }
 

@@ -17,7 +17,7 @@ impl Daemon {
     /// Where packets can't be decided any more.
     pub(in crate::daemon) fn run(&mut self, endpoints: &Endpoints) -> Result<End, DaemonError> {
         let queues = self.workers.health();
-        let mut timers = Timers::new(self.clock, self.manager);
+        let mut timers = Timers::new(self.context.clock, self.manager);
         loop {
             if timers.is_time() {
                 self.maintenance.run();
@@ -48,7 +48,7 @@ impl Daemon {
     fn write_what_is_learned(&self) {
         match &self.learner {
             Some(learner) => learner.write(),
-            None => self.sink.send(Event::Warning("SIGUSR1 is for 'run --learn' only".to_owned())),
+            None => self.context.sink.send(Event::Warning("SIGUSR1 is for 'run --learn' only".to_owned())),
         }
     }
 
@@ -56,15 +56,15 @@ impl Daemon {
     fn serve_requests(&mut self, endpoints: &Endpoints) -> Result<Option<u32>, DaemonError> {
         for mut request in endpoints.requests.try_iter() {
             let Some(server) = &endpoints.control else { continue };
-            let gate = self.gate.load_full();
+            let gate = self.context.gate.load_full();
             let mut handover = Handover {
                 workers: &mut self.workers,
                 outbound: &self.outbound,
                 gate: &gate,
-                clock: self.clock,
+                clock: self.context.clock,
                 server,
                 exit: &endpoints.exit,
-                sink: &self.sink,
+                sink: &self.context.sink,
             };
             if handover.hand_over(&mut request)? {
                 return Ok(Some(request.pid));

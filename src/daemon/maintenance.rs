@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::clock::Clock;
-use crate::daemon::context::Live;
+use crate::daemon::context::{Context, Live};
 use crate::daemon::event_log::{EventSender, RateLimit};
 use crate::daemon::genuine::Genuine;
 use crate::daemon::outbound::tell_closed;
@@ -35,7 +35,8 @@ pub(super) struct Maintenance {
 }
 
 impl Maintenance {
-    pub(super) fn new(gate: Live, clock: Clock, sink: EventSender, timed: bool) -> Self {
+    pub(super) fn new(context: Context, timed: bool) -> Self {
+        let Context { gate, clock, sink } = context;
         let (workers, drops, summed_up) = (Vec::new(), Arc::default(), clock.now());
         Self {
             gate,

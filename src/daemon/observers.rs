@@ -2,3 +2,4 @@
 
 pub(super) mod grace;
 pub(super) mod learner;
+pub(super) mod packet_tap;

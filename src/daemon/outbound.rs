@@ -16,7 +16,7 @@ use ipnet::IpNet;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::control::protocol::OutboundStats;
-use crate::daemon::context::Live;
+use crate::daemon::context::{Context, Live};
 use crate::daemon::event_log::{EventSender, RateLimit};
 use crate::daemon::systemd::Systemd;
 use crate::event::{Event, OutboundEvent, REVOKED};
@@ -62,7 +62,8 @@ pub(super) struct OutboundThread {
 
 impl OutboundReader {
     /// One that has nothing to read yet.
-    pub(super) fn new(gate: Live, clock: Clock, sink: EventSender, pbx: Vec<IpNet>) -> Self {
+    pub(super) fn new(context: Context, pbx: Vec<IpNet>) -> Self {
+        let Context { gate, clock, sink } = context;
         Self {
             gate,
             clock,

@@ -5,13 +5,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
-use std::thread;
 use std::time::Duration;
 
-use crate::clock::Clock;
-use crate::daemon::context::Live;
-use crate::daemon::event_log::EventSender;
+use crate::daemon::context::Context;
 use crate::daemon::snapshot::{restore, write_doors};
+use crate::daemon::thread::BackgroundThread;
 use crate::event::Event;
 use crate::inspect::Inspector;
 use crate::state::file::{Found, StateError, StateFile};
@@ -22,7 +20,7 @@ use crate::time::Time;
 pub(super) struct DoorPersister {
     /// Closed to have it write for the last time.
     going_on: SyncSender<()>,
-    finished: Receiver<()>,
+    thread: BackgroundThread,
     counts: Arc<Counts>,
 }
 
@@ -36,13 +34,8 @@ pub(super) struct Counts {
 impl DoorPersister {
     /// Opens the doors that are kept in the file, and starts to keep them there. Where the service manager has kept some as
     /// well, the younger ones count. Warnings go to the log; a gate without a memory is better than none.
-    pub(super) fn start(
-        path: &Path,
-        kept: Option<&Saved>,
-        gate: &Live,
-        clock: Clock,
-        sink: &EventSender,
-    ) -> Option<Self> {
+    pub(super) fn start(path: &Path, kept: Option<&Saved>, context: &Context) -> Option<Self> {
+        let Context { gate, clock, sink } = context;
         let open = |saved: &Saved| restore(&gate.load(), clock.now(), saved, sink);
         let warn = |text| sink.send(Event::Warning(format!("{FORGETS}: {text}")));
         let taken = StateFile::take(path).and_then(|file| Ok((file.read()?, file)));
@@ -66,34 +59,22 @@ impl DoorPersister {
                 aside.display()
             ))),
         }
-        Self::begin(Place::Taken(file), gate, clock, sink)
+        Self::begin(Place::Taken(file), context)
     }
 
     /// Starts to keep doors in the file of a gate that is about to end, as soon as it has.
-    pub(super) fn follow(path: &Path, gate: &Live, clock: Clock, sink: &EventSender) -> Option<Self> {
-        Self::begin(Place::Wanted(path.to_owned()), gate, clock, sink)
+    pub(super) fn follow(path: &Path, context: &Context) -> Option<Self> {
+        Self::begin(Place::Wanted(path.to_owned()), context)
     }
 
-    fn begin(place: Place, gate: &Live, clock: Clock, sink: &EventSender) -> Option<Self> {
+    fn begin(place: Place, context: &Context) -> Option<Self> {
         let (going_on, ended) = mpsc::sync_channel(0);
-        let (tell, finished) = mpsc::sync_channel(1);
         let counts = Arc::<Counts>::default();
-        let work = Work {
-            gate: Arc::clone(gate),
-            clock,
-            sink: sink.clone(),
-            counts: Arc::clone(&counts),
-            failing: None,
-        };
-        let keep = move || {
-            work.take_and_keep(place, &ended);
-            // Who does not wait any more need not know.
-            let _ = tell.send(());
-        };
-        match thread::Builder::new().name("state".to_owned()).spawn(keep) {
-            Ok(_) => Some(Self { going_on, finished, counts }),
+        let work = Work { context: context.clone(), counts: Arc::clone(&counts), failing: None };
+        match BackgroundThread::spawn("state", move || work.take_and_keep(place, &ended)) {
+            Ok(thread) => Some(Self { going_on, thread, counts }),
             Err(error) => {
-                sink.send(Event::Warning(format!("{FORGETS}: {error}")));
+                context.sink.send(Event::Warning(format!("{FORGETS}: {error}")));
                 None
             }
         }
@@ -106,7 +87,7 @@ impl DoorPersister {
     /// Has it write for the last time, and waits for that, but not for a disk that has come to a halt.
     pub(super) fn finish(self) {
         drop(self.going_on);
-        let _ = self.finished.recv_timeout(LAST_WORDS);
+        self.thread.wait(LAST_WORDS);
     }
 }
 
@@ -118,9 +99,7 @@ enum Place {
 }
 
 struct Work {
-    gate: Live,
-    clock: Clock,
-    sink: EventSender,
+    context: Context,
     counts: Arc<Counts>,
     /// When it last said that writing fails; `None` while it does not.
     failing: Option<Time>,
@@ -134,7 +113,7 @@ impl Work {
             Place::Wanted(path) => match self.wait_for(&path, ended) {
                 Ok(Some(file)) => file,
                 Ok(None) => return,
-                Err(error) => return self.sink.send(Event::Warning(format!("{FORGETS}: {error}"))),
+                Err(error) => return self.context.sink.send(Event::Warning(format!("{FORGETS}: {error}"))),
             },
         };
         self.keep(&file, ended);
@@ -143,14 +122,14 @@ impl Work {
     /// Waits until another gate has let go of the file; `None` where this one ends before that, as it does when a third
     /// one takes over.
     fn wait_for(&self, path: &Path, ended: &Receiver<()>) -> Result<Option<StateFile>, StateError> {
-        let mut until = Some(self.clock.now().after(LAST_WORDS));
+        let mut until = Some(self.context.clock.now().after(LAST_WORDS));
         loop {
             match StateFile::take(path) {
                 Err(error @ StateError::Taken(_)) => {
-                    if until.take_if(|until| self.clock.now() >= *until).is_some() {
+                    if until.take_if(|until| self.context.clock.now() >= *until).is_some() {
                         let text =
                             format!("doors are not kept yet, and are as soon as that is possible: {error}");
-                        self.sink.send(Event::Warning(text));
+                        self.context.sink.send(Event::Warning(text));
                     }
                     if ended.recv_timeout(LOOK_UP) != Err(RecvTimeoutError::Timeout) {
                         return Ok(None);
@@ -164,15 +143,15 @@ impl Work {
     fn keep(&mut self, file: &StateFile, ended: &Receiver<()>) {
         let (mut next, mut noted) = (Time::default(), false);
         loop {
-            if !noted && !self.gate.load().monitors() {
+            if !noted && !self.context.gate.load().monitors() {
                 noted = true;
                 self.note_enforced(file);
             }
             let end = ended.recv_timeout(LOOK_UP) != Err(RecvTimeoutError::Timeout);
-            let began = self.clock.now();
-            if end || (began >= next && take_changed(&self.gate.load())) {
+            let began = self.context.clock.now();
+            if end || (began >= next && take_changed(&self.context.gate.load())) {
                 let outcome = self.write(file);
-                let took = self.clock.now().since(began);
+                let took = self.context.clock.now().since(began);
                 next = began.after(INTERVAL.max(took * MOST_OF_THE_TIME));
                 self.report(file, outcome, began);
             }
@@ -189,13 +168,13 @@ impl Work {
                 "{} can't be written, so [inspect] grace would begin again with a restart: {error}",
                 crate::state::file::enforced(file.path()).display()
             );
-            self.sink.send(Event::Warning(text));
+            self.context.sink.send(Event::Warning(text));
         }
     }
 
     fn write(&self, file: &StateFile) -> io::Result<()> {
-        let gate = self.gate.load_full();
-        file.replace(|out| write_doors(&gate, self.clock, out))
+        let gate = self.context.gate.load_full();
+        file.replace(|out| write_doors(&gate, self.context.clock, out))
     }
 
     /// Says once in a while that it fails, and that it does no more.
@@ -205,15 +184,15 @@ impl Work {
             Ok(()) => {
                 self.counts.writes.fetch_add(1, Ordering::Relaxed);
                 if self.failing.take().is_some() {
-                    self.sink.send(Event::Note(format!("doors are kept in {shown} again")));
+                    self.context.sink.send(Event::Note(format!("doors are kept in {shown} again")));
                 }
             }
             Err(error) => {
                 self.counts.failures.fetch_add(1, Ordering::Relaxed);
-                self.gate.load().doors().set_changed();
+                self.context.gate.load().doors().set_changed();
                 if self.failing.is_none_or(|last| now.since(last) >= SAY_AGAIN) {
                     self.failing = Some(now);
-                    self.sink.send(Event::Warning(format!(
+                    self.context.sink.send(Event::Warning(format!(
                         "doors can't be kept in {shown}, and would not survive a restart: {error}; the gate goes on, \
                          and tries again: make room or give it another place with --state PATH"
                     )));

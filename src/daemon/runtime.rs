@@ -3,14 +3,12 @@
 //! [`Daemon::build`] and [`Daemon::inherit`] may fail while somebody else still has the queues. After that a house is
 //! [opened](Daemon::open), [run](Daemon::run) and in any case [closed](Daemon::close).
 
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use crate::clock::Clock;
 use crate::config::{Config, Fallback};
 use crate::control::socket::Socket;
 use crate::daemon::connections::Connections;
-use crate::daemon::context::Live;
+use crate::daemon::context::Context;
 use crate::daemon::endpoints::{Endpoints, GateParts};
 use crate::daemon::error::{DaemonError, system};
 use crate::daemon::event_log::{EventSender, LogThread};
@@ -36,11 +34,9 @@ use crate::queue::Binding;
 
 /// All that a gate consists of, but for what others see of it.
 pub(super) struct Daemon {
-    pub(super) gate: Live,
-    pub(super) clock: Clock,
+    pub(super) context: Context,
     pub(super) manager: Systemd,
     pub(super) signals: Signals,
-    pub(super) sink: EventSender,
     pub(super) log: LogThread,
     pub(super) maintenance: Maintenance,
     pub(super) workers: WorkerPool,
@@ -59,18 +55,6 @@ pub(super) struct Daemon {
     /// How they are.
     pub(super) rules_state: Arc<RulesState>,
     pub(super) connections: Arc<Connections>,
-}
-
-/// What was left to this gate and is not in its place yet.
-pub(super) struct Inheritance {
-    /// The process that has handed over.
-    from: Option<u32>,
-    /// The rules are now ours to take out.
-    rules: bool,
-    /// The control socket, listening.
-    listener: Option<OwnedFd>,
-    /// Queues that are not to be served for long.
-    surplus: Vec<u16>,
 }
 
 /// Why a gate ends that has no fault.
@@ -96,44 +80,35 @@ impl Daemon {
         let Startup { gate, clock, signals, previous, queues, outbound: reader, .. } = startup;
         let (sink, log) = EventSender::start(clock).map_err(system("start the log thread"))?;
         let timed = config.http.listen.is_some();
-        let mut maintenance = Maintenance::new(Arc::clone(&gate), clock, sink.clone(), timed);
+        let context = Context { gate: Arc::clone(&gate), clock, sink: sink.clone() };
+        let mut maintenance = Maintenance::new(context.clone(), timed);
         let learn = |file| Learner::start(config.inspect.scope.clone(), file, sink.clone());
         let learner = options.learn.clone().map(learn).transpose();
         let learner = learner.map_err(system("start the learning thread"))?;
         let grace = options.grace.map(|span| Grace::begin(span, &gate, clock)).transpose();
-        let (grace, looks) = grace.map_err(system("start the thread for --grace"))?.unzip();
-        let outbound = Arc::new(OutboundReader::new(
-            Arc::clone(&gate),
-            clock,
-            sink.clone(),
-            config.firewall.pbx.networks.clone(),
-        ));
+        let (grace, grace_tap) = grace.map_err(system("start the thread for --grace"))?.unzip();
+        let outbound = Arc::new(OutboundReader::new(context.clone(), config.firewall.pbx.networks.clone()));
         reader.into_iter().for_each(|reader| outbound.attach(reader));
-        let context = WorkerContext {
-            gate: Arc::clone(&gate),
-            clock,
-            sink: sink.clone(),
-            copies: learner.as_ref().map(Learner::copies),
-            looks,
+        let worker_context = WorkerContext {
+            context: context.clone(),
+            taps: learner.as_ref().map(Learner::tap).into_iter().chain(grace_tap).collect(),
             outbound: Arc::clone(&outbound),
             waker: signals.waker()?,
         };
-        let mut workers = WorkerPool::new(context, config.queue.backend, manager);
+        let mut workers = WorkerPool::new(worker_context, config.queue.backend, manager);
         for queue in queues {
             let number = queue.binding().queue;
             workers.add(queue, &config.queue.options(number), maintenance.watch(number))?;
         }
         let (persister, rules) = (None, None);
         let connections = Arc::new(Connections::new(&gate, clock, config));
-        let rules_state = RulesState::new(clock, sink.clone()).holding(Arc::clone(&connections));
+        let rules_state = RulesState::new(clock, sink).holding(Arc::clone(&connections));
         let rules_state = Arc::new(rules_state);
         rules_state.expect_reports();
         let daemon = Self {
-            gate,
-            clock,
+            context,
             manager,
             signals,
-            sink,
             log,
             maintenance,
             workers,
@@ -159,7 +134,7 @@ impl Daemon {
         &mut self,
         config: &Config,
         previous: PreviousProcess,
-    ) -> Result<Inheritance, DaemonError> {
+    ) -> Result<Inherited, DaemonError> {
         let (mut inherited, taking) = previous.hand_over()?;
         let sockets = std::mem::take(&mut inherited.sockets);
         let adopted = self.workers.inherit(sockets, config, taking.is_some(), &mut self.maintenance);
@@ -172,15 +147,15 @@ impl Daemon {
         // Not before: the copies that wait are gone for whoever had to go on with the socket.
         self.inherit_outbound(config, &mut inherited);
         if let Some(pid) = inherited.from {
-            self.sink.send(Event::Note(format!("queues and doors are taken over from process {pid}")));
+            self.context
+                .sink
+                .send(Event::Note(format!("queues and doors are taken over from process {pid}")));
         }
-        inherited.warnings.into_iter().map(Event::Warning).for_each(|warning| self.sink.send(warning));
-        Ok(Inheritance {
-            from: inherited.from,
-            rules: inherited.rules,
-            listener: inherited.listener,
-            surplus,
-        })
+        let warnings = std::mem::take(&mut inherited.warnings);
+        warnings.into_iter().map(Event::Warning).for_each(|warning| self.context.sink.send(warning));
+        inherited.doors = None;
+        inherited.surplus = surplus;
+        Ok(inherited)
     }
 
     /// Goes on with the socket that has the NFLOG group. Copies are read once the doors of before are open again.
@@ -201,13 +176,14 @@ impl Daemon {
 
     /// Opens doors of before, and has all of them kept.
     fn keep_doors(&self, config: &Config, inherited: &Inherited) -> Option<DoorPersister> {
-        let (gate, clock, sink, doors) = (&self.gate, self.clock, &self.sink, inherited.doors.as_ref());
+        let (context, doors) = (&self.context, inherited.doors.as_ref());
+        let Context { gate, clock, sink } = context;
         match &config.state.file {
-            Some(path) if inherited.from.is_none() => DoorPersister::start(path, doors, gate, clock, sink),
+            Some(path) if inherited.from.is_none() => DoorPersister::start(path, doors, context),
             path => {
                 doors.into_iter().for_each(|doors| snapshot::restore(&gate.load(), clock.now(), doors, sink));
                 // The file is the other one's until that has ended.
-                path.as_ref().and_then(|path| DoorPersister::follow(path, gate, clock, sink))
+                path.as_ref().and_then(|path| DoorPersister::follow(path, context))
             }
         }
     }
@@ -223,15 +199,15 @@ impl Daemon {
         options: RunOptions,
         load: Load,
         privileged: Privileged,
-        inheritance: Inheritance,
+        inherited: Inherited,
     ) -> Result<Endpoints, DaemonError> {
         let Privileged { socket, rules: rules_keeper, unseen, protection } = privileged;
-        let Inheritance { from, rules: inherited, listener, surplus } = inheritance;
+        let Inherited { from, rules: inherited_rules, listener, surplus, .. } = inherited;
         // Ours from here on: where the rest fails, it goes as well.
         let adopted = config.control.socket.as_deref().zip(listener);
         let socket = adopted.map(|(path, listener)| Socket::adopt(listener, path)).or(socket);
         if let Some(error) = unseen {
-            self.sink.send(Event::Warning(format!(
+            self.context.sink.send(Event::Warning(format!(
                 "what the kernel counts of its queues can't be read, so nobody sees packets that are lost or wait for good: \
                  {error}; start as root, or as a member of the group root"
             )));
@@ -243,10 +219,12 @@ impl Daemon {
             self.outbound.store(self.manager);
         }
         // Nothing is decided yet, so what is not listed begins under this gate's eyes.
-        self.connections.hold().into_iter().for_each(|warning| self.sink.send(warning));
+        self.connections.hold().into_iter().for_each(|warning| self.context.sink.send(warning));
         self.workers.start()?;
         self.rules = match rules_keeper {
-            Some(persister) => self.set_up_rules(persister, inherited, options.rules, from.is_some())?,
+            Some(persister) => {
+                self.set_up_rules(persister, inherited_rules, options.rules, from.is_some())?
+            }
             None => None,
         };
         if self.rules.as_ref().is_some_and(InstalledRules::are_ours) && from.is_none() {
@@ -259,7 +237,7 @@ impl Daemon {
 
         self.announce(config, protection, options.warnings);
         if let Some(span) = options.grace {
-            self.sink.send(Event::Grace(event::Grace::Began(span)));
+            self.context.sink.send(Event::Grace(event::Grace::Began(span)));
         }
         self.manager.ready(&self.status());
         Ok(endpoints)
@@ -268,9 +246,7 @@ impl Daemon {
     /// The parts that the ways to the gate need. The grace is theirs from here on.
     fn parts(&mut self, config: &Config) -> Result<GateParts, DaemonError> {
         Ok(GateParts {
-            gate: Arc::clone(&self.gate),
-            clock: self.clock,
-            sink: self.sink.clone(),
+            context: self.context.clone(),
             manager: self.manager,
             workers: self.maintenance.workers(),
             health: self.workers.health(),
@@ -303,7 +279,7 @@ impl Daemon {
         wanted: bool,
         took_over: bool,
     ) -> Result<Option<InstalledRules>, DaemonError> {
-        let (state, sink) = (&self.rules_state, &self.sink);
+        let (state, sink) = (&self.rules_state, &self.context.sink);
         Ok(match (inherited, wanted) {
             (true, update) => Some(persister.inherit(update, state, sink)?),
             (false, true) => Some(persister.put_in(took_over, state, sink)?),
@@ -313,7 +289,7 @@ impl Daemon {
 
     /// A line for the service manager.
     pub(super) fn status(&self) -> String {
-        let gate = self.gate.load();
+        let gate = self.context.gate.load();
         let mode = if gate.monitors() { "monitor: accepting everything" } else { "deciding packets" };
         let packets = self.maintenance.totals().total();
         format!("{mode}; {} doors open, {packets} packets so far", gate.doors().open_count())
@@ -321,10 +297,10 @@ impl Daemon {
 
     /// Says in the log what has begun, and what there is to know about it.
     fn announce(&self, config: &Config, protection: Protection, warnings: Vec<String>) {
-        let (sink, bindings) = (&self.sink, self.workers.bindings());
+        let (sink, bindings) = (&self.context.sink, self.workers.bindings());
         let granted = bindings.iter().map(|binding| binding.receive_buffer).min().unwrap_or(0);
         sink.send(Event::Started(Box::new(Started {
-            monitor: self.gate.load().monitors(),
+            monitor: self.context.gate.load().monitors(),
             backend: config.queue.backend.name(),
             queues: queue_names(&bindings),
             knocks: config.knocks.len(),

@@ -53,7 +53,8 @@ impl Daemon {
             // New packets stop coming before anything else stops: first the rules go, then each queue is shut and drained.
             Next::Nobody => {
                 self.log_rules_that_stay(clean);
-                rules_out = self.rules.take().map_or(Ok(()), |rules| rules.take_out(clean, &self.sink));
+                rules_out =
+                    self.rules.take().map_or(Ok(()), |rules| rules.take_out(clean, &self.context.sink));
                 outcome = outcome.and(self.workers.shut());
                 self.manager.forget(outbound::STORE_NAME);
             }
@@ -79,9 +80,9 @@ impl Daemon {
         if let Some(endpoints) = endpoints {
             endpoints.close();
         }
-        let Self { maintenance, workers, outbound, sink, log, .. } = self;
-        // With the last sink gone the log ends.
-        drop((maintenance, workers, outbound, sink));
+        let Self { context, maintenance, workers, outbound, log, .. } = self;
+        // The log ends with the last sender.
+        drop((context, maintenance, workers, outbound));
         log.finish();
         outcome.and(rules_out)
     }
@@ -107,16 +108,16 @@ impl Daemon {
         let ours = self.rules.as_ref().is_some_and(InstalledRules::are_ours);
         if clean && !ours && lead_here && self.on_exit == Fallback::Closed {
             let text = "the firewall rules stay and the port is shut: 'sipknock firewall remove' opens it";
-            self.sink.send(Event::Note(text.to_owned()));
+            self.context.sink.send(Event::Note(text.to_owned()));
         }
     }
 
     fn leave_doors(&self) {
-        match doors::doors(&self.gate.load(), self.clock) {
+        match doors::doors(&self.context.gate.load(), self.context.clock) {
             Ok(doors) => self.manager.keep(doors::DOORS, doors.as_fd()),
             Err(error) => {
                 let text = format!("the service manager can't keep the doors: {error}");
-                self.sink.send(Event::Warning(text));
+                self.context.sink.send(Event::Warning(text));
             }
         }
     }
@@ -130,7 +131,7 @@ impl Daemon {
             Next::Systemd => (0, None),
             Next::Nobody => (waiting, None),
         };
-        self.sink.send(Event::Stopped {
+        self.context.sink.send(Event::Stopped {
             queues: queue_names(&self.workers.bindings()),
             totals: self.maintenance.totals(),
             waiting,

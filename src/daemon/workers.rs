@@ -12,14 +12,11 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use crate::clock::Clock;
 use crate::config::Config;
-use crate::daemon::context::Live;
+use crate::daemon::context::Context;
 use crate::daemon::error::{DaemonError, system};
-use crate::daemon::event_log::EventSender;
 use crate::daemon::maintenance::Maintenance;
-use crate::daemon::observers::grace::Looks;
-use crate::daemon::observers::learner::Copies;
+use crate::daemon::observers::packet_tap::PacketTap;
 use crate::daemon::outbound::OutboundReader;
 use crate::daemon::signals::Waker;
 use crate::daemon::systemd::Systemd;
@@ -32,11 +29,9 @@ use crate::time::Time;
 
 /// What a queue thread works with.
 pub(super) struct WorkerContext {
-    pub(super) gate: Live,
-    pub(super) clock: Clock,
-    pub(super) sink: EventSender,
-    pub(super) copies: Option<Copies>,
-    pub(super) looks: Option<Looks>,
+    pub(super) context: Context,
+    /// Observers of the packets.
+    pub(super) taps: Vec<PacketTap>,
     pub(super) outbound: Arc<OutboundReader>,
     pub(super) waker: Waker,
 }
@@ -137,7 +132,7 @@ impl WorkerPool {
                     // What waits there would wait for ever, and nobody else could bind it.
                     queue::unbind(&second, number)?;
                     let text = format!("the queue that the service manager has kept is bound anew: {error}");
-                    self.context.sink.send(Event::Warning(text));
+                    self.context.context.sink.send(Event::Warning(text));
                     if wanted {
                         self.bind(&config.queue.options(number), daemon.watch(number))?;
                     }
@@ -157,14 +152,14 @@ impl WorkerPool {
                 "queues {surplus:?} are not configured any more, and are shut: see that no rule leads there, \
                  'sipknock firewall apply'"
             );
-            self.context.sink.send(Event::Warning(text));
+            self.context.context.sink.send(Event::Warning(text));
         }
         Ok(surplus)
     }
 
     /// No more packets for whoever learns from them.
     pub(super) fn stop_copying(&mut self) {
-        (self.context.copies, self.context.looks) = (None, None);
+        self.context.taps.clear();
     }
 
     /// Takes a queue that is bound. Nobody serves it before [`WorkerPool::start`].
@@ -216,7 +211,7 @@ impl WorkerPool {
     pub(super) fn check(&mut self) -> Result<(), DaemonError> {
         // Who can't see the queues does not know that they are gone.
         let Ok(rows) = kernel::readable_queues() else { return Ok(()) };
-        let now = self.context.clock.now();
+        let now = self.context.context.clock.now();
         for slot in self.slots.iter_mut().filter(|slot| !slot.leaving) {
             let row = rows.iter().find(|row| row.queue == slot.binding.queue);
             let decided = slot.shared.packets();
@@ -225,7 +220,9 @@ impl WorkerPool {
             }
             let fault = slot.monitor.check(slot.binding, row, decided);
             if let Some(row) = row.filter(|row| row.port_id == slot.binding.port_id) {
-                slot.monitor.losses(row, now).for_each(|lost| self.context.sink.send(slot.overload(lost)));
+                slot.monitor
+                    .losses(row, now)
+                    .for_each(|lost| self.context.context.sink.send(slot.overload(lost)));
             }
             let waiting = row.map_or(0, |row| row.waiting);
             // A queue bound anew has yet to prove that this has helped.
@@ -233,7 +230,11 @@ impl WorkerPool {
             let news = self.health.set(slot.binding.queue, fault.or_else(unproven), now);
             let Some(fault) = fault else { continue };
             if news {
-                self.context.sink.send(Event::QueueFault { queue: slot.binding.queue, fault, waiting });
+                self.context.context.sink.send(Event::QueueFault {
+                    queue: slot.binding.queue,
+                    fault,
+                    waiting,
+                });
             }
             if slot.rebind(fault, now, self.backend, &self.context)? {
                 self.health.serve(slot.binding);
@@ -348,7 +349,7 @@ impl WorkerPool {
     /// Tells of what was lost and not yet told of, and sums up: packets that wait for a verdict, and what happened
     /// beside packets. Queues stay bound until this is dropped, so that the kernel's counters are there for it.
     pub(super) fn finish(&mut self) -> (u64, Counters) {
-        let (rows, now) = (kernel::queues(), self.context.clock.now());
+        let (rows, now) = (kernel::queues(), self.context.context.clock.now());
         let ours = |slot: &Slot| {
             rows.iter().find(|row| (row.queue, row.port_id) == (slot.binding.queue, slot.binding.port_id))
         };
@@ -356,7 +357,9 @@ impl WorkerPool {
         for slot in &mut self.slots {
             let row = ours(slot);
             waiting += row.map_or(0, |row| row.waiting);
-            slot.monitor.last_losses(row, now).for_each(|lost| self.context.sink.send(slot.overload(lost)));
+            slot.monitor
+                .last_losses(row, now)
+                .for_each(|lost| self.context.context.sink.send(slot.overload(lost)));
             if let SlotState::Nobody(queue) = &slot.state {
                 counted.add(queue.counters());
             }
@@ -369,10 +372,9 @@ impl Slot {
     fn start(&mut self, context: &WorkerContext) -> Result<(), DaemonError> {
         match std::mem::replace(&mut self.state, SlotState::Closed) {
             SlotState::Nobody(queue) => {
-                let (gate, clock, sink) = (Arc::clone(&context.gate), context.clock, context.sink.clone());
                 let (shared, outbound) = (Arc::clone(&self.shared), Arc::clone(&context.outbound));
-                let worker = Worker::new(queue, gate, clock, sink, shared, context.copies.clone(), outbound);
-                let worker = worker.shown_to(context.looks.clone());
+                let worker =
+                    Worker::new(queue, context.context.clone(), shared, context.taps.clone(), outbound);
                 let thread =
                     worker.spawn(context.waker.another()?).map_err(system("start a queue thread"))?;
                 self.state = SlotState::Thread(thread);
@@ -450,14 +452,14 @@ impl Slot {
                 self.monitor = QueueMonitor::new(&row, self.shared.packets());
                 self.told = None;
                 let text = format!("queue {} is bound anew, and served by another thread", binding.queue);
-                context.sink.send(Event::Note(text));
+                context.context.sink.send(Event::Note(text));
                 Ok(true)
             }
             (Err(error), Fault::Stuck) => Err(error.into()),
             (Err(error), Fault::Lost) => {
                 if self.told.is_none_or(|told| now.since(told) >= SAY_AGAIN) {
                     self.told = Some(now);
-                    context.sink.send(Event::Warning(format!(
+                    context.context.sink.send(Event::Warning(format!(
                         "queue {queue} can't be bound again, and is tried again every second: {error}"
                     )));
                 }

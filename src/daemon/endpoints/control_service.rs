@@ -20,7 +20,7 @@ use crate::control::protocol::{
 use crate::control::server::{Say, Service};
 use crate::control::watch::{Watch, Watchers};
 use crate::daemon::busiest::Vote;
-use crate::daemon::context::Live;
+use crate::daemon::context::{Context, Live};
 use crate::daemon::endpoints::control_service::lines::{door_stats, line};
 use crate::daemon::endpoints::control_service::selection::{Wanted, knock_named, source};
 use crate::daemon::event_log::{ClosedDoors, EventSender};
@@ -69,11 +69,8 @@ pub(in crate::daemon) struct ControlService {
 }
 
 impl ControlService {
-    #[expect(clippy::too_many_arguments, reason = "it answers for all of the gate")]
     pub(in crate::daemon) fn new(
-        gate: Live,
-        clock: Clock,
-        sink: EventSender,
+        context: Context,
         workers: Vec<Watched>,
         health: QueueHealth,
         exit: Arc<TakeoverListener>,
@@ -81,6 +78,7 @@ impl ControlService {
         config: &Config,
         load: Load,
     ) -> Self {
+        let Context { gate, clock, sink } = context;
         Self {
             rules: Arc::new(RulesState::new(clock, sink.clone())),
             reloader: Reloader::new(Arc::clone(&gate), clock, load, config.clone()),

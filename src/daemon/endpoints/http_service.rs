@@ -347,6 +347,7 @@ mod tests {
 
     use super::*;
     use crate::config::{Config, ConfigError, Flags, values};
+    use crate::daemon::context::Context;
     use crate::daemon::event_log::EventSender;
     use crate::daemon::signals::Waker;
     use crate::daemon::systemd::Systemd;
@@ -374,8 +375,15 @@ mod tests {
         let waker = Waker(UnixStream::pair().unwrap().0);
         let (exit, _errands) = TakeoverListener::new(waker, None, false);
         let manager = Systemd::from_env();
-        let service =
-            ControlService::new(gate, clock, sink, workers, queues, Arc::new(exit), manager, &config, load);
+        let service = ControlService::new(
+            Context { gate, clock, sink },
+            workers,
+            queues,
+            Arc::new(exit),
+            manager,
+            &config,
+            load,
+        );
         HttpService::new(Arc::new(service), Arc::clone(stopping), None)
     }
 
@@ -406,10 +414,8 @@ mod tests {
     fn filters_by_network_and_by_name() {
         let knock =
             |name, secret: &[u8]| Knock::new(name, Secret::new(secret).unwrap(), Duration::from_secs(60));
-        let knocks = KnockSet::new(vec![
-            knock("Front-Desk", b"secret-one"),
-            knock("10.0.0.0", b"secret-two"),
-        ]);
+        let knocks =
+            KnockSet::new(vec![knock("Front-Desk", b"secret-one"), knock("10.0.0.0", b"secret-two")]);
         let gate = Inspector::new(Policy::default(), knocks.unwrap(), 10);
         let both = [KnockId::from(0), KnockId::from(1)];
         let filter = Filter::new(&gate, "10.0.0.0");

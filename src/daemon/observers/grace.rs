@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use std::io;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{self, Receiver, SyncSender, TrySendError};
+use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -15,7 +15,8 @@ use std::time::Duration;
 use crate::clock::Clock;
 use crate::control::protocol::GraceStats;
 use crate::daemon::context::Live;
-use crate::door::{Change, Door};
+use crate::daemon::observers::packet_tap::{PacketTap, TapFilter, TappedPacket};
+use crate::door::Door;
 use crate::event::{Event, Grace as Told, printable_parts};
 use crate::inspect::{Decision, Inspector};
 use crate::learn::judge::is_scanner;
@@ -57,39 +58,29 @@ struct Shared {
     hasher: ahash::RandomState,
 }
 
-/// Takes copies of packets from the queue threads without ever making them wait.
-#[derive(Clone, Debug)]
-pub(in crate::daemon) struct Looks {
-    packets: SyncSender<Copied>,
-    shared: Arc<Shared>,
-}
-
-#[derive(Debug)]
-struct Copied {
-    bytes: Box<[u8]>,
-    knocked: bool,
-}
-
 impl Grace {
-    /// Begins. Its thread ends when all that [`Grace::looks`] gave are gone.
-    pub(in crate::daemon) fn begin(span: Duration, gate: &Live, clock: Clock) -> io::Result<(Self, Looks)> {
+    /// Begins. Its thread ends when all taps are gone.
+    pub(in crate::daemon) fn begin(
+        span: Duration,
+        gate: &Live,
+        clock: Clock,
+    ) -> io::Result<(Self, PacketTap)> {
         let shared = Arc::new(Shared {
             census: Mutex::default(),
             wanted: AtomicBool::new(true),
             missed: Default::default(),
             hasher: ahash::RandomState::new(),
         });
-        let (packets, receiver) = mpsc::sync_channel(CAPACITY);
-        let looks = Looks { packets, shared: Arc::clone(&shared) };
-        let look = {
+        let (tap, packets) = PacketTap::new(Arc::clone(&shared) as Arc<dyn TapFilter>);
+        let observe = {
             let (gate, shared) = (Arc::clone(gate), Arc::clone(&shared));
-            move || look(&receiver, &gate, clock, &shared)
+            move || observe(&packets, &gate, clock, &shared)
         };
-        thread::Builder::new().name("grace".to_owned()).spawn(look)?;
+        thread::Builder::new().name("grace".to_owned()).spawn(observe)?;
         let began = clock.now();
         let ends = began.after(span);
         let phase = Mutex::new(Phase::Running);
-        Ok((Self { shared, gate: Arc::clone(gate), clock, began, ends, phase }, looks))
+        Ok((Self { shared, gate: Arc::clone(gate), clock, began, ends, phase }, tap))
     }
 
     /// Whether everything passes because of it.
@@ -210,36 +201,34 @@ impl Shared {
     }
 }
 
-impl Looks {
-    /// Looks at a packet whose verdict has left.
-    pub(in crate::daemon) fn add(&self, decision: &Decision, bytes: &[u8]) {
-        if decision.reason == Reason::Trusted || !self.shared.wanted.load(Ordering::Relaxed) {
-            return;
+impl TapFilter for Shared {
+    fn wants(&self, decision: &Decision, packet: &[u8], knocked: bool) -> bool {
+        if decision.reason == Reason::Trusted || !self.wanted.load(Ordering::Relaxed) {
+            return false;
         }
-        let knocked = matches!(decision.change(), Some(Change::Opened { .. } | Change::Renewed(_)));
-        let Ok(packet) = Packet::parse(bytes) else { return };
-        let Body::Segment(segment) = packet.body else { return };
+        let Ok(packet) = Packet::parse(packet) else { return false };
+        let Body::Segment(segment) = packet.body else { return false };
         let wanted = match segment.sequence {
             None => is_register(segment.payload),
             Some(sequence) => sequence.length > 0,
         };
-        if !wanted && !knocked {
-            return;
-        }
-        let copy = Copied { bytes: bytes.into(), knocked };
-        if let Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) = self.packets.try_send(copy) {
-            let [plain, shown] = &self.shared.missed;
-            let kind = if has_credentials(segment.payload) { shown } else { plain };
-            kind.fetch_add(1, Ordering::Relaxed);
-        }
+        wanted || knocked
+    }
+
+    fn missed(&self, packet: &[u8]) {
+        let Ok(packet) = Packet::parse(packet) else { return };
+        let Body::Segment(segment) = packet.body else { return };
+        let [plain, shown] = &self.missed;
+        let kind = if has_credentials(segment.payload) { shown } else { plain };
+        kind.fetch_add(1, Ordering::Relaxed);
     }
 }
 
-fn look(packets: &Receiver<Copied>, gate: &Live, clock: Clock, shared: &Shared) {
+fn observe(packets: &Receiver<TappedPacket>, gate: &Live, clock: Clock, shared: &Shared) {
     let mut messages = Assembler::default();
     // Flows whose knock came in a segment that completed no message.
     let mut knocking: HashSet<(IpAddr, u16), ahash::RandomState> = HashSet::default();
-    for Copied { bytes, knocked } in packets {
+    for TappedPacket { bytes, knocked } in packets {
         if !shared.wanted.load(Ordering::Relaxed) {
             continue;
         }
@@ -251,7 +240,7 @@ fn look(packets: &Receiver<Copied>, gate: &Live, clock: Clock, shared: &Shared) 
         let mut seen = false;
         messages.visit(&packet, |message| {
             seen = true;
-            look_at(&gate, now, packet.source, &message, knocked, shared);
+            count(&gate, now, packet.source, &message, knocked, shared);
         });
         if knocked && !seen && segment.sequence.is_some() && knocking.len() < MAX_KNOCKING {
             knocking.insert(flow);
@@ -260,7 +249,7 @@ fn look(packets: &Receiver<Copied>, gate: &Live, clock: Clock, shared: &Shared) 
 }
 
 /// A message, and whether it has a knock.
-fn look_at(
+fn count(
     gate: &Inspector,
     now: Time,
     address: IpAddr,
@@ -324,9 +313,6 @@ const EMPTY_NONCE: &[u8] = b"nonce=\"\"";
 
 /// Flows in the middle of a message that has a knock: each has an open door.
 const MAX_KNOCKING: usize = 1024;
-
-/// Copies that wait to be looked at: a second of a busy box's.
-const CAPACITY: usize = 4096;
 
 /// Phones that are listed one by one: as many as somebody reads.
 const MAX_LISTED: usize = 50;

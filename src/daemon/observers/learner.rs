@@ -6,96 +6,83 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender, TrySendError};
-use std::thread;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
 use crate::daemon::event_log::EventSender;
+use crate::daemon::observers::packet_tap::{PacketTap, TapFilter, TappedPacket};
+use crate::daemon::thread::BackgroundThread;
 use crate::event::Event;
-use crate::inspect::Scope;
+use crate::inspect::{Decision, Scope};
 use crate::learn::{Format, Roster};
 use crate::packet::Packet;
 
-/// Takes copies of packets from the queue threads without ever making them wait.
-#[derive(Clone, Debug)]
-pub(in crate::daemon) struct Copies {
-    packets: SyncSender<Box<[u8]>>,
-    missed: Arc<AtomicU64>,
-}
-
-/// The thread that looks at them. It ends when all copies are gone.
+/// The thread that learns from copies of packets. It ends when all taps are gone.
 #[derive(Debug)]
 pub(in crate::daemon) struct Learner {
-    copies: Copies,
+    tap: PacketTap,
     wanted: Arc<AtomicBool>,
-    finished: Receiver<()>,
+    thread: BackgroundThread,
+}
+
+/// Packets that came too fast.
+struct Missed(AtomicU64);
+
+impl TapFilter for Missed {
+    fn wants(&self, _: &Decision, _: &[u8], _: bool) -> bool {
+        true
+    }
+
+    fn missed(&self, _: &[u8]) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 impl Learner {
-    /// Starts it. What it learns goes to `file`, `-` being standard output.
+    /// Starts it. The report goes to `file`, `-` being standard output.
+    ///
+    /// # Errors
+    /// If the system has no room for a thread.
     pub(in crate::daemon) fn start(scope: Scope, file: PathBuf, sink: EventSender) -> io::Result<Self> {
-        let (packets, receiver) = mpsc::sync_channel(CAPACITY);
-        let (tell, finished) = mpsc::sync_channel(1);
-        let copies = Copies { packets, missed: Arc::default() };
+        let missed = Arc::new(Missed(AtomicU64::default()));
+        let (tap, packets) = PacketTap::new(Arc::clone(&missed) as Arc<dyn TapFilter>);
         let wanted = Arc::<AtomicBool>::default();
-        let mut work = Work {
-            roster: Roster::new(scope),
-            file,
-            missed: Arc::clone(&copies.missed),
-            wanted: Arc::clone(&wanted),
-            sink,
-        };
-        let look = move || {
-            work.look(&receiver);
-            // Who does not wait any more need not know.
-            let _ = tell.send(());
-        };
-        thread::Builder::new().name("learn".to_owned()).spawn(look)?;
-        Ok(Self { copies, wanted, finished })
+        let mut work = Work { roster: Roster::new(scope), file, missed, wanted: Arc::clone(&wanted), sink };
+        let thread = BackgroundThread::spawn("learn", move || work.observe(&packets))?;
+        Ok(Self { tap, wanted, thread })
     }
 
-    /// What queue threads give their packets to.
-    pub(in crate::daemon) fn copies(&self) -> Copies {
-        self.copies.clone()
+    /// The tap that queue threads give their packets to.
+    pub(in crate::daemon) fn tap(&self) -> PacketTap {
+        self.tap.clone()
     }
 
-    /// Has it write down what it knows, soon.
+    /// Requests a report of what was learned so far.
     pub(in crate::daemon) fn write(&self) {
         self.wanted.store(true, Ordering::Relaxed);
     }
 
-    /// Has it write down what it knows, and waits for that, but not for a disk or a reader that has come to a halt.
+    /// Writes the last report, and waits for that, but not for a disk or a reader that has come to a halt.
     pub(in crate::daemon) fn finish(self) {
-        let Self { copies, finished, .. } = self;
-        drop(copies);
-        let _ = finished.recv_timeout(LAST_WORDS);
-    }
-}
-
-impl Copies {
-    /// Gives it a packet; where it is too far behind, the packet is only counted.
-    pub(in crate::daemon) fn add(&self, packet: &[u8]) {
-        if let Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) =
-            self.packets.try_send(packet.into())
-        {
-            self.missed.fetch_add(1, Ordering::Relaxed);
-        }
+        let Self { tap, thread, .. } = self;
+        drop(tap);
+        thread.wait(LAST_WORDS);
     }
 }
 
 struct Work {
     roster: Roster,
     file: PathBuf,
-    missed: Arc<AtomicU64>,
+    missed: Arc<Missed>,
     wanted: Arc<AtomicBool>,
     sink: EventSender,
 }
 
 impl Work {
-    fn look(&mut self, packets: &Receiver<Box<[u8]>>) {
+    fn observe(&mut self, packets: &Receiver<TappedPacket>) {
         loop {
             match packets.recv_timeout(LOOK_UP) {
-                Ok(bytes) => {
+                Ok(TappedPacket { bytes, .. }) => {
                     if let Ok(packet) = Packet::parse(&bytes) {
                         self.roster.observe(&packet);
                     }
@@ -116,7 +103,7 @@ impl Work {
             Ok(()) => Event::Note(format!("learned from {requests} requests: written to {shown}")),
             Err(error) => Event::Warning(format!("what was learned can't be written to {shown}: {error}")),
         });
-        let missed = self.missed.swap(0, Ordering::Relaxed);
+        let missed = self.missed.0.swap(0, Ordering::Relaxed);
         if missed > 0 {
             self.sink.send(Event::Warning(format!("{missed} packets came too fast to learn from")));
         }
@@ -144,9 +131,6 @@ fn write(roster: &Roster, file: &Path) -> io::Result<()> {
     out.into_inner()?.sync_all()?;
     fs::rename(&unfinished, file)
 }
-
-/// Packets that wait to be looked at: a second of a busy box's.
-const CAPACITY: usize = 4096;
 
 /// How soon an order is seen where no packets come.
 const LOOK_UP: Duration = Duration::from_millis(200);

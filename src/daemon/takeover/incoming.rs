@@ -31,6 +31,8 @@ pub(in crate::daemon) struct Inherited {
     pub(in crate::daemon) rules: bool,
     /// The control socket, listening.
     pub(in crate::daemon) listener: Option<OwnedFd>,
+    /// Queues that are served until no rule leads there any more: the configuration has them no longer.
+    pub(in crate::daemon) surplus: Vec<u16>,
     /// What can't be used of it, and why.
     pub(in crate::daemon) warnings: Vec<String>,
 }
@@ -150,7 +152,7 @@ impl TakeoverOffer {
             doors.map(read_doors).transpose().map_err(|error| refused(format!("the doors: {error}")))?;
         let sockets = queues.into_iter().zip(descriptors).collect();
         let (from, rules) = (Some(self.offer.pid), self.offer.rules);
-        let inherited = Inherited { from, sockets, outbound, doors, rules, listener, warnings: Vec::new() };
+        let inherited = Inherited { from, sockets, outbound, doors, rules, listener, ..Inherited::default() };
         Ok((inherited, PendingTakeover { line: self.line }))
     }
 }

@@ -7,10 +7,9 @@ use std::thread;
 
 use crate::clock::Clock;
 use crate::daemon::busiest::Vote;
-use crate::daemon::context::Live;
+use crate::daemon::context::{Context, Live};
 use crate::daemon::event_log::{EventSender, RateLimit};
-use crate::daemon::observers::grace::Looks;
-use crate::daemon::observers::learner::Copies;
+use crate::daemon::observers::packet_tap::PacketTap;
 use crate::daemon::outbound::OutboundReader;
 use crate::daemon::signals::Waker;
 use crate::daemon::trunks::RefusedTrunks;
@@ -134,8 +133,7 @@ pub(in crate::daemon) struct Worker {
     clock: Clock,
     sink: EventSender,
     shared: Arc<Shared>,
-    copies: Option<Copies>,
-    looks: Option<Looks>,
+    taps: Vec<PacketTap>,
     outbound: Arc<OutboundReader>,
     batch: Batch,
     /// The current batch's, kept for their memory.
@@ -150,21 +148,19 @@ pub(in crate::daemon) struct Worker {
 impl Worker {
     pub(in crate::daemon) fn new(
         queue: Box<dyn Queue>,
-        gate: Live,
-        clock: Clock,
-        sink: EventSender,
+        context: Context,
         shared: Arc<Shared>,
-        copies: Option<Copies>,
+        taps: Vec<PacketTap>,
         outbound: Arc<OutboundReader>,
     ) -> Self {
+        let Context { gate, clock, sink } = context;
         Self {
             queue,
             gate,
             clock,
             sink,
             shared,
-            copies,
-            looks: None,
+            taps,
             outbound,
             batch: Batch::default(),
             verdicts: Vec::new(),
@@ -172,11 +168,6 @@ impl Worker {
             opened_budget: RateLimit::of_opened(),
             trunk_budget: RateLimit::default(),
         }
-    }
-
-    /// The same, with somebody who looks at phones that register.
-    pub(in crate::daemon) fn shown_to(self, looks: Option<Looks>) -> Self {
-        Self { looks, ..self }
     }
 
     /// Starts the thread. It rings the alarm when it ends, for whatever cause.
@@ -215,12 +206,9 @@ impl Worker {
         if let Some((inspected, took)) = took {
             inspected.observe(took, packets);
         }
-        if let Some(copies) = &self.copies {
-            (0..packets).for_each(|index| copies.add(self.queue.packet(index)));
-        }
-        if let Some(looks) = &self.looks {
+        for tap in &self.taps {
             let decided = self.batch.decisions().iter().enumerate();
-            decided.for_each(|(index, decision)| looks.add(decision, self.queue.packet(index)));
+            decided.for_each(|(index, decision)| tap.add(decision, self.queue.packet(index)));
         }
         self.tell(now, &gate);
         Ok(packets)
