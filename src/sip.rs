@@ -6,27 +6,32 @@
 //! break off. What it can't read it leaves out; it never fails.
 
 mod address;
+mod header;
 mod registration;
 mod stream;
 mod text;
 
 pub use address::{Address, addresses};
+pub use header::{Header, Headers};
 pub(crate) use registration::DEFAULT_EXPIRES;
 pub use registration::{Contact, Registration};
 pub use stream::{complete_fields, completed_field, messages};
 pub use text::{QuotedPairs, unescape, unescape_first, unfold, unfold_first};
 
 pub(crate) use address::bare_instance;
-use text::{is_blank, without_line_end};
+pub(crate) use header::{long_name, shortest_name};
+
+use header::split_line;
+use text::is_blank;
 
 /// A message's start line and header fields, as slices of the payload it was read from.
 #[derive(Clone, Copy, Debug)]
 pub struct Message<'a> {
-    start: StartLine<'a>,
+    pub(super) start: StartLine<'a>,
     /// Everything from the start line on.
-    whole: &'a [u8],
+    pub(super) whole: &'a [u8],
     /// Everything behind the start line, the body included.
-    rest: &'a [u8],
+    pub(super) rest: &'a [u8],
 }
 
 /// RFC 3261, 7.1 and 7.2.
@@ -36,7 +41,7 @@ pub enum StartLine<'a> {
     Request {
         /// Case-sensitive, by RFC 3261, 7.1.
         method: &'a [u8],
-        /// The Request-URI, with whatever stands in its place.
+        /// The Request-URI, or the text in its place.
         uri: &'a [u8],
     },
     /// `SIP/2.0 200 OK`
@@ -46,17 +51,8 @@ pub enum StartLine<'a> {
     },
 }
 
-/// One header field.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Header<'a> {
-    /// The name as it stands in the message.
-    pub name: &'a [u8],
-    /// The value without white space at its ends. Line folds (RFC 3261, 7.3.1) are still in it.
-    pub value: &'a [u8],
-}
-
 impl<'a> Message<'a> {
-    /// Reads the start line; `None` where the payload does not begin with one (a keepalive, STUN, noise).
+    /// Reads the start line; `None` if the payload does not begin with one (a keepalive, STUN, noise).
     pub fn parse(payload: &'a [u8]) -> Option<Self> {
         let blank = payload.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
         let whole = payload.get(blank..)?;
@@ -77,7 +73,7 @@ impl<'a> Message<'a> {
         }
     }
 
-    /// The header fields in their order, up to the blank line or to where the message breaks off. Lines without
+    /// The header fields in their order, up to the blank line or the point at which the message breaks off. Lines without
     /// a colon are left out.
     pub fn headers(&self) -> Headers<'a> {
         Headers { rest: self.rest }
@@ -98,20 +94,10 @@ impl<'a> Message<'a> {
         self.whole
     }
 
-    /// The start line and the header fields as they stand, up to the blank line or to where the message breaks off.
+    /// The start line and the header fields as they stand, up to the blank line or the point at which the message breaks off.
     pub fn block(&self) -> &'a [u8] {
-        let (fields, _) = stream::block(self.rest);
+        let (fields, _) = block(self.rest);
         self.whole.get(..self.whole.len() - self.rest.len() + fields).unwrap_or_default()
-    }
-
-    /// What a REGISTER asks for; `None` for other messages.
-    pub fn registration(&self) -> Option<Registration<'a>> {
-        Registration::of(self)
-    }
-
-    /// The contacts of a REGISTER, as it asks for each of them.
-    pub fn contacts(&self) -> impl Iterator<Item = Contact<'a>> + use<'a> {
-        Contact::all(self)
     }
 }
 
@@ -138,72 +124,6 @@ fn split_word(bytes: &[u8]) -> (&[u8], &[u8]) {
     (word, rest.trim_ascii_start())
 }
 
-impl Header<'_> {
-    /// Whether this is the header field of that name: any case, long or compact.
-    pub fn is(&self, name: &str) -> bool {
-        long_name(self.name).eq_ignore_ascii_case(long_name(name.as_bytes()))
-    }
-}
-
-/// What a compact name stands for; any other name as it is.
-pub(crate) fn long_name(name: &[u8]) -> &[u8] {
-    let &[letter] = name else { return name };
-    let known = COMPACT.iter().find(|(short, _)| *short == letter.to_ascii_lowercase());
-    known.map_or(name, |(_, long)| long.as_bytes())
-}
-
-/// The length of a header field's shortest name: 1 if it has a compact form.
-pub(crate) fn shortest_name(name: &str) -> usize {
-    let long = long_name(name.as_bytes());
-    let has_compact = COMPACT.iter().any(|(_, known)| known.as_bytes().eq_ignore_ascii_case(long));
-    if has_compact { 1 } else { name.len() }
-}
-
-/// Iterator over [`Message::headers`].
-#[derive(Clone, Debug)]
-pub struct Headers<'a> {
-    rest: &'a [u8],
-}
-
-impl<'a> Iterator for Headers<'a> {
-    type Item = Header<'a>;
-
-    fn next(&mut self) -> Option<Header<'a>> {
-        loop {
-            let whole = self.rest;
-            let (line, mut rest) = split_line(whole);
-            if line.is_empty() {
-                self.rest = &[];
-                return None;
-            }
-            let mut end = line.len();
-            while matches!(rest.first(), Some(b' ' | b'\t')) {
-                let (folded, behind) = split_line(rest);
-                end = whole.len() - rest.len() + folded.len();
-                rest = behind;
-            }
-            self.rest = rest;
-            let field = whole.get(..end)?;
-            if let Some(colon) = memchr::memchr(b':', field) {
-                let (name, value) = field.split_at(colon);
-                let name = name.trim_ascii();
-                if !name.is_empty() {
-                    return Some(Header { name, value: value.get(1..)?.trim_ascii() });
-                }
-            }
-        }
-    }
-}
-
-/// A line without its line end, and what follows the line end. Any CRs right before the LF belong to the end.
-fn split_line(bytes: &[u8]) -> (&[u8], &[u8]) {
-    let (line, rest) = match memchr::memchr(b'\n', bytes) {
-        Some(end) => (bytes.get(..end).unwrap_or_default(), bytes.get(end + 1..).unwrap_or_default()),
-        None => (bytes, &[][..]),
-    };
-    (without_line_end(line), rest)
-}
-
 /// Whether a payload may be the beginning of a message, as far as it goes: a start line, or what there is of one.
 pub(crate) fn may_begin(payload: &[u8]) -> bool {
     let blank = payload.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
@@ -211,6 +131,21 @@ pub(crate) fn may_begin(payload: &[u8]) -> bool {
     match memchr::memchr(b'\n', rest) {
         Some(_) => Message::parse(rest).is_some(),
         None => rest.first().is_some_and(|&first| is_token(first)),
+    }
+}
+
+/// How long the header fields are, and where the body begins behind the blank line. Both are the whole length if
+/// the message breaks off.
+pub(super) fn block(rest: &[u8]) -> (usize, usize) {
+    let mut at = 0;
+    loop {
+        let here = rest.get(at..).unwrap_or_default();
+        let (line, behind) = split_line(here);
+        let next = rest.len() - behind.len();
+        if line.is_empty() {
+            return (at, next);
+        }
+        at = next;
     }
 }
 
@@ -222,30 +157,6 @@ fn is_version(word: &[u8]) -> bool {
 pub(crate) fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-.!%*_+`'~".contains(&byte)
 }
-
-/// The compact forms of RFC 3261, 7.3.3, and of the extensions in IANA's registry of SIP header fields.
-const COMPACT: [(u8, &str); 20] = [
-    (b'a', "Accept-Contact"),
-    (b'b', "Referred-By"),
-    (b'c', "Content-Type"),
-    (b'd', "Request-Disposition"),
-    (b'e', "Content-Encoding"),
-    (b'f', "From"),
-    (b'i', "Call-ID"),
-    (b'j', "Reject-Contact"),
-    (b'k', "Supported"),
-    (b'l', "Content-Length"),
-    (b'm', "Contact"),
-    (b'n', "Identity-Info"),
-    (b'o', "Event"),
-    (b'r', "Refer-To"),
-    (b's', "Subject"),
-    (b't', "To"),
-    (b'u', "Allow-Events"),
-    (b'v', "Via"),
-    (b'x', "Session-Expires"),
-    (b'y', "Identity"),
-];
 
 #[cfg(test)]
 mod tests;

@@ -2,7 +2,8 @@
 
 use std::borrow::Cow;
 
-use super::{Address, Message, addresses};
+use super::Message;
+use super::address::{Address, addresses};
 
 /// The bindings that a phone asks for, or wants to end.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,8 +31,20 @@ pub struct Contact<'a> {
     pub expires: u32,
 }
 
+impl<'a> Message<'a> {
+    /// What a REGISTER asks for; `None` for other messages.
+    pub fn registration(&self) -> Option<Registration<'a>> {
+        Registration::of(self)
+    }
+
+    /// The contacts of a REGISTER, as it asks for each of them.
+    pub fn contacts(&self) -> impl Iterator<Item = Contact<'a>> + use<'a> {
+        Contact::all(self)
+    }
+}
+
 impl<'a> Registration<'a> {
-    pub(super) fn of(message: &Message<'a>) -> Option<Self> {
+    fn of(message: &Message<'a>) -> Option<Self> {
         if message.method() != Some(b"REGISTER") {
             return None;
         }
@@ -50,7 +63,7 @@ impl<'a> Registration<'a> {
 
 impl<'a> Contact<'a> {
     /// The contacts of a REGISTER in their order.
-    pub(super) fn all(message: &Message<'a>) -> impl Iterator<Item = Self> + use<'a> {
+    fn all(message: &Message<'a>) -> impl Iterator<Item = Self> + use<'a> {
         let by_header = by_header(message);
         let contacts = message.headers_named("Contact").flat_map(addresses);
         contacts.map(move |contact| Self {

@@ -1,10 +1,10 @@
 //! Messages as TCP carries them: one behind the other, each as long as it says, cut anywhere.
 
-use super::text::without_line_end;
-use super::{Message, is_blank, split_line};
+use super::text::{is_blank, without_line_end};
+use super::{Message, block};
 
-/// The messages of a TCP payload: each with the body that its Content-Length counts (RFC 3261, 18.3; none where it is
-/// missing), blank lines between them left out. What does not begin with a start line ends them.
+/// The messages of a TCP payload: each with the body that its Content-Length counts (RFC 3261, 18.3; none if it is
+/// missing), without the blank lines between them. Anything that does not begin with a start line ends them.
 pub fn messages(payload: &[u8]) -> impl Iterator<Item = Message<'_>> {
     let mut behind = payload;
     std::iter::from_fn(move || {
@@ -46,21 +46,6 @@ pub fn completed_field(block: &[u8], known: usize) -> Option<usize> {
     memchr::memchr_iter(b'\n', block.get(from..)?).map(|at| from + at).find(ends)?;
     let before = memchr::memrchr_iter(b'\n', block.get(..from)?).find(ends);
     Some(before.map_or(0, |at| at + 1))
-}
-
-/// How long the header fields are, and where the body begins behind the blank line. Both are the whole length where
-/// the message breaks off.
-pub(super) fn block(rest: &[u8]) -> (usize, usize) {
-    let mut at = 0;
-    loop {
-        let here = rest.get(at..).unwrap_or_default();
-        let (line, behind) = split_line(here);
-        let next = rest.len() - behind.len();
-        if line.is_empty() {
-            return (at, next);
-        }
-        at = next;
-    }
 }
 
 /// A length that is no number makes all that follows the body: nothing says where it would end.
