@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
-use super::Message;
 use super::address::{Address, addresses};
+use super::message::Message;
 
 /// The bindings that a phone asks for, or wants to end.
 #[derive(Clone, Debug, PartialEq, Eq)]

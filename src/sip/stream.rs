@@ -1,7 +1,7 @@
 //! Messages as TCP carries them: one behind the other, each as long as it says, cut anywhere.
 
+use super::message::{Message, block};
 use super::text::{is_blank, without_line_end};
-use super::{Message, block};
 
 /// The messages of a TCP payload: each with the body that its Content-Length counts (RFC 3261, 18.3; none if it is
 /// missing), without the blank lines between them. Anything that does not begin with a start line ends them.
