@@ -1,9 +1,10 @@
 //! Flows of sources that the PBX has called: message by message.
 
 use super::block::Scanner;
-use super::flow::State;
+use super::fate::{Fate, Finding, Gathered};
+use super::flow::{FlowId, Place, State};
 use super::passage::Step;
-use super::{Fate, Finding, FlowId, Gathered, Place, StreamTable};
+use super::table::StreamTable;
 use crate::packet::Sequence;
 use crate::sip::Message;
 use crate::time::Time;

@@ -1,10 +1,52 @@
-//! What is known of one flow.
+//! One flow: its ends, its state and the bytes kept of it.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::block::Scanner;
 use super::passage::Passage;
+use crate::packet::{Flow, Packet, Sequence};
 use crate::time::Time;
+
+/// The two ends of a TCP connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct FlowId {
+    /// The sender to the inspected port.
+    pub source: (IpAddr, u16),
+    /// The inspected end.
+    pub destination: (IpAddr, u16),
+}
+
+impl FlowId {
+    /// The id of a segment's flow.
+    pub fn of(packet: &Packet<'_>, flow: Flow) -> Self {
+        Self {
+            source: (packet.source, flow.source_port),
+            destination: (packet.destination, flow.destination_port),
+        }
+    }
+}
+
+/// The place of a segment in its flow.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place {
+    /// The sequence number of its first byte.
+    pub(super) number: u32,
+    /// Bytes on the wire.
+    pub(super) length: u32,
+    /// The connection ends with it.
+    pub(super) last: bool,
+}
+
+impl Place {
+    pub(super) fn of(sequence: Sequence) -> Self {
+        Self {
+            number: sequence.number.wrapping_add(sequence.syn.into()),
+            length: sequence.length,
+            last: sequence.fin || sequence.rst,
+        }
+    }
+}
 
 /// One flow.
 #[derive(Debug)]

@@ -1,8 +1,9 @@
 //! Held flows: only a knock passes, in one segment or with those before it.
 
 use super::block::{Progress, Scanner};
-use super::flow::State;
-use super::{Fate, Finding, FlowId, Gathered, Place, Shard, StreamTable};
+use super::fate::{Fate, Finding, Gathered};
+use super::flow::{FlowId, Place, State};
+use super::table::{Shard, StreamTable};
 use crate::sip::{self, Message};
 use crate::time::Time;
 

@@ -7,7 +7,7 @@
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::{FlowId, HELD_LIFE};
+use super::flow::{FlowId, HELD_LIFE};
 use crate::time::Time;
 
 #[derive(Debug)]

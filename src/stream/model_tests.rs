@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use super::*;
 use crate::outbound::Inbound;
+use crate::packet::Sequence;
+use crate::time::Time;
 
 const LIMITS: Limits = Limits { bytes: 100, segments: 6, flows: 64 };
 

@@ -1,4 +1,9 @@
+use super::block::{Progress, Scanner};
+use super::flow::HELD_LIFE;
+use super::table::SHARDS;
 use super::*;
+use crate::packet::Sequence;
+use crate::time::Time;
 
 const SEGMENTS: Limits = Limits { bytes: 100, segments: 4, flows: 64 };
 
