@@ -14,6 +14,7 @@
 
 mod door;
 mod entries;
+mod mark;
 mod message;
 
 use std::net::IpAddr;
@@ -22,9 +23,12 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 pub use door::{HeldBinding, MAX_BINDINGS, OutboundDoor};
-use entries::Entries;
+pub use entries::Effect;
+pub use mark::{MAX_MARKS, Mark};
 pub use message::{Binding, Inbound, Method, Request, registered_user};
 pub(crate) use message::{called_user, user_of};
+
+use entries::Entries;
 
 use crate::net::{NetSet, Source};
 use crate::time::Time;
@@ -42,31 +46,6 @@ pub struct OutboundTable {
     evicted: AtomicU64,
     /// Something changed since this was last asked for.
     changed: AtomicBool,
-}
-
-/// What keeps a source from having an outbound door.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Mark {
-    /// The first moment at which it no longer counts.
-    pub until: Time,
-    /// Its life, from the closing and from each later request of the PBX to the source.
-    pub life: Duration,
-}
-
-/// The effect of a request of the PBX.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Effect {
-    /// A new door, open until then.
-    Opened {
-        /// The first moment at which it is no longer open.
-        expires: Time,
-    },
-    /// An open door, renewed.
-    Renewed,
-    /// No door: the source has a mark, which lasts longer now.
-    Marked,
-    /// No door: the request opens none, or the destination never gets one.
-    Nothing,
 }
 
 impl OutboundTable {
@@ -327,9 +306,6 @@ impl OutboundTable {
         self.entries.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
-
-/// As many marks as there are doors by default, twice: a knock that half of the phones share may be taken out.
-pub const MAX_MARKS: usize = 131_072;
 
 /// How long requests of a source inside a dialog renew its door, counted from the last request of the PBX.
 pub const MAX_DIALOG: Duration = Duration::from_secs(24 * 3600);

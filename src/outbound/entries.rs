@@ -5,11 +5,27 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::door::OutboundDoor;
+use super::door::{HeldBinding, OutboundDoor};
+use super::mark::{MAX_MARKS, Mark};
 use super::message::Request;
-use super::{Effect, MAX_MARKS, Mark};
 use crate::net::{NetSet, Source};
 use crate::time::Time;
+
+/// The effect of a request of the PBX.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// A new door, open until then.
+    Opened {
+        /// The first moment at which it is no longer open.
+        expires: Time,
+    },
+    /// An open door, renewed.
+    Renewed,
+    /// No door: the source has a mark, which lasts longer now.
+    Marked,
+    /// No door: the request opens none, or the destination never gets one.
+    Nothing,
+}
 
 /// The content of the table, without its lock.
 #[derive(Debug, Default)]
@@ -250,7 +266,7 @@ impl OutboundDoor {
 
     /// The users of its registrations, with the ends of these; 0 is no user.
     fn registered(&self) -> impl Iterator<Item = (u64, Time)> {
-        let of = |held: &super::HeldBinding| held.binding.users.map(|user| (user, held.until));
+        let of = |held: &HeldBinding| held.binding.users.map(|user| (user, held.until));
         self.bindings.iter().flat_map(of).filter(|(user, _)| *user != 0)
     }
 }
