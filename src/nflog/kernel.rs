@@ -5,7 +5,7 @@ use std::io;
 
 use rustix::io::Errno;
 
-use super::NflogError;
+use super::error::NflogError;
 use crate::queue::kernel::owner;
 
 /// The error for a refused set-up message.
