@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use prometheus::proto::MetricType;
 
-use super::{Families, counted, measured};
+use super::family::{Families, counted, measured};
 use crate::clock;
 
 /// What the process takes of the machine. What /proc does not tell is left out.

@@ -1,3 +1,4 @@
+use super::counts::BOUNDS;
 use super::*;
 use crate::control::protocol::{DoorStats, OutboundStats, QueueStats, RulesFamily, RulesStats};
 use crate::verdict::Reason;
