@@ -33,152 +33,17 @@
 //! (8). After a 2 there is the same with the time of the last request in nanoseconds since 1970; it is read and not written. A
 //! mark: its source (16), what it has left and its life (8, 8).
 
+mod damage;
+mod layout;
 mod reader;
+mod record;
 mod sum;
 mod writer;
 
-use std::io;
-use std::time::Duration;
-
+pub use damage::Damage;
 pub use reader::read;
+pub use record::{BY_HAND, ClaimRecord, MarkRecord, OutboundRecord, Record, Saved};
 pub use writer::Writer;
-
-use super::stamp::Stamp;
-use crate::door::RegistrationId;
-use crate::inspect::Identities;
-use crate::net::{Prefixes, Source};
-use crate::outbound::{Binding, Method};
-use crate::time::Time;
-
-/// A file's content.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Saved {
-    /// When it was written.
-    pub stamp: Stamp,
-    /// What a source was then.
-    pub prefixes: Prefixes,
-    /// Names of knocks.
-    pub names: Vec<String>,
-    /// What else the knocks are told by; `None` in a file that has names alone.
-    pub identities: Option<Identities>,
-    /// The doors.
-    pub doors: Vec<Record>,
-    /// The outbound doors.
-    pub outbound: Vec<OutboundRecord>,
-    /// The marks.
-    pub marks: Vec<MarkRecord>,
-}
-
-/// An outbound door as it is written down.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OutboundRecord {
-    /// The destination of the requests.
-    pub source: Source,
-    /// The time of the request that opened it.
-    pub opened: Time,
-    /// How long ago the PBX's last request was.
-    pub requested: Duration,
-    /// For how long requests hold it, registrations aside.
-    pub left: Duration,
-    /// The method of the request that opened it.
-    pub method: Method,
-    /// The registrations, each with what it has left; [`crate::outbound::MAX_BINDINGS`] at most.
-    pub bindings: Vec<(Binding, Duration)>,
-}
-
-/// A mark as it is written down.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct MarkRecord {
-    /// The source that is to have no outbound door.
-    pub source: Source,
-    /// The time that it has left.
-    pub left: Duration,
-    /// Its life, from the closing and from each later request of the PBX.
-    pub life: Duration,
-}
-
-/// A door as it is written down.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Record {
-    /// Whose.
-    pub source: Source,
-    /// When it was opened.
-    pub opened: Time,
-    /// When it was last renewed.
-    pub last_knock: Time,
-    /// Packets that it let pass.
-    pub packets: u64,
-    /// Their bytes.
-    pub bytes: u64,
-    /// What is known of the claim that ends last. It is no registration's, even if that claim is.
-    pub claim: ClaimRecord,
-    /// All claims, [`crate::door::MAX_CLAIMS`] at most; empty if there is one only, and no registration's.
-    pub claims: Vec<ClaimRecord>,
-}
-
-/// A claim as it is written down.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ClaimRecord {
-    /// Its knock, as an index into the names; [`BY_HAND`] for none.
-    pub knock: u32,
-    /// Its registration, if it is one's.
-    pub registration: Option<RegistrationId>,
-    /// How long it still holds the door; how long ago it ran out, where it did.
-    pub left: Duration,
-    /// How long its knock opens for.
-    pub life: Duration,
-    /// The registration has ended.
-    pub closing: bool,
-    /// It has run out, and is remembered.
-    pub ran_out: bool,
-}
-
-/// Why a file can't be used.
-#[derive(Debug, thiserror::Error)]
-pub enum Damage {
-    /// It was never one.
-    #[error("it is no file of doors")]
-    Foreign,
-    /// A later sipknock wrote it.
-    #[error("it has version {0}, and this sipknock reads version {VERSION}")]
-    Version(u32),
-    /// It was one, and is broken.
-    #[error("it is damaged: {0}")]
-    Broken(&'static str),
-    /// It can't be read.
-    #[error(transparent)]
-    Io(io::Error),
-}
-
-fn nanos(span: Duration) -> u64 {
-    u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)
-}
-
-/// Stands for the knock of a claim that was made by hand.
-pub const BY_HAND: u32 = u32::MAX;
-
-const MAGIC: &[u8; 16] = b"sipknock doors\n\0";
-const VERSION: u32 = 2;
-/// The one before outbound doors and claims.
-const FIRST_VERSION: u32 = 1;
-
-/// What a record begins with.
-const END: u8 = 0;
-const DOOR: u8 = 1;
-/// With the time of the last request by a clock that can be set.
-const OUTBOUND_BY_WALL: u8 = 2;
-const MARK: u8 = 3;
-const CLAIM: u8 = 4;
-const IDENTITIES: u8 = 5;
-const OUTBOUND: u8 = 6;
-
-/// Flags of doors and claims.
-const CLOSING: u8 = 1;
-const RAN_OUT: u8 = 2;
-const REGISTERED: u8 = 4;
-
-/// Stands for a method that opens no door.
-const NO_METHOD: u8 = u8::MAX;
 
 #[cfg(test)]
 mod tests;

@@ -3,12 +3,13 @@
 use std::io::{self, Read};
 use std::time::Duration;
 
-use super::sum::Summed;
-use super::{
-    BY_HAND, CLAIM, CLOSING, ClaimRecord, DOOR, Damage, END, FIRST_VERSION, IDENTITIES, MAGIC, MARK,
-    MarkRecord, NO_METHOD, OUTBOUND, OUTBOUND_BY_WALL, OutboundRecord, RAN_OUT, REGISTERED, Record, Saved,
-    VERSION,
+use super::damage::Damage;
+use super::layout::{
+    CLAIM, CLOSING, DOOR, END, FIRST_VERSION, IDENTITIES, MAGIC, MARK, NO_METHOD, OUTBOUND, OUTBOUND_BY_WALL,
+    RAN_OUT, REGISTERED, VERSION,
 };
+use super::record::{BY_HAND, ClaimRecord, MarkRecord, OutboundRecord, Record, Saved};
+use super::sum::Summed;
 use crate::door::{MAX_CLAIMS, RegistrationId};
 use crate::inspect::Identities;
 use crate::net::{Prefixes, Source};

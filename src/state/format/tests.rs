@@ -1,7 +1,16 @@
+use std::time::Duration;
+
 use proptest::prelude::*;
 
+use super::layout::{MAGIC, OUTBOUND, OUTBOUND_BY_WALL, VERSION};
 use super::sum::Crc;
 use super::*;
+use crate::door::RegistrationId;
+use crate::inspect::Identities;
+use crate::net::{Prefixes, Source};
+use crate::outbound::{Binding, Method};
+use crate::state::stamp::Stamp;
+use crate::time::Time;
 
 fn write(saved: &Saved) -> Vec<u8> {
     let names = saved.names.iter().map(String::as_str);

@@ -1,12 +1,13 @@
 //! Writing a file of doors.
 
 use std::io::{self, Write};
+use std::time::Duration;
 
-use super::sum::Summed;
-use super::{
-    CLAIM, CLOSING, ClaimRecord, DOOR, END, IDENTITIES, MAGIC, MARK, MarkRecord, NO_METHOD, OUTBOUND,
-    OutboundRecord, RAN_OUT, REGISTERED, Record, VERSION, nanos,
+use super::layout::{
+    CLAIM, CLOSING, DOOR, END, IDENTITIES, MAGIC, MARK, NO_METHOD, OUTBOUND, RAN_OUT, REGISTERED, VERSION,
 };
+use super::record::{ClaimRecord, MarkRecord, OutboundRecord, Record};
+use super::sum::Summed;
 use crate::door::{MAX_CLAIMS, RegistrationId};
 use crate::inspect::Identities;
 use crate::net::Prefixes;
@@ -148,6 +149,10 @@ impl<W: Write> Writer<W> {
         self.out.inner.write_all(&sum.to_le_bytes())?;
         Ok(self.out.inner)
     }
+}
+
+fn nanos(span: Duration) -> u64 {
+    u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)
 }
 
 fn flags(closing: bool, ran_out: bool, registered: bool) -> u8 {
