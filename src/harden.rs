@@ -5,6 +5,7 @@
 //! gets those of the one that made it. What needs more than that is done before, or by [`crate::daemon`]'s keeper of the
 //! rules.
 
+mod error;
 mod files;
 mod places;
 mod privileges;
@@ -13,32 +14,13 @@ mod user;
 
 use std::fmt;
 use std::fs;
-use std::io;
 
 use crate::config::{Process, Seccomp};
 
+pub use error::HardenError;
 pub use places::Places;
 pub use privileges::{keep_memory_to_itself, keep_to_iptables};
 pub use user::{Identity, trusted_groups, user_name};
-
-/// Why the process could not be confined.
-#[derive(Debug, thiserror::Error)]
-pub enum HardenError {
-    /// The system refused.
-    #[error(
-        "the process can't {what}: {error}; start it as a user with CAP_NET_ADMIN, as dist/systemd does, or say --user \
-         root"
-    )]
-    System {
-        /// What was wanted.
-        what: &'static str,
-        /// Why not.
-        error: io::Error,
-    },
-    /// A thread has more rights than it should, and would keep them.
-    #[error("{0} threads run before the process is confined, and not 1. Please report this")]
-    Threads(usize),
-}
 
 /// What holds the process from now on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use std::os::unix::fs::{
 };
 use std::path::{Path, PathBuf};
 
-use super::Identity;
+use super::user::Identity;
 use crate::config::{Config, shell_word};
 use crate::control::DEFAULT_SOCKET;
 use crate::state::DEFAULT_FILE;

@@ -12,7 +12,8 @@ use rustix::thread::{
     set_thread_groups, set_thread_res_gid, set_thread_res_uid,
 };
 
-use super::{HardenError, Identity};
+use super::error::HardenError;
+use super::user::Identity;
 
 /// Leaves this thread, and those that it starts, with one user's rights and CAP_NET_ADMIN, for good. The verdicts need
 /// that one: the kernel asks for it with every message to a queue (`nfnetlink_rcv` in net/netfilter/nfnetlink.c).
