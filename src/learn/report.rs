@@ -9,7 +9,7 @@ use aho_corasick::AhoCorasick;
 use serde::Serialize;
 
 use super::judge::{self, Judgement, Strength};
-use super::roster::{Kind, Phone, PhoneId, Senders, Sent};
+use super::roster::{Kind, MAX_PHONES, Phone, PhoneId, Roster, Senders, Sent};
 use crate::knock::effort::{self, Effort, Grade};
 use crate::knock::entropy::{Entropy, Kind as Form};
 use crate::knock::{Extent, Knock, Secret, weakness};
@@ -93,8 +93,20 @@ pub enum Format {
 
 type Values = HashMap<(Kind, Box<[u8]>), Senders, ahash::RandomState>;
 
+impl Roster {
+    /// The report on the phones.
+    pub fn report(&self) -> Report {
+        // The PBX's own requests come from where REGISTERs go to.
+        let phones = self
+            .phones
+            .iter()
+            .filter(|(id, phone)| phone.registers > 0 || !self.registrars.contains(&id.source));
+        Report::new(phones, &self.values, self.answers, self.requests, self.overlooked)
+    }
+}
+
 impl Report {
-    pub(super) fn new<'a>(
+    fn new<'a>(
         phones: impl Iterator<Item = (&'a PhoneId, &'a Phone)>,
         values: &Values,
         answers_seen: bool,
@@ -182,7 +194,7 @@ impl Report {
 
     fn write_overlooked(&self, out: &mut impl Write, start: &str) -> io::Result<()> {
         if self.overlooked > 0 {
-            let most = super::MAX_PHONES;
+            let most = MAX_PHONES;
             writeln!(out, "{start}{} more requests are of phones beyond the first {most}", self.overlooked)?;
         }
         Ok(())

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 
 use super::assemble::Assembler;
-use super::report::Report;
 use crate::inspect::Scope;
 use crate::knock::Part;
 use crate::packet::{Body, Packet};
@@ -15,17 +14,17 @@ use crate::sip::{Message, QuotedPairs, StartLine, addresses};
 pub struct Roster {
     scope: Scope,
     assembler: Assembler,
-    phones: BTreeMap<PhoneId, Phone>,
+    pub(super) phones: BTreeMap<PhoneId, Phone>,
     /// Every value of a part, and who sent it: of phones and of all others.
-    values: HashMap<(Kind, Box<[u8]>), Senders, ahash::RandomState>,
+    pub(super) values: HashMap<(Kind, Box<[u8]>), Senders, ahash::RandomState>,
     /// Who was sent a REGISTER: the PBX's own requests are not a phone's.
-    registrars: BTreeSet<IpAddr>,
+    pub(super) registrars: BTreeSet<IpAddr>,
     /// Requests that were read.
-    requests: u64,
+    pub(super) requests: u64,
     /// Requests of phones for which there was no room.
-    overlooked: u64,
+    pub(super) overlooked: u64,
     /// Answers to REGISTERs were seen, so that a phone without a good one is none of the PBX's.
-    answers: bool,
+    pub(super) answers: bool,
 }
 
 /// A phone: somebody's, at some address.
@@ -213,16 +212,6 @@ impl Roster {
     /// How many requests were read.
     pub fn requests(&self) -> u64 {
         self.requests
-    }
-
-    /// What is to be said of the phones.
-    pub fn report(&self) -> Report {
-        // The PBX's own requests come from where REGISTERs go to.
-        let phones = self
-            .phones
-            .iter()
-            .filter(|(id, phone)| phone.registers > 0 || !self.registrars.contains(&id.source));
-        Report::new(phones, &self.values, self.answers, self.requests, self.overlooked)
     }
 
     fn senders(&mut self, key: &(Kind, Box<[u8]>)) -> Option<&mut Senders> {
