@@ -8,17 +8,19 @@
 pub mod capture;
 pub mod defrag;
 pub mod gaps;
+mod inspected;
 mod intake;
 pub mod link;
 pub mod report;
 pub mod tunnel;
 
+pub use inspected::{Fate, Inspected};
 pub use intake::{Hook, Intake};
 
 use std::collections::HashMap;
 use std::net::IpAddr;
 
-use crate::inspect::{Decision, Inspector, Scope};
+use crate::inspect::{Inspector, Scope};
 use crate::net::NetSet;
 use crate::packet::{Body, Flow, Fragment, Packet};
 use crate::time::Time;
@@ -36,28 +38,6 @@ pub struct Replay {
 
 /// What ties fragments to their first (RFC 791, 3.2; RFC 8200, 4.5).
 type DatagramId = (IpAddr, IpAddr, Fragment);
-
-/// A packet that the firewall would have queued or copied, and its fate.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Inspected {
-    /// The sender.
-    pub source: IpAddr,
-    /// The receiver.
-    pub destination: IpAddr,
-    /// Transport and ports; of a later fragment, those of its datagram.
-    pub flow: Flow,
-    /// Its fate.
-    pub fate: Fate,
-}
-
-/// The fate of a packet in a capture.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Fate {
-    /// The decision about a packet to the PBX.
-    Decided(Decision),
-    /// A packet of the PBX: it is never held, and its requests open doors.
-    Outgoing,
-}
 
 impl Replay {
     /// With all doors shut, and with no address known to be the PBX's.

@@ -9,13 +9,16 @@
 //! read the time of pcapng files wrongly in three ways (see `capture/pcapng.rs`).
 
 mod cursor;
+mod endian;
+mod error;
 mod pcap;
 mod pcapng;
 #[cfg(test)]
 mod tests;
 
-use std::io::{self, Read};
-use std::ops::Range;
+use std::io::Read;
+
+pub use self::error::Error;
 
 use self::cursor::Cursor;
 use super::link::LinkType;
@@ -95,86 +98,6 @@ pub struct Record<'a> {
     pub wire_len: u32,
 }
 
-/// Why a capture cannot be read, or not any further.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The input failed.
-    #[error("cannot read {}: {source}", match after { 0 => "it".to_owned(), _ => format!("on after packet {after}") })]
-    Io {
-        /// How many packets were read before.
-        after: u64,
-        /// What the system says.
-        source: io::Error,
-    },
-    /// Not a single byte.
-    #[error("the file is empty: it was created, but no capture was written to it")]
-    Empty,
-    /// A compressed file, whatever is in it.
-    #[error("compressed with {format}: {tool} it first")]
-    Compressed {
-        /// The compression's name.
-        format: &'static str,
-        /// The program that undoes it.
-        tool: &'static str,
-    },
-    /// Some other kind of file.
-    #[error("neither pcap nor pcapng (begins with {0:02x?}): convert it with `editcap -F pcap`")]
-    NotACapture(Vec<u8>),
-    /// The file ends inside a record.
-    #[error(
-        "the file ends in the middle of a record, after {after} whole packets: \
-         was it copied while being written?"
-    )]
-    Truncated {
-        /// How many whole packets came before.
-        after: u64,
-    },
-    /// A record beyond any snap length in use.
-    #[error(
-        "a record of {len} bytes after packet {after}, more than {max}: the file is damaged from here on"
-    )]
-    TooLarge {
-        /// How many packets were read before.
-        after: u64,
-        /// What the record says is its length.
-        len: u64,
-        /// The longest that is read.
-        max: u64,
-    },
-    /// A record that contradicts itself.
-    #[error("{what} at byte {offset}, after packet {after}: the file is damaged from here on")]
-    Malformed {
-        /// How many packets were read before.
-        after: u64,
-        /// Where in the file the record begins.
-        offset: u64,
-        /// What is wrong with it.
-        what: &'static str,
-    },
-    /// A packet of an interface that the section has not described.
-    #[error(
-        "packet {packet} is of interface {id}, but only {known} are described before it: the file is damaged"
-    )]
-    Interface {
-        /// The packet's number.
-        packet: u64,
-        /// The interface it names, from 0.
-        id: u32,
-        /// How many interfaces the section has described by then.
-        known: usize,
-    },
-    /// More interfaces than any capture has.
-    #[error(
-        "more than {max} interfaces in one section, after packet {after}: split the file with `editcap -c`"
-    )]
-    Interfaces {
-        /// How many packets were read before.
-        after: u64,
-        /// How many are kept.
-        max: usize,
-    },
-}
-
 #[derive(Debug)]
 enum Format {
     Pcap(pcap::Frames),
@@ -183,7 +106,7 @@ enum Format {
 
 impl Format {
     fn of<R: Read>(cursor: &mut Cursor<R>) -> Result<Self, Error> {
-        let start = cursor.peek(MAGIC_LEN)?;
+        let start = cursor.peek(pcap::MAGIC_LEN)?;
         if start.is_empty() {
             return Err(Error::Empty);
         }
@@ -200,45 +123,6 @@ impl Format {
         }
     }
 }
-
-/// A packet that the cursor has just passed.
-#[derive(Debug)]
-struct Found {
-    time: Time,
-    link: LinkType,
-    /// Where its bytes are, see [`Cursor::passed`].
-    data: Range<usize>,
-    wire_len: u32,
-}
-
-/// In which order a file, or a section of it, has the bytes of its numbers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Endian {
-    Little,
-    Big,
-}
-
-impl Endian {
-    /// The number at `offset`; `None` where the bytes end before.
-    fn u32_at(self, bytes: &[u8], offset: usize) -> Option<u32> {
-        let &number = bytes.get(offset..)?.first_chunk()?;
-        Some(match self {
-            Self::Little => u32::from_le_bytes(number),
-            Self::Big => u32::from_be_bytes(number),
-        })
-    }
-
-    fn u16_at(self, bytes: &[u8], offset: usize) -> Option<u16> {
-        let &number = bytes.get(offset..)?.first_chunk()?;
-        Some(match self {
-            Self::Little => u16::from_le_bytes(number),
-            Self::Big => u16::from_be_bytes(number),
-        })
-    }
-}
-
-/// Both formats announce themselves in four bytes.
-const MAGIC_LEN: usize = 4;
 
 /// What people compress captures with: `tcpdump -z gzip`, Wireshark's "compress with", logrotate.
 const COMPRESSIONS: [(&[u8], &str, &str); 4] = [

@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 
 use super::gaps::Gaps;
-use super::{Fate, Inspected};
+use super::inspected::{Fate, Inspected};
 use crate::inspect::Decision;
 use crate::knock::{KnockId, KnockSet};
 use crate::time::Time;

@@ -3,7 +3,9 @@
 use std::io::{ErrorKind, Read};
 use std::ops::Range;
 
-use super::Error;
+use super::error::Error;
+use crate::replay::link::LinkType;
+use crate::time::Time;
 
 /// A place in the input, with as many bytes behind it in memory as were asked for.
 ///
@@ -119,6 +121,16 @@ impl<R> Cursor<R> {
     fn ahead(&self) -> &[u8] {
         self.bytes.get(self.start..self.end).unwrap_or_default()
     }
+}
+
+/// A packet that the cursor has just passed.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) time: Time,
+    pub(super) link: LinkType,
+    /// Where its bytes are, see [`Cursor::passed`].
+    pub(super) data: Range<usize>,
+    pub(super) wire_len: u32,
 }
 
 /// The longest record that is read. tcpdump and Wireshark have a snap length of 262,144 by default; 16 MiB is

@@ -8,8 +8,9 @@ use pcap_parser::{
     parse_pcap_header,
 };
 
-use super::cursor::Cursor;
-use super::{Endian, Error, Found, MAGIC_LEN};
+use super::cursor::{Cursor, Found};
+use super::endian::Endian;
+use super::error::Error;
 use crate::replay::link::LinkType;
 use crate::time::Time;
 
@@ -84,6 +85,9 @@ impl From<&PcapHeader> for Frames {
 }
 
 type FrameParser = fn(&[u8]) -> IResult<&[u8], LegacyPcapBlock<'_>, PcapError<&[u8]>>;
+
+/// Both formats announce themselves in four bytes.
+pub(super) const MAGIC_LEN: usize = 4;
 
 /// Magic number, version, time zone, accuracy, snap length, link type.
 const FILE_HEADER: usize = 24;

@@ -13,8 +13,9 @@ use pcap_parser::{
     parse_block_le,
 };
 
-use super::cursor::Cursor;
-use super::{Endian, Error, Found};
+use super::cursor::{Cursor, Found};
+use super::endian::Endian;
+use super::error::Error;
 use crate::replay::link::LinkType;
 use crate::time::Time;
 

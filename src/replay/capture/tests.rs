@@ -4,8 +4,9 @@ use std::io;
 
 use proptest::prelude::*;
 
-use super::Endian::{Big, Little};
 use super::cursor::MAX_RECORD;
+use super::endian::Endian::{self, Big, Little};
+use super::pcap::MAGIC_LEN;
 use super::*;
 
 #[test]
