@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum as _};
 
-use super::{PortList, Ports};
+use super::run::{PortList, Ports};
 use crate::bench::{Engine, Style};
 use crate::config::Flags;
 

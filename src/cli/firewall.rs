@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::GateArgs;
+use super::run::GateArgs;
 use crate::config::{Flags, values};
 
 /// `firewall`
