@@ -4,16 +4,17 @@
 //! provide for that. Where an engine reports one knock at a place, the others that begin there are added.
 
 mod aho_corasick;
+mod compiled;
 mod own;
 mod simple;
+mod unfit;
 #[cfg(feature = "vectorscan")]
 mod vectorscan;
 
-use std::hint::black_box;
-use std::time::Duration;
+pub use compiled::Compiled;
+pub use unfit::Unfit;
 
-use super::Wanted;
-use crate::clock::cpu_time;
+use super::style::Wanted;
 use crate::knock::matcher;
 
 /// Something that finds knocks.
@@ -112,109 +113,6 @@ pub fn vectorscan_version() -> Option<String> {
     return Some(vectorscan::version());
     #[cfg(not(feature = "vectorscan"))]
     return None;
-}
-
-/// Knocks, compiled for an engine.
-pub struct Compiled {
-    searcher: Box<dyn Passes>,
-    /// What it holds in memory, in bytes, by its own account.
-    pub memory: usize,
-    /// CPU time of the engine's own part of compiling.
-    pub took: Duration,
-    /// Which of the gate's engines holds most knocks, where that was its own choice.
-    pub chosen: Option<&'static str>,
-}
-
-impl Compiled {
-    fn new(searcher: impl Search + 'static, memory: usize, took: Duration) -> Self {
-        Self { searcher: Box::new(searcher), memory, took, chosen: None }
-    }
-
-    /// Searches all packets, one after the other, and returns how often anything was found.
-    pub fn pass(&self, packets: &[Vec<u8>]) -> usize {
-        self.searcher.pass(packets)
-    }
-
-    /// The places of all knocks that occur in a packet, counted from 0: ascending, each once.
-    pub fn occurring(&self, packet: &[u8]) -> Vec<usize> {
-        self.searcher.occurring(packet)
-    }
-}
-
-/// Why an engine does not take part.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Unfit {
-    /// It knows capitals and small letters only as different letters.
-    #[error("it can't ignore case")]
-    Case,
-    /// It holds no more.
-    #[error("so many knocks are too many for it")]
-    TooMany,
-    /// Nobody would wait for it.
-    #[error("it would take too long")]
-    TooSlow,
-    /// They are too short for it, or of another kind that it leaves to others.
-    #[error("it leaves knocks like these to others")]
-    Kind,
-    /// Its tables would be too large.
-    #[error("its tables would be too large")]
-    TooLarge,
-    /// The feature is off.
-    #[error("this build has no vectorscan: build with 'cargo build --release --features vectorscan' for it")]
-    Absent,
-    /// Whatever it says itself.
-    #[error("{0}")]
-    Failed(String),
-}
-
-impl Unfit {
-    fn failed(error: impl std::error::Error) -> Self {
-        Self::Failed(error.to_string())
-    }
-}
-
-/// What an engine does with a packet.
-trait Search {
-    /// Adds the places of all knocks that occur, in any order. Some may come twice.
-    fn find(&self, packet: &[u8], found: &mut Vec<usize>);
-}
-
-/// The same for many packets, so that a call by pointer for each is nothing that is measured.
-trait Passes {
-    fn pass(&self, packets: &[Vec<u8>]) -> usize;
-    fn occurring(&self, packet: &[u8]) -> Vec<usize>;
-}
-
-impl<T: Search> Passes for T {
-    fn pass(&self, packets: &[Vec<u8>]) -> usize {
-        let (mut found, mut hits) = (Vec::new(), 0);
-        for packet in packets {
-            found.clear();
-            self.find(black_box(packet.as_slice()), &mut found);
-            hits += black_box(&found).len();
-        }
-        hits
-    }
-
-    fn occurring(&self, packet: &[u8]) -> Vec<usize> {
-        let mut found = Vec::new();
-        self.find(packet, &mut found);
-        found.sort_unstable();
-        found.dedup();
-        found
-    }
-}
-
-/// What is made, and the CPU time it took.
-fn timed<T>(make: impl FnOnce() -> T) -> (T, Duration) {
-    let start = cpu_time();
-    let made = make();
-    (made, cpu_time().saturating_sub(start))
-}
-
-/// For engines that can't ignore case.
-fn exact(wanted: &[Wanted]) -> Result<(), Unfit> {
-    if wanted.iter().any(|knock| knock.ignore_case) { Err(Unfit::Case) } else { Ok(()) }
 }
 
 #[cfg(test)]

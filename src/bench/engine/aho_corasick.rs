@@ -6,8 +6,9 @@ use std::time::Duration;
 use aho_corasick::packed::Searcher;
 use aho_corasick::{AhoCorasick, AhoCorasickKind, Input, MatchKind, Span};
 
-use super::{Compiled, Search, Unfit, timed};
-use crate::bench::Wanted;
+use super::compiled::{Compiled, Search, exact, timed};
+use super::unfit::Unfit;
+use crate::bench::style::Wanted;
 
 /// Reports every match, and of its own accord chooses how to do that.
 pub(super) fn standard(wanted: &[Wanted], kind: Option<AhoCorasickKind>) -> Result<Compiled, Unfit> {
@@ -53,7 +54,7 @@ pub(super) fn leftmost_first(wanted: &[Wanted]) -> Result<Compiled, Unfit> {
 
 /// SIMD over the beginnings of knocks, without an automaton.
 pub(super) fn teddy(wanted: &[Wanted]) -> Result<Compiled, Unfit> {
-    super::exact(wanted)?;
+    exact(wanted)?;
     let mut knocks: Vec<Numbered<'_>> = (0..).zip(wanted).collect();
     longest_first(&mut knocks);
     let within = begins_with(&knocks, false);

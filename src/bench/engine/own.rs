@@ -1,7 +1,9 @@
 //! The gate's matcher.
 
-use super::{Compiled, Search, Unfit, timed};
-use crate::bench::Wanted;
+use super::compiled::{Compiled, Search, exact, timed};
+use super::simple::MOST_LOOPS;
+use super::unfit::Unfit;
+use crate::bench::style::Wanted;
 use crate::knock::matcher::{BuildError, Engine, Matcher};
 
 pub(super) fn chosen(wanted: &[Wanted]) -> Result<Compiled, Unfit> {
@@ -15,9 +17,9 @@ pub(super) fn chosen(wanted: &[Wanted]) -> Result<Compiled, Unfit> {
 /// What an engine can't hold, the matcher leaves to another. Here that is no result of this engine.
 pub(super) fn forced(wanted: &[Wanted], engine: Engine) -> Result<Compiled, Unfit> {
     if engine == Engine::Teddy {
-        super::exact(wanted)?;
+        exact(wanted)?;
     }
-    if engine == Engine::Memmem && wanted.len() > super::simple::MOST_LOOPS {
+    if engine == Engine::Memmem && wanted.len() > MOST_LOOPS {
         return Err(Unfit::TooSlow);
     }
     let build =

@@ -3,11 +3,12 @@
 use daachorse::DoubleArrayAhoCorasick;
 use memchr::memmem::Finder;
 
-use super::{Compiled, Search, Unfit, timed};
-use crate::bench::Wanted;
+use super::compiled::{Compiled, Search, exact, timed};
+use super::unfit::Unfit;
+use crate::bench::style::Wanted;
 
 pub(super) fn daachorse(wanted: &[Wanted]) -> Result<Compiled, Unfit> {
-    super::exact(wanted)?;
+    exact(wanted)?;
     let build = || DoubleArrayAhoCorasick::<u32>::new(wanted.iter().map(|knock| &knock.bytes));
     let (automaton, took) = timed(build);
     let automaton = automaton.map_err(|_| Unfit::Failed(REFUSED.to_owned()))?;
@@ -22,7 +23,7 @@ impl Search for DoubleArrayAhoCorasick<u32> {
 }
 
 pub(super) fn memmem(wanted: &[Wanted]) -> Result<Compiled, Unfit> {
-    super::exact(wanted)?;
+    exact(wanted)?;
     if wanted.len() > MOST_LOOPS {
         return Err(Unfit::TooSlow);
     }

@@ -7,8 +7,9 @@
 use std::ffi::{CStr, c_char, c_int, c_uint, c_ulonglong, c_void};
 use std::ptr::{self, NonNull};
 
-use super::{Compiled, Search, Unfit, timed};
-use crate::bench::Wanted;
+use super::compiled::{Compiled, Search, timed};
+use super::unfit::Unfit;
+use crate::bench::style::Wanted;
 
 pub(super) fn compile(wanted: &[Wanted]) -> Result<Compiled, Unfit> {
     let (database, took) = timed(|| Database::new(wanted));
