@@ -16,6 +16,8 @@
 //! - claims to a door: [`MAX_CLAIMS`]. Those that have run out go first. Then a registration *shares the claim of its knock
 //!   that ends first*, and a knock without a claim gets *none*: it passes while the others hold the door.
 
+mod change;
+mod claim;
 mod claims;
 mod entry;
 mod knocking;
@@ -23,112 +25,35 @@ mod listing;
 mod look;
 mod packed;
 mod places;
+mod state;
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
-
-use dashmap::DashMap;
-
-pub use claims::{Claim, End, MAX_CLAIMS, Registration, RegistrationId};
-use entry::Entry;
+pub use change::{Change, Limit};
+pub use claim::{Claim, End, Grant, Registration, RegistrationId};
+pub use claims::MAX_CLAIMS;
 pub use listing::{Held, Listed, Retired, Revoked};
 pub use look::{Ask, Key};
-use packed::LAST_KNOCK;
-use places::Places;
+pub use state::{Door, State};
 
-use crate::knock::KnockId;
 use crate::net::Source;
-use crate::time::{Span, Time};
+use crate::time::Time;
+use dashmap::DashMap;
+use entry::Entry;
+use places::Places;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 /// A bounded table of doors, shared by all queue threads.
 #[derive(Debug)]
 pub struct DoorTable {
-    doors: DashMap<Source, Entry, ahash::RandomState>,
+    pub(super) doors: DashMap<Source, Entry, ahash::RandomState>,
     /// Held by open doors, and by ones that ran out unnoticed since the last sweep.
-    places: Places,
+    pub(super) places: Places,
     /// No claim to an open door runs out before this. A full table or a full knock needs no sweep until then.
-    next_expiry: AtomicU64,
+    pub(super) next_expiry: AtomicU64,
     /// Something is not as it was when this was last asked for.
-    changed: AtomicBool,
+    pub(super) changed: AtomicBool,
     /// Doors whose end was noticed outside [`DoorTable::sweep`], for it to report. Its lock lets one thread sweep.
-    unreported: Mutex<Vec<(Source, Door)>>,
-}
-
-/// One source's permission.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Door {
-    /// When it was opened; the table keeps it to the second.
-    pub opened: Time,
-    /// The first moment at which it is no longer open.
-    pub expires: Time,
-    /// How long the knock that set `expires` opens for.
-    life: Span,
-    /// The knock whose claim ends last.
-    pub knock: KnockId,
-    /// Whether it still holds a place among `max_doors`.
-    holds_place: bool,
-    /// The registration of that claim has ended, and it stays open only for the answers.
-    closing: bool,
-}
-
-/// What a source's door is to a packet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
-    /// It passes.
-    Open,
-    /// It had one, and it has run out.
-    RunOut,
-    /// A stranger, or one whose door is forgotten.
-    None,
-}
-
-/// A knock that matched, and how long it opens for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Grant {
-    /// Which knock.
-    pub knock: KnockId,
-    /// How long its door stays open.
-    pub life: Duration,
-    /// The registration whose life that is; `None` where the knock has a life of its own.
-    pub registration: Option<Registration>,
-}
-
-/// Knocks of one packet.
-#[derive(Clone, Copy)]
-struct Knocking<'a> {
-    source: Source,
-    now: Time,
-    grants: &'a [Grant],
-    /// Of the packet; 0 where it is not to be counted.
-    bytes: u32,
-}
-
-/// What a knock did to a door.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Change {
-    /// A new door. `ran_out` is an earlier one of the same source whose end no sweep has reported yet.
-    Opened {
-        /// The new door.
-        door: Door,
-        /// The earlier one.
-        ran_out: Option<Door>,
-    },
-    /// The door was open, and is so for longer now.
-    Renewed(Door),
-    /// No room; whatever door there was is as it was.
-    Refused(Limit),
-}
-
-/// What was full.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Limit {
-    /// `inspect.max_doors`.
-    Table,
-    /// The `max_doors` of the knock.
-    Knock(KnockId),
-    /// The door's claims, see [`MAX_CLAIMS`].
-    Claims,
+    pub(super) unreported: Mutex<Vec<(Source, Door)>>,
 }
 
 impl DoorTable {
@@ -211,56 +136,17 @@ impl DoorTable {
     }
 
     /// A claim that holds a place runs out at this time.
-    fn runs_out(&self, expires: Time) {
+    pub(super) fn runs_out(&self, expires: Time) {
         self.next_expiry.fetch_min(expires.as_nanos(), Ordering::Relaxed);
     }
 
-    /// Sweeps where that can free a place; whether it did.
-    fn make_room(&self, now: Time) -> bool {
+    /// Sweeps if that can free a place; whether it did.
+    pub(super) fn make_room(&self, now: Time) -> bool {
         let mut ran_out = self.unreported.lock().unwrap_or_else(PoisonError::into_inner);
         if now.as_nanos() < self.next_expiry.load(Ordering::Relaxed) {
             return false;
         }
         self.sweep_into(&mut ran_out, now)
-    }
-}
-
-impl Grant {
-    /// Whether it is about a registration that ends.
-    fn ends(&self) -> bool {
-        self.registration.is_some_and(|registration| registration.end.is_some())
-    }
-}
-
-impl Door {
-    /// One that this claim holds alone, as long as nobody says when it was opened.
-    fn of_claim(claim: &Claim) -> Self {
-        Self::again(claim.knock, Time::default(), claim.until, claim.life, claim.closing)
-    }
-
-    /// A door that holds a place.
-    fn new(knock: KnockId, now: Time, life: Duration) -> Self {
-        Self::again(knock, now, now.after(life), life, false)
-    }
-
-    /// The knock of claims that somebody made by hand. It is none of any set, and has no limit of its own.
-    pub fn by_hand() -> KnockId {
-        KnockId::from(LAST_KNOCK)
-    }
-
-    /// How long the knock that set `expires` opens for.
-    pub fn life(&self) -> Duration {
-        self.life.into()
-    }
-
-    /// One that was open before a restart.
-    pub fn again(knock: KnockId, opened: Time, expires: Time, life: Duration, closing: bool) -> Self {
-        Self { opened, expires, life: life.into(), knock, holds_place: true, closing }
-    }
-
-    /// Whether the registration whose claim ends last is over, so that the door stays open only for the answers.
-    pub fn is_closing(&self) -> bool {
-        self.closing
     }
 }
 

@@ -4,83 +4,12 @@
 //! each registration. The door is open until the last claim ends. A claim that has run out is remembered for its own life
 //! once more, as a door is, so that it is known whom a knock has let in that is taken out of the configuration.
 
-use std::time::Duration;
-
+use super::change::Limit;
+use super::claim::{Claim, End, Grant, RegistrationId};
 use super::packed::{Life, PackedKnock};
 use super::places::Places;
-use super::{Door, Grant, Limit};
 use crate::knock::KnockId;
 use crate::time::Time;
-
-/// A registration, told apart from others that come through the same door.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Registration {
-    /// Whose it is: a hash of the address-of-record (RFC 3261, 6).
-    pub user: u64,
-    /// Which of the user's registrations it is: a hash of the instance and its reg-id (RFC 5626, 4.1 and 4.2), or of the
-    /// contact if it names no instance.
-    pub phone: u64,
-    /// Set where it is over.
-    pub end: Option<End>,
-}
-
-/// What a REGISTER with an expiry of 0 ends (RFC 3261, 10.2.2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
-    /// This registration.
-    One,
-    /// All of the user's.
-    All,
-}
-
-/// The registration of a claim. Its hashes are the same in every process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RegistrationId {
-    /// As [`Registration::user`].
-    pub user: u64,
-    /// As [`Registration::phone`].
-    pub phone: u64,
-}
-
-/// One hold on a door.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Claim {
-    /// The knock.
-    pub knock: KnockId,
-    /// The registration whose life it has; `None` if the knock has a life of its own.
-    pub registration: Option<RegistrationId>,
-    /// The first moment at which it no longer holds the door.
-    pub until: Time,
-    /// How long the knock opens for; also how long the claim is remembered once it has run out.
-    pub life: Duration,
-    /// The registration has ended, and the claim is there for the last answers.
-    pub closing: bool,
-}
-
-impl Registration {
-    /// Its identity.
-    pub fn id(&self) -> RegistrationId {
-        RegistrationId { user: self.user, phone: self.phone }
-    }
-}
-
-impl Claim {
-    /// The only claim to a door of which no others are known.
-    pub fn sole(door: &Door) -> Self {
-        Self {
-            knock: door.knock,
-            registration: None,
-            until: door.expires,
-            life: door.life(),
-            closing: door.is_closing(),
-        }
-    }
-
-    /// Whether it holds the door, or is remembered.
-    pub fn is_known(&self, now: Time) -> bool {
-        now < self.until.after(self.life)
-    }
-}
 
 /// A claim in 32 bytes.
 #[derive(Clone, Copy, Debug)]

@@ -3,10 +3,11 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::claims::{Claim, Claims, Packed};
+use super::claim::Claim;
+use super::claims::{Claims, Packed};
 use super::packed::{Life, PackedKnock, Seconds};
 use super::places::Places;
-use super::{Door, State};
+use super::state::{Door, State};
 use crate::knock::KnockId;
 use crate::sys;
 use crate::time::Time;

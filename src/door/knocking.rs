@@ -2,12 +2,25 @@
 
 use dashmap::mapref::entry::Entry::{Occupied, Vacant};
 
+use super::DoorTable;
+use super::change::{Change, Limit};
+use super::claim::Grant;
 use super::claims::Claims;
 use super::entry::Entry;
-use super::{Change, Door, DoorTable, Grant, Knocking, Limit};
+use super::state::Door;
 use crate::knock::KnockId;
 use crate::net::Source;
 use crate::time::Time;
+
+/// Knocks of one packet.
+#[derive(Clone, Copy)]
+struct Knocking<'a> {
+    source: Source,
+    now: Time,
+    grants: &'a [Grant],
+    /// Of the packet; 0 if it is not to be counted.
+    bytes: u32,
+}
 
 impl DoorTable {
     /// Opens or renews a door for the knocks that matched, in the order of the config.

@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use dashmap::mapref::entry::Entry::Vacant;
 
-use super::claims::{Claims, Packed};
+use super::DoorTable;
+use super::claim::Claim;
+use super::claims::{Claims, MAX_CLAIMS, Packed};
 use super::entry::Entry;
-use super::{Claim, Door, DoorTable, MAX_CLAIMS, State};
+use super::state::{Door, State};
 use crate::knock::KnockId;
 use crate::net::Source;
 use crate::time::Time;

@@ -2,8 +2,9 @@
 
 use dashmap::SharedValue;
 
+use super::DoorTable;
 use super::entry::Entry;
-use super::{DoorTable, State};
+use super::state::State;
 use crate::net::Source;
 use crate::sys;
 use crate::time::Time;

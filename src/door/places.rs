@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
-use super::Door;
+use super::state::Door;
 use crate::knock::KnockId;
 
 /// Places for doors. Only knocks ask here; packets without one never do.

@@ -8,11 +8,15 @@ mod registrations;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use proptest::prelude::*;
 
+use super::packed::LAST_KNOCK;
 use super::*;
-use crate::net::Prefixes;
+use crate::knock::KnockId;
+use crate::net::{Prefixes, Source};
+use crate::time::Time;
 
 fn at(secs: u64) -> Time {
     Time::from_parts(secs, 0)
