@@ -2,12 +2,12 @@
 
 use dashmap::mapref::entry::Entry::{Occupied, Vacant};
 
-use super::DoorTable;
 use super::change::{Change, Limit};
 use super::claim::Grant;
 use super::claims::Claims;
 use super::entry::Entry;
 use super::state::Door;
+use super::table::DoorTable;
 use crate::knock::KnockId;
 use crate::net::Source;
 use crate::time::Time;

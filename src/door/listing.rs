@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use dashmap::mapref::entry::Entry::Vacant;
 
-use super::DoorTable;
 use super::claim::Claim;
 use super::claims::{Claims, MAX_CLAIMS, Packed};
 use super::entry::Entry;
 use super::state::{Door, State};
+use super::table::DoorTable;
 use crate::knock::KnockId;
 use crate::net::Source;
 use crate::time::Time;

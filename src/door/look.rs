@@ -2,9 +2,9 @@
 
 use dashmap::SharedValue;
 
-use super::DoorTable;
 use super::entry::Entry;
 use super::state::State;
+use super::table::DoorTable;
 use crate::net::Source;
 use crate::sys;
 use crate::time::Time;
