@@ -8,102 +8,31 @@
 //! these undone, wherever they stand, without being read. That is done for as many as a phone may write, `MAX_FOLDS` and
 //! `MAX_PAIRS`, so that a stranger's packet costs little more than another, whatever it is made of.
 
+mod common_text;
 pub mod effort;
 pub mod entropy;
 mod extent;
+mod id;
 pub mod matcher;
 pub mod part;
+mod secret;
+mod spec;
 pub mod weakness;
 
 use std::borrow::Cow;
-use std::fmt;
 use std::net::IpAddr;
 use std::ops::Range;
-use std::time::Duration;
 
 pub use extent::Extent;
+pub use id::KnockId;
 pub use matcher::BuildError;
-use matcher::{Matcher, Pattern};
 pub use part::Part;
-use sha2::{Digest as _, Sha256};
+pub use secret::Secret;
+pub use spec::{Knock, Life, SALT};
 
-use crate::net::NetSet;
+use matcher::Matcher;
+
 use crate::sip::{self, QuotedPairs};
-
-/// A string that opens a door. It never shows in logs, errors or debug output.
-#[derive(Clone, PartialEq, Eq, Hash)]
-pub struct Secret(Box<[u8]>);
-
-impl Secret {
-    /// A secret of any bytes and any length but 0.
-    pub fn new(bytes: impl Into<Box<[u8]>>) -> Option<Self> {
-        let bytes = bytes.into();
-        (!bytes.is_empty()).then_some(Self(bytes))
-    }
-
-    /// The bytes themselves, for those who match, weigh or write them on request. Not for printing.
-    pub fn expose(&self) -> &[u8] {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Secret({} bytes)", self.0.len())
-    }
-}
-
-/// One `[[knock]]`, ready for use.
-#[derive(Clone, Debug)]
-pub struct Knock {
-    /// What logs, doors and metrics call it.
-    pub name: String,
-    /// What must occur in the payload.
-    pub secret: Secret,
-    /// Where it must stand.
-    pub part: Part,
-    /// How much of that part it must be.
-    pub extent: Extent,
-    /// ASCII letters match in either case.
-    pub ignore_case: bool,
-    /// The request methods it counts in; empty: in any message, and in what is not SIP.
-    pub methods: Vec<String>,
-    /// The addresses it counts from; `None`: from anywhere.
-    pub sources: Option<NetSet>,
-    /// How long the door stays open after it.
-    pub door: Life,
-    /// How many doors it may hold open at a time; `None`: as many as the table has room for.
-    pub max_doors: Option<u32>,
-}
-
-/// How long a knock opens for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Life {
-    /// For so long.
-    Span(Duration),
-    /// For as long as the registration lives that the knock came with.
-    Registration,
-}
-
-/// A knock's place in its set.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct KnockId(u32);
-
-impl KnockId {
-    /// That of the first knock.
-    pub const FIRST: Self = Self(0);
-
-    /// The place, counted from 0 in the order of the config.
-    pub const fn index(self) -> usize {
-        self.0 as usize
-    }
-}
-
-impl From<u32> for KnockId {
-    fn from(index: u32) -> Self {
-        Self(index)
-    }
-}
 
 /// All knocks, compiled into one matcher.
 #[derive(Debug)]
@@ -171,40 +100,6 @@ pub struct Match<'a> {
 }
 
 impl Knock {
-    /// A knock that counts anywhere and opens for a time.
-    pub fn new(name: impl Into<String>, secret: Secret, door: Duration) -> Self {
-        Self {
-            name: name.into(),
-            secret,
-            part: Part::Anywhere,
-            extent: Extent::Within,
-            ignore_case: false,
-            methods: Vec::new(),
-            sources: None,
-            door: Life::Span(door),
-            max_doors: None,
-        }
-    }
-
-    /// What a knock is told by, whatever its name: its secret, and the place in the message.
-    pub fn identity(&self) -> (&Secret, &Part) {
-        (&self.secret, &self.part)
-    }
-
-    /// The identity as a number that says nothing of the secret without the salt, and little with it: 32 bits of SHA-256, never
-    /// 0. Of two different knocks it is the same once in four thousand million times.
-    pub fn digest(&self, salt: &[u8; SALT]) -> u32 {
-        let mut hasher = Sha256::new();
-        let part = self.part.to_string().to_ascii_lowercase();
-        hasher.update(salt);
-        hasher.update((part.len() as u64).to_be_bytes());
-        hasher.update(part.as_bytes());
-        hasher.update(self.secret.expose());
-        let hash: [u8; 32] = hasher.finalize().into();
-        let [a, b, c, d, ..] = hash;
-        u32::from_be_bytes([a, b, c, d]).max(1)
-    }
-
     /// Whether the message around a secret matters.
     fn role(&self, places: &mut Vec<Place>) -> Role {
         if self.part != Part::Anywhere {
@@ -217,30 +112,6 @@ impl Knock {
         }
         let plain = self.methods.is_empty() && self.door != Life::Registration;
         if plain { Role::Plain } else { Role::Conditional }
-    }
-
-    fn pattern(&self) -> Pattern<'_> {
-        Pattern { bytes: self.secret.expose(), ignore_case: self.ignores_case() }
-    }
-
-    /// Whether its ASCII letters match in either case.
-    pub fn ignores_case(&self) -> bool {
-        self.ignore_case || self.part.ignores_case()
-    }
-
-    /// Whether a text of its part, in which the secret occurs, is as much of it as is asked for.
-    fn holds(&self, text: &[u8]) -> bool {
-        self.extent.holds(text, self.secret.expose(), self.ignores_case())
-    }
-
-    fn counts_in(&self, message: Option<&sip::Message<'_>>) -> bool {
-        let method = message.and_then(sip::Message::method);
-        self.methods.is_empty()
-            || method.is_some_and(|method| self.methods.iter().any(|wanted| wanted.as_bytes() == method))
-    }
-
-    fn counts_from(&self, source: IpAddr) -> bool {
-        self.sources.as_ref().is_none_or(|sources| sources.contains(source))
     }
 }
 
@@ -480,9 +351,6 @@ impl<'a> Payload<'a> {
         sip::messages(bytes).take(most)
     }
 }
-
-/// Bytes of salt that a [digest](Knock::digest) takes.
-pub const SALT: usize = 16;
 
 /// Whether bytes of a secret may be part of a fold: line ends, and white space at its ends beyond one space.
 fn straddles(secret: &[u8]) -> bool {

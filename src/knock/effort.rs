@@ -4,7 +4,8 @@
 //! tries as many secrets a second as the line carries bytes. With [`Extent::Whole`] a message is one guess.
 
 use super::entropy::{self, Entropy, Kind};
-use super::{Extent, Knock};
+use super::extent::Extent;
+use super::spec::Knock;
 
 /// What it takes to guess a knock.
 #[derive(Clone, Copy, Debug, PartialEq)]

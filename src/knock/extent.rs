@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::Part;
+use super::part::Part;
 
 /// How much of its part a secret must be.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

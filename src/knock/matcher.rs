@@ -8,49 +8,21 @@ mod automaton;
 mod filter;
 mod folded;
 mod memmem;
+mod pattern;
 mod teddy;
 
 use std::fmt;
 use std::ops::Range;
 
+pub use pattern::{BuildError, Pattern};
+
 use automaton::Automaton;
 use filter::Filter;
 use memmem::Memmem;
+use pattern::Numbered;
 use teddy::Teddy;
 
-use super::KnockId;
-
-/// The secrets are too many or too long for a matcher.
-#[derive(Debug, thiserror::Error)]
-#[error(
-    "{patterns} secrets of {bytes} bytes in all can't be compiled into one matcher, take fewer or shorter ones"
-)]
-pub struct BuildError {
-    patterns: usize,
-    bytes: usize,
-}
-
-impl BuildError {
-    fn new<'a>(patterns: impl Iterator<Item = &'a Pattern<'a>> + Clone) -> Self {
-        Self { patterns: patterns.clone().count(), bytes: patterns.map(|pattern| pattern.bytes.len()).sum() }
-    }
-}
-
-/// Something to look for.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Pattern<'a> {
-    /// What must occur, at least one byte. A pattern without any never does.
-    pub bytes: &'a [u8],
-    /// ASCII letters match in either case.
-    pub ignore_case: bool,
-}
-
-/// Lengths only: patterns are secrets.
-impl fmt::Debug for Pattern<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Pattern({} bytes, ignore_case: {})", self.bytes.len(), self.ignore_case)
-    }
-}
+use super::id::KnockId;
 
 /// A way to find patterns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -213,9 +185,6 @@ impl Matcher {
 fn numbered<'a>(patterns: impl Iterator<Item = Pattern<'a>>) -> impl Iterator<Item = Numbered<'a>> {
     (0..).map(KnockId).zip(patterns).filter(|(_, pattern)| !pattern.bytes.is_empty())
 }
-
-/// A pattern and its id.
-type Numbered<'a> = (KnockId, Pattern<'a>);
 
 /// Which engine is to hold which patterns.
 #[derive(Default)]

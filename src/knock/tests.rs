@@ -1,6 +1,9 @@
+use std::time::Duration;
+
 use proptest::prelude::*;
 
 use super::*;
+use crate::net::NetSet;
 
 fn knock(name: &str, secret: &[u8]) -> Knock {
     Knock::new(name, Secret::new(secret).unwrap(), Duration::from_secs(4000))

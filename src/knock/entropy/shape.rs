@@ -1,6 +1,7 @@
 //! Forms that a piece of a secret may have. All texts here are in small letters.
 
-use super::{Kind, Piece, distinct, log2, of_letters};
+use super::letters::{distinct, log2, of_letters};
+use super::piece::{Kind, Piece};
 
 /// The piece of a known form that begins here, numbers among them.
 pub(super) fn formed(text: &[u8], at: usize) -> Option<Piece> {

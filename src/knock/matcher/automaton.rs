@@ -4,7 +4,8 @@ use std::ops::Range;
 
 use aho_corasick::{AhoCorasick, AhoCorasickBuilder, MatchKind};
 
-use super::{BuildError, KnockId, Numbered};
+use super::pattern::{BuildError, Numbered};
+use crate::knock::id::KnockId;
 
 /// At most one automaton for those that match to the letter, and one for those that match in either case.
 pub(super) struct Automaton(Vec<(AhoCorasick, Vec<KnockId>)>);

@@ -20,6 +20,7 @@ mod bloom;
 mod grams;
 mod marks;
 mod sampled;
+mod stride;
 mod window;
 
 use std::ops::Range;
@@ -27,8 +28,11 @@ use std::ops::Range;
 use sampled::Sampled;
 #[cfg(test)]
 pub(super) use sampled::work;
+use stride::MAX_STRIDE;
+pub(super) use stride::MIN_STRIDE;
 
-use super::{BuildError, KnockId, Numbered};
+use super::pattern::{BuildError, Numbered};
+use crate::knock::id::KnockId;
 
 /// A filter, by the room for its q-grams: the lookup is faster where the compiler knows it.
 pub(super) enum Filter {
@@ -95,12 +99,6 @@ const MANY_Q: usize = 6;
 
 /// Of patterns that are made of words, strangers know the words. Such a q-gram is seldom part of one.
 const WORDS_Q: usize = 8;
-
-/// From here on a stride has a q-gram's bytes to itself, which makes for the faster loop.
-pub(super) const MIN_STRIDE: usize = 8;
-
-/// A q-gram's possible places in a window are the bits of a `u32`.
-const MAX_STRIDE: usize = 32;
 
 /// Patterns of so many bytes have it, where they are few. Then it is faster than any search that looks at each byte.
 pub(super) const LONGEST_STRIDE: usize = FEW_Q + MAX_STRIDE - 1;

@@ -7,7 +7,7 @@ use std::ops::Range;
 #[cfg(test)]
 use std::{cell::Cell, thread_local};
 
-use crate::knock::weakness::ORDINARY;
+use crate::knock::common_text::ORDINARY;
 
 /// A pattern.
 pub(super) struct Folded {

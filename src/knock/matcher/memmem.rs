@@ -5,7 +5,8 @@ use std::ops::Range;
 use memchr::memmem::Finder;
 
 use super::folded::Folded;
-use super::{KnockId, Numbered, Pattern};
+use super::pattern::{Numbered, Pattern};
+use crate::knock::id::KnockId;
 
 /// A search for each pattern.
 pub(super) struct Memmem(Vec<(KnockId, Search)>);

@@ -5,7 +5,8 @@ use std::ops::Range;
 use aho_corasick::Span;
 use aho_corasick::packed::Searcher;
 
-use super::{KnockId, Numbered};
+use super::pattern::Numbered;
+use crate::knock::id::KnockId;
 
 /// It reports one secret at the leftmost place where any begins; which others begin there is seen by comparing.
 pub(super) struct Teddy {

@@ -3,12 +3,13 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use super::super::{BuildError, KnockId, Numbered};
 use super::bloom::Bloom;
 use super::grams::{self, Grams};
 use super::marks::{self, Marks, Seen};
+use super::stride::{MAX_STRIDE, MIN_STRIDE};
 use super::window::Rarity;
-use super::{MAX_STRIDE, MIN_STRIDE};
+use crate::knock::id::KnockId;
+use crate::knock::matcher::pattern::{BuildError, Numbered};
 
 /// A filter with a Bloom filter of `WORDS` words.
 pub(in super::super) struct Sampled<const WORDS: usize> {

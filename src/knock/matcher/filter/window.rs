@@ -1,7 +1,7 @@
 //! Which part of a pattern says most about it.
 
 use super::grams::Grams;
-use crate::knock::weakness::ORDINARY;
+use crate::knock::common_text::ORDINARY;
 
 /// How common q-grams are in SIP text, and in the patterns themselves: `urn:uuid:` is in all of them, and strangers
 /// know it, too.
