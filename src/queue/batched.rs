@@ -14,12 +14,15 @@ use std::time::Duration;
 use rustix::io::Errno;
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 
+use super::error::QueueError;
+use super::interface::{Binding, Counters, Queue};
 use super::message::{self, Message, Messages};
+use super::options::Options;
 use super::pace::Pace;
-use super::{
-    BIND_SEQUENCE, Binding, Counters, FIRST_UNUSED_SEQUENCE, Options, Queue, QueueError, RUN_SEQUENCE,
-    SHUT_SEQUENCE, ShutProgress, Shutter, WAKE_SEQUENCE, kernel, send, size_receive_buffer,
-};
+use super::sequence::{BIND_SEQUENCE, FIRST_UNUSED_SEQUENCE, RUN_SEQUENCE, SHUT_SEQUENCE, WAKE_SEQUENCE};
+use super::shutter::{ShutProgress, Shutter};
+use super::socket::{send, size_receive_buffer};
+use super::{kernel, refusal};
 use crate::clock::Clock;
 use crate::netlink::socket as netlink;
 use crate::sys::{self, MAX_BATCH, Wait};
@@ -75,7 +78,7 @@ impl BatchedQueue {
     /// # Errors
     /// Where the kernel refuses; the error says why and what to do.
     pub fn open(options: &Options) -> Result<Self, QueueError> {
-        let (socket, port_id) = netlink::open().map_err(kernel::explain_socket)?;
+        let (socket, port_id) = netlink::open().map_err(refusal::explain_socket)?;
         set_options(&socket)?;
         let receive_buffer = size_receive_buffer(&socket, options.receive_buffer)?;
         let binding = Binding { queue: options.queue, port_id, receive_buffer };
@@ -100,7 +103,7 @@ impl BatchedQueue {
         }
         let port_id = netlink::port_id(&socket);
         let port_id = port_id.map_err(|error| QueueError::io("name the netlink socket", error))?;
-        let rows = kernel::readable_queues().map_err(|error| QueueError::io(kernel::UNREADABLE, error))?;
+        let rows = kernel::readable_queues().map_err(|error| QueueError::io(refusal::UNREADABLE, error))?;
         let last = match rows.into_iter().find(|row| row.queue == options.queue) {
             // As the ids do, it starts anew after 2^32.
             Some(row) if row.port_id == port_id => row.sequence as u32,
@@ -162,7 +165,7 @@ impl BatchedQueue {
             Some(0) | None => Ok(()),
             Some(errno) => {
                 let error = io::Error::from_raw_os_error(errno);
-                Err(kernel::explain(self.binding.queue, self.binding.port_id, error))
+                Err(refusal::explain(self.binding.queue, self.binding.port_id, error))
             }
         }
     }

@@ -1,11 +1,9 @@
-//! What the kernel tells about its queues in /proc, and what its refusals mean.
+//! The kernel's table of queues in /proc, and the owners of its sockets.
 
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::sync::OnceLock;
-
-use super::QueueError;
 
 /// A line of /proc/net/netfilter/nfnetlink_queue (`seq_show` in net/netfilter/nfnetlink_queue.c).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -24,15 +22,15 @@ pub struct QueueRow {
     pub sequence: u64,
 }
 
-/// The queues of this thread's network namespace. Empty where the kernel has no such file.
+/// The queues of this thread's network namespace. Empty if the kernel has no such file.
 pub fn queues() -> Vec<QueueRow> {
     readable_queues().unwrap_or_default()
 }
 
-/// The same, where having no such file is to be told from having no queue.
+/// The same; no such file is an error, no queue is not.
 ///
 /// # Errors
-/// Where the file can't be read.
+/// If the file can't be read.
 pub fn readable_queues() -> io::Result<Vec<QueueRow>> {
     let text = KEPT.get().map_or_else(|| fs::read_to_string(QUEUES), from_the_top)?;
     Ok(text.lines().filter_map(parse_row).collect())
@@ -42,7 +40,7 @@ pub fn readable_queues() -> io::Result<Vec<QueueRow>> {
 /// it. All its threads then see the queues of the network namespace that this one is in.
 ///
 /// # Errors
-/// Where it can't be opened.
+/// If it can't be opened.
 pub fn keep_readable() -> io::Result<()> {
     if KEPT.get().is_none() {
         // Whoever is second has opened the same.
@@ -67,37 +65,6 @@ fn from_the_top(file: &File) -> io::Result<String> {
 /// One queue of this thread's network namespace.
 pub fn queue(number: u16) -> Option<QueueRow> {
     queues().into_iter().find(|row| row.queue == number)
-}
-
-/// What it means that the kernel answers a set-up message with an error.
-pub(super) fn explain(queue_number: u16, own_port_id: u32, error: io::Error) -> QueueError {
-    use rustix::io::Errno;
-    match Errno::from_io_error(&error) {
-        Some(Errno::PERM | Errno::BUSY) => match queue(queue_number) {
-            Some(row) if row.port_id != own_port_id => QueueError::Taken {
-                queue: queue_number,
-                port_id: row.port_id,
-                owner: owner(row.port_id)
-                    .unwrap_or_else(|| "a process that can't be seen from here".to_owned()),
-            },
-            _ => QueueError::NotPermitted { queue: queue_number },
-        },
-        Some(Errno::NETDOWN) => QueueError::NetworkDown { queue: queue_number },
-        // nfnetlink_rcv_msg (net/netfilter/nfnetlink.c) answers EINVAL where no subsystem is registered.
-        Some(Errno::INVAL | Errno::OPNOTSUPP) if fs::metadata(QUEUES).is_err() => {
-            QueueError::Unsupported { detail: error }
-        }
-        _ => QueueError::Refused { queue: queue_number, error },
-    }
-}
-
-/// What it means that no netlink socket can be had.
-pub(super) fn explain_socket(error: io::Error) -> QueueError {
-    use rustix::io::Errno;
-    match Errno::from_io_error(&error) {
-        Some(Errno::PROTONOSUPPORT | Errno::AFNOSUPPORT) => QueueError::Unsupported { detail: error },
-        _ => QueueError::Io { what: "open a netlink socket", error },
-    }
 }
 
 fn parse_row(line: &str) -> Option<QueueRow> {
@@ -165,12 +132,8 @@ fn netlink_inode(line: &str, port_id: u32) -> Option<u64> {
     wanted.then(|| inode.parse().ok()).flatten()
 }
 
-/// What can't be done where root's group is missing.
-pub(super) const UNREADABLE: &str =
-    "read /proc/net/netfilter/nfnetlink_queue, which is for root and members of the group root";
-
 /// Of the thread, not of the process: its main thread may be in another network namespace.
-const QUEUES: &str = "/proc/thread-self/net/netfilter/nfnetlink_queue";
+pub(super) const QUEUES: &str = "/proc/thread-self/net/netfilter/nfnetlink_queue";
 const NETLINK_NETFILTER: &str = "12";
 
 static KEPT: OnceLock<File> = OnceLock::new();
@@ -222,15 +185,5 @@ mod tests {
         for owner in ["process 17, suricata", "process 1234, systemd-networkd", "-"] {
             assert_eq!(advice(owner, "stop it"), "stop it");
         }
-    }
-
-    #[test]
-    fn refusals_say_what_to_do() {
-        let error = |errno: rustix::io::Errno| explain(65535, 1, errno.into()).to_string();
-        assert!(error(rustix::io::Errno::PERM).contains("needs CAP_NET_ADMIN"));
-        assert!(error(rustix::io::Errno::NETDOWN).contains("went down"));
-        assert!(error(rustix::io::Errno::NOMEM).starts_with("queue 65535 can't be bound"));
-        let unsupported = explain_socket(rustix::io::Errno::PROTONOSUPPORT.into()).to_string();
-        assert!(unsupported.contains("modprobe nfnetlink_queue"), "{unsupported}");
     }
 }

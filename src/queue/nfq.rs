@@ -18,10 +18,13 @@ use rustix::io::Errno;
 use rustix::net::AddressFamily;
 use rustix::net::netlink::{self, SocketAddrNetlink};
 
-use super::{
-    BIND_SEQUENCE, Binding, Counters, Options, Queue, QueueError, ShutProgress, Shutter, kernel, message,
-    send, size_receive_buffer,
-};
+use super::error::QueueError;
+use super::interface::{Binding, Counters, Queue};
+use super::options::Options;
+use super::sequence::BIND_SEQUENCE;
+use super::shutter::{ShutProgress, Shutter};
+use super::socket::{send, size_receive_buffer};
+use super::{kernel, message, refusal};
 use crate::sys;
 use crate::verdict::Verdict;
 
@@ -70,13 +73,13 @@ impl NfqQueue {
         match this.queue.recv() {
             Ok(packet) => this.packet = Some(packet),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) => return Err(kernel::explain(options.queue, port_id, error)),
+            Err(error) => return Err(refusal::explain(options.queue, port_id, error)),
         }
         // Where nobody may look, a refusal would have come by now.
         let Ok(rows) = kernel::readable_queues() else { return Ok(this) };
         match rows.iter().any(|row| (row.queue, row.port_id) == (options.queue, port_id)) {
             true => Ok(this),
-            false => Err(kernel::explain(options.queue, port_id, Errno::PERM.into())),
+            false => Err(refusal::explain(options.queue, port_id, Errno::PERM.into())),
         }
     }
 }
@@ -164,7 +167,7 @@ fn open_and_find() -> Result<(nfq::Queue, OwnedFd), QueueError> {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let before = descriptors()?;
-    let queue = nfq::Queue::open().map_err(kernel::explain_socket)?;
+    let queue = nfq::Queue::open().map_err(refusal::explain_socket)?;
     let new = descriptors()?.into_iter().filter(|descriptor| !before.contains(descriptor));
     let sockets = new.filter_map(|(descriptor, _)| Some((descriptor, sys::duplicate(descriptor).ok()?)));
     match sockets.into_iter().find(|(_, socket)| is_netfilter(socket)) {
@@ -207,7 +210,7 @@ fn size_crate_buffer(queue: &mut nfq::Queue, wanted: u16, port_id: u32) -> Resul
             Err(error) => refusal = error,
         }
     }
-    Err(kernel::explain(wanted, port_id, refusal))
+    Err(refusal::explain(wanted, port_id, refusal))
 }
 
 /// Waits until the socket has something: packets, or the kernel's answer to the shutting.
