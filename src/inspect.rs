@@ -6,160 +6,52 @@
 //! A datagram is decided by itself. A TCP segment of a source without an open door is decided by all that its flow has
 //! sent so far, see [`crate::stream`]; with the door open it passes, and only its knocks are looked for there.
 
+mod client;
+mod decision;
 mod identities;
 mod ids;
 mod outbound;
+mod policy;
+mod registrar;
+mod scope;
 mod search;
 mod settle;
 
-use std::net::IpAddr;
-use std::ops::RangeInclusive;
-use std::sync::{Arc, OnceLock};
-use std::time::Duration;
-
-pub use identities::Identities;
-use ids::Ids;
-use outbound::Again;
+pub use decision::{Decision, Knocked};
+pub use ids::Identities;
 pub use outbound::{Outgoing, TrunkCall};
+pub use policy::{DEFAULT_MAX_OUTBOUND, MANUAL, Mode, OUTBOUND, Policy, Renew};
+pub use registrar::Bounds;
+pub use scope::Scope;
+
+use outbound::Again;
 use search::Seen;
 
-use crate::door::{self, Change, Door, DoorTable, State};
-use crate::knock::{Knock, KnockId, KnockSet};
-use crate::net::{Cut, NetSet, Source};
-use crate::outbound::{OutboundDoor, OutboundTable};
-use crate::packet::{Flow, Packet, Transport};
-use crate::registrar::Registrar;
-use crate::stream::{Limits, StreamTable};
+use crate::packet::Packet;
 use crate::time::Time;
-use crate::verdict::{Reason, Verdict};
 
-/// What every packet is held against, beside the knocks and the doors.
-#[derive(Clone, Debug, Default)]
-pub struct Policy {
-    /// Sources that pass without a knock.
-    pub trusted: NetSet,
-    /// Whether drops are carried out.
-    pub mode: Mode,
-    /// What renews an open door.
-    pub renew: Renew,
-    /// What makes a source out of an address.
-    pub cut: Cut,
-    /// How long registrations hold a door.
-    pub registrations: Bounds,
-    /// How much of a TCP flow may pass before a knock.
-    pub streams: Limits,
-    /// For how long a request of the PBX opens a door for its destination; `None`: it opens none.
-    pub outbound: Option<Duration>,
-    /// How many such doors there may be; `None`: [`DEFAULT_MAX_OUTBOUND`].
-    pub max_outbound: Option<usize>,
-}
-
-/// The shortest and the longest time for which a registration holds a door.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Bounds {
-    /// A minute by default: what a registrar is least likely to grant (RFC 3261, 10.3).
-    pub min: Duration,
-    /// A day by default.
-    pub max: Duration,
-}
-
-impl Default for Bounds {
-    fn default() -> Self {
-        Self { min: Duration::from_secs(60), max: Duration::from_secs(24 * 3600) }
-    }
-}
-
-/// Whether drops are carried out.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Mode {
-    /// Drop what is to be dropped.
-    #[default]
-    Enforce,
-    /// Accept everything, and say what would have been dropped.
-    Monitor,
-}
-
-/// What renews an open door.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Renew {
-    /// A knock, and nothing else.
-    #[default]
-    Knock,
-    /// Any packet that the door let through.
-    Packet,
-}
-
-/// What the gate stands in front of. The firewall queues nothing else, and `replay` shows nothing else.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Scope {
-    /// Destination ports.
-    pub ports: Vec<RangeInclusive<u16>>,
-    /// Transports.
-    pub transports: Vec<Transport>,
-}
-
-impl Scope {
-    /// Whether the firewall would queue a packet with these ports.
-    pub fn covers(&self, flow: Flow) -> bool {
-        self.transports.contains(&flow.transport)
-            && self.ports.iter().any(|ports| ports.contains(&flow.destination_port))
-    }
-}
-
-/// What becomes of a packet, why, and what it did.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Decision {
-    /// The answer to the kernel.
-    pub verdict: Verdict,
-    /// Why. In monitor mode this is still the reason for which it would have been dropped.
-    pub reason: Reason,
-    /// The sender, where it could be read.
-    pub source: Option<IpAddr>,
-    /// What was found in it; most packets have nothing.
-    pub knocked: Option<Box<Knocked>>,
-}
-
-/// The knocks of a packet.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Knocked {
-    /// Every knock that matched, each once, in the order of the config: ids that the inspector has names for.
-    pub knocks: Vec<KnockId>,
-    /// What they did to the source's door.
-    pub change: Change,
-    /// Those that were full and got no claim to it.
-    pub refused: Vec<KnockId>,
-    /// Where they came in several TCP segments: all of them, this one included.
-    pub gathered: Option<Box<[u8]>>,
-}
-
-impl Decision {
-    /// The knocks that matched.
-    pub fn knocks(&self) -> &[KnockId] {
-        self.knocked.as_ref().map_or(&[], |knocked| &knocked.knocks)
-    }
-
-    /// What they did to the source's door.
-    pub fn change(&self) -> Option<Change> {
-        self.knocked.as_ref().map(|knocked| knocked.change)
-    }
-
-    /// Accepted only because the gate runs in monitor mode.
-    pub fn would_drop(&self) -> bool {
-        self.verdict == Verdict::Accept && self.reason.verdict() == Verdict::Drop
-    }
-}
+use crate::door::{self, Door, DoorTable, State};
+use crate::knock::{Knock, KnockId, KnockSet};
+use crate::net::{Cut, Source};
+use crate::outbound::{OutboundDoor, OutboundTable};
+use crate::stream::StreamTable;
+use ids::Ids;
+use registrar::Registrar;
+use std::net::IpAddr;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 /// Policy, knocks and doors together: all that a decision needs. One serves all queue threads.
 #[derive(Debug)]
 pub struct Inspector {
-    policy: Policy,
-    knocks: KnockSet,
-    ids: Ids,
-    identities: OnceLock<Identities>,
-    doors: Arc<DoorTable>,
-    outbound: Arc<OutboundTable>,
-    streams: Arc<StreamTable>,
-    registrar: Registrar,
+    pub(super) policy: Policy,
+    pub(super) knocks: KnockSet,
+    pub(super) ids: Ids,
+    pub(super) identities: OnceLock<Identities>,
+    pub(super) doors: Arc<DoorTable>,
+    pub(super) outbound: Arc<OutboundTable>,
+    pub(super) streams: Arc<StreamTable>,
+    pub(super) registrar: Registrar,
     /// Some sources are others than its predecessor's.
     recut: bool,
 }
@@ -286,17 +178,17 @@ impl Inspector {
         &self.doors
     }
 
-    /// The doors of those whom the PBX has called.
+    /// The doors of sources that the PBX has called.
     pub fn outbound(&self) -> &OutboundTable {
         &self.outbound
     }
 
-    /// The TCP flows of those who have no door open.
+    /// The TCP flows of sources without an open door.
     pub fn streams(&self) -> &StreamTable {
         &self.streams
     }
 
-    /// Whether it accepts everything, and only says what it would drop.
+    /// Whether it accepts everything, and only logs drops.
     pub fn monitors(&self) -> bool {
         self.policy.mode == Mode::Monitor
     }
@@ -306,7 +198,7 @@ impl Inspector {
         self.policy.trusted.contains(address)
     }
 
-    /// What makes a source out of an address.
+    /// The rule that makes a source out of an address.
     pub fn cut(&self) -> &Cut {
         &self.policy.cut
     }
@@ -315,7 +207,23 @@ impl Inspector {
     pub fn has_door(&self, source: Source, now: Time) -> bool {
         self.doors.state(source, now) == State::Open || self.outbound.admits(source, now)
     }
+}
 
+/// The doors that were shut because their knocks are gone, or because the rule that makes a source has changed.
+#[derive(Debug, Default)]
+pub struct Retired {
+    /// The number of doors, outbound ones aside.
+    pub closed: u64,
+    /// The number of doors that stay open since other knocks hold them, too.
+    pub kept: u64,
+    /// Outbound doors of the same sources.
+    pub outbound: Vec<(Source, OutboundDoor)>,
+}
+
+/// Doors that are looked through at once.
+const PART: usize = 131_072;
+
+impl Inspector {
     /// Decides a packet that starts with its IP header, as the kernel queues it.
     pub fn inspect(&self, now: Time, bytes: &[u8]) -> Decision {
         match Packet::parse(bytes) {
@@ -381,34 +289,11 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// What [`Inspector::inspect_all`] has decided of each packet last.
+    /// The last decisions of [`Inspector::inspect_all`], one for each packet.
     pub fn decisions(&self) -> &[Decision] {
         &self.decisions
     }
 }
-
-/// The doors that were shut because their knocks are gone, or because what makes a source has changed.
-#[derive(Debug, Default)]
-pub struct Retired {
-    /// The number of doors, outbound ones aside.
-    pub closed: u64,
-    /// The number of doors that stay open since other knocks hold them, too.
-    pub kept: u64,
-    /// Outbound doors of the same sources.
-    pub outbound: Vec<(Source, OutboundDoor)>,
-}
-
-/// Doors that are looked through at once.
-const PART: usize = 131_072;
-
-/// What stands for a knock where a door was opened by hand.
-pub const MANUAL: &str = "manual";
-
-/// What stands for a knock where the PBX opened a door for whom it called.
-pub const OUTBOUND: &str = "outbound";
-
-/// Outbound doors, unless [`OutboundTable::limit`] says otherwise: a large office's phones and providers.
-pub const DEFAULT_MAX_OUTBOUND: usize = 16_384;
 
 #[cfg(test)]
 mod tests;

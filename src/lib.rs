@@ -55,7 +55,6 @@ pub mod own_addresses;
 pub mod packet;
 pub mod plot;
 pub mod queue;
-mod registrar;
 pub mod replay;
 pub mod rules_watch;
 pub mod sip;

@@ -3,16 +3,8 @@
 use std::collections::{HashMap, HashSet};
 
 use super::Inspector;
+use super::ids::Identities;
 use crate::knock::{KnockId, SALT};
-
-/// Digests of knocks, with the salt that they are made with.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Identities {
-    /// Random bytes.
-    pub salt: [u8; SALT],
-    /// A [`crate::knock::Knock::digest`] for each name of [`Inspector::names`], in their order; 0 for a knock that is gone.
-    pub digests: Vec<u32>,
-}
 
 impl Inspector {
     /// The identities of all knocks that there ever were, by their ids. They are computed once, and only then `salt` is asked

@@ -3,7 +3,16 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use crate::knock::{Knock, KnockId, KnockSet};
+use crate::knock::{Knock, KnockId, KnockSet, SALT};
+
+/// Digests of knocks, with the salt that they are made with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identities {
+    /// Random bytes.
+    pub salt: [u8; SALT],
+    /// A [`crate::knock::Knock::digest`] for each name of [`Inspector::names`](super::Inspector::names), in their order; 0 for a knock that is gone.
+    pub digests: Vec<u32>,
+}
 
 /// Which id each knock of a set has. A knock keeps the id that it once had: it is told by its secret and its place in the
 /// message, so that another name makes no difference, and by its name if one of these is another.

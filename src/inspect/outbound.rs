@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::Inspector;
-use super::settle::Client;
+use super::client::Client;
 use crate::net::Source;
 use crate::outbound::{Effect, Inbound, Method, Request, called_user};
 use crate::packet::{Body, Packet, Segment};

@@ -2,25 +2,18 @@
 
 use std::net::IpAddr;
 
+use super::Inspector;
+use super::client::Client;
+use super::decision::{Decision, Knocked};
 use super::outbound::Again;
+use super::policy::{Mode, Renew};
 use super::search::{Content, Found, Seen, StreamPart, at_door};
-use super::{Decision, Inspector, Knocked, Mode, Renew};
-use crate::door::{Change, Key, State};
+use crate::door::{Change, State};
 use crate::knock::Payload;
 use crate::outbound::Inbound;
 use crate::stream::{self, Fate, Finding, Gathered};
 use crate::time::Time;
 use crate::verdict::{Reason, Verdict};
-
-/// Who sent a packet, and when.
-#[derive(Clone, Copy)]
-pub(super) struct Client {
-    pub(super) address: IpAddr,
-    pub(super) key: Key,
-    pub(super) now: Time,
-    /// Of the packet, for the door's count.
-    pub(super) bytes: u32,
-}
 
 impl Inspector {
     /// Decides a packet. If it is a TCP segment, it is the next one of `parts`. It is read `again`, and `catch_up` has all seen

@@ -9,9 +9,13 @@ mod tricks;
 use std::time::Duration;
 
 use super::*;
-use crate::knock::{Knock, Life, Part, Secret};
-use crate::net::Prefixes;
+use crate::door::Change;
+use crate::knock::{Knock, KnockId, KnockSet, Life, Part, Secret};
+use crate::net::{NetSet, Prefixes, Source};
+use crate::packet::{Flow, Transport};
+use crate::stream::Limits;
 use crate::testing::{ipv4, ipv4_fragment, ipv4_with, ipv6, tcp, tcp_at, udp};
+use crate::verdict::{Reason, Verdict};
 
 fn knock(name: &str, secret: &str) -> Knock {
     Knock::new(name, Secret::new(secret.as_bytes()).unwrap(), Duration::from_secs(100))

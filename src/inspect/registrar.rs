@@ -1,4 +1,4 @@
-//! How long a registration holds a door.
+//! The time for which a registration holds a door.
 //!
 //! The phone asks for a life, in the same message that holds the knock. The registrar may grant less, and then the
 //! phone comes back sooner; that it grants more is not foreseen (RFC 3261, 10.3).
@@ -7,23 +7,37 @@ use std::time::Duration;
 
 use crate::door::{End, Grant, Registration};
 use crate::hash::{stable_hash, stable_hash_of};
-use crate::inspect::Bounds;
 use crate::knock::KnockId;
 use crate::sip::{Contact, DEFAULT_EXPIRES, Message};
 
+/// The shortest and the longest time for which a registration holds a door.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// A minute by default: the shortest that a registrar is likely to grant (RFC 3261, 10.3).
+    pub min: Duration,
+    /// A day by default.
+    pub max: Duration,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self { min: Duration::from_secs(60), max: Duration::from_secs(24 * 3600) }
+    }
+}
+
 /// Reads registrations.
 #[derive(Debug)]
-pub(crate) struct Registrar {
+pub(super) struct Registrar {
     bounds: Bounds,
 }
 
 impl Registrar {
-    pub(crate) fn new(bounds: Bounds) -> Self {
+    pub(super) fn new(bounds: Bounds) -> Self {
         Self { bounds }
     }
 
-    /// What a knock with this message around it grants: something for each contact, up to [`MAX_CONTACTS`].
-    pub(crate) fn grants(&self, knock: KnockId, message: Option<&Message<'_>>, grants: &mut Vec<Grant>) {
+    /// The grants of a knock with this message around it: one for each contact, up to [`MAX_CONTACTS`].
+    pub(super) fn grants(&self, knock: KnockId, message: Option<&Message<'_>>, grants: &mut Vec<Grant>) {
         let Some((message, asked)) = message.and_then(|message| Some((message, message.registration()?)))
         else {
             return grants.push(Grant { knock, life: self.life(DEFAULT_EXPIRES), registration: None });
@@ -73,4 +87,4 @@ const MARGIN: Duration = Duration::from_secs(30);
 
 /// How long the door stays open for somebody who has left: by then the last answer has been repeated for the last time
 /// (64 * T1, RFC 3261, 17.2.2).
-pub(crate) const GRACE: Duration = Duration::from_secs(32);
+const GRACE: Duration = Duration::from_secs(32);
