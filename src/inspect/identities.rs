@@ -2,8 +2,8 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::Inspector;
 use super::ids::Identities;
+use super::inspector::Inspector;
 use crate::knock::{KnockId, SALT};
 
 impl Inspector {

@@ -2,8 +2,8 @@
 
 use std::net::IpAddr;
 
-use super::Inspector;
 use super::client::Client;
+use super::inspector::Inspector;
 use crate::net::Source;
 use crate::outbound::{Effect, Inbound, Method, Request, called_user};
 use crate::packet::{Body, Packet, Segment};

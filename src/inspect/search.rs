@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::Inspector;
+use super::inspector::Inspector;
 use crate::door::{Ask, Grant, Key, State};
 use crate::knock::{KnockId, Life, Match, Payload};
 use crate::packet::{Body, Packet, Sequence, Transport};

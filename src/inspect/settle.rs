@@ -2,9 +2,9 @@
 
 use std::net::IpAddr;
 
-use super::Inspector;
 use super::client::Client;
 use super::decision::{Decision, Knocked};
+use super::inspector::Inspector;
 use super::outbound::Again;
 use super::policy::{Mode, Renew};
 use super::search::{Content, Found, Seen, StreamPart, at_door};
