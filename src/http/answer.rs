@@ -4,7 +4,8 @@ use hyper::body::Bytes;
 use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderName, HeaderValue};
 use hyper::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version};
 
-use super::{Sort, Wanted, host};
+use super::host;
+use super::service::{Sort, Wanted};
 use crate::metrics;
 
 /// What a request asks for.

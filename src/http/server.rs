@@ -25,8 +25,8 @@ use tokio::sync::oneshot;
 use tokio::task::{AbortHandle, LocalSet, spawn_local};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
-use super::Service;
 use super::answer::{self, Asked};
+use super::service::Service;
 use crate::clock::Clock;
 use crate::time::Time;
 
