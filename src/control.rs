@@ -2,7 +2,8 @@
 //!
 //! [`protocol`] has what is said, as docs/control.md describes it. [`server`] takes clients in and keeps them within
 //! bounds; what they ask for is done by a [`server::Service`], which the daemon is. [`client`] is what the commands use.
-//! [`takeover`] is how one daemon makes way for the next. Who watches gets events through [`watch`], which never waits for anybody.
+//! [`takeover`] hands the queues of one daemon to the next. Watching clients get events through [`watch`], which never
+//! waits for any of them.
 
 pub mod client;
 pub mod protocol;
@@ -11,5 +12,5 @@ pub mod socket;
 pub mod takeover;
 pub mod watch;
 
-/// Where the socket is, unless the configuration says otherwise.
+/// The path of the socket, unless the configuration says otherwise.
 pub const DEFAULT_SOCKET: &str = "/run/sipknock/control.sock";

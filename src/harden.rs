@@ -2,8 +2,8 @@
 //! the files that it needs.
 //!
 //! All of it is done before the first thread starts, since rights belong to threads (credentials(7)) and each thread
-//! gets those of the one that made it. What needs more than that is done before, or by [`crate::daemon`]'s keeper of the
-//! rules.
+//! gets those of the one that made it. Anything that needs more than that is done before, or by [`crate::daemon`]'s
+//! keeper of the rules.
 
 mod error;
 mod files;
@@ -22,7 +22,7 @@ pub use places::Places;
 pub use privileges::{keep_memory_to_itself, keep_to_iptables};
 pub use user::{Identity, trusted_groups, user_name};
 
-/// What holds the process from now on.
+/// The confinement of the process from now on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Protection {
     /// As whom it runs.
@@ -69,7 +69,7 @@ const LEAVING: std::time::Duration = std::time::Duration::from_secs(1);
 /// Takes everything from this process that a running gate does not need.
 ///
 /// # Errors
-/// Where it can't become the user that it should, or threads run already. What the kernel does not have is a warning.
+/// If it can't become the user that it should, or threads run already. A feature that the kernel lacks is a warning.
 pub fn confine(identity: &Identity, places: &Places, process: &Process) -> Result<Protection, HardenError> {
     let threads = threads_left();
     if threads != 1 {

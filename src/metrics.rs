@@ -21,7 +21,7 @@ pub use process::Process;
 /// All that there is to tell at one time.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
-    /// What `sipknock stats` shows, of the same moment.
+    /// The content of `sipknock stats`, of the same moment.
     pub stats: Stats,
     /// When the gate was started, in seconds since 1970.
     pub started_s: f64,
@@ -31,11 +31,11 @@ pub struct Snapshot {
     pub spared: ReasonCounts,
     /// Knocks by name with what they did, by [`Outcome`].
     pub knocks: Vec<(String, [u64; Outcome::ALL.len()])>,
-    /// How long decisions took.
+    /// The duration of decisions.
     pub inspected: HistogramTotal,
     /// Each queue, and whether it is bound to this process.
     pub bound: Vec<(u16, bool)>,
-    /// Each queue, and when it last gave packets their verdicts, in seconds since 1970; 0 where it has not yet.
+    /// Each queue, and when it last gave packets their verdicts, in seconds since 1970; 0 if it has not yet.
     pub last_verdicts: Vec<(u16, f64)>,
     /// Nothing is known to be wrong.
     pub healthy: bool,

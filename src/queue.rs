@@ -2,7 +2,7 @@
 //!
 //! A [`Queue`] hands over packets in batches and takes one verdict for each. Two backends do so:
 //! - [`batched`], the default: a netlink socket of our own, many packets and many verdicts per system call;
-//! - [`nfq`], on the nfq crate: one packet per call, for comparison, and where the other should fail.
+//! - [`nfq`], on the nfq crate: one packet per call, for comparison, and in case the other fails.
 //!
 //! [`message`] is the language both speak to the kernel, [`kernel`] what /proc tells about queues.
 
@@ -48,7 +48,7 @@ impl fmt::Display for Fault {
     }
 }
 
-/// Which implementation of [`Queue`].
+/// An implementation of [`Queue`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Backend {
     /// [`batched`].

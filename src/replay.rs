@@ -31,12 +31,12 @@ pub struct Replay {
     gate: Inspector,
     scope: Scope,
     pbx: NetSet,
-    /// What is copied of the PBX's packets, by either port.
+    /// The ports of the PBX's packets that are copied, either way.
     outbound: Scope,
     fragments: HashMap<DatagramId, Flow>,
 }
 
-/// What ties fragments to their first (RFC 791, 3.2; RFC 8200, 4.5).
+/// The id that ties fragments to their first (RFC 791, 3.2; RFC 8200, 4.5).
 type DatagramId = (IpAddr, IpAddr, Fragment);
 
 impl Replay {
@@ -51,12 +51,12 @@ impl Replay {
         Self { pbx, outbound, ..self }
     }
 
-    /// What is being knocked with, and where the doors are.
+    /// The inspector, with its knocks and doors.
     pub fn gate(&self) -> &Inspector {
         &self.gate
     }
 
-    /// Decides a packet that starts with its IP header; `None` where the firewall would neither have queued nor copied it.
+    /// Decides a packet that starts with its IP header; `None` if the firewall would neither have queued nor copied it.
     ///
     /// A later fragment, which is seen in FORWARD only, has no ports. It counts as bound for the ports of its datagram, if
     /// that one's first fragment was seen.

@@ -55,7 +55,7 @@ pub struct Claim {
     pub registration: Option<RegistrationId>,
     /// The first moment at which it no longer holds the door.
     pub until: Time,
-    /// How long the knock opens for; also how long the claim is remembered once it has run out.
+    /// The life that the knock opens for; also the time for which the claim is remembered once it has run out.
     pub life: Duration,
     /// The registration has ended, and the claim is there for the last answers.
     pub closing: bool,

@@ -14,7 +14,7 @@ pub struct Door {
     pub opened: Time,
     /// The first moment at which it is no longer open.
     pub expires: Time,
-    /// How long the knock that set `expires` opens for.
+    /// The life that the knock that set `expires` opens for.
     pub(super) life: Span,
     /// The knock whose claim ends last.
     pub knock: KnockId,
@@ -51,7 +51,7 @@ impl Door {
         KnockId::from(LAST_KNOCK)
     }
 
-    /// How long the knock that set `expires` opens for.
+    /// The life that the knock that set `expires` opens for.
     pub fn life(&self) -> Duration {
         self.life.into()
     }

@@ -58,12 +58,12 @@ impl DoorTable {
         Some(entry.release(&self.places)).filter(|door| door.holds_place)
     }
 
-    /// How many doors are open, counting those that ran out since the last sweep.
+    /// The number of open doors, counting those that ran out since the last sweep.
     pub fn open_count(&self) -> usize {
         self.places.held()
     }
 
-    /// How many entries there are, open and remembered.
+    /// The number of entries, open and remembered.
     pub fn len(&self) -> usize {
         self.doors.len()
     }

@@ -176,7 +176,7 @@ impl Inspector {
         &self.policy.cut
     }
 
-    /// Whether a source's door is open, whoever opened it.
+    /// Whether a source's door is open, by a knock, by hand or by a call of the PBX.
     pub fn has_door(&self, source: Source, now: Time) -> bool {
         self.doors.state(source, now) == State::Open || self.outbound.admits(source, now)
     }

@@ -17,13 +17,13 @@ pub struct Policy {
     pub renew: Renew,
     /// The rule that makes a source out of an address.
     pub cut: Cut,
-    /// How long registrations hold a door.
+    /// The bounds of the time for which registrations hold a door.
     pub registrations: Bounds,
-    /// How much of a TCP flow may pass before a knock.
+    /// The bounds of a TCP flow before a knock.
     pub streams: Limits,
     /// For how long a request of the PBX opens a door for its destination; `None`: it opens none.
     pub outbound: Option<Duration>,
-    /// How many such doors there may be; `None`: [`DEFAULT_MAX_OUTBOUND`].
+    /// The number of such doors that there may be; `None`: [`DEFAULT_MAX_OUTBOUND`].
     pub max_outbound: Option<usize>,
 }
 

@@ -85,6 +85,6 @@ const MAX_CONTACTS: usize = 32;
 /// For a phone that is late. Beyond five minutes it is a tenth of the registration's life.
 const MARGIN: Duration = Duration::from_secs(30);
 
-/// How long the door stays open for somebody who has left: by then the last answer has been repeated for the last time
+/// The life of a door after its registration has ended: by then the last answer has been repeated for the last time
 /// (64 * T1, RFC 3261, 17.2.2).
 const GRACE: Duration = Duration::from_secs(32);

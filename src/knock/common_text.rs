@@ -1,6 +1,6 @@
 //! Text that occurs in the packets of strangers.
 
-/// Text that a gate sees from everybody, and where it comes from.
+/// Text that a gate sees from everybody, each with its origin.
 pub(super) const ORDINARY: [(&str, &str); 6] = [
     ("the documentation", DOCUMENTED),
     ("the example configuration", "CHANGE-ME"),

@@ -13,7 +13,7 @@ impl Secret {
         (!bytes.is_empty()).then_some(Self(bytes))
     }
 
-    /// The bytes themselves, for those who match, weigh or write them on request. Not for printing.
+    /// The bytes themselves, for code that matches, weighs or writes them on request. Not for printing.
     pub fn expose(&self) -> &[u8] {
         &self.0
     }

@@ -29,13 +29,13 @@ pub struct Knock {
     pub methods: Vec<String>,
     /// The addresses it counts from; `None`: from anywhere.
     pub sources: Option<NetSet>,
-    /// How long the door stays open after it.
+    /// The life of its door.
     pub door: Life,
-    /// How many doors it may hold open at a time; `None`: as many as the table has room for.
+    /// The number of doors that it may hold open at a time; `None`: as many as the table has room for.
     pub max_doors: Option<u32>,
 }
 
-/// How long a knock opens for.
+/// The life that a knock opens for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Life {
     /// For so long.

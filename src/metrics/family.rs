@@ -48,7 +48,7 @@ impl Families {
         });
         let mut histogram = Histogram::default();
         histogram.set_bucket(buckets.collect());
-        // What is beyond the last bound; the encoder writes the bucket without one from this.
+        // All observations; the encoder writes the bucket beyond the last bound from this.
         histogram.set_sample_count(total.buckets.iter().sum());
         histogram.set_sample_sum(nanos_to_seconds(total.nanos));
         let mut metric = Metric::default();

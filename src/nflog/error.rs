@@ -45,7 +45,7 @@ pub enum NflogError {
     NotHeld {
         /// The group.
         group: u16,
-        /// What is wrong with it.
+        /// The fault.
         why: &'static str,
     },
     /// The kernel answered something unexpected to the set-up.

@@ -53,7 +53,7 @@ pub enum QueueError {
     NotHeld {
         /// The queue.
         queue: u16,
-        /// What is wrong with it.
+        /// The fault.
         why: &'static str,
     },
     /// The kernel answered something unexpected to the set-up.
@@ -75,9 +75,9 @@ pub enum QueueError {
     /// A batch was answered with another number of verdicts than it has packets.
     #[error("{verdicts} verdicts for a batch of {packets} packets")]
     Count {
-        /// How many verdicts were given.
+        /// The number of verdicts given.
         verdicts: usize,
-        /// How many packets wait.
+        /// The number of packets that wait.
         packets: usize,
     },
 }

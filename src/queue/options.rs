@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::message::Setup;
 
-/// How to bind a queue.
+/// The settings with which a queue is bound.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// The queue's number.
@@ -17,7 +17,7 @@ pub struct Options {
     pub overload_open: bool,
     /// Whether packets are accepted unchecked while the queue is being left.
     pub exit_open: bool,
-    /// How long to look for the next packet, after a batch, without sleeping; zero: not at all. For the batched
+    /// The time for which to look for the next packet, after a batch, without sleeping; zero: not at all. For the batched
     /// backend only.
     pub busy_poll: Duration,
 }

@@ -50,7 +50,7 @@ impl Shutter {
         Ok(Self { socket, queue, exit_open, progress: Arc::clone(progress) })
     }
 
-    /// Closes the queue to newcomers, which from now on find what `on_exit` promises. What waits is still received
+    /// Closes the queue to newcomers, which from now on find what `on_exit` promises. Packets that wait are still received
     /// and answered; then [`Queue::receive`](super::Queue::receive) returns 0.
     ///
     /// # Errors
@@ -65,8 +65,8 @@ impl Shutter {
         sent
     }
 
-    /// Has [`Queue::receive`](super::Queue::receive) return 0 once the batch at hand is answered, and leaves the queue bound: what comes waits
-    /// in it for the next process.
+    /// Has [`Queue::receive`](super::Queue::receive) return 0 once the batch at hand is answered, and leaves the queue
+    /// bound: later packets wait in it for the next process.
     pub fn release(&self) {
         self.progress.released.store(true, Ordering::SeqCst);
         let mut message = Vec::new();
@@ -85,7 +85,7 @@ impl Shutter {
     pub fn resume(&self, options: &Options) {
         let mut message = Vec::new();
         message::change(&mut message, self.queue, WAKE_SEQUENCE, options.setup());
-        // Where the kernel does not take it, the next look at the queue shows why.
+        // If the kernel does not take it, the next look at the queue shows why.
         let _ = send(&self.socket, &message);
         self.progress.released.store(false, Ordering::SeqCst);
     }

@@ -113,8 +113,8 @@ pub(crate) fn may_begin(payload: &[u8]) -> bool {
     }
 }
 
-/// How long the header fields are, and where the body begins behind the blank line. Both are the whole length if
-/// the message breaks off.
+/// The length of the header fields, and the place behind the blank line at which the body begins. Both are the whole
+/// length if the message breaks off.
 pub(super) fn block(rest: &[u8]) -> (usize, usize) {
     let mut at = 0;
     loop {

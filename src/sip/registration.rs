@@ -10,9 +10,9 @@ use super::message::Message;
 pub struct Registration<'a> {
     /// For how many seconds: the longest of its contacts. 0 ends it.
     pub expires: u32,
-    /// The address-of-record: the To URI as it stands; empty where there is none.
+    /// The address-of-record: the To URI as it stands; empty if there is none.
     pub aor: &'a [u8],
-    /// The URI of the first contact; empty where there is none.
+    /// The URI of the first contact; empty if there is none.
     pub contact: &'a [u8],
     /// `Contact: *`: about every binding of the address-of-record (RFC 3261, 10.2.2).
     pub all: bool,
@@ -21,7 +21,7 @@ pub struct Registration<'a> {
 /// One of these bindings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Contact<'a> {
-    /// The URI. It tells bindings apart where no instance does (RFC 3261, 10.3).
+    /// The URI. It tells bindings apart if no instance does (RFC 3261, 10.3).
     pub uri: &'a [u8],
     /// The device, if it is named: its `+sip.instance` without quotes and `<>` (RFC 5626, 4.1).
     pub instance: Option<Cow<'a, [u8]>>,
@@ -32,7 +32,7 @@ pub struct Contact<'a> {
 }
 
 impl<'a> Message<'a> {
-    /// What a REGISTER asks for; `None` for other messages.
+    /// The registration that a REGISTER asks for; `None` for other messages.
     pub fn registration(&self) -> Option<Registration<'a>> {
         Registration::of(self)
     }
@@ -94,7 +94,7 @@ fn seconds(value: &[u8]) -> u32 {
         .unwrap_or(DEFAULT_EXPIRES)
 }
 
-/// Where nobody says: RFC 3261, 10.3 leaves it to the registrar, and this is the number that 20.19 falls back to.
+/// The default without any: RFC 3261, 10.3 leaves it to the registrar, and this is the number that 20.19 falls back to.
 pub(crate) const DEFAULT_EXPIRES: u32 = 3600;
 
 #[cfg(test)]

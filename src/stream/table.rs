@@ -22,7 +22,7 @@ pub struct StreamTable {
     loose: Loose,
 }
 
-/// How much may pass before the header block is complete, and of how many flows at a time.
+/// The bounds of what may pass before the header block is complete, and of the flows at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Payload bytes of a flow.
@@ -60,7 +60,7 @@ impl StreamTable {
         }
     }
 
-    /// How many flows are remembered.
+    /// The number of flows that are remembered.
     pub fn len(&self) -> usize {
         self.flows.load(Ordering::Relaxed)
     }
@@ -134,7 +134,7 @@ impl StreamTable {
         let mut guard = self.shard(id);
         let shard = &mut *guard;
         if sequence.length == 0 {
-            // What only acknowledges leaves the flow as it is.
+            // A mere acknowledgement leaves the flow as it is.
             if sequence.syn || ends {
                 self.drop_out(shard, now, id);
             }

@@ -10,7 +10,7 @@ use crate::clock::cpu_time;
 /// Knocks, compiled for an engine.
 pub struct Compiled {
     pub(super) searcher: Box<dyn Passes>,
-    /// What it holds in memory, in bytes, by its own account.
+    /// Its memory in bytes, by its own account.
     pub memory: usize,
     /// CPU time of the engine's own part of compiling.
     pub took: Duration,

@@ -8,7 +8,7 @@ pub enum Error {
     /// The input failed.
     #[error("cannot read {}: {source}", match after { 0 => "it".to_owned(), _ => format!("on after packet {after}") })]
     Io {
-        /// How many packets were read before.
+        /// The number of packets read before.
         after: u64,
         /// The system's answer.
         source: io::Error,
@@ -33,7 +33,7 @@ pub enum Error {
          was it copied while being written?"
     )]
     Truncated {
-        /// How many whole packets came before.
+        /// The number of whole packets before.
         after: u64,
     },
     /// A record beyond any snap length in use.
@@ -41,9 +41,9 @@ pub enum Error {
         "a record of {len} bytes after packet {after}, more than {max}: the file is damaged from here on"
     )]
     TooLarge {
-        /// How many packets were read before.
+        /// The number of packets read before.
         after: u64,
-        /// What the record says is its length.
+        /// The length that the record says it has.
         len: u64,
         /// The longest that is read.
         max: u64,
@@ -51,11 +51,11 @@ pub enum Error {
     /// A record that contradicts itself.
     #[error("{what} at byte {offset}, after packet {after}: the file is damaged from here on")]
     Malformed {
-        /// How many packets were read before.
+        /// The number of packets read before.
         after: u64,
-        /// Where in the file the record begins.
+        /// The offset of the record in the file.
         offset: u64,
-        /// What is wrong with it.
+        /// The fault.
         what: &'static str,
     },
     /// A packet of an interface that the section has not described.
@@ -67,7 +67,7 @@ pub enum Error {
         packet: u64,
         /// The interface it names, from 0.
         id: u32,
-        /// How many interfaces the section has described by then.
+        /// The number of interfaces that the section has described by then.
         known: usize,
     },
     /// More interfaces than any capture has.
@@ -75,9 +75,9 @@ pub enum Error {
         "more than {max} interfaces in one section, after packet {after}: split the file with `editcap -c`"
     )]
     Interfaces {
-        /// How many packets were read before.
+        /// The number of packets read before.
         after: u64,
-        /// How many are kept.
+        /// The number of interfaces kept.
         max: usize,
     },
 }

@@ -35,7 +35,7 @@ pub struct OutboundRecord {
     pub source: Source,
     /// The time of the request that opened it.
     pub opened: Time,
-    /// How long ago the PBX's last request was.
+    /// The time since the PBX's last request.
     pub requested: Duration,
     /// For how long requests hold it, registrations aside.
     pub left: Duration,
@@ -82,9 +82,9 @@ pub struct ClaimRecord {
     pub knock: u32,
     /// Its registration, if it is one's.
     pub registration: Option<RegistrationId>,
-    /// How long it still holds the door; how long ago it ran out, if it did.
+    /// The time for which it still holds the door; the time since it ran out, if it did.
     pub left: Duration,
-    /// How long its knock opens for.
+    /// The life that its knock opens for.
     pub life: Duration,
     /// The registration has ended.
     pub closing: bool,
