@@ -26,13 +26,17 @@
 mod apply;
 mod change;
 mod confirm;
+mod difference;
 mod listing;
+mod machine;
+mod names;
 mod note;
 pub mod notify;
 pub mod path;
 mod plan;
 mod print;
 mod programs;
+mod report;
 mod routes;
 mod rules;
 mod status;
@@ -40,94 +44,26 @@ mod status;
 mod tests;
 mod variants;
 mod wish;
-
-use serde::Serialize;
+mod words;
 
 use self::apply::note_surroundings;
-use self::change::Places;
 pub use self::confirm::{Answer, ConfirmError, Vigil, confirm, has_terminal};
+pub use self::difference::Difference;
 pub use self::listing::Listing;
+pub use self::machine::{Before, Firewall};
+pub use self::names::{CHAIN, CHAIN_OUT};
 pub use self::note::Note;
 pub use self::plan::{DEFAULT_PARENT, Family, Pbx, Plan, PlanError};
 pub(crate) use self::plan::{is_chain_name, is_interface_name};
 use self::programs::Tool;
 pub use self::programs::{Error, Hold, Ipv4State, Programs};
+pub use self::report::{Change, FamilyReport, Report};
 pub use self::routes::Routes;
-pub use self::rules::{CHAIN, CHAIN_OUT, Placed, Ruleset, outbound_group};
-pub use self::status::{Counted, CountedRule, Difference, FamilyStatus, Queues, State, Status};
+pub use self::rules::{Placed, Ruleset, outbound_group};
+pub use self::status::{Counted, CountedRule, FamilyStatus, Queues, State, Status};
 pub use self::wish::{Wish, Word};
 
-/// The rules of this machine, or rather of the calling thread's network namespace.
-#[derive(Clone, Debug, Default)]
-pub struct Firewall {
-    programs: Programs,
-    moves: bool,
-}
-
-/// Our rules as they were at one moment.
-#[derive(Clone, Debug)]
-pub struct Before(Vec<BeforeFamily>);
-
-#[derive(Clone, Debug)]
-struct BeforeFamily {
-    family: Family,
-    places: Places,
-    /// The program of the other variant, and what it had.
-    other: Option<(String, Places)>,
-}
-
-/// What a change did, family by family.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Report {
-    /// IPv4, then IPv6.
-    pub families: Vec<FamilyReport>,
-}
-
-/// What a change did to one family.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct FamilyReport {
-    /// Which.
-    pub family: Family,
-    /// In one word.
-    pub change: Change,
-    /// What else there is to know.
-    pub notes: Vec<Note>,
-}
-
-/// What a change did, in one word.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Change {
-    /// Nothing: all was as it should be, and the counters go on.
-    Unchanged,
-    /// The rules were written.
-    Written,
-    /// The rules were taken out.
-    Removed,
-    /// The rules are again what they were.
-    PutBack,
-    /// Nothing: this machine has no such family, or it is to have no rules.
-    Skipped,
-}
-
 impl Firewall {
-    /// The rules as these programs show them. Default: [`Programs::default`].
-    pub const fn new(programs: Programs) -> Self {
-        Self { programs, moves: false }
-    }
-
-    /// With `moves` an apply may take our jumps out of chains that the plan does not name; otherwise it refuses
-    /// ([`Error::WouldMove`]).
-    #[must_use]
-    pub fn moving(self, moves: bool) -> Self {
-        Self { moves, ..self }
-    }
-
-    /// The programs given.
-    pub fn programs(&self) -> &Programs {
-        &self.programs
-    }
-
     /// Makes the rules exactly as planned, and changes nothing if they are. Rules of ours that the other variant of
     /// iptables has are taken out afterwards.
     ///

@@ -9,7 +9,7 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::captures::{each_packet, say};
-use super::{Failure, Work};
+use super::failure::{Failure, Work};
 use crate::bench::machine::Machine;
 use crate::bench::report::{Report, Traffic};
 use crate::bench::{Plan, Style, Wanted, engine, measure, traffic};
@@ -58,7 +58,7 @@ pub(super) fn run(cli: &Cli, args: &BenchArgs) -> Result<ExitCode, Failure> {
 fn plan(cli: &Cli, args: &BenchArgs) -> Result<Plan, Failure> {
     let engines = args.engines();
     if engines.iter().any(|engine| !engine.is_built_in()) {
-        return Err(Failure::Words(engine::Unfit::Absent.to_string()));
+        return Err(Failure::Usage(engine::Unfit::Absent.to_string()));
     }
     let (styles, mut own) = (args.styles(), Vec::new());
     if styles.contains(&Style::Config) {

@@ -6,9 +6,10 @@ use std::process::ExitCode;
 use serde::Serialize;
 
 use super::captures::each_packet;
+use super::failure::{Failure, write_json};
 use super::strength::Strengths;
-use super::{Failure, readable_secrets, write_json};
 use crate::cli::{CheckArgs, Cli};
+use crate::config::readable_secrets;
 use crate::config::{Config, Doubt};
 use crate::harden::trusted_groups;
 use crate::knock::KnockSet;

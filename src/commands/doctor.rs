@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
-use super::{Failure, write_json};
+use super::failure::{Failure, write_json};
 use crate::cli::{Cli, DoctorArgs};
 use crate::doctor::{self, Finding, Severity, probe};
 

@@ -8,8 +8,8 @@ use std::process::ExitCode;
 use comfy_table::{CellAlignment, Table};
 use ipnet::IpNet;
 
+use super::failure::{Failure, write_json};
 use super::remote::{ask, counted, moment, report, span};
-use super::{Failure, write_json};
 use crate::cli::{Cli, DoorsAction, DoorsArgs, ListArgs, OpenArgs, SortBy};
 use crate::control::protocol::{Answer, DoorLine, Request};
 

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use super::Failure;
+use super::failure::Failure;
 use super::remote::{ask, report};
 use crate::cli::{Cli, EnforceArgs};
 use crate::control::protocol::Request;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use humantime::format_duration;
 use serde::Serialize;
 
-use super::{Failure, Work, write_json};
+use super::failure::{Failure, Work, write_json};
 use crate::cli::{Cli, FamilyArg, FirewallAction, FirewallArgs, PrintArgs, RulesArgs, WatchRulesArgs};
 use crate::firewall::{
     Answer, Before, CHAIN, CHAIN_OUT, Change, Counted, Family, Firewall, Hold, Note, Placed, Plan, Report,

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap_complete::Shell;
 
-use super::{Failure, Work};
+use super::failure::{Failure, Work};
 use crate::cli::{Cli, GenerateArgs};
 
 pub(super) fn run(args: &GenerateArgs) -> Result<ExitCode, Failure> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::{Failure, Work, write_json};
+use super::failure::{Failure, Work, write_json};
 use crate::cli::{Alphabet, KeygenArgs};
 use crate::knock::effort::{self, Effort, Grade};
 use crate::knock::entropy::{self, Entropy, Kind};
@@ -96,7 +96,7 @@ fn refuse_what_is_guessed(args: &KeygenArgs, part: &Part, extent: Extent) -> Res
     match effort.grade() {
         Grade::Guessable => {
             let least = least(Grade::Guessable).unwrap_or(MAX_BITS);
-            Err(Failure::Words(format!("--bits {}: {text}: take --bits {least} or more", args.bits)))
+            Err(Failure::Usage(format!("--bits {}: {text}: take --bits {least} or more", args.bits)))
         }
         Grade::Weak => {
             let least = least(Grade::Weak).unwrap_or(MAX_BITS);

@@ -6,8 +6,8 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
-use super::Failure;
 use super::captures::{Outcome, complain, each_packet_of, open, unreadable};
+use super::failure::Failure;
 use crate::cli::{Cli, LearnArgs};
 use crate::learn::{Format, Report, Roster, asterisk};
 use crate::packet::Packet;
@@ -32,7 +32,7 @@ pub(super) fn run(cli: &Cli, args: &LearnArgs) -> Result<ExitCode, Failure> {
     let refused = if args.weak { report.refused() } else { 0 };
     if refused > 0 {
         let phones = if refused == 1 { "1 phone sends" } else { &format!("{refused} phones send") };
-        return Err(Failure::Words(format!(
+        return Err(Failure::Usage(format!(
             "{phones} nothing but what is guessed within a minute, which --weak does not write either: set the display \
              name to what 'sipknock keygen' makes"
         )));

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use super::Failure;
+use super::failure::Failure;
 use super::remote::{ask, counted, report, stats};
 use crate::cli::{Cli, ReloadArgs};
 use crate::config::{DEFAULT_PATH, whole_path};
@@ -40,12 +40,12 @@ fn refuse_another(cli: &Cli, args: &ReloadArgs) -> Result<(), Failure> {
             named.display(),
             named.display()
         );
-        return Err(Failure::Words(text));
+        return Err(Failure::Usage(text));
     };
     if named.display().to_string() == running {
         return Ok(());
     }
-    Err(Failure::Words(format!(
+    Err(Failure::Usage(format!(
         "the gate, process {}, runs with {running} and not with {}: nothing is reloaded. 'sipknock --config {running} reload' \
          reads its own file again",
         stats.pid,

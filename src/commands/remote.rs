@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use super::{Failure, Work, write_json};
+use super::failure::{Failure, Work, write_json};
 use crate::cli::{Cli, ControlArgs};
 use crate::control::client::Client;
 use crate::control::protocol::{Answer, Done, Request, Stats};

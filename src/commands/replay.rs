@@ -4,8 +4,8 @@ use std::io::{self, BufWriter, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
-use super::Failure;
 use super::captures::{Outcome, each_packet};
+use super::failure::Failure;
 use crate::cli::{Cli, ReplayArgs};
 use crate::net::NetSet;
 use crate::replay::report::{Summary, write_packet};

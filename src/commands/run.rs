@@ -3,8 +3,9 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use super::{Failure, Work, readable_secrets};
+use super::failure::{Failure, Work};
 use crate::cli::{Cli, RunArgs};
+use crate::config::readable_secrets;
 use crate::config::{Config, ConfigError, shell_word};
 use crate::daemon::{self, RunOptions};
 use crate::firewall::{Firewall, State};
@@ -27,7 +28,7 @@ pub(super) fn run(cli: &Cli, args: &RunArgs) -> Result<ExitCode, Failure> {
     }
     if args.grace.is_some() && config.inspect.mode == Mode::Monitor {
         let text = "--grace ends with strangers dropped, and the configuration says mode = \"monitor\": take one of them out";
-        return Err(Failure::Words(text.to_owned()));
+        return Err(Failure::Usage(text.to_owned()));
     }
     let allowed = args.files.allow_readable_secrets;
     // Asked once: who else is there is out of the gate's reach later.

@@ -3,8 +3,9 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use super::failure::{Failure, write_json};
+use super::remote;
 use super::remote::{counted, moment, span};
-use super::{Failure, remote, write_json};
 use crate::cli::{Cli, StatsArgs};
 use crate::control::protocol::{OutboundStats, ProtectionStats, RulesFamily, Stats};
 

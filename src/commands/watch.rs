@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use serde_json::{Value, json};
 
-use super::Failure;
+use super::failure::Failure;
 use super::remote::{ask, moment, span};
 use crate::cli::{Cli, WatchArgs};
 use crate::control::protocol::{Answer, Request};

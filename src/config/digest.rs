@@ -4,11 +4,13 @@
 //! from load to load. It is for comparison only: whoever has the same configuration computes the same digest from the
 //! salt that stands in it.
 
-use std::fmt::{self, Write as _};
+use std::fmt::Write as _;
 
 use sha2::{Digest as _, Sha256};
 
-use super::{Config, SecretFile};
+use crate::config::firewall::FirewallRules;
+use crate::config::guard::SecretFile;
+use crate::config::settings::Config;
 use crate::knock::Knock;
 
 /// Two digests of a configuration, with the salt that both are made with.
@@ -53,7 +55,7 @@ impl Config {
         }
         // For starts alone.
         inspect.grace = std::time::Duration::ZERO;
-        let firewall = super::FirewallRules { typed: false, ..firewall.clone() };
+        let firewall = FirewallRules { typed: false, ..firewall.clone() };
         let mut parts = vec![format!("{inspect:?}").into_bytes(), format!("{queue:?}").into_bytes()];
         parts.push(format!("{firewall:?}").into_bytes());
         // The order of knocks is that of their names in lists, and changes nothing else.
@@ -69,22 +71,6 @@ impl Config {
 
     fn file_contents(&self) -> Vec<Vec<u8>> {
         self.files.iter().map(|SecretFile { content, .. }| content.0.to_vec()).collect()
-    }
-}
-
-/// SHA-256 of a file's bytes. It may be that of one secret: it stays in this process, and out of its debug output.
-#[derive(Clone, Default, PartialEq, Eq)]
-pub(super) struct Content([u8; 32]);
-
-impl Content {
-    pub(super) fn of(bytes: &[u8]) -> Self {
-        Self(Sha256::digest(bytes).into())
-    }
-}
-
-impl fmt::Debug for Content {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Content")
     }
 }
 

@@ -2,7 +2,7 @@
 
 use ipnet::IpNet;
 
-use super::Config;
+use crate::config::settings::Config;
 use crate::inspect::Mode;
 use crate::net::NetSet;
 

@@ -6,10 +6,13 @@ use std::path::Path;
 use ipnet::IpNet;
 
 use super::values::PbxEntry;
-use super::{
-    Config, ConfigError, Control, FirewallRules, Flags, Http, Inspect, Note, Place, Process, Queue,
-    SecretFile, State,
-};
+use crate::config::error::ConfigError;
+use crate::config::firewall::FirewallRules;
+use crate::config::flags::Flags;
+use crate::config::guard::SecretFile;
+use crate::config::place::{Note, Place};
+use crate::config::sections::{Control, Http, Inspect, Process, Queue, State};
+use crate::config::settings::Config;
 use crate::firewall::{DEFAULT_PARENT, PlanError};
 use crate::inspect::Mode;
 use crate::knock::{Extent, Knock, Life, Part, Secret};

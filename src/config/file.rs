@@ -12,10 +12,11 @@ use toml::{Spanned, Value};
 
 use super::draft::{Draft, DraftKnock};
 use super::guard::{self, SecretFile};
-use super::{
-    ConfigError, Control, Fallback, FirewallBackend, FirewallRules, Http, Inspect, Note, Place, Process,
-    Queue, Seccomp, State, values,
-};
+use crate::config::error::ConfigError;
+use crate::config::firewall::{FirewallBackend, FirewallRules};
+use crate::config::place::{Note, Place};
+use crate::config::sections::{Control, Fallback, Http, Inspect, Process, Queue, Seccomp, State};
+use crate::config::values;
 use crate::firewall::{DEFAULT_PARENT, Family};
 use crate::inspect::{Bounds, Mode, Renew};
 use crate::knock::{Extent, Part, Secret};

@@ -3,8 +3,7 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::{Config, Fallback};
-use crate::firewall::{DEFAULT_PARENT, Family, Pbx, Plan};
+use crate::firewall::{DEFAULT_PARENT, Family, Pbx};
 
 /// `[firewall]`: the wanted rules of iptables.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,25 +50,6 @@ impl Default for FirewallRules {
             outbound: Some(DEFAULT_OUTBOUND),
             outbound_ports: Vec::new(),
             max_outbound: DEFAULT_MAX_OUTBOUND,
-        }
-    }
-}
-
-impl Config {
-    /// The rules that follow from the configuration.
-    pub fn firewall_plan(&self) -> Plan {
-        let rules = &self.firewall;
-        Plan {
-            ports: self.inspect.scope.ports.clone(),
-            transports: self.inspect.scope.transports.clone(),
-            trusted: self.inspect.trusted.clone(),
-            queues: self.queue.numbers.clone(),
-            bypass: self.queue.on_exit == Fallback::Open,
-            chains: rules.chains.clone(),
-            pbx: rules.pbx.clone(),
-            families: rules.families.clone(),
-            outbound: rules.outbound.is_some(),
-            outbound_ports: rules.outbound_ports.clone(),
         }
     }
 }

@@ -6,8 +6,8 @@ use std::io::{self, Read as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use super::Place;
-use super::digest::Content;
+use crate::config::content::Content;
+use crate::config::place::Place;
 
 /// A file that was read: the configuration, or one that holds a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,7 +21,7 @@ pub struct SecretFile {
     /// Its permissions; `None` for what is no regular file, such as a pipe.
     pub(super) mode: Option<u32>,
     pub(super) group: u32,
-    /// What it had in it, for [`super::Digests`].
+    /// What it had in it, for [`Digests`](crate::config::Digests).
     pub(super) content: Content,
 }
 

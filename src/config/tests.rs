@@ -1,6 +1,15 @@
+use std::path::Path;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
 use super::*;
 use crate::firewall::{Family, Pbx, Plan};
-use crate::knock::Extent;
+use crate::inspect::Mode;
+use crate::knock::{Extent, Life};
+use crate::net::Prefixes;
+use crate::packet::Transport;
+use crate::queue::Backend;
 
 fn pbx(networks: &[&str], interfaces: &[&str]) -> Pbx {
     Pbx {

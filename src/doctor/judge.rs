@@ -14,9 +14,9 @@ mod verdicts;
 use crate::config::{DoubtKind, Fallback};
 use crate::knock::weakness;
 
-use super::facts::Facts;
-use super::nft::Nft;
-use super::{Finding, Subject};
+use crate::doctor::facts::Facts;
+use crate::doctor::finding::{Finding, Subject};
+use crate::doctor::nft::Nft;
 
 /// All judgements, in the order in which a packet meets what they are about.
 pub fn all(subject: Subject<'_>, facts: &Facts) -> Vec<Finding> {

@@ -26,7 +26,7 @@ use crate::net::NetSet;
 use crate::packet::Transport;
 use crate::queue::kernel;
 use message::Phone;
-use traffic::{Arrival, Target};
+use traffic::{Arrival, PATIENCE, PAUSE, Target};
 
 /// What this process is in a probe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -321,12 +321,6 @@ const ROLE: &str = "SIPKNOCK_PROBE";
 
 /// More than everything takes where each single step takes as long as it may.
 const LONGEST: Duration = Duration::from_secs(60);
-
-/// How long a step may take on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(5);
-
-/// Between two looks.
-const PAUSE: Duration = Duration::from_millis(5);
 
 /// More than a probe has to say, in bytes.
 const MOST: u64 = 1 << 20;

@@ -2,13 +2,17 @@
 //! somebody else made in between shows only afterwards.
 
 use super::change::{Layout, Places, counting, wanted_counters};
+use super::difference::Difference;
 use super::listing::Listing;
+use super::machine::{BeforeFamily, Firewall};
+use super::names::CHAIN;
+use super::note::Note;
 use super::plan::{Family, Plan};
 use super::programs::{ATTEMPTS, Error, Ipv4State, Tool};
+use super::report::{Change, FamilyReport};
 use super::routes::Routes;
-use super::rules::{CHAIN, Feature, Ruleset};
-use super::status::{self, Difference};
-use super::{BeforeFamily, Change, FamilyReport, Firewall, Note};
+use super::rules::{Feature, Ruleset};
+use super::status;
 
 impl Firewall {
     /// Makes a family's rules as wanted, and returns those that were there; `None` if the family has no programs.

@@ -3,8 +3,9 @@
 use std::fmt::Write as _;
 
 use super::listing::{Listing, Rule};
+use super::names::{CHAIN, CHAIN_OUT};
 use super::print::numbered;
-use super::rules::{CHAIN, CHAIN_OUT, Placed, Ruleset, matched};
+use super::rules::{Placed, Ruleset, matched};
 
 /// Where our rules are, or shall be.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

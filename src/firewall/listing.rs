@@ -4,9 +4,8 @@ use std::borrow::Cow;
 
 use ipnet::IpNet;
 
-use super::path::{Action, Met, Stranger, words};
-use super::rules::{CHAIN, CHAIN_OUT, COUNTER};
-use crate::packet::Transport;
+use super::names::{CHAIN, CHAIN_OUT, COUNTER};
+use super::words::words;
 
 /// All tables of one family.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -141,7 +140,7 @@ impl Listing {
 
     /// The same, as packets of a protocol meet it that has these names: rules for it are written as if they were for UDP, and
     /// those for UDP and TCP are left out.
-    fn as_udp(&self, names: &[&str]) -> Self {
+    pub(super) fn as_udp(&self, names: &[&str]) -> Self {
         let mut listing = self.clone();
         for chain in &mut listing.chains {
             chain.rules.retain_mut(|rule| {
@@ -160,14 +159,6 @@ impl Listing {
             });
         }
         listing
-    }
-
-    /// Whether a packet of a protocol that has these names, none of ours, surely is dropped in chain INPUT on its way to a
-    /// port.
-    pub fn shuts_out(&self, names: &[&str], port: u16) -> bool {
-        let met = self.as_udp(names).walk("filter", "INPUT", Stranger::one(Transport::Udp, port));
-        let ends = |met: &Met| met.action != Action::Drop;
-        !met.iter().any(ends) && met.last().is_some_and(|last| last.certain)
     }
 
     pub(super) fn find(&self, table: &str, name: &str) -> Option<&Chain> {

@@ -5,8 +5,8 @@ use std::fmt;
 use ipnet::IpNet;
 use serde::{Serialize, Serializer};
 
-use super::rules::{CHAIN, CHAIN_OUT};
-use super::status::Difference;
+use super::difference::Difference;
+use super::names::{CHAIN, CHAIN_OUT};
 
 /// A remark for the owner that is no error.
 #[derive(Clone, Debug, PartialEq, Eq)]

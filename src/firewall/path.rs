@@ -3,8 +3,9 @@
 //! It asks what may decide the packet before our jump, and what may drop it behind the gate. Matches it does not
 //! know make a rule one that *perhaps* applies, so that no unknown word passes for a certainty.
 
-pub use super::listing::Listing;
-use super::rules::{CHAIN, CHAIN_OUT};
+use super::listing::Listing;
+use super::names::{CHAIN, CHAIN_OUT};
+pub use super::words::words;
 use crate::packet::Transport;
 
 /// A stranger's packet: of a new flow, from an address that nothing is known about.
@@ -69,6 +70,14 @@ pub enum Action {
 }
 
 impl Listing {
+    /// Whether a packet of a protocol that has these names, none of ours, surely is dropped in chain INPUT on its way to a
+    /// port.
+    pub fn shuts_out(&self, names: &[&str], port: u16) -> bool {
+        let met = self.as_udp(names).walk("filter", "INPUT", Stranger::one(Transport::Udp, port));
+        let ends = |met: &Met| met.action != Action::Drop;
+        !met.iter().any(ends) && met.last().is_some_and(|last| last.certain)
+    }
+
     /// All that a stranger's packet meets in a chain and those it leads to, up to what surely decides it.
     pub fn walk(&self, table: &str, chain: &str, stranger: Stranger) -> Vec<Met> {
         let mut met = Vec::new();
@@ -423,36 +432,6 @@ fn holds_port(list: &str, port: u16) -> bool {
         number(first, 0).is_ok_and(|first| first <= port)
             && number(last, u16::MAX).is_ok_and(|last| port <= last)
     })
-}
-
-/// The words of a line, where quotes hold several together, as `xs_print` writes them (iptables/xshared.c).
-pub fn words(spec: &str) -> Vec<String> {
-    let mut words = Vec::new();
-    let (mut word, mut quoted, mut escaped, mut some) = (String::new(), false, false, false);
-    for letter in spec.chars() {
-        match letter {
-            _ if escaped => {
-                word.push(letter);
-                escaped = false;
-            }
-            '\\' => escaped = true,
-            '"' => {
-                quoted = !quoted;
-                some = true;
-            }
-            ' ' if !quoted => {
-                if some || !word.is_empty() {
-                    words.push(std::mem::take(&mut word));
-                }
-                some = false;
-            }
-            _ => word.push(letter),
-        }
-    }
-    if some || !word.is_empty() {
-        words.push(word);
-    }
-    words
 }
 
 /// Stands for the policy of a built-in chain.

@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use ipnet::IpNet;
 use serde::Serialize;
 
-use super::rules::{CHAIN, CHAIN_OUT, MAX_CHAIN_NAME, MAX_QUEUES};
+use super::names::{CHAIN, CHAIN_OUT, MAX_CHAIN_NAME, MAX_QUEUES};
 use crate::packet::Transport;
 
 /// The wanted rules.

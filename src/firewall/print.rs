@@ -3,10 +3,11 @@
 use std::collections::HashMap;
 use std::fmt::Write as _;
 
+use super::names::REASSEMBLY;
 use super::plan::{Family, Plan, PlanError};
 use super::programs::Programs;
 use super::routes::Routes;
-use super::rules::{Placed, REASSEMBLY, Ruleset};
+use super::rules::{Placed, Ruleset};
 
 impl Plan {
     /// The commands a person would type to put the rules in, IPv4 first, one a line.

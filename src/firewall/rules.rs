@@ -8,8 +8,9 @@ use std::ops::RangeInclusive;
 
 use ipnet::IpNet;
 
-use super::Note;
 use super::listing::Listing;
+use super::names::{CHAIN, CHAIN_OUT, COUNTER, REASSEMBLY};
+use super::note::Note;
 use super::path::Stranger;
 use super::plan::{DEFAULT_PARENT, Family, Plan, PlanError};
 use super::routes::Routes;
@@ -412,20 +413,6 @@ fn pairs<'a>(these: &'a [String], those: &'a [String]) -> impl Iterator<Item = (
     these.iter().flat_map(|this| those.iter().map(move |that| (this, that)))
 }
 
-/// The chain for packets to the PBX, in table filter of each family.
-pub const CHAIN: &str = "SIPKNOCK";
-
-/// The chain for packets from the PBX.
-pub const CHAIN_OUT: &str = "SIPKNOCK-OUT";
-
-/// The end of a rule without a target that counts. The comment says whose it is: such a rule has nothing else to tell it
-/// by from one that somebody else's accounting put in.
-pub(super) const COUNTER: &str = "-m comment --comment sipknock-counter";
-
-/// Behind the NFQUEUE rule, and so never reached: the match has the kernel put fragments together before any rule sees
-/// them (nf_ct_netns_get, net/netfilter/xt_conntrack.c; nf_defrag_ipv6).
-pub(super) const REASSEMBLY: &str = "-m conntrack --ctstate INVALID -j DROP";
-
 /// TCP segments without PSH end no message: a PBX pushes each one that it writes.
 const NO_PUSH: &str = "-p tcp -m tcp ! --tcp-flags PSH PSH -j RETURN";
 
@@ -442,10 +429,3 @@ const COPIED: usize = 2048;
 
 /// What one multiport match holds: XT_MULTI_PORTS, include/uapi/linux/netfilter/xt_multiport.h. A range takes two.
 const MULTIPORT_SLOTS: usize = 15;
-
-/// The length iptables allows: XT_EXTENSION_MAXNAMELEN is 29 with the closing zero
-/// (include/uapi/linux/netfilter/x_tables.h).
-pub(super) const MAX_CHAIN_NAME: usize = 28;
-
-/// The kernel keeps the count in 16 bits: queues_total, include/uapi/linux/netfilter/xt_NFQUEUE.h.
-pub(super) const MAX_QUEUES: usize = 65_535;

@@ -2,18 +2,19 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 use serde::Serialize;
 
-use super::Note;
+use super::difference::Difference;
 use super::listing::{Listing, Rule};
+use super::names::{CHAIN, CHAIN_OUT};
+use super::note::Note;
 use super::path::Action;
 use super::plan::{Family, Plan};
 use super::routes::Routes;
-use super::rules::{CHAIN, CHAIN_OUT, Placed, Ruleset};
+use super::rules::{Placed, Ruleset};
 
 /// How the rules are, family by family.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -53,69 +54,6 @@ pub enum State {
     Absent,
     /// Not looked at: this machine has no such family, or it is to have no rules.
     Skipped,
-}
-
-/// One thing that is not as it should be.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(tag = "kind", rename_all = "kebab-case")]
-pub enum Difference {
-    /// A rule that should be there and is not.
-    Missing {
-        /// The rule, as `iptables -S` prints it.
-        rule: String,
-    },
-    /// A rule in a chain of ours, or a jump to it, that should not be there.
-    Extra {
-        /// The rule, as `iptables -S` prints it.
-        rule: String,
-    },
-    /// All rules are there, in another order.
-    Order {
-        /// The chain.
-        chain: String,
-    },
-    /// Rules before our jump can take packets that it is for.
-    NotFirst {
-        /// Our jump.
-        rule: String,
-        /// Its number in the chain, counted from 1.
-        position: usize,
-        /// Those other rules, in their order.
-        before: Vec<String>,
-    },
-    /// Rules before our jump drop all packets for a port that it is for, so that no phone can knock.
-    DroppedBefore {
-        /// Our jump.
-        rule: String,
-        /// Its number in the chain, counted from 1.
-        position: usize,
-        /// Those other rules, in their order.
-        by: Vec<String>,
-    },
-    /// Rules on the way to the chain that has our jumps can take packets that they are for.
-    Bypassed {
-        /// The chain that has our jumps.
-        chain: String,
-        /// Those rules.
-        by: Vec<String>,
-    },
-    /// No packet comes to the chain that has our jumps.
-    Unreached {
-        /// The chain.
-        chain: String,
-    },
-    /// Packets for an inspected port are sent to an address that is not in `pbx`, or to a port that is not inspected.
-    Outside {
-        /// The rule of table nat.
-        rule: String,
-        /// Where it sends them.
-        to: String,
-    },
-    /// The other variant of iptables has rules of ours, too.
-    OtherVariant {
-        /// Its program.
-        program: String,
-    },
 }
 
 /// The queues that our chain feeds.
@@ -249,29 +187,6 @@ impl Counted {
     }
 }
 
-impl Difference {
-    /// Whether strangers may get by the gate because of it.
-    pub fn lets_by(&self) -> bool {
-        match self {
-            Self::Missing { rule } => rule.ends_with(&format!("-j {CHAIN}")) || rule.contains("-j NFQUEUE "),
-            Self::Extra { rule } => {
-                let inside = rule.starts_with(&format!("-A {CHAIN} "));
-                inside && !["-j DROP", "-j REJECT", "-j NFQUEUE"].iter().any(|end| rule.contains(end))
-            }
-            Self::Order { chain } => chain == CHAIN,
-            Self::NotFirst { .. } | Self::Bypassed { .. } | Self::Unreached { .. } | Self::Outside { .. } => {
-                true
-            }
-            Self::DroppedBefore { .. } | Self::OtherVariant { .. } => false,
-        }
-    }
-
-    /// Whether an apply mends it. The rest is in rules of others.
-    pub const fn is_mendable(&self) -> bool {
-        !matches!(self, Self::Bypassed { .. } | Self::Unreached { .. } | Self::Outside { .. })
-    }
-}
-
 impl Queues {
     /// Reads `-j NFQUEUE --queue-num 0`, `… --queue-balance 0:3 --queue-bypass`.
     fn parse(spec: &str) -> Option<Self> {
@@ -293,47 +208,6 @@ impl Queues {
 impl From<&Rule> for CountedRule {
     fn from(rule: &Rule) -> Self {
         Self { rule: rule.line(), position: rule.position, packets: rule.packets, bytes: rule.bytes }
-    }
-}
-
-/// One sentence each.
-impl fmt::Display for Difference {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let list = |f: &mut fmt::Formatter<'_>, rules: &[String]| {
-            if let [first, rest @ ..] = rules {
-                write!(f, ": {first}")?;
-                if !rest.is_empty() {
-                    write!(f, " and {} more", rest.len())?;
-                }
-            }
-            Ok(())
-        };
-        match self {
-            Self::Missing { rule } => write!(f, "missing: {rule}"),
-            Self::Extra { rule } => write!(f, "should not be there: {rule}"),
-            Self::Order { chain } => write!(f, "the rules in {chain} are in the wrong order"),
-            Self::NotFirst { rule, position, before } => {
-                write!(f, "number {position} and not first: {rule}; SIP can be taken before it")?;
-                list(f, before)
-            }
-            Self::DroppedBefore { rule, position, by } => {
-                write!(f, "number {position} and not first: {rule}; SIP is dropped before it")?;
-                list(f, by)
-            }
-            Self::Bypassed { chain, by } => {
-                write!(f, "SIP can be taken on the way to {chain}")?;
-                list(f, by)
-            }
-            Self::Unreached { chain } => {
-                write!(f, "no packet comes to {chain}: no rule of FORWARD or INPUT leads there")
-            }
-            Self::Outside { rule, to } => write!(
-                f,
-                "packets for an inspected port go to {to}, which is not among `pbx` and `ports`, and so by the gate: \
-                 -t nat {rule}"
-            ),
-            Self::OtherVariant { program } => write!(f, "{program} has rules of ours as well"),
-        }
     }
 }
 

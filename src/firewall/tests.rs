@@ -1,8 +1,8 @@
 //! Rules that follow from plans, and differences between them and listings.
 
 use super::change::Layout;
+use super::names::COUNTER;
 use super::path::Stranger;
-use super::rules::COUNTER;
 use super::status::{differences, in_the_way, outside};
 use super::*;
 use crate::packet::Transport;

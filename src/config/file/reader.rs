@@ -5,7 +5,9 @@ use std::path::Path;
 
 use toml::{Spanned, Value};
 
-use crate::config::{ConfigError, Note, Place, SecretFile};
+use crate::config::error::ConfigError;
+use crate::config::guard::SecretFile;
+use crate::config::place::{Note, Place};
 
 /// A value whose type is checked by us, so that the error can name its key.
 pub(super) type Field = Option<Spanned<Value>>;

@@ -2,8 +2,8 @@
 
 use ipnet::IpNet;
 
-use super::super::facts::{Facts, ReversePath};
-use super::super::{Finding, Subject};
+use crate::doctor::facts::{Facts, ReversePath};
+use crate::doctor::finding::{Finding, Subject, quoted};
 
 /// IPv4 alone: for IPv6 the kernel has no such check.
 pub(super) fn judge(subject: Subject<'_>, facts: &Facts) -> Vec<Finding> {
@@ -67,7 +67,7 @@ fn settings(facts: &Facts, open: &[(&ReversePath, Vec<String>)]) -> Vec<String> 
 
 /// With slashes, since names may have dots (sysctl.d(5)).
 fn key(interface: &str, value: u8) -> String {
-    super::super::quoted(&format!("net/ipv4/conf/{interface}/rp_filter={value}")).into_owned()
+    quoted(&format!("net/ipv4/conf/{interface}/rp_filter={value}")).into_owned()
 }
 
 /// Packets with a source of loopback, or of no host, the kernel drops itself.

@@ -10,8 +10,8 @@ use crate::control::protocol::{BusiestStats, ConfigStats, OutboundStats, Stats};
 use crate::inspect::Mode;
 use crate::net::NetSet;
 
-use super::super::facts::{Facts, Process};
-use super::super::{Finding, Subject};
+use crate::doctor::facts::{Facts, Process};
+use crate::doctor::finding::{Finding, Subject};
 
 /// What the gate says of itself; nothing if it says nothing.
 pub(super) fn judge(subject: Subject<'_>, facts: &Facts) -> Vec<Finding> {

@@ -1,7 +1,7 @@
 //! What the kernel has, what it has room for, and what passes around its rules.
 
-use super::super::facts::{Facts, Need};
-use super::super::{Finding, Subject};
+use crate::doctor::facts::{Facts, Need};
+use crate::doctor::finding::{Finding, Subject};
 use crate::firewall::{Family, State};
 
 pub(super) fn judge(subject: Subject<'_>, facts: &Facts) -> Vec<Finding> {

@@ -2,8 +2,8 @@
 
 use std::net::IpAddr;
 
-use super::super::facts::{Facts, Listener, OtherListener};
-use super::super::{Finding, Subject};
+use crate::doctor::facts::{Facts, Listener, OtherListener};
+use crate::doctor::finding::{Finding, Subject};
 use crate::firewall::Family;
 use crate::firewall::path::{Action, Stranger};
 use crate::packet::Transport;

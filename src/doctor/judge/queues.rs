@@ -5,9 +5,9 @@ use std::path::Path;
 use crate::config::{DEFAULT_PATH, Fallback};
 use crate::control::protocol::QueueStats;
 
-use super::super::facts::{Facts, Process, QueueFacts};
-use super::super::{Finding, Subject};
 use super::{gate, verdicts};
+use crate::doctor::facts::{Facts, Process, QueueFacts};
+use crate::doctor::finding::{Finding, Subject};
 
 pub(super) fn judge(subject: Subject<'_>, facts: &Facts) -> Vec<Finding> {
     let mut found = Vec::new();

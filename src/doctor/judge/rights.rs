@@ -3,8 +3,8 @@
 use crate::config::Seccomp;
 use crate::harden::trusted_groups;
 
-use super::super::facts::{Facts, Process, Rights};
-use super::super::{Finding, Subject};
+use crate::doctor::facts::{Facts, Process, Rights};
+use crate::doctor::finding::{Finding, Subject};
 
 pub(super) fn judge(subject: Subject<'_>, facts: &Facts) -> Vec<Finding> {
     let mut found = secrets(subject);

@@ -3,10 +3,10 @@
 use crate::firewall::{CHAIN, Difference, Family, FamilyStatus, Note, State};
 use crate::rules_watch::managers;
 
-use super::super::facts::{Facts, Need, Tables};
-use super::super::nft::Nft;
-use super::super::path::{Action, Met, POLICY, Stranger, words};
-use super::super::{Finding, Severity, Subject, quoted};
+use crate::doctor::facts::{Facts, Need, Tables};
+use crate::doctor::finding::{Finding, Severity, Subject, quoted};
+use crate::doctor::nft::Nft;
+use crate::firewall::path::{Action, Met, POLICY, Stranger, words};
 
 /// Whether our rules are there, and are reached.
 pub(super) fn place(subject: Subject<'_>, facts: &Facts) -> Vec<Finding> {

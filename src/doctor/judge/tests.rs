@@ -11,7 +11,7 @@ use crate::control::protocol::{QueueStats, Stats};
 use crate::doctor::Severity;
 use crate::doctor::facts::{Listener, Need, Process, QueueFacts, Rights, Tables};
 use crate::doctor::nft::Nft;
-use crate::doctor::path::Listing;
+use crate::firewall::Listing;
 use crate::firewall::{Family, FamilyStatus, Note, Plan, State, Status};
 use crate::packet::Transport;
 use crate::queue::kernel::QueueRow;

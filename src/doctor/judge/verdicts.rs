@@ -2,9 +2,9 @@
 
 use crate::control::protocol::QueueStats;
 
-use super::super::facts::{Facts, QueueFacts};
-use super::super::{Finding, Subject};
 use super::gate;
+use crate::doctor::facts::{Facts, QueueFacts};
+use crate::doctor::finding::{Finding, Subject};
 
 /// Of the gate as a whole: by which of its queues a phone comes is chance, and some may see nobody for days.
 pub(super) fn judge(subject: Subject<'_>, facts: &Facts) -> Vec<Finding> {

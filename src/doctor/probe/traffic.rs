@@ -9,10 +9,9 @@ use std::time::Duration;
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{AddressFamily, SocketType};
 
-use super::super::Finding;
-use super::{PATIENCE, PAUSE};
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::doctor::finding::Finding;
 use crate::packet::Transport;
 use crate::queue::kernel;
 
@@ -140,3 +139,9 @@ pub(super) fn ip(args: &[&str]) -> Result<(), Finding> {
 
 /// For what the gate has decided already and the kernel has at hand.
 const LOOK: Duration = Duration::from_millis(200);
+
+/// How long a step may take on a busy machine.
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Between two looks.
+pub(super) const PAUSE: Duration = Duration::from_millis(5);

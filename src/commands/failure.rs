@@ -1,0 +1,123 @@
+//! Why a command failed, and the exit status that follows.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use crate::bench::Error as BenchError;
+use crate::config::ConfigError;
+use crate::control::client::ClientError;
+use crate::daemon::DaemonError;
+use crate::firewall::{ConfirmError, Error as FirewallError, PlanError};
+
+/// Why a command did not do what was asked.
+#[derive(Debug)]
+pub enum Failure {
+    /// The words or the configuration were wrong: status 2.
+    Config(ConfigError),
+    /// The rules that follow from the configuration can't be: status 2.
+    Plan(PlanError),
+    /// This build can't do what was asked: status 2.
+    Usage(String),
+    /// It failed while working: status 1.
+    Work(Work),
+}
+
+/// What failed while working.
+#[derive(Debug, thiserror::Error)]
+pub enum Work {
+    /// The gate.
+    #[error(transparent)]
+    Daemon(DaemonError),
+    /// iptables.
+    #[error(transparent)]
+    Firewall(FirewallError),
+    /// The engines of a bench.
+    #[error("{0}. Please report this")]
+    Bench(#[from] BenchError),
+    /// Waiting for a yes, or giving it.
+    #[error(transparent)]
+    Confirm(ConfirmError),
+    /// The running gate.
+    #[error(transparent)]
+    Control(ClientError),
+    /// Writing the result.
+    #[error("write the output: {0}")]
+    Output(io::Error),
+    /// Anything else, with what was being done.
+    #[error("{0}")]
+    Other(String),
+}
+
+impl Failure {
+    /// Writes the error to stderr. A closed stderr is no reason to panic.
+    pub fn report(&self) {
+        let text = match self {
+            Self::Config(error) => error.to_string(),
+            Self::Plan(error) => error.to_string(),
+            Self::Usage(text) => text.clone(),
+            Self::Work(error) => error.to_string(),
+        };
+        let _ = writeln!(io::stderr(), "sipknock: {text}");
+    }
+
+    /// The exit status: 1 failed while working, 2 wrong words or configuration.
+    pub fn status(&self) -> ExitCode {
+        match self {
+            Self::Config(_) | Self::Plan(_) | Self::Usage(_) => ExitCode::from(2),
+            Self::Work(_) => ExitCode::from(1),
+        }
+    }
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        Self::Config(error)
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::Work(Work::Output(error))
+    }
+}
+
+impl From<DaemonError> for Failure {
+    fn from(error: DaemonError) -> Self {
+        match error {
+            DaemonError::Config(error) => Self::Config(error),
+            error => Self::Work(Work::Daemon(error)),
+        }
+    }
+}
+
+impl From<ClientError> for Failure {
+    fn from(error: ClientError) -> Self {
+        match error {
+            ClientError::Output(error) => error.into(),
+            error => Self::Work(Work::Control(error)),
+        }
+    }
+}
+
+impl From<FirewallError> for Failure {
+    fn from(error: FirewallError) -> Self {
+        match error {
+            FirewallError::Plan(error) => Self::Plan(error),
+            error => Self::Work(Work::Firewall(error)),
+        }
+    }
+}
+
+impl From<ConfirmError> for Failure {
+    fn from(error: ConfirmError) -> Self {
+        Self::Work(Work::Confirm(error))
+    }
+}
+
+/// Writes one JSON object and a line end.
+pub(super) fn write_json(value: &impl serde::Serialize) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    serde_json::to_writer(&mut out, value).map_err(io::Error::from)?;
+    writeln!(out)?;
+    Ok(())
+}
