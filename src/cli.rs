@@ -2,6 +2,7 @@
 //!
 //! Man pages and shell completions are made from these definitions.
 
+#[cfg(feature = "bench")]
 mod bench;
 mod control;
 mod firewall;
@@ -13,6 +14,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use ipnet::IpNet;
 
+#[cfg(feature = "bench")]
 pub use bench::BenchArgs;
 pub use control::{
     CloseArgs, ControlArgs, DoorsAction, DoorsArgs, EnforceArgs, FlushArgs, ListArgs, OpenArgs, ReloadArgs,
@@ -197,6 +199,7 @@ pub enum Command {
         sipknock keygen --alphabet hex --bits 128\n\n\
         Bits that a sender at 1 Gbit/s guesses within a minute are refused with status 2.")]
     Keygen(KeygenArgs),
+    #[cfg(feature = "bench")]
     /// Measure how fast knocks are found on this machine, by sipknock and by others
     #[command(after_help = "Examples:\n  \
         sipknock bench\n  \

@@ -1,5 +1,6 @@
 //! One module per command: each turns arguments into calls, and results into output.
 
+#[cfg(feature = "bench")]
 mod bench;
 mod captures;
 mod check;
@@ -43,6 +44,7 @@ pub fn run(cli: &Cli) -> Result<ExitCode, Failure> {
         Command::Reload(args) => reload::run(cli, args),
         Command::Enforce(args) => enforce::run(cli, args),
         Command::Keygen(args) => keygen::run(args),
+        #[cfg(feature = "bench")]
         Command::Bench(args) => bench::run(cli, args),
         Command::Generate(args) => generate::run(args),
     };

@@ -25,39 +25,65 @@
 //! [`clock`], and [`doctor`] finds out whether all of it works on this machine. On top, [`cli`] defines the words
 //! and [`commands`] carries them out.
 
+#[cfg(feature = "bench")]
 pub mod bench;
+#[cfg(feature = "cli")]
 pub mod cli;
+#[cfg(feature = "cli")]
 pub mod clock;
+#[cfg(feature = "cli")]
 pub mod commands;
+#[cfg(feature = "cli")]
 pub mod config;
+#[cfg(feature = "cli")]
 pub mod connections;
+#[cfg(feature = "cli")]
 pub mod control;
+#[cfg(feature = "cli")]
 pub mod daemon;
+#[cfg(feature = "cli")]
 mod diag;
+#[cfg(feature = "cli")]
 pub mod doctor;
 pub mod door;
+#[cfg(feature = "cli")]
 pub mod drops;
+#[cfg(feature = "cli")]
 pub mod event;
+#[cfg(feature = "cli")]
 pub mod firewall;
+#[cfg(feature = "cli")]
 pub mod harden;
 mod hash;
+#[cfg(feature = "cli")]
 pub mod http;
 pub mod inspect;
 pub mod knock;
+#[cfg(feature = "cli")]
 pub mod learn;
+#[cfg(feature = "cli")]
 pub mod log;
+#[cfg(feature = "cli")]
 pub mod metrics;
 pub mod net;
+#[cfg(feature = "cli")]
 mod netlink;
+#[cfg(feature = "cli")]
 pub mod nflog;
 pub mod outbound;
+#[cfg(feature = "cli")]
 pub mod own_addresses;
 pub mod packet;
+#[cfg(feature = "bench")]
 pub mod plot;
+#[cfg(feature = "cli")]
 pub mod queue;
+#[cfg(feature = "cli")]
 pub mod replay;
+#[cfg(feature = "cli")]
 pub mod rules_watch;
 pub mod sip;
+#[cfg(feature = "cli")]
 pub mod state;
 pub mod stream;
 mod sys;

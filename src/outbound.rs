@@ -26,7 +26,8 @@ pub use door::{HeldBinding, MAX_BINDINGS, OutboundDoor};
 pub use entries::Effect;
 pub use mark::{MAX_MARKS, Mark};
 pub use message::{Binding, Inbound, Method, Request, registered_user};
-pub(crate) use message::{called_user, user_of};
+pub(crate) use message::called_user;
+pub use message::user_of;
 
 use entries::Entries;
 

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use crate::replay::Intake;
 use crate::replay::capture::{Capture, Error};
+#[cfg(feature = "bench")]
 use crate::replay::gaps::Gaps;
 use crate::replay::link::Skip;
 use crate::time::Time;
@@ -110,6 +111,7 @@ pub(super) fn complain(path: &Path, problem: &dyn std::error::Error) {
 }
 
 /// Says on stderr what captures do not show.
+#[cfg(feature = "bench")]
 pub(super) fn say(gaps: &Gaps) {
     for sentence in gaps.sentences(false) {
         let _ = writeln!(io::stderr(), "sipknock: {sentence}");

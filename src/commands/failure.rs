@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+#[cfg(feature = "bench")]
 use crate::bench::Error as BenchError;
 use crate::config::ConfigError;
 use crate::control::client::ClientError;
@@ -32,6 +33,7 @@ pub enum Work {
     #[error(transparent)]
     Firewall(FirewallError),
     /// The engines of a bench.
+    #[cfg(feature = "bench")]
     #[error("{0}. Please report this")]
     Bench(#[from] BenchError),
     /// Waiting for a yes, or giving it.

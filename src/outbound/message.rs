@@ -186,7 +186,7 @@ fn has_tag(message: &Message<'_>, name: &str, any: bool) -> bool {
 }
 
 /// The user part of a SIP URI (RFC 3261, 19.1.1); empty where there is none.
-pub(crate) fn user_of(uri: &[u8]) -> &[u8] {
+pub fn user_of(uri: &[u8]) -> &[u8] {
     let behind = memchr::memchr(b':', uri).map_or(uri, |colon| uri.get(colon + 1..).unwrap_or_default());
     let Some(at) = memchr::memchr(b'@', behind) else { return &[] };
     let user = behind.get(..at).unwrap_or_default();

@@ -255,6 +255,7 @@ fn near_matches_of_a_folded_pattern_cost_no_more_than_the_automaton() {
 }
 
 /// Of ten thousand patterns many share a window, whichever they are of: no handful of them may cost an automaton.
+#[cfg(feature = "bench")]
 #[test]
 fn words_leave_nothing_to_the_automaton() {
     for count in [1_000, 10_000] {
