@@ -25,9 +25,9 @@ use std::time::Duration;
 pub use door::{HeldBinding, MAX_BINDINGS, OutboundDoor};
 pub use entries::Effect;
 pub use mark::{MAX_MARKS, Mark};
-pub use message::{Binding, Inbound, Method, Request, registered_user};
 pub(crate) use message::called_user;
 pub use message::user_of;
+pub use message::{Binding, Inbound, Method, Request, registered_user};
 
 use entries::Entries;
 
