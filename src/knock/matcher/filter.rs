@@ -3,8 +3,8 @@
 //! Of each pattern a *window* is chosen, all windows of one length, and their *q-grams* (runs of q bytes) go into a
 //! Bloom filter. Of a payload only every n-th q-gram is looked up in it, n being the number of q-grams in a window:
 //! wherever a window stands, exactly one of its q-grams is looked at. Where that is a known one, a table tells where
-//! in a window it has its place, and in whose. If that is one pattern, the first and the last eight bytes of its window are
-//! compared, and then all of it. If there are several, the window that would then stand there is looked up by
+//! in a window it has its place, and in whose. If those are few patterns, the first and the last eight bytes of their windows
+//! are compared, and then all of them. If they are many, the window that would then stand there is looked up by
 //! its hash, and the patterns of that window are compared with the payload, which alone decides.
 //!
 //! The work is bounded, whatever a stranger sends. No place of a payload is taken for a window's beginning twice, so

@@ -57,10 +57,10 @@ impl Grams {
     }
 }
 
-/// Another hash of a q-gram, made of the first.
+/// Another hash of a q-gram, made of the first: another one for each odd seed.
 #[inline(always)]
-pub(super) fn rehash(hash: u64) -> u64 {
-    (hash ^ hash >> 32).wrapping_mul(MULTIPLIER)
+pub(super) fn rehash(hash: u64, seed: u32) -> u64 {
+    (hash ^ hash >> 32).wrapping_mul(seed.into())
 }
 
 /// Eight bytes with ASCII letters in one case. Some other bytes become the same, too, which a filter may do.

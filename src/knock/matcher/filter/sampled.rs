@@ -64,7 +64,7 @@ impl<const WORDS: usize> Sampled<WORDS> {
             stride,
             span: q + stride - 1,
             known: Bloom::new().ok_or_else(error)?,
-            marks: Marks::new(&[]).ok_or_else(error)?,
+            marks: Marks::new(Vec::new()).ok_or_else(error)?,
             buckets: Box::default(),
             buckets_shift: u64::BITS - buckets.ilog2(),
             entries: Box::default(),
@@ -118,9 +118,11 @@ impl<const WORDS: usize> Sampled<WORDS> {
         let (mut begins, mut entries, mut secrets) = (Vec::new(), Vec::new(), Vec::new());
         let (mut ends, mut seen) = (Vec::new(), Vec::new());
         for &(hash, lead, (id, pattern)) in windows {
-            self.learn(pattern.bytes, lead, entries.len(), &mut seen);
-            // All windows are of one length, and so all have them or none.
-            ends.extend(self.grams.window_ends(pattern.bytes, lead, self.stride));
+            // All windows are of one length, and so all have them or none, and are looked up.
+            let window_ends = self.grams.window_ends(pattern.bytes, lead, self.stride);
+            let index = window_ends.map_or(marks::SEVERAL, |_| entries.len());
+            self.learn(pattern.bytes, lead, index, &mut seen);
+            ends.extend(window_ends);
             let bucket = (hash >> self.buckets_shift) as usize;
             begins.resize(begins.len().max(bucket + 1), u32::try_from(entries.len()).ok()?);
             entries.push(Entry {
@@ -136,8 +138,8 @@ impl<const WORDS: usize> Sampled<WORDS> {
         begins.resize(buckets + 1, u32::try_from(entries.len()).ok()?);
         (self.buckets, self.entries, self.secrets) = (begins.into(), entries.into(), secrets.into());
         // Beyond those that a mark has room for, windows are looked up.
-        ends.truncate(marks::SEVERAL);
-        (self.marks, self.ends) = (Marks::new(&seen)?, ends.into());
+        ends.truncate(marks::MOST);
+        (self.marks, self.ends) = (Marks::new(seen)?, ends.into());
         Some(())
     }
 
@@ -201,7 +203,10 @@ impl<const WORDS: usize> Sampled<WORDS> {
             work::WINDOWS.set(work::WINDOWS.get() + 1);
             let Some(start) = at.checked_sub(mark.place()) else { return };
             let Some(ends) = self.ends.get(mark.pattern()) else {
-                return self.look_up(payload, start, visit);
+                if mark.pattern() == marks::SEVERAL {
+                    self.look_up(payload, start, visit);
+                }
+                return;
             };
             let Some(window) = payload.get(start..).and_then(|rest| rest.get(..self.span)) else { return };
             if let (Some(first), Some(last)) = (window.first_chunk(), window.last_chunk())
@@ -241,7 +246,7 @@ impl<const WORDS: usize> Sampled<WORDS> {
         let start = at.checked_sub(entry.lead as usize);
         if let (Some(secret), Some(start)) = (secret, start)
             && let Some(text) = payload.get(start..).and_then(|rest| rest.get(..secret.len()))
-            && (text == secret || entry.ignore_case && text.eq_ignore_ascii_case(secret))
+            && is_same(text, secret, entry.ignore_case)
         {
             visit(entry.id, start..start + secret.len());
         }
@@ -255,6 +260,18 @@ impl<const WORDS: usize> Sampled<WORDS> {
             + size_of_val(&*self.ends)
             + self.secrets.len()
     }
+}
+
+/// Whether texts of one length are the same, case aside if that is ignored.
+#[inline(always)]
+fn is_same(text: &[u8], secret: &[u8], ignore_case: bool) -> bool {
+    if !ignore_case {
+        return text == secret;
+    }
+    // Most that differ do so in these words, which takes less than a look at each letter.
+    let (words, secrets) = (text.as_chunks().0, secret.as_chunks().0);
+    words.iter().zip(secrets).all(|(word, secret)| grams::folded(*word) == grams::folded(*secret))
+        && text.eq_ignore_ascii_case(secret)
 }
 
 /// So that most lookups of a window that is of no pattern end at an empty bucket.
