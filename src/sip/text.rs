@@ -1,6 +1,7 @@
 //! How a header field's text is written down: folded over lines, quoted, with escapes.
 
 use std::borrow::Cow;
+use std::slice;
 
 /// A text without its line folds (RFC 3261, 7.3.1): each of them, with the white space around it, is one space.
 /// Other white space stays as it is, and so do line ends that fold nothing.
@@ -13,7 +14,9 @@ pub fn unfold(text: &[u8]) -> Cow<'_, [u8]> {
 pub fn unfold_first(text: &[u8], folds: usize, lines: usize) -> Cow<'_, [u8]> {
     let mut unfolded = Vec::new();
     let (mut done, mut left) = (0, folds);
-    for end in Folds::of(text).take(lines) {
+    let mut ends = Folds::of(text);
+    for _ in 0..lines {
+        let Some(end) = ends.next() else { break };
         let behind = text.get(end + 1..).unwrap_or_default();
         if !behind.first().is_some_and(|byte| is_blank(*byte)) {
             continue;
@@ -26,9 +29,10 @@ pub fn unfold_first(text: &[u8], folds: usize, lines: usize) -> Cow<'_, [u8]> {
         if done == 0 {
             unfolded.reserve_exact(text.len());
         }
-        unfolded.extend_from_slice(without_blanks(without_line_end(line)));
+        unfolded.extend_from_slice(without_last(without_last(line, but_line_end), but_blanks));
         unfolded.push(b' ');
-        done = end + 1 + behind.iter().take_while(|byte| is_blank(**byte)).count();
+        done = end + 1 + first_blanks(behind);
+        ends.go_on_from(done);
     }
     if done == 0 {
         return Cow::Borrowed(text);
@@ -42,15 +46,19 @@ struct Folds<'a> {
     text: &'a [u8],
     /// Where the next block begins.
     next: usize,
-    /// Where the word of the block begins that is looked at.
-    word: usize,
+    /// Words of the block that are still to be looked at.
+    words: slice::Iter<'a, [u8; WORD]>,
+    /// What follows the last of them, in a text's last block, and zeros.
+    tail: Option<[u8; WORD]>,
+    /// Where the word ends that is looked at.
+    end: usize,
     /// The high bit of each byte of it that is a line feed, and was not shown.
     found: u64,
 }
 
 impl<'a> Folds<'a> {
     fn of(text: &'a [u8]) -> Self {
-        Self { text, next: 0, word: 0, found: 0 }
+        Self { text, next: 0, words: [].iter(), tail: None, end: 0, found: 0 }
     }
 
     /// Whether a line feed with a blank behind it begins in this block. A loop that compilers make SIMD of.
@@ -69,17 +77,27 @@ impl<'a> Folds<'a> {
         block(at).zip(block(at + 1)).is_none_or(|(block, behind)| Self::has_fold(block, behind))
     }
 
-    /// The line feeds of eight bytes, the high bit of each (Hacker's Delight, 6-1).
-    fn line_feeds(&self, at: usize) -> u64 {
-        const LOW: u64 = 0x7f7f_7f7f_7f7f_7f7f;
-        let rest = self.text.get(at..).unwrap_or_default();
-        let word = rest.first_chunk().copied().unwrap_or_else(|| {
-            let mut word = [0; WORD];
-            word.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
-            word
-        });
-        let zeros = u64::from_le_bytes(word) ^ 0x0a0a_0a0a_0a0a_0a0a;
-        !(((zeros & LOW) + LOW) | zeros | LOW)
+    /// Leaves out what stands before this place, if that is behind the block that is looked at.
+    #[inline(always)]
+    fn go_on_from(&mut self, to: usize) {
+        if to > self.next {
+            *self = Self { next: to, ..Self::of(self.text) };
+        }
+    }
+
+    /// Begins with the next block that may have a fold; `None` behind the last one.
+    fn turn(&mut self) -> Option<()> {
+        while self.next < self.text.len() && !self.is_worth(self.next) {
+            self.next += BLOCK;
+        }
+        let rest = self.text.get(self.next..).filter(|rest| !rest.is_empty())?;
+        let (words, tail) = rest.get(..BLOCK).unwrap_or(rest).as_chunks();
+        let mut padded = [0; WORD];
+        padded.iter_mut().zip(tail).for_each(|(to, from)| *to = *from);
+        (self.words, self.tail) = (words.iter(), Some(padded).filter(|_| !tail.is_empty()));
+        self.end = self.next;
+        self.next += BLOCK;
+        Some(())
     }
 }
 
@@ -89,23 +107,31 @@ impl Iterator for Folds<'_> {
     #[inline]
     fn next(&mut self) -> Option<usize> {
         while self.found == 0 {
-            self.word += WORD;
-            if self.word >= self.next {
-                while self.next < self.text.len() && !self.is_worth(self.next) {
-                    self.next += BLOCK;
-                }
-                if self.next >= self.text.len() {
-                    return None;
-                }
-                self.word = self.next;
-                self.next += BLOCK;
-            }
-            self.found = self.line_feeds(self.word);
+            let word = match self.words.next() {
+                Some(word) => *word,
+                None => match self.tail.take() {
+                    Some(tail) => tail,
+                    None => {
+                        self.turn()?;
+                        continue;
+                    }
+                },
+            };
+            self.end += WORD;
+            self.found = line_feeds(word);
         }
-        let at = self.word + self.found.trailing_zeros() as usize / 8;
+        let at = self.end - WORD + self.found.trailing_zeros() as usize / 8;
         self.found &= self.found - 1;
         Some(at)
     }
+}
+
+/// The line feeds of eight bytes, the high bit of each (Hacker's Delight, 6-1).
+#[inline(always)]
+fn line_feeds(word: [u8; WORD]) -> u64 {
+    let word = u64::from_le_bytes(word);
+    let zeros = word ^ spread(b'\n');
+    !(((zeros & LOW) + LOW) | zeros | LOW)
 }
 
 /// Bytes that are looked at between two branches.
@@ -180,12 +206,57 @@ pub(super) fn without_line_end(mut line: &[u8]) -> &[u8] {
     line
 }
 
-fn without_blanks(mut line: &[u8]) -> &[u8] {
-    while let [shorter @ .., b' ' | b'\t'] = line {
-        line = shorter;
+/// A text without those of its last bytes of which `but` leaves nothing. A stranger's may be many, and so it goes by words.
+#[inline(always)]
+fn without_last(mut text: &[u8], but: fn(u64) -> u64) -> &[u8] {
+    while let Some(word) = text.last_chunk() {
+        let left = but(u64::from_le_bytes(*word));
+        let kept = text.len() - left.leading_zeros() as usize / 8;
+        text = text.get(..kept).unwrap_or_default();
+        if left != 0 {
+            return text;
+        }
     }
-    line
+    while let Some((last, shorter)) = text.split_last()
+        && but(spread(*last)) == 0
+    {
+        text = shorter;
+    }
+    text
 }
+
+/// How many of the first bytes are blanks.
+fn first_blanks(text: &[u8]) -> usize {
+    let (words, rest) = text.as_chunks();
+    let but = |word: &[u8; WORD]| but_blanks(u64::from_le_bytes(*word));
+    match words.iter().position(|word| but(word) != 0) {
+        Some(at) => at * WORD + words.get(at).map_or(0, |word| but(word).trailing_zeros() as usize / 8),
+        None => words.len() * WORD + rest.iter().take_while(|byte| is_blank(**byte)).count(),
+    }
+}
+
+/// Zeros in place of those bytes of a word that are blanks, and others in place of other bytes.
+#[inline(always)]
+fn but_blanks(word: u64) -> u64 {
+    let spaces = word & spread(b' ');
+    // In bytes with that bit a space, and a tab in the others.
+    let tabs = (spaces ^ spread(b' ')) / u64::from(b' ') * u64::from(b'\t');
+    word ^ spaces ^ tabs
+}
+
+/// The same for CRs. Any at the end belong to the line end.
+#[inline(always)]
+fn but_line_end(word: u64) -> u64 {
+    word ^ spread(b'\r')
+}
+
+/// A word of one byte.
+const fn spread(byte: u8) -> u64 {
+    u64::from_le_bytes([byte; WORD])
+}
+
+/// All bits of each byte of a word but the high one.
+const LOW: u64 = spread(0x7f);
 
 pub(super) fn is_blank(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t')
@@ -217,6 +288,30 @@ mod tests {
             assert_eq!(unfold(text.as_bytes()), unfolded.as_bytes(), "{text:?}");
         }
         assert!(matches!(unfold(b"not folded\r\n"), Cow::Borrowed(_)));
+    }
+
+    /// Line ends and white space are told from other bytes wherever they stand in a word.
+    #[test]
+    fn folds_of_any_width_become_one_space() {
+        for byte in [b'a', 0, 0x0b, 0x0c, 0x21, 0x89, 0x8d, 0xa0, 0xff] {
+            for before in 0..20 {
+                for (ends, blanks) in
+                    (0..20).flat_map(|ends| [0, 1, 2, 6, 7, 8, 9, 25].map(|blanks| (ends, blanks)))
+                {
+                    let blanks = b" \t\t ".iter().copied().cycle().take(blanks);
+                    let mut text = vec![byte; before];
+                    text.extend(blanks.clone());
+                    text.extend(vec![b'\r'; ends]);
+                    text.extend(b"\n ");
+                    text.extend(blanks);
+                    text.push(byte);
+                    let unfolded = [&vec![byte; before][..], b" ", &[byte]].concat();
+                    assert_eq!(unfold(&text), unfolded, "{text:?}");
+                }
+            }
+        }
+        assert_eq!(*unfold(b"a\r \r\n b"), b"a\r b"[..]);
+        assert_eq!(*unfold(&[&b"\n"[..], &[b' '; 40]].concat()), b" "[..]);
     }
 
     #[test]
