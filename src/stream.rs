@@ -35,7 +35,6 @@ mod loose;
 mod passage;
 mod table;
 
-pub(crate) use block::ends_block;
 pub use fate::{Fate, Finding, Gathered};
 pub use flow::{FlowId, LIFE};
 pub use table::{Limits, MAX_KEPT, StreamTable};

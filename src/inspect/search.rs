@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::inspector::Inspector;
 use crate::door::{Ask, Grant, Key, State};
-use crate::knock::{KnockId, Life, Match, Payload};
+use crate::knock::{Knock, KnockId, Life, Match, Payload};
 use crate::packet::{Body, Packet, Sequence, Transport};
 use crate::stream::FlowId;
 use crate::verdict::Reason;
@@ -89,13 +89,6 @@ pub(super) struct Found {
     pub(super) grants: Vec<Grant>,
 }
 
-impl Found {
-    /// Whether any of it depends on what a REGISTER asks for.
-    pub(super) fn of_registration(&self) -> bool {
-        self.grants.iter().any(|grant| grant.registration.is_some())
-    }
-}
-
 impl Inspector {
     /// Looks for knocks in a datagram, and hands a TCP segment to `keep`.
     // Compiled into its caller, as reading a packet and `settle` are: what is written piece by piece and then moved as a
@@ -142,6 +135,12 @@ impl Inspector {
         let mut grants = Vec::with_capacity(matches.len());
         matches.iter().for_each(|found| self.grant(found, &mut grants));
         Box::new(Found { knocks, grants })
+    }
+
+    /// Whether any of what was found depends on what a REGISTER asks for.
+    pub(super) fn goes_by_registration(&self, found: &Found) -> bool {
+        let by_registration = |knock: &Knock| knock.door == Life::Registration;
+        found.knocks.iter().any(|id| self.knock_of(*id).is_some_and(by_registration))
     }
 
     fn grant(&self, found: &Match<'_>, grants: &mut Vec<Grant>) {

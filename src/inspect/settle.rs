@@ -11,7 +11,7 @@ use super::search::{Content, Found, Seen, StreamPart, at_door};
 use crate::door::{Change, State};
 use crate::knock::Payload;
 use crate::outbound::Inbound;
-use crate::stream::{self, Fate, Finding, Gathered};
+use crate::stream::{Fate, Finding, Gathered};
 use crate::time::Time;
 use crate::verdict::{Reason, Verdict};
 
@@ -121,17 +121,16 @@ impl Inspector {
         knocked: &mut Option<Box<Knocked>>,
     ) -> Reason {
         let StreamPart { id, sequence, payload, whole, .. } = part;
-        // How long a registration lives may stand in the next segment, and then the knock is found with that one.
-        let found = self
-            .find(client.address, Payload::Stream(payload))
-            .filter(|found| !whole || !found.of_registration() || stream::ends_block(payload));
-        if let Some(found) = found {
+        let found = self.find(client.address, Payload::Stream(payload));
+        // What a registration asks for may stand in another segment, and then the knock is found with that one.
+        let asks = whole && found.as_ref().is_some_and(|found| self.goes_by_registration(found));
+        if let Some(found) = found.filter(|_| !asks) {
             *knocked = Some(self.knock(client, *found));
             self.streams.opened(client.now, id);
         } else if !whole {
             self.streams.loosen(client.now, id);
         } else {
-            self.streams.follow(client.now, id, sequence, payload, |gathered| {
+            self.streams.follow(client.now, id, sequence, payload, asks, |gathered| {
                 self.gathered(client, gathered, payload, knocked)
             });
         }

@@ -60,7 +60,7 @@ impl Scanner {
 
 /// Whether a header block ends in a payload: some receivers take a CR alone for the blank line, see [`Scanner`]. Line ends in
 /// front of a message end nothing.
-pub(crate) fn ends_block(payload: &[u8]) -> bool {
+pub(super) fn ends_block(payload: &[u8]) -> bool {
     let text = payload.trim_ascii_start();
     [b"\n\r", b"\n\n"].into_iter().any(|end| memchr::memmem::find(text, end).is_some())
 }

@@ -57,10 +57,21 @@ impl StreamTable {
         let mut passage = stream.passage.unwrap_or_default();
         let begun = stream.kept.len() - passage.unjudged(&stream.kept).len();
         let step = passage.advance(&bytes, self.limits.bytes, allows);
-        let grows = step == Step::Passes && !passage.unjudged(&bytes).is_empty();
-        // A knock in this message, however it was cut. A line end may be the end of a header field.
         let unjudged = bytes.get(begun..).unwrap_or_default();
         let rest = passage.unjudged(&bytes).len();
+        let grows = rest > 0;
+        let segments = if grows { stream.segments + 1 } else { 0 };
+        let partial = !passage.is_at_start(&bytes);
+        if step == Step::Refused || segments > self.limits.segments || place.last && partial {
+            // Only a knock passes from here on, also one that is in several segments of this message.
+            shard.kept -= stream.kept.drain(..begun).len();
+            stream.start = stream.start.wrapping_add(u32::try_from(begun).unwrap_or(0));
+            (stream.state, stream.scanner) = (State::Held, Scanner::Blank);
+            stream.scanner.read(&stream.kept);
+            (stream.passage, stream.unsure, stream.seen) = (None, false, now);
+            return self.held(shard, now, id, place, payload, judge);
+        }
+        // A knock in this message, however it was cut. A line end may be the end of a header field.
         let judged = !grows || rest < unjudged.len();
         let due = judged || stream.is_due(unjudged.len(), memchr::memchr(b'\n', new).is_some());
         if judged {
@@ -72,13 +83,6 @@ impl StreamTable {
                 self.open(shard, now, id);
             }
             return fate;
-        }
-        let segments = if grows { stream.segments + 1 } else { 0 };
-        let partial = !passage.is_at_start(&bytes);
-        if step == Step::Refused || segments > self.limits.segments || place.last && partial {
-            (stream.state, stream.seen) = (State::Refused, now);
-            stream.passage.get_or_insert_default();
-            return Fate::Refused;
         }
         if place.last {
             // The connection is over, and the receiver has whole messages only.

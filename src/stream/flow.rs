@@ -17,6 +17,16 @@ pub struct FlowId {
     pub destination: (IpAddr, u16),
 }
 
+/// How a segment of a held flow is looked at.
+#[derive(Clone, Copy)]
+pub(super) struct Look<'a> {
+    pub(super) payload: &'a [u8],
+    /// Also by itself: nobody has looked at it.
+    pub(super) itself: bool,
+    /// It passes, whatever is found.
+    pub(super) passes: bool,
+}
+
 impl FlowId {
     /// The id of a segment's flow.
     pub fn of(packet: &Packet<'_>, flow: Flow) -> Self {

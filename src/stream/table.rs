@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::block::{Progress, Scanner, ends_block};
 use super::fate::{Fate, Finding, Gathered};
-use super::flow::{FlowId, Place, State, Stream};
+use super::flow::{FlowId, Look, Place, State, Stream};
 use super::loose::Loose;
 
 use crate::packet::Sequence;
@@ -112,14 +112,15 @@ impl StreamTable {
     }
 
     /// A segment of a source whose door is open. It passes in any case; `judge` is asked if it goes on with a header
-    /// block that earlier ones have begun, so that a knock in several segments renews the door. The caller has looked
-    /// at the segment itself.
+    /// block that earlier ones have begun, so that a knock in several segments renews the door. It is asked for the segment
+    /// `itself`, too, unless the caller has looked at that.
     pub fn follow(
         &self,
         now: Time,
         id: FlowId,
         sequence: Sequence,
         payload: &[u8],
+        itself: bool,
         mut judge: impl FnMut(Gathered<'_>) -> Finding,
     ) {
         let ends = sequence.fin || sequence.rst;
@@ -128,7 +129,7 @@ impl StreamTable {
         }
         // Nearly always a message comes whole.
         let whole = || ends_block(payload);
-        if self.is_empty() && (sequence.length == 0 || whole()) {
+        if self.is_empty() && !itself && (sequence.length == 0 || whole()) {
             return;
         }
         let mut guard = self.shard(id);
@@ -145,12 +146,16 @@ impl StreamTable {
         if !known {
             if whole() {
                 self.drop_out(shard, now, id);
+                if itself {
+                    judge(Gathered { bytes: payload, grows: false });
+                }
                 return;
             }
             self.meet(shard, now, id, sequence);
         }
         self.hold(shard, id);
-        match self.add_to_held(shard, now, id, Place::of(sequence), payload, &mut judge) {
+        let look = Look { payload, itself, passes: true };
+        match self.look(shard, now, id, Place::of(sequence), look, &mut judge) {
             Fate::Opened => _ = self.remove(shard, id),
             _ if shard.flows.get(&id).is_some_and(|stream| stream.kept.is_empty()) => {
                 self.remove(shard, id);

@@ -1,6 +1,7 @@
 //! Doors that go by registrations.
 
 use super::*;
+use crate::door::Grant;
 
 #[test]
 fn a_registrations_life_is_the_doors() {
@@ -136,4 +137,77 @@ fn the_packets_that_end_a_registration_still_pass() {
         let decision = gate.inspect(at(secs), &ipv4(PHONE, &udp(payload.as_bytes())));
         assert_eq!(decision.reason, reason, "at {secs}");
     }
+}
+
+/// How long the phone asks to be registered stands behind its knock, and may come in a segment of its own.
+#[test]
+fn a_registration_in_pieces_lives_as_long_as_it_asks_whatever_its_flow_is() {
+    let lines = [
+        "REGISTER sip:a SIP/2.0",
+        "From: <sip:1@a>;tag=1",
+        "User-Agent: s3cret-one",
+        "Contact: <sip:1@b>;+sip.instance=\"<s3cret-one>\"",
+        "Expires: 60",
+        "Content-Length: 0",
+        "",
+        "",
+    ];
+    let call =
+        b"INVITE sip:1@a SIP/2.0\r\nFrom: <sip:t@x>;tag=1\r\nTo: <sip:1@a>\r\nContent-Length: 0\r\n\r\n";
+    let parts = [Part::Anywhere, Part::UserAgent, Part::ContactInstance];
+    let flows =
+        ["strange", "begun before the gate", "called", "called, behind a call", "doubted", "through a door"];
+    let mut wrong = Vec::new();
+    for (part, flow) in parts.iter().flat_map(|part| flows.map(|flow| (part, flow))) {
+        for (end, text) in [("CR LF", lines.join("\r\n")), ("LF", lines.join("\n"))] {
+            let text = text.as_bytes();
+            let length = text.len();
+            let cuts = (1..length).map(|cut| vec![cut]);
+            let twice = (1..length - 20).step_by(7).map(|cut| vec![cut, cut + 20]);
+            let small = (8..40).map(|size| (size..length).step_by(size).collect());
+            for cuts in cuts.chain(twice).chain(small) {
+                let knock =
+                    Knock { part: part.clone(), door: Life::Registration, ..knock("a", "s3cret-one") };
+                let policy = Policy { outbound: Some(Duration::from_secs(1000)), ..Policy::default() };
+                let gate = Inspector::new(policy, KnockSet::new(vec![knock]).unwrap(), 10);
+                let source = gate.cut().source(PHONE.parse().unwrap());
+                let mut number = 1000;
+                let mut send = |flags, payload: &[u8]| {
+                    let reason = gate.inspect(at(0), &ipv4(PHONE, &tcp_at(number, flags, payload))).reason;
+                    number += u32::try_from(payload.len()).unwrap() + u32::from(flags == SYN);
+                    reason
+                };
+                if flow.starts_with("called") {
+                    gate.outgoing(at(0), &outbound::options(PHONE)).unwrap();
+                }
+                if flow == "doubted" {
+                    gate.streams().doubt_all(at(0));
+                }
+                if flow == "through a door" {
+                    let by_hand =
+                        Grant { knock: Door::by_hand(), life: Duration::from_secs(10), registration: None };
+                    gate.doors().knock(source, at(0), &[by_hand]);
+                }
+                if flow != "begun before the gate" {
+                    send(SYN, b"");
+                }
+                if flow == "called, behind a call" {
+                    assert_eq!(send(0, call), Reason::Outbound);
+                }
+                let ends = cuts.iter().copied().chain([length]);
+                let starts = [0].into_iter().chain(cuts.iter().copied());
+                let reasons: Vec<_> = starts.zip(ends).map(|(from, to)| send(0, &text[from..to])).collect();
+                let life = gate.doors().door(source, at(0)).map(|door| door.expires.since(at(0)).as_secs());
+                if life != Some(90) {
+                    wrong.push(format!("{part}, {flow}, {end}, cut at {cuts:?}: {life:?}, {reasons:?}"));
+                }
+            }
+        }
+    }
+    assert!(
+        wrong.is_empty(),
+        "{} of them: {:#?}",
+        wrong.len(),
+        wrong.iter().step_by(1 + wrong.len() / 30).collect::<Vec<_>>()
+    );
 }
