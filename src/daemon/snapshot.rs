@@ -1,47 +1,21 @@
-//! Doors as they are written down, and the way back.
+//! Doors as they are written down, and the way back: see [`crate::state::records`].
 
 use std::io::{self, Write};
-use std::time::Duration;
 
 use crate::clock::Clock;
 use crate::daemon::event_log::EventSender;
-use crate::door::{Claim, Door, Listed};
 use crate::event::Event;
 use crate::inspect::Inspector;
-use crate::knock::{KnockId, SALT};
-use crate::net::Source;
-use crate::outbound::{Binding, HeldBinding, Mark, OutboundDoor};
-use crate::state::format::{BY_HAND, ClaimRecord, MarkRecord, OutboundRecord, Record, Saved, Writer};
+use crate::knock::SALT;
+use crate::state::format::Saved;
+use crate::state::records::{self, Restored};
 use crate::state::stamp::Stamp;
 use crate::time::Time;
 
-/// Writes doors as [`crate::state::format`] has them: those that are open, and those that have run out and are remembered.
+/// Writes doors down as they are now.
 pub(super) fn write_doors<W: Write>(gate: &Inspector, clock: Clock, out: W) -> io::Result<W> {
-    let (stamp, names) = (Stamp::now(), gate.names());
-    let known = names.len() as u64;
-    let mut out = Writer::new(out, &stamp, gate.cut().prefixes(), names)?;
-    out.identities(gate.identities(salt))?;
-    // Whatever changes from here on is of after the stamp, and has the next one written.
-    let (now, parts) = (clock.now(), gate.doors().parts(PART));
-    // One that came with a reload a moment ago is for the next time.
-    let is_named = |knock: KnockId| knock == Door::by_hand() || (knock.index() as u64) < known;
-    for part in 0..parts {
-        for mut listed in gate.doors().known(part, parts, now) {
-            if !listed.claims.iter().all(|claim| is_named(claim.knock)) {
-                listed.claims = listed.claims.into_iter().filter(|claim| is_named(claim.knock)).collect();
-            }
-            if is_named(listed.door.knock) {
-                out.door(&record(&listed, now))?;
-            }
-        }
-    }
-    for (source, door) in gate.outbound().listed(now) {
-        out.outbound(&outbound_record(source, &door, now))?;
-    }
-    for (source, Mark { until, life }) in gate.outbound().marks(now) {
-        out.mark(&MarkRecord { source, left: until.since(now), life })?;
-    }
-    out.finish()
+    let stamp = Stamp::now();
+    records::write(gate, &stamp, || clock.now(), salt, out)
 }
 
 fn salt() -> [u8; SALT] {
@@ -51,77 +25,21 @@ fn salt() -> [u8; SALT] {
     salt
 }
 
-fn record(listed: &Listed, now: Time) -> Record {
-    let claim = |claim: &Claim| claim_record(claim, now);
-    Record {
-        source: listed.source,
-        opened: listed.door.opened,
-        last_knock: listed.last_knock,
-        packets: listed.packets,
-        bytes: listed.bytes,
-        claim: claim(&Claim::sole(&listed.door)),
-        claims: listed.claims.iter().map(claim).collect(),
-    }
-}
-
-fn claim_record(claim: &Claim, now: Time) -> ClaimRecord {
-    let index = || u32::try_from(claim.knock.index()).unwrap_or(BY_HAND);
-    ClaimRecord {
-        knock: if claim.knock == Door::by_hand() { BY_HAND } else { index() },
-        registration: claim.registration,
-        left: claim.until.since(now).max(now.since(claim.until)),
-        life: claim.life,
-        closing: claim.closing,
-        ran_out: claim.until <= now,
-    }
-}
-
-fn outbound_record(source: Source, door: &OutboundDoor, now: Time) -> OutboundRecord {
-    let OutboundDoor { opened, method, requested, held_until, bindings, packets: _, bytes: _ } = door;
-    OutboundRecord {
-        source,
-        opened: *opened,
-        requested: now.since(*requested),
-        left: held_until.since(now),
-        method: *method,
-        bindings: bindings.iter().map(|held| (held.binding, held.until.since(now))).collect(),
-    }
-}
-
-/// What became of doors of before.
-#[derive(Default)]
-struct Tally {
-    open: u64,
-    ran_out: u64,
-    gone: u64,
-    no_room: u64,
-    /// Doors of knocks that are gone, and that others hold as well.
-    kept: u64,
-}
-
-/// Opens the doors again for as long as they would still be open, and remembers those that have run out.
+/// Opens the doors again for as long as they would still be open, remembers those that have run out, and says so.
 pub(super) fn restore(gate: &Inspector, now: Time, saved: &Saved, sink: &EventSender) {
-    if saved.prefixes != gate.cut().prefixes() {
+    let Some(restored) = records::restore(gate, now, saved, Stamp::now().since(&saved.stamp)) else {
         let text = "the doors of before are lost: they were for sources of other prefixes, see ipv4_prefix and ipv6_prefix";
         sink.send(Event::Warning(text.to_owned()));
         return;
-    }
-    let passed = Stamp::now().since(&saved.stamp);
-    restore_outbound(gate, now, saved, passed);
-    let ids = gate.known_again(&saved.names, saved.identities.as_ref());
-    let mut tally = Tally::default();
-    let (same, other): (Vec<_>, Vec<_>) =
-        saved.doors.iter().partition(|record| gate.cut().makes(record.source));
-    same.into_iter().for_each(|record| restore_door(gate, now, record, passed, &ids, &mut tally));
-    let Tally { open, ran_out, gone, no_room, kept } = tally;
+    };
+    let Restored { open, ran_out, gone, no_room, kept, recut } = restored;
     let mut text = format!(
         "doors of before: {open} open again, {ran_out} have run out, {gone} are of knocks that are gone, {no_room} find no room"
     );
-    if !other.is_empty() {
+    if recut > 0 {
         text.push_str(&format!(
-            ", {} are of networks in which each address is a source of its own now (see nat64): phones there open their own by \
-             their next knock",
-            other.len()
+            ", {recut} are of networks in which each address is a source of its own now (see nat64): phones there open their own by \
+             their next knock"
         ));
     }
     if kept > 0 {
@@ -130,103 +48,16 @@ pub(super) fn restore(gate: &Inspector, now: Time, saved: &Saved, sink: &EventSe
     sink.send(Event::Note(text));
 }
 
-fn restore_door(
-    gate: &Inspector,
-    now: Time,
-    record: &Record,
-    passed: Duration,
-    ids: &[Option<KnockId>],
-    tally: &mut Tally,
-) {
-    let sole = record.claims.is_empty().then_some(&record.claim);
-    let (mut claims, mut gone) = (Vec::new(), Vec::new());
-    for claim in sole.into_iter().chain(&record.claims) {
-        let knock = match claim.knock {
-            BY_HAND => Some(Door::by_hand()),
-            index => ids.get(index as usize).copied().flatten(),
-        };
-        let until = match claim.ran_out {
-            true => now.before(claim.left.saturating_add(passed)),
-            false => match claim.left.checked_sub(passed) {
-                Some(left) => now.after(left),
-                None => now.before(passed.saturating_sub(claim.left)),
-            },
-        };
-        let ClaimRecord { registration, life, closing, .. } = *claim;
-        let again = Claim { knock: knock.unwrap_or(KnockId::FIRST), registration, until, life, closing };
-        match knock {
-            Some(_) if again.is_known(now) => claims.push(again),
-            Some(_) => {}
-            None if again.is_known(now) || !claim.ran_out => gone.push(again),
-            None => {}
-        }
-    }
-    if let Some(life) = gone.iter().map(|claim| claim.life).max() {
-        // As if the knock had been taken out of a gate that runs.
-        gate.outbound().mark(record.source, now, gate.mark_life(life));
-    }
-    let Some(door) = Listed::again(record.source, record.opened, claims) else {
-        match gone.is_empty() {
-            true => tally.ran_out += 1,
-            false => tally.gone += 1,
-        }
-        return;
-    };
-    let Record { last_knock, packets, bytes, .. } = *record;
-    let door = Listed { last_knock, packets, bytes, ..door };
-    if door.door.expires <= now {
-        let was_open = gone.iter().any(|claim| now < claim.until);
-        gate.doors().remember(&door);
-        *(if was_open { &mut tally.gone } else { &mut tally.ran_out }) += 1;
-    } else if gate.doors().restore(&door, now) {
-        tally.open += 1;
-        tally.kept += u64::from(gone.iter().any(|claim| now < claim.until));
-    } else {
-        tally.no_room += 1;
-    }
-}
-
-/// Sets the marks of before, and opens the outbound doors of sources that have none.
-fn restore_outbound(gate: &Inspector, now: Time, saved: &Saved, passed: Duration) {
-    for MarkRecord { source, left, life } in &saved.marks {
-        let mark = Mark { until: now.after(left.saturating_sub(passed)), life: *life };
-        gate.outbound().restore_mark(*source, mark, now);
-    }
-    if gate.outbound_life().is_none() {
-        return;
-    }
-    let mut records: Vec<_> =
-        saved.outbound.iter().filter(|record| gate.cut().makes(record.source)).collect();
-    // If there may be fewer of them now, those stay that were called last.
-    records.sort_by_key(|record| record.requested);
-    for record in records {
-        let until = |left: Duration| now.after(left.saturating_sub(passed));
-        let held =
-            |(binding, left): &(Binding, Duration)| HeldBinding { binding: *binding, until: until(*left) };
-        let door = OutboundDoor {
-            opened: record.opened,
-            method: record.method,
-            requested: now.before(record.requested.saturating_add(passed)),
-            held_until: until(record.left),
-            bindings: record.bindings.iter().map(held).filter(|held| held.until > now).collect(),
-            packets: 0,
-            bytes: 0,
-        };
-        gate.outbound().restore(record.source, door, now);
-    }
-}
-
-/// Doors that are copied at once: ten megabytes, and a million doors are written in half a second.
-const PART: usize = 131_072;
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
-    use crate::door::{Grant, Registration, State};
+    use crate::door::{Claim, Door, Grant, Listed, Registration, State};
     use crate::inspect::Policy;
-    use crate::knock::{Knock, KnockSet, Secret};
-    use crate::net::Prefixes;
-    use crate::outbound::Method;
+    use crate::knock::{Knock, KnockId, KnockSet, Secret};
+    use crate::net::{Prefixes, Source};
+    use crate::outbound::{Method, OutboundDoor};
     use crate::state::format::read;
 
     fn gate(knocks: &[(&str, &str)]) -> Inspector {

@@ -1,7 +1,7 @@
 //! Doors that go by registrations.
 
 use super::*;
-use crate::door::Grant;
+use crate::door::{Door, Grant};
 
 #[test]
 fn a_registrations_life_is_the_doors() {
