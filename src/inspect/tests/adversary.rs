@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use proptest::prelude::*;
 use proptest::sample::Index;
+use proptest::test_runner::{TestRunner, contextualize_config};
 
 use super::*;
 use crate::packet::Flow;
@@ -319,11 +320,11 @@ fn place(at: &Index, stream: &[u8], receivers: &[Receiver]) -> usize {
     next.saturating_sub(if place > 2 * stream.len() { place % 7 } else { 0 })
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(cases()) })]
-
-    #[test]
-    fn no_receiver_completes_a_request_without_a_knock(stream in stream(), steps in steps()) {
+#[test]
+fn no_receiver_completes_a_request_without_a_knock() {
+    // The macro would have PROPTEST_CASES have the last word.
+    let config = ProptestConfig { failure_persistence: None, cases: cases(), ..ProptestConfig::default() };
+    let run = TestRunner::new(config).run(&(stream(), steps()), |(stream, steps)| {
         let stream = stream.as_bytes();
         let mut side = Side::new();
         let mut receivers = Receiver::all();
@@ -382,18 +383,27 @@ proptest! {
             if matches!(step, Step::Segment { .. } | Step::Empty { .. }) {
                 for (receiver, before) in receivers.iter().zip(&mut before) {
                     let blocks = receiver.blocks();
-                    prop_assert!(is_open || blocks <= *before, "{:?}\nhas a block more by {:?}", receiver, step);
+                    prop_assert!(
+                        is_open || blocks <= *before,
+                        "{:?}\nhas a block more by {:?}",
+                        receiver,
+                        step
+                    );
                     *before = blocks;
                 }
             }
         }
+        Ok(())
+    });
+    if let Err(error) = run {
+        panic!("{error}");
     }
 }
 
 /// More than usual: most of what a sender does at random is refused at once.
 fn cases() -> u32 {
-    let wanted = std::env::var("SIPKNOCK_CASES").ok().and_then(|cases| cases.parse().ok());
-    let cases = wanted.unwrap_or(4000);
+    let wanted = std::env::var("SIPKNOCK_CASES").ok().map(|cases| cases.parse().expect("a number of cases"));
+    let cases = wanted.unwrap_or_else(|| contextualize_config(ProptestConfig::with_cases(4000)).cases);
     println!("{cases} cases; SIPKNOCK_CASES={} for more", 400_000);
     cases
 }
