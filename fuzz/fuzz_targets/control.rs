@@ -10,7 +10,7 @@
 use arbitrary::{Arbitrary, Unstructured};
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
-use sipknock::control::protocol::{Answer, Done, DoorLine, Kind, Refusal, Request, VERSION};
+use sipknock::control::protocol::{Answer, Done, DoorKnock, DoorLine, Kind, Refusal, Request, VERSION};
 
 fuzz_target!(|bytes: &[u8]| {
     for line in bytes.split(|byte| *byte == b'\n').take(8) {
@@ -60,7 +60,7 @@ enum Wish {
     Open(String, Option<u64>, Option<String>),
     Close(String, bool),
     Plain(u8),
-    Door(String, String, [u64; 3], Option<String>),
+    Door(String, String, [u64; 3], Option<String>, Vec<(String, [u64; 2])>),
     Done(Option<u64>, Option<String>, Option<String>, Vec<String>),
     Lost(u64),
 }
@@ -78,18 +78,27 @@ impl Wish {
                 3 => Request::Reload {},
                 _ => Request::Enforce {},
             }),
-            Self::Door(source, text, [expires_in_s, packets, bytes], method) => said(&Answer::Door(DoorLine {
-                source,
-                knock: text.clone(),
-                opened: text.clone(),
-                last_knock: text.clone(),
-                request: method.as_ref().map(|_| text.clone()),
-                expires: text,
-                expires_in_s,
-                packets,
-                bytes,
-                method,
-            })),
+            Self::Door(source, text, [expires_in_s, packets, bytes], method, knocks) => {
+                let held = |(knock, [expires_in_s, registrations]): (String, [u64; 2])| DoorKnock {
+                    knock,
+                    until: text.clone(),
+                    expires_in_s,
+                    registrations,
+                };
+                said(&Answer::Door(DoorLine {
+                    source,
+                    knock: text.clone(),
+                    knocks: knocks.into_iter().map(held).collect(),
+                    opened: text.clone(),
+                    last_knock: text.clone(),
+                    request: method.as_ref().map(|_| text.clone()),
+                    expires: text,
+                    expires_in_s,
+                    packets,
+                    bytes,
+                    method,
+                }));
+            }
             Self::Done(doors, event, file, notes) => {
                 said(&Answer::Done(Done { doors, event: event.clone(), file, notes }));
                 let text = event.unwrap_or_default();
