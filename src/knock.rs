@@ -258,10 +258,8 @@ impl KnockSet {
         }
         #[cfg(test)]
         work::READ.set(work::READ.get() + 1);
-        // How long a registration lives may stand in what is still to come.
         let grows = matches!(payload, Payload::Growing { .. });
-        let in_time =
-            |id: KnockId| !grows || self.get(id).is_some_and(|knock| knock.door != Life::Registration);
+        let in_time = |id: KnockId| !grows || self.get(id).is_some_and(|knock| !knock.needs_all());
         conditional.retain(|&knock| in_time(knock));
         // What stands outside of any message can count only where no message is asked for.
         self.add_conditional(&mut found, &conditional, None);

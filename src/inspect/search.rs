@@ -137,10 +137,9 @@ impl Inspector {
         Box::new(Found { knocks, grants })
     }
 
-    /// Whether any of what was found depends on what a REGISTER asks for.
-    pub(super) fn goes_by_registration(&self, found: &Found) -> bool {
-        let by_registration = |knock: &Knock| knock.door == Life::Registration;
-        found.knocks.iter().any(|id| self.knock_of(*id).is_some_and(by_registration))
+    /// Whether any of what was found counts only with the whole of its message.
+    pub(super) fn needs_all(&self, found: &Found) -> bool {
+        found.knocks.iter().any(|id| self.knock_of(*id).is_some_and(Knock::needs_all))
     }
 
     fn grant(&self, found: &Match<'_>, grants: &mut Vec<Grant>) {

@@ -122,15 +122,15 @@ impl Inspector {
     ) -> Reason {
         let StreamPart { id, sequence, payload, whole, .. } = part;
         let found = self.find(client.address, Payload::Stream(payload));
-        // What a registration asks for may stand in another segment, and then the knock is found with that one.
-        let asks = whole && found.as_ref().is_some_and(|found| self.goes_by_registration(found));
-        if let Some(found) = found.filter(|_| !asks) {
+        // What else it needs may stand in another segment, and then the knock is found with that one.
+        let waits = whole && found.as_ref().is_some_and(|found| self.needs_all(found));
+        if let Some(found) = found.filter(|_| !waits) {
             *knocked = Some(self.knock(client, *found));
             self.streams.opened(client.now, id);
         } else if !whole {
             self.streams.loosen(client.now, id);
         } else {
-            self.streams.follow(client.now, id, sequence, payload, asks, |gathered| {
+            self.streams.follow(client.now, id, sequence, payload, waits, |gathered| {
                 self.gathered(client, gathered, payload, knocked)
             });
         }

@@ -93,6 +93,12 @@ impl Knock {
         self.extent.holds(text, self.secret.expose(), self.ignores_case())
     }
 
+    /// Whether it counts only with the whole of its message: the life of a registration may stand behind it, and another
+    /// value of the part that is to be the secret.
+    pub(crate) fn needs_all(&self) -> bool {
+        self.door == Life::Registration || self.extent == Extent::Whole
+    }
+
     pub(super) fn counts_in(&self, message: Option<&sip::Message<'_>>) -> bool {
         let method = message.and_then(sip::Message::method);
         self.methods.is_empty()

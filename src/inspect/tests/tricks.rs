@@ -268,3 +268,29 @@ fn a_trunk_behind_forward_is_believed_after_a_restart() {
     let given = reasons(&gate, 2, &[(START, 0, invite), (end, 0, PLAIN), (end, 0, invite)]);
     assert_eq!(given, [Reason::Outbound, Reason::NoKnock, Reason::NoKnock]);
 }
+
+/// A message with many values of a part is no guess at all, also if each of them comes in a segment of its own.
+#[test]
+fn values_in_several_segments_are_no_guesses() {
+    let text =
+        b"REGISTER sip:pbx SIP/2.0\r\nUser-Agent: mykn0ckstr1ng\r\nUser-Agent: another-guess\r\nl: 0\r\n\r\n";
+    let knock = || {
+        let alice = knock("alice", "mykn0ckstr1ng");
+        vec![Knock { part: Part::UserAgent, extent: crate::knock::Extent::Whole, ..alice }]
+    };
+    for cut in 30..text.len() {
+        let (begin, end) = text.split_at(cut);
+        let pieces = [(START, 0, begin), (START + cut as u32, 0, end)];
+        let gate = Inspector::new(Policy::default(), KnockSet::new(knock()).unwrap(), 10);
+        assert_eq!(reasons(&gate, 0, &pieces), [Reason::NoKnock; 2], "held, cut at {cut}");
+        let gate = Inspector::new(Policy::default(), KnockSet::new(knock()).unwrap(), 10);
+        assert_eq!(reasons(&gate, 0, &[(START - 1, SYN, b"")]), [Reason::Handshake]);
+        let [begin, end] = reasons(&gate, 0, &pieces)[..] else { unreachable!() };
+        assert!(matches!(begin, Reason::Partial | Reason::NoKnock) && end == Reason::NoKnock, "cut at {cut}");
+        let by_hand =
+            crate::door::Grant { knock: Door::by_hand(), life: Duration::from_secs(10), registration: None };
+        gate.doors().knock(gate.cut().source(PHONE.parse().unwrap()), at(0), &[by_hand]);
+        let other = [(START + 500, 0, pieces[0].2), (START + 500 + cut as u32, 0, pieces[1].2)];
+        assert_eq!(reasons(&gate, 0, &other), [Reason::Door; 2], "through a door, cut at {cut}");
+    }
+}
