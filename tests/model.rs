@@ -32,8 +32,8 @@ use reference::{Body, Config, Reference, SECOND};
 /// One thing that happens.
 #[derive(Clone, Debug)]
 enum Step {
-    /// A datagram from one of [`ADDRESSES`].
-    Datagram(usize, Body),
+    /// A datagram, or a fragment, from one of [`ADDRESSES`].
+    Packet(usize, Body),
     /// A connection with one message, in so many segments at most, with or without the SYN that the gate sees.
     Stream {
         from: usize,
@@ -50,11 +50,16 @@ enum Step {
     Flush,
     Sweep,
     Reload(Config),
-    /// The gate ends, and another one has what it knew.
-    Restart,
+    /// The gate ends, and after so many nanoseconds another one has what it wrote down, perhaps with another configuration.
+    /// The wall clock is set to some time meanwhile; `None`: the machine boots.
+    Restart {
+        passed: u64,
+        clock: Option<u64>,
+        config: Option<Config>,
+    },
 }
 
-const ADDRESSES: [&str; 8] = [
+const ADDRESSES: [&str; 16] = [
     "203.0.113.1",
     "203.0.113.2",
     "203.0.113.3",
@@ -63,7 +68,19 @@ const ADDRESSES: [&str; 8] = [
     "2001:db8:1:1::1",
     "2001:db8:1:1::2",
     "2001:db8:1:2::1",
+    // Behind translators, link-local, of one of Teredo's servers.
+    "64:ff9b::c000:201",
+    "64:ff9b::c000:202",
+    "2001:db8:64::c000:201",
+    "2001:db8:64::c000:202",
+    "2001:db8:64:0:1::5",
+    "fe80::1:1",
+    "fe80::1:2",
+    "2001:0:7:8:9::1",
 ];
+
+/// The networks of translators that a configuration may have.
+const TRANSLATORS: [&str; 2] = ["64:ff9b::", "2001:db8:64::"];
 
 fn address(index: usize) -> IpAddr {
     ADDRESSES[index].parse().unwrap()
@@ -98,19 +115,15 @@ fn run(config: Config, steps: &[Step]) -> Result<(), TestCaseError> {
         let seconds = now / SECOND;
         let context = || format!("step {number} at {seconds}: {step:?}");
         match step {
-            Step::Datagram(from, body) => {
+            Step::Packet(from, body) => {
                 let from = address(*from);
-                let expected = reference.datagram(now, from, body);
-                prop_assert_eq!(gate.datagram(now, from, body), expected, "{}", context());
+                let expected = reference.packet(now, from, body);
+                prop_assert_eq!(gate.packet(now, from, body), expected, "{}", context());
             }
             Step::Stream { from, message, cuts, syn } => {
                 let from = address(*from);
                 let text = message.text();
-                // A piece that begins inside a start line may look like another request, of which an open door is renewed for
-                // the default life.
-                let start = message.request().map_or(0, |request| request.start_line());
-                let cut = |cut: &prop::sample::Index| start + cut.index(text.len() - start);
-                let cuts = if *syn { cuts.iter().map(cut).collect() } else { Vec::new() };
+                let cuts = cuts.iter().map(|cut| cut.index(text.len())).collect();
                 let pieces = pieces(&text, cuts);
                 let fates = gate.stream(now, from, &pieces, *syn);
                 let verdict = reference.stream(now, from, message, &pieces, *syn, &fates);
@@ -138,11 +151,16 @@ fn run(config: Config, steps: &[Step]) -> Result<(), TestCaseError> {
                 gate.reload(now, config);
                 reference.reload(now, config.clone());
             }
-            // Beyond `max_doors`, as a reload may leave them, it is open which doors are restored.
-            Step::Restart if !reference.has_room_for_all(now) => {}
-            Step::Restart => {
-                gate = gate.restarted(now);
-                reference.restart(now);
+            Step::Restart { passed, clock, config } => {
+                let config = config.clone().unwrap_or_else(|| reference.config().clone());
+                let mut next = reference.clone();
+                next.restart(now, now + passed, config.clone());
+                // Beyond `max_doors`, as a reload may leave them, it is open which doors are restored.
+                if next.has_room_for_all(now + passed) {
+                    gate = gate.restarted(now, *passed, *clock, &config);
+                    reference = next;
+                    now += passed;
+                }
             }
         }
         for at in 0..ADDRESSES.len() {
@@ -185,26 +203,42 @@ fn pieces(text: &[u8], mut cuts: Vec<usize>) -> Vec<Vec<u8>> {
 fn config() -> impl Strategy<Value = Config> {
     let knocks = prop::sample::subsequence((0..palette().len()).collect::<Vec<_>>(), 1..=palette().len());
     let outbound = prop_oneof![1 => Just(None), 4 => Just(Some(200)), 1 => Just(Some(30))];
-    (knocks, 4usize..8, prop::bool::weighted(0.2), prop::bool::weighted(0.1), outbound, 1usize..6).prop_map(
-        |(knocks, max_doors, renew_by_packet, monitor, outbound, max_outbound)| Config {
+    let nat64 = prop_oneof![
+        6 => Just(vec![TRANSLATORS[0]]), 1 => Just(Vec::new()), 2 => Just(TRANSLATORS.to_vec()),
+        1 => Just(vec![TRANSLATORS[1]]),
+    ];
+    let flags = (prop::bool::weighted(0.2), prop::bool::weighted(0.1));
+    (knocks, 4usize..12, flags, outbound, 1usize..8, nat64).prop_map(
+        |(knocks, max_doors, (renew_by_packet, monitor), outbound, max_outbound, nat64)| Config {
             knocks,
             max_doors,
             renew_by_packet,
             monitor,
             outbound,
             max_outbound,
+            nat64,
         },
     )
 }
 
 fn step() -> BoxedStrategy<Step> {
-    let at = || 0..ADDRESSES.len();
+    // Most of what happens concerns a few, so that doors are met again.
+    let at = || prop_oneof![3 => 0usize..8, 2 => 0..ADDRESSES.len()];
     let body = prop_oneof![
         12 => message().prop_map(Body::Datagram),
         1 => message().prop_map(Body::First),
         1 => Just(Body::Later),
+        2 => message().prop_map(Body::FirstOfSegment),
+        1 => Just(Body::LaterOfSegment),
         1 => Just(Body::Malformed),
     ];
+    let passed =
+        prop_oneof![2 => Just(0), 2 => 0..70 * SECOND, 1 => 0..4000 * SECOND, 1 => 0..100_000 * SECOND];
+    let restart = (
+        passed,
+        prop::option::weighted(0.7, 0..3_000_000_000 * SECOND),
+        prop::option::weighted(0.4, config()),
+    );
     let wait = prop_oneof![
         4 => 0..2 * SECOND,
         6 => 0..70 * SECOND,
@@ -215,7 +249,7 @@ fn step() -> BoxedStrategy<Step> {
     ];
     let cuts = || prop::collection::vec(any::<prop::sample::Index>(), 0..4);
     prop_oneof![
-        30 => (at(), body).prop_map(|(from, body)| Step::Datagram(from, body)),
+        30 => (at(), body).prop_map(|(from, body)| Step::Packet(from, body)),
         10 => (at(), message(), cuts(), prop::bool::weighted(0.8))
             .prop_map(|(from, message, cuts, syn)| Step::Stream { from, message, cuts, syn }),
         10 => (at(), message()).prop_map(|(to, message)| Step::Sent(to, message)),
@@ -225,7 +259,7 @@ fn step() -> BoxedStrategy<Step> {
         1 => Just(Step::Flush),
         2 => Just(Step::Sweep),
         2 => config().prop_map(Step::Reload),
-        1 => Just(Step::Restart),
+        2 => restart.prop_map(|(passed, clock, config)| Step::Restart { passed, clock, config }),
     ]
     .boxed()
 }

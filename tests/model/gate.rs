@@ -1,20 +1,22 @@
 //! The core, as the gate drives it.
 
-use std::cmp::Reverse;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use sipknock::door::{Change, Claim, Door, Grant, Listed};
+use sipknock::door::{Change, Door, Grant};
 use sipknock::inspect::{Inspector, Mode, Policy, Renew};
-use sipknock::knock::{Knock, KnockSet, Life, Part, Secret};
-use sipknock::net::{NetSet, Source};
+use sipknock::knock::{Extent, Knock, KnockSet, Life, Part, Secret};
+use sipknock::net::{Cut, NetSet, Prefixes, Source};
+use sipknock::state::format::read;
+use sipknock::state::records;
+use sipknock::state::stamp::Stamp;
 use sipknock::time::Time;
 use sipknock::verdict::Verdict;
 
 use crate::knocks::{self, palette};
 use crate::message::Message;
 use crate::packet::{ACK, Fragment, PSH, SYN, TCP, UDP, ip, tcp, udp};
-use crate::reference::{Body, Config, Fate};
+use crate::reference::{Body, Config, Fate, SECOND};
 
 pub(crate) struct Gate {
     core: Inspector,
@@ -32,9 +34,21 @@ impl Gate {
         }
     }
 
-    pub(crate) fn datagram(&self, now: u64, from: IpAddr, body: &Body) -> Fate {
+    pub(crate) fn packet(&mut self, now: u64, from: IpAddr, body: &Body) -> Fate {
+        let mut protocol = UDP;
         let (fragment, inside) = match body {
             Body::Datagram(message) => (Fragment::Whole, udp(&message.text(), 0)),
+            Body::FirstOfSegment(message) => {
+                protocol = TCP;
+                self.port = self.port.checked_add(1).unwrap_or(1024);
+                let mut segment = tcp(self.port, 1000, ACK | PSH, &message.text());
+                segment.resize(segment.len().next_multiple_of(8), b' ');
+                (Fragment::First, segment)
+            }
+            Body::LaterOfSegment => {
+                protocol = TCP;
+                (Fragment::Later, b"the rest".to_vec())
+            }
             Body::First(message) => {
                 let mut text = message.text();
                 // All fragments but the last one are of multiples of eight bytes.
@@ -48,7 +62,7 @@ impl Gate {
                 (Fragment::Whole, datagram)
             }
         };
-        self.decide(now, &ip(from, false, UDP, fragment, &inside))
+        self.decide(now, &ip(from, false, protocol, fragment, &inside))
     }
 
     /// A connection that sends these pieces.
@@ -112,6 +126,10 @@ fn policy(config: &Config) -> Policy {
         renew: if config.renew_by_packet { Renew::Packet } else { Renew::Knock },
         outbound: config.outbound.map(Duration::from_secs),
         max_outbound: Some(config.max_outbound),
+        cut: Cut::new(
+            Prefixes::default(),
+            config.nat64.iter().map(|prefix| format!("{prefix}/96").parse().unwrap()).collect(),
+        ),
         ..Policy::default()
     }
 }
@@ -146,30 +164,25 @@ impl Gate {
         (self.core, self.config) = (next, config.clone());
     }
 
-    /// Another gate with what this one knows.
-    pub(crate) fn restarted(&self, now: u64) -> Self {
-        let next = Self::new(&self.config);
-        let now = Time::from_nanos(now);
-        let (from, to) = (&self.core, &next.core);
-        for listed in from.doors().known(0, 1, now) {
-            // Both have their ids from the same configuration, but not in the same order.
-            let id = |knock| to.knock_named(from.name(knock)).unwrap_or(knock);
-            let claims = listed.claims().map(|claim| Claim { knock: id(claim.knock), ..claim }).collect();
-            let again =
-                Listed::again(listed.source, listed.door.opened, claims).expect("a known door has claims");
-            match listed.door.expires > now {
-                true => assert!(to.doors().restore(&again, now)),
-                false => assert!(to.doors().remember(&again)),
-            }
-        }
-        for (source, mark) in from.outbound().marks(now) {
-            to.outbound().restore_mark(source, mark, now);
-        }
-        let mut called = from.outbound().listed(now);
-        called.sort_by_key(|(source, door)| (Reverse(door.requested), Reverse(*source)));
-        for (source, door) in called {
-            to.outbound().restore(source, door, now);
-        }
+    /// Another gate with what this one has written down before so much time has passed. The wall clock is set to something
+    /// else meanwhile; `None`: the machine has booted, and the wall clock is all that there is to go by.
+    pub(crate) fn restarted(&self, now: u64, passed: u64, clock: Option<u64>, config: &Config) -> Self {
+        let next = Self::new(config);
+        let stamp = |nanos: u64, since_boot, boot| Stamp {
+            wall: Time::from_nanos(nanos),
+            since_boot: Duration::from_nanos(since_boot),
+            boot,
+        };
+        let before = stamp(now, 1000 * SECOND, 7);
+        let after = match clock {
+            Some(clock) => stamp(clock, 1000 * SECOND + passed, 7),
+            None => stamp(now + passed, 20 * SECOND, 8),
+        };
+        let at = || Time::from_nanos(now);
+        let bytes = records::write(&self.core, &before, at, || [7; 16], Vec::new()).unwrap();
+        let saved = read(&*bytes).unwrap();
+        let passed = after.since(&saved.stamp);
+        records::restore(&next.core, at().after(passed), &saved, passed).expect("the same prefixes");
         next
     }
 
@@ -204,6 +217,7 @@ fn knocks(config: &Config) -> KnockSet {
                 knocks::Part::Instance => Part::ContactInstance,
                 knocks::Part::Agent => Part::UserAgent,
             },
+            extent: if knock.whole { Extent::Whole } else { Extent::Within },
             ignore_case: knock.ignore_case,
             methods: if knock.register_only { vec!["REGISTER".to_owned()] } else { Vec::new() },
             sources: knock.office_only.then(|| NetSet::new(&["203.0.113.0/24".parse().unwrap()])),

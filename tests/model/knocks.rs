@@ -2,7 +2,9 @@
 
 use std::net::IpAddr;
 
-use crate::message::{AGENT, ANYWHERE, Contact, DISPLAY, Message, URN};
+use crate::message::{
+    AGENT, ANYWHERE, Contact, DISPLAY, Message, OTHER_URN, URN, WHOLE_AGENT, WHOLE_DISPLAY,
+};
 
 /// A knock's condition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +20,8 @@ pub(crate) struct Knock {
     pub(crate) name: &'static str,
     pub(crate) secret: &'static str,
     pub(crate) part: Part,
+    /// The part is the secret, and nothing else.
+    pub(crate) whole: bool,
     pub(crate) ignore_case: bool,
     /// Only in a REGISTER.
     pub(crate) register_only: bool,
@@ -34,6 +38,7 @@ pub(crate) fn palette() -> Vec<Knock> {
         name,
         secret,
         part,
+        whole: false,
         ignore_case: false,
         register_only: false,
         office_only: false,
@@ -51,6 +56,9 @@ pub(crate) fn palette() -> Vec<Knock> {
             max_doors: Some(1),
             ..knock("agent", AGENT, Part::Agent, Some(300))
         },
+        Knock { whole: true, ..knock("whole-display", WHOLE_DISPLAY, Part::Display, None) },
+        Knock { whole: true, ..knock("whole-instance", OTHER_URN, Part::Instance, Some(80)) },
+        Knock { whole: true, ..knock("whole-agent", WHOLE_AGENT, Part::Agent, Some(50)) },
     ]
 }
 
@@ -62,18 +70,25 @@ pub(crate) fn counts(knock: &Knock, from: IpAddr, message: &Message) -> bool {
     if knock.register_only && request.is_none_or(|request| request.method != "REGISTER") {
         return false;
     }
-    let within = |text: &str| match knock.ignore_case || knock.part == Part::Instance {
-        true => text.to_ascii_lowercase().contains(&knock.secret.to_ascii_lowercase()),
-        false => text.contains(knock.secret),
+    let holds = |text: &str| {
+        let (text, secret) = match knock.ignore_case || knock.part == Part::Instance {
+            true => (text.to_ascii_lowercase(), knock.secret.to_ascii_lowercase()),
+            false => (text.to_owned(), knock.secret.to_owned()),
+        };
+        if knock.whole { text.trim() == secret } else { text.contains(&secret) }
     };
     match knock.part {
         Part::Anywhere => {
             message.text().windows(knock.secret.len()).any(|window| window == knock.secret.as_bytes())
         }
-        Part::Display => request.and_then(|request| request.display).is_some_and(within),
-        Part::Agent => request.is_some_and(|request| within(request.agent)),
+        Part::Display => request.and_then(|request| request.display).is_some_and(holds),
+        // Of several values each has to be the secret, if nothing else may stand there.
+        Part::Agent => request.is_some_and(|request| {
+            let mut agents = [request.agent].into_iter().chain(request.second_agent);
+            if knock.whole { agents.all(holds) } else { agents.any(holds) }
+        }),
         Part::Instance => request.is_some_and(|request| match &request.contact {
-            Contact::One { instance: Some((urn, _)), .. } => within(urn),
+            Contact::One { instance: Some((urn, _)), .. } => holds(urn),
             _ => false,
         }),
     }

@@ -25,6 +25,8 @@ pub(crate) struct Request {
     /// In an Expires header field; `None`: there is no such field.
     pub(crate) expires: Option<u32>,
     pub(crate) agent: &'static str,
+    /// In a field of the same name, behind it.
+    pub(crate) second_agent: Option<&'static str>,
     /// Behind the header fields.
     pub(crate) body: &'static str,
     pub(crate) spelling: Spelling,
@@ -74,13 +76,6 @@ impl Message {
 }
 
 impl Request {
-    /// The bytes up to the end of the start line.
-    pub(crate) fn start_line(&self) -> usize {
-        let blank = if self.spelling.blank { 4 } else { 0 };
-        let line = self.text()[blank..].iter().position(|byte| *byte == b'\n').expect("a line's end");
-        blank + line + 1
-    }
-
     fn text(&self) -> Vec<u8> {
         let Spelling { compact, folded, upper, bare_newlines, blank } = self.spelling;
         let fold = if folded { "\r\n " } else { "" };
@@ -118,6 +113,7 @@ impl Request {
                 lines.push(format!("{}: <sip:{}@{host}>{instance}", name("Contact", "m"), self.user));
             }
         }
+        lines.extend(self.second_agent.map(|agent| format!("User-Agent: {agent}")));
         lines.extend(self.expires.map(|expires| format!("Expires: {expires}")));
         lines.push(format!("{}: {}", name("Content-Length", "l"), self.body.len()));
         let end = if bare_newlines { "\n" } else { "\r\n" };
@@ -132,6 +128,8 @@ pub(crate) const DISPLAY: &str = "desk-s3cret-9";
 pub(crate) const URN: &str = "urn:uuid:0c6a7b52-7c3b-4d0f-9b34-5f1f6f2a4c11";
 pub(crate) const OTHER_URN: &str = "urn:uuid:5f1f6f2a-9b34-4d0f-7c3b-0c6a7b524c11";
 pub(crate) const AGENT: &str = "Ph0ne-Fourty-Tw0";
+pub(crate) const WHOLE_DISPLAY: &str = "wh0le-s3cret-5";
+pub(crate) const WHOLE_AGENT: &str = "Wh0le/Agent-8";
 
 /// A message of a phone, a stranger or the PBX.
 pub(crate) fn message() -> BoxedStrategy<Message> {
@@ -153,6 +151,7 @@ fn request() -> impl Strategy<Value = Request> {
         2 => Just(None), 2 => Just(Some("Alice")), 3 => Just(Some(ANYWHERE)), 2 => Just(Some(DISPLAY)),
         // Longer than the secret, which stands inside.
         1 => Just(Some("x desk-s3cret-9 x")), 1 => Just(Some("kn0ckstr")),
+        2 => Just(Some(WHOLE_DISPLAY)), 1 => Just(Some(" wh0le-s3cret-5  ")), 1 => Just(Some("x wh0le-s3cret-5")),
     ];
     let instance = prop_oneof![
         3 => Just(None),
@@ -165,16 +164,36 @@ fn request() -> impl Strategy<Value = Request> {
     let expires = prop_oneof![
         2 => Just(None), 2 => Just(Some(0)), 2 => Just(Some(60)), 2 => Just(Some(600)), 1 => Just(Some(7200)),
     ];
-    let agent = prop_oneof![3 => Just("Other"), 1 => Just(AGENT), 1 => Just("pH0NE-fOURTY-tW0")];
+    let agent = || {
+        prop_oneof![
+            3 => Just("Other"), 1 => Just(AGENT), 1 => Just("pH0NE-fOURTY-tW0"), 2 => Just(WHOLE_AGENT),
+            1 => Just("Wh0le/Agent-8 (beta)"), 1 => Just("wh0le/agent-8"),
+        ]
+    };
+    let second_agent = prop::option::weighted(0.1, agent());
+    let agents = (agent(), second_agent);
     let body = prop_oneof![6 => Just(""), 1 => Just(ANYWHERE), 1 => Just(DISPLAY)];
     let user = prop_oneof![Just("100"), Just("101")];
     (
         (method, display, any::<bool>(), prop::bool::weighted(0.3), user),
-        (contact, expires, agent, body, spelling()),
+        (contact, expires, agents, body, spelling()),
     )
         .prop_map(
-            |((method, display, from_tag, to_tag, user), (contact, expires, agent, body, spelling))| {
-                Request { method, display, from_tag, to_tag, user, contact, expires, agent, body, spelling }
+            |((method, display, from_tag, to_tag, user), (contact, expires, agents, body, spelling))| {
+                let (agent, second_agent) = agents;
+                Request {
+                    method,
+                    display,
+                    from_tag,
+                    to_tag,
+                    user,
+                    contact,
+                    expires,
+                    agent,
+                    second_agent,
+                    body,
+                    spelling,
+                }
             },
         )
 }

@@ -1,9 +1,9 @@
 //! The reference: plain loops over plain lists, written from the design. It shares no code with the crate.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv6Addr};
 
-use crate::doors::{Door, grant};
+use crate::doors::{Claim, Door, grant};
 use crate::knocks::{Knock, Part, counts, palette};
 use crate::message::{Message, Request};
 
@@ -20,6 +20,8 @@ pub(crate) struct Config {
     /// Seconds; `None`: off.
     pub(crate) outbound: Option<u64>,
     pub(crate) max_outbound: usize,
+    /// The first addresses of translators' networks, of 96 bits each.
+    pub(crate) nat64: Vec<&'static str>,
 }
 
 /// A packet to the inspected port, by its structure.
@@ -29,6 +31,9 @@ pub(crate) enum Body {
     /// With the whole message in it, and more to come.
     First(Message),
     Later,
+    /// Of a TCP segment, with the whole message in it.
+    FirstOfSegment(Message),
+    LaterOfSegment,
     /// The UDP header has a length below its own.
     Malformed,
 }
@@ -54,7 +59,7 @@ struct Mark {
     life: u64,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Reference {
     config: Config,
     doors: BTreeMap<IpAddr, Door>,
@@ -72,20 +77,25 @@ impl Reference {
         Self { config, doors: BTreeMap::new(), called: BTreeMap::new(), marks: BTreeMap::new() }
     }
 
+    pub(crate) fn config(&self) -> &Config {
+        &self.config
+    }
+
     fn knocks(&self) -> Vec<Knock> {
         let palette = palette();
         self.config.knocks.iter().map(|&index| palette[index].clone()).collect()
     }
 
-    /// Decides a datagram.
-    pub(crate) fn datagram(&mut self, now: u64, from: IpAddr, body: &Body) -> Fate {
+    /// Decides a datagram, or a fragment.
+    pub(crate) fn packet(&mut self, now: u64, from: IpAddr, body: &Body) -> Fate {
         if is_trusted(from) {
             return Fate { accepted: true, reason: "trusted", knocks: Vec::new() };
         }
-        let source = source(from);
+        let source = self.source(from);
         let (message, stranger) = match body {
             Body::Datagram(message) | Body::First(message) => (Some(message), "no-knock"),
-            Body::Later => (None, "fragment"),
+            Body::FirstOfSegment(message) => (Some(message), "fragment"),
+            Body::Later | Body::LaterOfSegment => (None, "fragment"),
             Body::Malformed => (None, "malformed"),
         };
         let knocks: Vec<_> = match message {
@@ -112,8 +122,9 @@ impl Reference {
         if !passes(reason) && self.config.outbound.is_some() && self.is_called(source, now) {
             let cut = matches!(body, Body::First(_));
             let inside = match body {
-                Body::Malformed => None,
-                Body::Later => Some(false),
+                // Nobody knows what stands in the rest of a segment.
+                Body::Malformed | Body::FirstOfSegment(_) => None,
+                Body::Later | Body::LaterOfSegment => Some(false),
                 Body::Datagram(message) | Body::First(message) => through_outbound(message, cut),
             };
             if let Some(in_dialog) = inside {
@@ -140,7 +151,7 @@ impl Reference {
 
     /// When a source's door shuts; `None` if none is open.
     pub(crate) fn open_until(&self, from: IpAddr, now: u64) -> Option<u64> {
-        let source = source(from);
+        let source = self.source(from);
         (self.state(source, now) == State::Open).then(|| self.doors[&source].expires())
     }
 
@@ -148,9 +159,14 @@ impl Reference {
         self.doors.keys().filter(|source| self.state(**source, now) == State::Open).count()
     }
 
-    /// Whether there may be as many doors as are open.
+    /// Whether there may be as many doors as are open, and as many are remembered as are known.
     pub(crate) fn has_room_for_all(&self, now: u64) -> bool {
-        self.open_doors(now) <= self.config.max_doors
+        let known = self.doors.values().filter(|Door(claims)| claims.iter().any(|claim| claim.is_known(now)));
+        self.open_doors(now) <= self.config.max_doors && known.count() <= 2 * self.config.max_doors
+    }
+
+    fn source(&self, address: IpAddr) -> IpAddr {
+        source(address, &self.config)
     }
 
     /// Open doors with a claim of a knock, but for one source's.
@@ -225,7 +241,7 @@ impl Reference {
         if is_trusted(to) {
             return;
         }
-        let source = source(to);
+        let source = self.source(to);
         if let Some(mark) = self.marks.get_mut(&source).filter(|mark| now < mark.until) {
             mark.until = now + mark.life;
             return;
@@ -302,7 +318,7 @@ impl Reference {
         if is_trusted(from) {
             return fates.iter().try_for_each(|fate| expect(fate, &["trusted"]));
         }
-        let source = source(from);
+        let source = self.source(from);
         let state = self.state(source, now);
         let stranger = match state {
             State::RunOut => "expired",
@@ -334,12 +350,8 @@ impl Reference {
                 self.in_dialog(source, now);
             }
             if all.is_empty() {
-                // Of whom the PBX has called, nothing passes in pieces whose lines end otherwise than in CR LF. Nobody
-                // waits for a body behind a header block that was refused.
-                let certain = |request: &Request| {
-                    !(called && request.spelling.bare_newlines)
-                        && (request.body.is_empty() || pieces.len() == 1)
-                };
+                // Nobody waits for a body behind a header block that was refused.
+                let certain = |request: &Request| request.body.is_empty() || pieces.len() == 1;
                 return match message.request().is_some_and(certain) {
                     false => fates
                         .iter()
@@ -382,11 +394,12 @@ impl Reference {
 
     /// `doors open`. Whether there was room.
     pub(crate) fn open(&mut self, now: u64, at: IpAddr, seconds: u64) -> bool {
-        let source = source(at);
+        let source = self.source(at);
         let by_hand = Knock {
             name: "manual",
             secret: "",
             part: Part::Anywhere,
+            whole: false,
             ignore_case: false,
             register_only: false,
             office_only: false,
@@ -402,7 +415,7 @@ impl Reference {
 
     /// `doors close`, with `--mark`.
     pub(crate) fn close(&mut self, now: u64, at: IpAddr, mark: bool) {
-        let source = source(at);
+        let source = self.source(at);
         let Door(claims) = self.doors.remove(&source).unwrap_or_default();
         let by_knock = claims.iter().filter(|claim| claim.knock != "manual" && claim.is_known(now));
         let by_knock = by_knock.map(|claim| claim.life).max();
@@ -415,29 +428,37 @@ impl Reference {
 
     /// When a source's outbound door shuts; `None` if none is open.
     pub(crate) fn called_until(&self, from: IpAddr, now: u64) -> Option<u64> {
-        let called = self.called.get(&source(from))?;
+        let called = self.called.get(&self.source(from))?;
         (now < called.expires()).then(|| called.expires())
     }
 
     /// When a source's mark ends; `None` if it has none.
     pub(crate) fn marked_until(&self, from: IpAddr, now: u64) -> Option<u64> {
-        self.marks.get(&source(from)).map(|mark| mark.until).filter(|until| now < *until)
+        self.marks.get(&self.source(from)).map(|mark| mark.until).filter(|until| now < *until)
     }
 
-    /// Another configuration, and the knocks that it has no more are gone.
+    /// Another configuration, and the knocks that it has no more are gone. So are doors of what is no source any more.
     pub(crate) fn reload(&mut self, now: u64, config: Config) {
-        let gone: Vec<_> = self
-            .knocks()
-            .iter()
-            .map(|knock| knock.name)
-            .filter(|name| !config.knocks.iter().any(|&index| palette()[index].name == *name))
-            .collect();
+        let gone = self.gone(&config);
         self.config = config;
+        self.take_out(now, now, &gone);
+        self.doors.retain(|source, _| is_source(*source, &self.config));
+        self.called.retain(|source, _| is_source(*source, &self.config));
+    }
+
+    fn gone(&self, config: &Config) -> Vec<&'static str> {
+        let there = |name| config.knocks.iter().any(|&index| palette()[index].name == name);
+        self.knocks().iter().map(|knock| knock.name).filter(|name| !there(*name)).collect()
+    }
+
+    /// Takes claims of knocks out. Sources that one of them held at `then`, or is remembered for, are marked.
+    fn take_out(&mut self, then: u64, now: u64, gone: &[&str]) {
         let sources: Vec<_> = self.doors.keys().copied().collect();
         for source in sources {
             let Some(door) = self.doors.get_mut(&source) else { continue };
-            let known = door.0.iter().filter(|claim| gone.contains(&claim.knock) && claim.is_known(now));
-            let life = known.map(|claim| claim.life).max();
+            let counts = |claim: &&Claim| then < claim.until || claim.is_known(now);
+            let of_gone = door.0.iter().filter(|claim| gone.contains(&claim.knock));
+            let life = of_gone.filter(counts).map(|claim| claim.life).max();
             door.0.retain(|claim| !gone.contains(&claim.knock));
             if let Some(life) = life {
                 self.mark(source, now, self.mark_life(life));
@@ -445,12 +466,21 @@ impl Reference {
         }
     }
 
-    /// Another gate has all that this one knew, but of outbound doors only as many as there may be, the latest.
-    pub(crate) fn restart(&mut self, now: u64) {
-        let mut open: Vec<_> = self.called.iter().filter(|(_, called)| now < called.expires()).collect();
+    /// Another gate has at `now` all that this one knew at `then`, but of outbound doors only as many as there may be, the
+    /// latest.
+    pub(crate) fn restart(&mut self, then: u64, now: u64, config: Config) {
+        let gone = self.gone(&config);
+        self.config = config;
+        self.doors.retain(|source, _| is_source(*source, &self.config));
+        if self.config.outbound.is_none() {
+            self.called.clear();
+        }
+        self.called.retain(|source, called| is_source(*source, &self.config) && now < called.expires());
+        let mut open: Vec<_> = self.called.iter().collect();
         open.sort_by_key(|(source, called)| (called.requested, **source));
-        let stay = open.iter().rev().take(self.config.max_outbound);
-        self.called = stay.map(|(source, called)| (**source, (*called).clone())).collect();
+        let stay = open.into_iter().rev().take(self.config.max_outbound);
+        self.called = stay.map(|(source, called)| (*source, called.clone())).collect();
+        self.take_out(then, now, &gone);
     }
 
     /// `doors flush`.
@@ -494,10 +524,28 @@ fn is_trusted(address: IpAddr) -> bool {
     matches!(address, IpAddr::V4(v4) if v4.octets()[..3] == [10, 10, 1])
 }
 
-/// An IPv4 address stands for itself, an IPv6 one for its /64.
-fn source(address: IpAddr) -> IpAddr {
+/// An IPv4 address stands for itself, an IPv6 one for its /64, unless each address of that is somebody else's.
+fn source(address: IpAddr, config: &Config) -> IpAddr {
     match address {
-        IpAddr::V4(v4) => Ipv4Addr::from_bits(v4.to_bits()).into(),
-        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64).into(),
+        IpAddr::V6(v6) if !is_shared(v6, config) => Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64).into(),
+        _ => address,
+    }
+}
+
+/// Whether an address is in a network that is the way of strangers to each other: a translator's, Teredo's (2001::/32),
+/// link-local (fe80::/10).
+fn is_shared(address: Ipv6Addr, config: &Config) -> bool {
+    let bits = address.to_bits();
+    // A network of 96 bits has its /64, since no /64 is cut in two.
+    let translators = config.nat64.iter().map(|first| first.parse::<Ipv6Addr>().expect("an address"));
+    let translated = translators.into_iter().any(|first| bits >> 64 == first.to_bits() >> 64);
+    translated || bits >> 96 == 0x2001_0000 || bits >> 118 == 0xfe80 >> 6
+}
+
+/// Whether an address, or the first one of a /64, is a source.
+fn is_source(first: IpAddr, config: &Config) -> bool {
+    match first {
+        IpAddr::V4(_) => true,
+        IpAddr::V6(v6) => (v6.to_bits() << 64 != 0) == is_shared(v6, config),
     }
 }
