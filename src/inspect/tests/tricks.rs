@@ -287,8 +287,11 @@ fn values_in_several_segments_are_no_guesses() {
         assert_eq!(reasons(&gate, 0, &[(START - 1, SYN, b"")]), [Reason::Handshake]);
         let [begin, end] = reasons(&gate, 0, &pieces)[..] else { unreachable!() };
         assert!(matches!(begin, Reason::Partial | Reason::NoKnock) && end == Reason::NoKnock, "cut at {cut}");
-        let by_hand =
-            crate::door::Grant { knock: Door::by_hand(), life: Duration::from_secs(10), registration: None };
+        let by_hand = crate::door::Grant {
+            knock: crate::door::Door::by_hand(),
+            life: Duration::from_secs(10),
+            registration: None,
+        };
         gate.doors().knock(gate.cut().source(PHONE.parse().unwrap()), at(0), &[by_hand]);
         let other = [(START + 500, 0, pieces[0].2), (START + 500 + cut as u32, 0, pieces[1].2)];
         assert_eq!(reasons(&gate, 0, &other), [Reason::Door; 2], "through a door, cut at {cut}");
