@@ -50,7 +50,7 @@ pub fn read(input: impl Read) -> Result<Saved, Damage> {
     if input.u64()? != records {
         return Err(Damage::Broken("it does not have as many doors as it says"));
     }
-    let sum = input.sum.value();
+    let sum = input.sum();
     if input.u32()? != sum {
         return Err(Damage::Broken("its checksum is wrong"));
     }
@@ -111,7 +111,7 @@ impl<R: Read> Summed<R> {
             io::ErrorKind::UnexpectedEof => Damage::Broken("it ends too soon"),
             _ => Damage::Io(error),
         })?;
-        self.sum.add(bytes);
+        self.sum.update(bytes);
         Ok(())
     }
 

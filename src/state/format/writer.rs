@@ -15,7 +15,6 @@ use crate::outbound::{Binding, MAX_BINDINGS, Method};
 use crate::state::stamp::Stamp;
 
 /// Writes doors one by one.
-#[derive(Debug)]
 pub struct Writer<W> {
     out: Summed<W>,
     records: u64,
@@ -145,7 +144,7 @@ impl<W: Write> Writer<W> {
     pub fn finish(mut self) -> io::Result<W> {
         self.out.write(&[END])?;
         self.out.write(&self.records.to_le_bytes())?;
-        let sum = self.out.sum.value();
+        let sum = self.out.sum();
         self.out.inner.write_all(&sum.to_le_bytes())?;
         Ok(self.out.inner)
     }
@@ -162,7 +161,7 @@ fn flags(closing: bool, ran_out: bool, registered: bool) -> u8 {
 
 impl<W: Write> Summed<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.sum.add(bytes);
+        self.sum.update(bytes);
         self.inner.write_all(bytes)
     }
 }
