@@ -1,5 +1,6 @@
 //! Who can read the files that hold secrets.
 
+use std::ffi::OsStr;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -111,11 +112,16 @@ pub(super) fn read_bytes(path: &Path) -> io::Result<(Vec<u8>, SecretFile)> {
     Ok((bytes, found))
 }
 
-/// A path as a shell takes it for one word.
-pub(crate) fn shell_word(path: &Path) -> String {
-    let text = path.display().to_string();
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@%".contains(c);
-    if text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
+/// A text or a path as a shell takes it for one word. Quotes are left out around characters that mean nothing to a shell:
+/// commas, as in a list of ports, and signs of equality among them.
+pub(crate) fn shell_word(word: impl AsRef<OsStr>) -> String {
+    let word = word.as_ref().to_string_lossy();
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-:,=+@%".contains(&byte);
+    match !word.is_empty() && word.bytes().all(plain) {
+        true => word.into_owned(),
+        // It fails for a NUL alone, which neither a path nor a rule can have.
+        false => shlex::try_quote(&word).unwrap_or_default().into_owned(),
+    }
 }
 
 /// Bits of a file's mode (inode(7)): what those may who are neither owner nor group.
@@ -130,6 +136,23 @@ const ROOT: u32 = 0;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn words_of_a_shell() {
+        for (word, expected) in [
+            ("/etc/sipknock/sipknock.toml", "/etc/sipknock/sipknock.toml"),
+            ("5060,5061:5063", "5060,5061:5063"),
+            ("net/ipv4/conf/eth0.5/rp_filter=1", "net/ipv4/conf/eth0.5/rp_filter=1"),
+            ("", "''"),
+            ("!", "'!'"),
+            ("/my sip.toml", "'/my sip.toml'"),
+            ("it's", "\"it's\""),
+            ("$(reboot) it's", "'$(reboot) it'\"'s\""),
+        ] {
+            assert_eq!(shell_word(word), expected);
+            assert_eq!(shlex::split(&shell_word(word)), Some(vec![word.to_owned()]));
+        }
+    }
 
     #[test]
     fn who_else_can_read() {
@@ -154,7 +177,7 @@ mod tests {
             (0o777, 0, Some("chmod 0770")),
         ] {
             let found = file(Some(mode), group, true).exposed(&[998]).map(|exposed| exposed.mend());
-            let expected = mend.map(|mend| format!("{mend} '/etc/sip knock/it'\\''s.toml'"));
+            let expected = mend.map(|mend| format!("{mend} \"/etc/sip knock/it's.toml\""));
             assert_eq!(found, expected, "{mode:o} of group {group}");
         }
         assert_eq!(file(Some(0o666), 100, false).exposed(&[]), None);

@@ -1,10 +1,8 @@
 //! A finding, and the configuration and plan that the machine is held against.
 
-use std::borrow::Cow;
-
 use serde::{Deserialize, Serialize};
 
-use crate::config::{Config, DEFAULT_PATH};
+use crate::config::{Config, DEFAULT_PATH, shell_word};
 use crate::firewall::Plan;
 
 /// Something that was found out.
@@ -96,14 +94,19 @@ impl Subject<'_> {
     pub(super) fn command(&self, words: &str) -> String {
         match self.config.path.display().to_string().as_str() {
             DEFAULT_PATH => format!("sipknock {words}"),
-            path => format!("sipknock --config {} {words}", quoted(path)),
+            path => format!("sipknock --config {} {words}", shell_word(path)),
         }
     }
 
     /// Edits the configuration, and puts it in force: in the gate and in the rules.
     pub(super) fn edit(&self, what: &str) -> String {
         let file = self.config.path.display().to_string();
-        format!("$EDITOR {}   # {what}, then: {} && {}", quoted(&file), self.command("reload"), self.apply())
+        format!(
+            "$EDITOR {}   # {what}, then: {} && {}",
+            shell_word(&file),
+            self.command("reload"),
+            self.apply()
+        )
     }
 
     /// What puts the rules in, on top.
@@ -117,14 +120,5 @@ impl Subject<'_> {
             words.extend(addresses.map(|address| format!(" --pbx {address}")));
         }
         self.command(&words)
-    }
-}
-
-/// A word as a shell takes it for one.
-pub(super) fn quoted(word: &str) -> Cow<'_, str> {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-:,=+@%".contains(&byte);
-    match !word.is_empty() && word.bytes().all(plain) {
-        true => Cow::Borrowed(word),
-        false => Cow::Owned(format!("'{}'", word.replace('\'', r"'\''"))),
     }
 }

@@ -2,8 +2,9 @@
 
 use ipnet::IpNet;
 
+use crate::config::shell_word;
 use crate::doctor::facts::{Facts, ReversePath};
-use crate::doctor::finding::{Finding, Subject, quoted};
+use crate::doctor::finding::{Finding, Subject};
 
 /// IPv4 alone: for IPv6 the kernel has no such check.
 pub(super) fn judge(subject: Subject<'_>, facts: &Facts) -> Vec<Finding> {
@@ -67,7 +68,7 @@ fn settings(facts: &Facts, open: &[(&ReversePath, Vec<String>)]) -> Vec<String> 
 
 /// With slashes, since names may have dots (sysctl.d(5)).
 fn key(interface: &str, value: u8) -> String {
-    quoted(&format!("net/ipv4/conf/{interface}/rp_filter={value}")).into_owned()
+    shell_word(format!("net/ipv4/conf/{interface}/rp_filter={value}"))
 }
 
 /// Packets with a source of loopback, or of no host, the kernel drops itself.

@@ -57,7 +57,7 @@ pub(super) fn other_config(subject: Subject<'_>, facts: &Facts) -> Option<Findin
                 "the gate, process {pid}, goes by {theirs}, and this command by {here}: what is found here is not said of \
                  that gate"
             );
-            let mend = format!("sipknock --config {} doctor", shell_word(theirs.as_ref()));
+            let mend = format!("sipknock --config {} doctor", shell_word(theirs));
             Finding::fault(OTHER_CONFIG, text).mend(mend)
         }
         None => {

@@ -1,10 +1,11 @@
 //! Our rules, and those of others before and behind them.
 
+use crate::config::shell_word;
 use crate::firewall::{CHAIN, Difference, Family, FamilyStatus, Note, State};
 use crate::rules_watch::managers;
 
 use crate::doctor::facts::{Facts, Need, Tables};
-use crate::doctor::finding::{Finding, Severity, Subject, quoted};
+use crate::doctor::finding::{Finding, Severity, Subject};
 use crate::doctor::nft::Nft;
 use crate::firewall::path::{Action, Met, POLICY, Stranger, words};
 
@@ -443,7 +444,7 @@ fn delete(family: Family, met: &Met) -> String {
         POLICY => format!("{tool} -t {table} -P {} ACCEPT", met.chain),
         // As a shell reads it, and not as iptables-restore does.
         spec => {
-            let words: Vec<_> = words(spec).iter().map(|word| quoted(word).into_owned()).collect();
+            let words: Vec<_> = words(spec).iter().map(shell_word).collect();
             format!("{tool} -t {table} -D {} {}", met.chain, words.join(" "))
         }
     }
