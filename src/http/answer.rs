@@ -68,37 +68,14 @@ fn check_host<B>(request: &Request<B>, names: &[String]) -> Result<(), Refusal> 
 /// `?filter=TEXT&sort=NAME`; anything else is not looked at.
 fn wanted(uri: &Uri) -> Wanted {
     let mut wanted = Wanted::default();
-    for pair in uri.query().unwrap_or_default().split('&') {
-        match pair.split_once('=') {
-            Some(("filter", text)) => wanted.filter = decoded(text).trim().chars().take(MAX_FILTER).collect(),
-            Some(("sort", name)) => wanted.sort = Sort::named(name).unwrap_or_default(),
+    for (key, value) in form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()) {
+        match &*key {
+            "filter" => wanted.filter = value.trim().chars().take(MAX_FILTER).collect(),
+            "sort" => wanted.sort = Sort::named(&value).unwrap_or_default(),
             _ => {}
         }
     }
     wanted
-}
-
-/// Undoes `application/x-www-form-urlencoded`, as a browser's URLSearchParams writes it.
-fn decoded(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&first, behind)) = rest.split_first() {
-        let (byte, next) = match (first, behind) {
-            (b'%', [high, low, behind @ ..]) => match (hex(*high), hex(*low)) {
-                (Some(high), Some(low)) => (high << 4 | low, behind),
-                _ => (first, rest.get(1..).unwrap_or_default()),
-            },
-            (b'+', _) => (b' ', behind),
-            _ => (first, behind),
-        };
-        bytes.push(byte);
-        rest = next;
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
-}
-
-fn hex(digit: u8) -> Option<u8> {
-    (digit as char).to_digit(16).and_then(|value| value.try_into().ok())
 }
 
 pub(super) fn refused(Refusal(status, text): Refusal) -> Response<Bytes> {
@@ -223,6 +200,8 @@ mod tests {
             ("filter=100%&sort=by-magic", "100%", Sort::Recent),
             ("filter=%zz%4&filter2=x", "%zz%4", Sort::Recent),
             ("filter=%ff", "\u{fffd}", Sort::Recent),
+            ("%66ilter=front&s%6frt=expires", "front", Sort::Expires),
+            ("filter&sort", "", Sort::Recent),
             ("", "", Sort::Recent),
         ] {
             let uri = format!("/status.json?{query}").parse().unwrap();
