@@ -77,6 +77,8 @@ pub mod packet;
 #[cfg(feature = "bench")]
 pub mod plot;
 #[cfg(feature = "cli")]
+mod processes;
+#[cfg(feature = "cli")]
 pub mod queue;
 #[cfg(feature = "cli")]
 pub mod replay;

@@ -2,7 +2,6 @@
 //! `iptables-restore --test`.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -17,6 +16,7 @@ use crate::diag;
 use crate::firewall::{Error, Family, Firewall, Listing, Plan, Programs, Routes, State, Status};
 use crate::harden::user_name;
 use crate::packet::Transport;
+use crate::processes::{self, SocketOwners};
 use crate::queue::kernel::{self, QueueRow};
 
 use super::facts::{Facts, Fed, Listener, Need, Process, QueueFacts, ReversePath, Rights, Tables};
@@ -34,7 +34,7 @@ pub(super) fn gather(config: &Config, plan: &Plan) -> Facts {
         status.families.iter().any(|family| family.family == Family::V6 && family.state != State::Skipped)
     });
     let families = Family::ALL.into_iter().filter(|family| *family == Family::V4 || v6);
-    let sockets = Sockets::look();
+    let sockets = SocketOwners::read();
     let (rows, later) = queue_rows();
     let gate = gate(config, &rows, &sockets);
     let told = gate.as_ref().and_then(|gate| gate.as_ref().ok()).map(|stats| stats.pid);
@@ -73,7 +73,10 @@ pub(super) fn gather(config: &Config, plan: &Plan) -> Facts {
         taken_queues: rows.iter().map(|row| row.queue).collect(),
         queues,
         listeners: listeners(&sockets),
-        others: unmatched::listeners(|line| listener(line, UDP_UNCONNECTED), |inode| sockets.name(inode)),
+        others: unmatched::listeners(
+            |line| listener(line, UDP_UNCONNECTED),
+            |inode| name_of_owner(&sockets, inode),
+        ),
         routes: Routes::look(),
         reverse_paths: reverse_paths(),
         own_addresses: addresses::own(),
@@ -176,14 +179,14 @@ fn queues(
     config: &Config,
     before: &[QueueRow],
     after: &[QueueRow],
-    sockets: &Sockets,
+    sockets: &SocketOwners,
     gate: Option<u32>,
 ) -> Vec<QueueFacts> {
     let find = |rows: &[QueueRow], number| rows.iter().find(|row| row.queue == number).copied();
     let facts = |number| {
         let row = find(before, number);
         let port_id = row.map(|row| row.port_id);
-        let holders = row.map_or_else(Vec::new, |row| sockets.holders(row));
+        let holders = row.map_or_else(Vec::new, |row| holders(sockets, row));
         QueueFacts {
             number,
             row,
@@ -206,10 +209,10 @@ fn owner(holders: Vec<Process>, gate: Option<u32>) -> Option<Process> {
 
 /// What the gate says of itself, or why it does not. Nobody is asked if nobody is there who could answer: a process that a
 /// signal has stopped would not.
-fn gate(config: &Config, rows: &[QueueRow], sockets: &Sockets) -> Option<Result<Stats, String>> {
+fn gate(config: &Config, rows: &[QueueRow], sockets: &SocketOwners) -> Option<Result<Stats, String>> {
     let path = config.control.socket.as_deref()?;
     let ours = rows.iter().filter(|row| config.queue.numbers.contains(&row.queue));
-    let holders: Vec<_> = ours.flat_map(|row| sockets.holders(*row)).collect();
+    let holders: Vec<_> = ours.flat_map(|row| holders(sockets, *row)).collect();
     let stopped = holders.iter().any(|process| process.is_gate() && process.stopped);
     (!stopped).then(|| ask(path)).filter(|answer| {
         // A socket that is left over, beside no queue of ours, is no gate that does not answer.
@@ -245,60 +248,29 @@ fn ask(path: &Path) -> Result<Stats, String> {
     })
 }
 
-/// Which processes have which socket open.
-struct Sockets(HashMap<u64, Vec<u32>>);
+/// The name of the process that a socket belongs to: not that of a service manager that has opened it for another one.
+fn name_of_owner(sockets: &SocketOwners, inode: u64) -> Option<String> {
+    let own = |pid: &&u32| **pid != 1;
+    let pids = sockets.of(inode);
+    processes::name(*pids.iter().find(own).or(pids.first())?)
+}
 
-impl Sockets {
-    fn look() -> Self {
-        let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
-        let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-        let mut owners: HashMap<u64, Vec<u32>> = HashMap::new();
-        for pid in pids {
-            let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
-            for descriptor in descriptors {
-                let link = fs::read_link(descriptor.path()).unwrap_or_default();
-                let inode = link.to_str().and_then(|link| link.strip_prefix("socket:[")?.strip_suffix(']'));
-                if let Some(inode) = inode.and_then(|inode| inode.parse().ok()) {
-                    let owners = owners.entry(inode).or_default();
-                    if owners.last() != Some(&pid) {
-                        owners.push(pid);
-                    }
-                }
-            }
-        }
-        Self(owners)
-    }
-
-    fn of(&self, inode: u64) -> &[u32] {
-        self.0.get(&inode).map_or(&[], Vec::as_slice)
-    }
-
-    /// The name of the process that a socket belongs to: not that of a service manager that has opened it for another one.
-    fn name(&self, inode: u64) -> Option<String> {
-        let own = |pid: &&u32| **pid != 1;
-        let pids = self.of(inode);
-        name(*pids.iter().find(own).or(pids.first())?)
-    }
-
-    fn holders(&self, row: QueueRow) -> Vec<Process> {
-        let Some(inode) = kernel::socket_inode(row.port_id) else { return Vec::new() };
-        self.of(inode).iter().filter_map(|pid| process(*pid)).collect()
-    }
+fn holders(sockets: &SocketOwners, row: QueueRow) -> Vec<Process> {
+    let Some(inode) = kernel::socket_inode(row.port_id) else { return Vec::new() };
+    sockets.of(inode).iter().filter_map(|pid| process(*pid)).collect()
 }
 
 fn process(pid: u32) -> Option<Process> {
     let arguments = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     let words: Vec<_> = arguments.split(|byte| *byte == 0).map(String::from_utf8_lossy).collect();
-    let stat = read(&format!("/proc/{pid}/stat")).unwrap_or_default();
     let started = fs::metadata(format!("/proc/{pid}")).and_then(|folder| folder.modified()).ok();
     let namespace = |pid: &str| fs::read_link(format!("/proc/{pid}/ns/net")).ok();
     let theirs = namespace(&pid.to_string());
     let rights = read(&format!("/proc/{pid}/status")).and_then(|status| rights(&status));
     Some(Process {
         pid,
-        name: name(pid)?,
-        // "pid (name) state ..."; the name may hold anything (proc_pid_stat(5)).
-        stopped: stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with(['T', 't'])),
+        name: processes::name(pid)?,
+        stopped: processes::stat(pid).is_some_and(|stat| stat.starts_with(['T', 't'])),
         monitors: words.iter().any(|word| word == "--monitor"),
         config: config_of(pid, &words),
         unit: read(&format!("/proc/{pid}/cgroup")).and_then(|cgroup| unit(&cgroup)),
@@ -338,10 +310,6 @@ fn rights(status: &str) -> Option<Rights> {
     })
 }
 
-fn name(pid: u32) -> Option<String> {
-    read(&format!("/proc/{pid}/comm")).map(|name| name.trim().escape_debug().to_string())
-}
-
 /// By interface, loopback left out.
 fn reverse_paths() -> Vec<ReversePath> {
     const FOLDER: &str = "/proc/sys/net/ipv4/conf";
@@ -358,11 +326,11 @@ fn reverse_paths() -> Vec<ReversePath> {
 
 /// [`listeners`], for who has not looked at sockets yet.
 pub(super) fn all_listeners() -> Vec<Listener> {
-    listeners(&Sockets::look())
+    listeners(&SocketOwners::read())
 }
 
 /// Sockets that others can send to: listening, or without a peer, and not on loopback.
-fn listeners(sockets: &Sockets) -> Vec<Listener> {
+fn listeners(sockets: &SocketOwners) -> Vec<Listener> {
     let mut listeners = Vec::new();
     for (file, transport, state) in [
         ("udp", Transport::Udp, UDP_UNCONNECTED),
@@ -372,7 +340,8 @@ fn listeners(sockets: &Sockets) -> Vec<Listener> {
     ] {
         let table = read(&format!("/proc/thread-self/net/{file}")).unwrap_or_default();
         for (port, inode) in table.lines().filter_map(|line| listener(line, state)) {
-            let found = Listener { transport, port, process: sockets.name(inode), v6: file.ends_with('6') };
+            let found =
+                Listener { transport, port, process: name_of_owner(sockets, inode), v6: file.ends_with('6') };
             if !listeners.contains(&found) {
                 listeners.push(found);
             }

@@ -5,6 +5,8 @@ use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::sync::OnceLock;
 
+use crate::processes::{self, SocketOwners};
+
 /// A line of /proc/net/netfilter/nfnetlink_queue (`seq_show` in net/netfilter/nfnetlink_queue.c).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct QueueRow {
@@ -85,21 +87,10 @@ fn parse_row(line: &str) -> Option<QueueRow> {
     })
 }
 
-/// The process that has a netlink socket with this port id: /proc/net/netlink tells the socket's inode, the
-/// processes' descriptors who has it open.
+/// The process that has a netlink socket with this port id: /proc/net/netlink tells the socket's inode.
 pub(crate) fn owner(port_id: u32) -> Option<String> {
-    let inode = socket_inode(port_id)?;
-    let socket = format!("socket:[{inode}]");
-    let processes = fs::read_dir("/proc").ok()?.flatten();
-    let pids = processes.filter_map(|entry| entry.file_name().into_string().ok()?.parse::<u32>().ok());
-    let pid = pids.into_iter().find(|pid| {
-        let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
-        descriptors
-            .into_iter()
-            .any(|entry| fs::read_link(entry.path()).is_ok_and(|link| link.as_os_str() == socket.as_str()))
-    })?;
-    let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-    Some(format!("process {pid}, {}", name.trim().escape_debug()))
+    let pid = *SocketOwners::read().of(socket_inode(port_id)?).first()?;
+    Some(format!("process {pid}, {}", processes::name(pid).unwrap_or_default()))
 }
 
 /// What to do about a process that holds what this one wants. The service manager keeps a gate's sockets between two of its

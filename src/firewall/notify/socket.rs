@@ -1,13 +1,14 @@
 //! A netlink socket that hears of changes.
 
 use std::collections::VecDeque;
-use std::fs;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::io::Errno;
 use rustix::net::netlink::{self, SocketAddrNetlink};
 use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, sockopt};
+
+use crate::processes;
 
 use super::{Generation, NFNLGRP_NFTABLES, Notification, Notifications};
 
@@ -116,11 +117,7 @@ impl Author {
 /// The name of the program that started a process, if the process still runs: a script or a service has iptables do its
 /// work, and iptables alone tells nothing about who wanted that.
 fn starter(pid: u32) -> Option<String> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name may hold anything; numbers follow its last bracket (proc_pid_stat(5)).
-    let parent: u32 = stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok()?;
-    let name = fs::read_to_string(format!("/proc/{parent}/comm")).ok()?;
-    Some(name.trim().escape_debug().to_string())
+    processes::name(processes::stat(pid)?.split(' ').nth(1)?.parse().ok()?)
 }
 
 fn push(heard: &mut VecDeque<Heard>, one: Heard) {
