@@ -25,6 +25,8 @@
 //! [`clock`], and [`doctor`] finds out whether all of it works on this machine. On top, [`cli`] defines the words
 //! and [`commands`] carries them out.
 
+#[cfg(feature = "cli")]
+pub mod accounts;
 #[cfg(feature = "bench")]
 pub mod bench;
 #[cfg(feature = "cli")]

@@ -12,6 +12,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rustix::fs::Mode;
 use rustix::net::{self, AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
+use crate::accounts::group_number;
+
 /// A listening socket that is taken out of the file system when dropped.
 #[derive(Debug)]
 pub struct Socket {
@@ -139,15 +141,6 @@ fn is_served(path: &Path) -> bool {
 
 fn identity(path: &Path) -> Option<(u64, u64)> {
     fs::symlink_metadata(path).ok().map(|found| (found.dev(), found.ino()))
-}
-
-/// A group's number, as /etc/group has it.
-pub fn group_number(name: &str) -> Option<u32> {
-    let groups = fs::read_to_string("/etc/group").ok()?;
-    groups.lines().find_map(|line| {
-        let mut fields = line.split(':');
-        (fields.next() == Some(name)).then(|| fields.nth(1)?.parse().ok()).flatten()
-    })
 }
 
 /// Clients that wait to be taken in.

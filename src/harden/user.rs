@@ -1,12 +1,11 @@
 //! As whom the gate runs.
 
-use std::fs;
-
 use rustix::process::{getegid, geteuid};
 use rustix::thread::{CapabilitySet, capabilities};
 
+use crate::accounts::{User, group_number};
 use crate::config::{Config, ConfigError, Place};
-use crate::control::socket::{GROUP, group_number};
+use crate::control::socket::GROUP;
 
 /// As whom the gate runs from the moment its queues are bound.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,9 +37,8 @@ impl Identity {
         let wanted = &config.process.user;
         let own = geteuid();
         if !own.is_root() {
-            let (passwd, number) = (fs::read_to_string(PASSWD).unwrap_or_default(), own.as_raw().to_string());
-            let name =
-                find(&passwd, &number).map_or_else(|| format!("user {number}"), |user| user.name.to_owned());
+            let number = own.as_raw();
+            let name = user_name(number).unwrap_or_else(|| format!("user {number}"));
             return Ok(Self::Stay { name, warning: None });
         }
         if wanted == ROOT || wanted == "0" {
@@ -48,7 +46,7 @@ impl Identity {
         }
         let may = capabilities(None)
             .is_ok_and(|sets| sets.effective.contains(CapabilitySet::SETUID | CapabilitySet::SETGID));
-        let problem = match find(&fs::read_to_string(PASSWD).unwrap_or_default(), wanted) {
+        let problem = match User::find(wanted) {
             Some(User { uid: 0, .. }) => return Ok(Self::Stay { name: ROOT.to_owned(), warning: None }),
             Some(User { uid, gid, .. }) if may => return Ok(Self::Become { name: wanted.clone(), uid, gid }),
             Some(_) => "becoming another user needs CAP_SETUID and CAP_SETGID: give it those, or start it as that user"
@@ -84,55 +82,14 @@ impl Identity {
 /// Groups that may read secrets: that of those who turn the gate, that of the user as whom it is to run, and, where this
 /// process is not root's, its own.
 pub fn trusted_groups(config: &Config) -> Vec<u32> {
-    let passwd = fs::read_to_string(PASSWD).unwrap_or_default();
-    let user = find(&passwd, &config.process.user);
+    let user = User::find(&config.process.user);
     let own = (!geteuid().is_root()).then(|| getegid().as_raw());
     group_number(GROUP).into_iter().chain(user.map(|user| user.gid)).chain(own).collect()
 }
 
 /// The name of a user by its number, if it has one.
 pub fn user_name(uid: u32) -> Option<String> {
-    let passwd = fs::read_to_string(PASSWD).unwrap_or_default();
-    find(&passwd, &uid.to_string()).map(|user| user.name.to_owned())
-}
-
-/// A line of passwd(5).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct User<'a> {
-    name: &'a str,
-    uid: u32,
-    gid: u32,
-}
-
-/// A user by his name or number. Services have their users there; asking the name
-/// service switch would load libraries into the process that is to be confined.
-fn find<'a>(passwd: &'a str, wanted: &str) -> Option<User<'a>> {
-    passwd.lines().find_map(|line| {
-        let mut fields = line.split(':');
-        let (name, _password) = (fields.next()?, fields.next()?);
-        let (uid, gid) = (fields.next()?, fields.next()?);
-        let user = || Some(User { name, uid: uid.parse().ok()?, gid: gid.parse().ok()? });
-        (name == wanted || uid == wanted).then(user)?
-    })
+    User::find(&uid.to_string()).map(|user| user.name)
 }
 
 const ROOT: &str = "root";
-
-const PASSWD: &str = "/etc/passwd";
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn users_are_found() {
-        let passwd = "root:x:0:0:root:/root:/bin/bash\n# note\nsipknock:x:998:997:a:/:/usr/sbin/nologin\nodd:x:y:1::\n";
-        let sipknock = User { name: "sipknock", uid: 998, gid: 997 };
-        assert_eq!(find(passwd, "sipknock"), Some(sipknock));
-        assert_eq!(find(passwd, "998"), Some(sipknock));
-        assert_eq!(find(passwd, "root"), Some(User { name: "root", uid: 0, gid: 0 }));
-        for absent in ["sip", "odd", "x", "", "997"] {
-            assert_eq!(find(passwd, absent), None, "{absent}");
-        }
-    }
-}
