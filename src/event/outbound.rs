@@ -12,15 +12,15 @@ use crate::time::Time;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OutboundEvent {
     /// The destination of the request, or the network that it is in.
-    source: String,
+    pub(super) source: String,
     /// The method of the request that opened the door.
-    method: &'static str,
+    pub(super) method: &'static str,
     /// The time for which the last request held it, in seconds.
-    door_s: u64,
+    pub(super) door_s: u64,
     /// The first moment at which it is no longer open.
-    expires: Time,
+    pub(super) expires: Time,
     /// The cause of its end; `None`: it opens.
-    why: Option<&'static str>,
+    pub(super) why: Option<&'static str>,
 }
 
 impl OutboundEvent {

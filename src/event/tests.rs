@@ -1,3 +1,5 @@
+mod forms;
+
 use super::text::{MAX_TEXT, merged};
 use super::*;
 use crate::inspect::Policy;
