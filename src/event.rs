@@ -4,8 +4,8 @@
 //! decides. No secret gets into one: text from a packet has every secret cut out before it is cut to length, also
 //! one that stands half in the next header field. What is not printable is escaped.
 
+mod form;
 mod grace;
-mod json;
 mod outbound;
 mod rules;
 mod text;
@@ -14,7 +14,8 @@ mod trunk;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use tracing::{debug, error, info, warn};
+use serde_json::{Map, Value};
+use tracing::field::display;
 
 use crate::control::protocol::RulesChange;
 use crate::door::{Change, Door, Limit};
@@ -26,7 +27,9 @@ use crate::outbound::user_of;
 use crate::packet::{Body, Flow, Packet};
 use crate::queue::Fault;
 use crate::sip;
+use crate::time::Time;
 use crate::verdict::ReasonCounts;
+use form::{Either, Form, line};
 pub use grace::Grace;
 pub use outbound::OutboundEvent;
 pub(crate) use text::printable_parts;
@@ -309,41 +312,36 @@ impl Event {
 
     /// Writes the event to the log.
     pub fn write(&self) {
+        self.put(None);
+    }
+
+    /// The event as an object, with `time`, `level` and `target` as in the JSON log; the fields are those of the log.
+    pub fn to_json(&self, time: Time) -> Value {
+        let mut object = Map::from_iter([("time".to_owned(), time.to_string().into())]);
+        self.put(Some(&mut object));
+        Value::Object(object)
+    }
+
+    fn put(&self, form: Form<'_>) {
         match self {
-            Self::Knock(event) => event.write(),
-            Self::ByHand { event, source, knock, door } => info!(
-                target: "sipknock::door",
-                event,
-                by = "control",
-                knock,
-                src = %source,
-                door_s = door.life().as_secs(),
-                expires_at = %door.expires,
-                "door opened by hand"
-            ),
-            Self::Closed { source, knock, why, door } => info!(
-                target: "sipknock::door",
-                event = "closed",
-                why,
-                knock,
-                src = %source,
-                door_s = door.life().as_secs(),
-                expires_at = %door.expires,
-                "door closed"
-            ),
-            Self::Dropped { source, reasons, interval, would, established, sender } => info!(
-                target: "sipknock::drop",
-                event = "dropped",
-                src = %source,
-                count = reasons.total(),
-                reasons = reasons.to_string(),
-                interval_s = interval.as_secs(),
-                established = established.then_some(true),
-                user = sender.user.as_deref(),
-                user_agent = sender.user_agent.as_deref(),
-                would = would.then_some(true),
-                "packets dropped"
-            ),
+            Self::Knock(knock) => knock.put(form),
+            Self::ByHand { event, source, knock, door } => {
+                line!(form, [INFO], "door", "door opened by hand", {
+                    event, by: "control", knock, src: display(source), door_s: door.life().as_secs(),
+                    expires_at: display(door.expires),
+                })
+            }
+            Self::Closed { source, knock, why, door } => line!(form, [INFO], "door", "door closed", {
+                event: "closed", why, knock, src: display(source), door_s: door.life().as_secs(),
+                expires_at: display(door.expires),
+            }),
+            Self::Dropped { source, reasons, interval, would, established, sender } => {
+                line!(form, [INFO], "drop", "packets dropped", {
+                    event: "dropped", src: display(source), count: reasons.total(), reasons: reasons.to_string(),
+                    interval_s: interval.as_secs(), established: established.then_some(true), user: &sender.user,
+                    user_agent: &sender.user_agent, would: would.then_some(true),
+                });
+            }
             Self::Overload { queue, place, count, limit } => {
                 let advice = match *place {
                     "kernel" => format!(
@@ -355,106 +353,71 @@ impl Event {
                          it is granted"
                     ),
                 };
-                warn!(target: "sipknock::daemon", event = "overload", queue, place, count, advice, "packets lost before inspection");
+                line!(form, [WARN], "daemon", "packets lost before inspection", {
+                    event: "overload", queue, place, count, limit: Either((), limit), advice: Either(advice, ()),
+                });
             }
             Self::QueueFault { queue, fault, waiting } => {
-                let message = match fault {
+                let text = match fault {
                     Fault::Stuck => "packets wait and none is decided: the queue is bound anew",
                     Fault::Lost => "somebody has unbound the queue, or has taken it: it is bound anew",
                 };
-                error!(target: "sipknock::daemon", event = "fault", queue, fault = %fault, waiting, "{message}");
+                line!(form, [ERROR], "daemon", text, { event: "fault", queue, fault: display(fault), waiting });
             }
             Self::EventsLost(count) => {
-                warn!(target: "sipknock::daemon", event = "overload", place = "log", count, "events counted, not logged: too many in too short a time");
+                let text = "events counted, not logged: too many in too short a time";
+                line!(form, [WARN], "daemon", text, { event: "overload", place: "log", count });
             }
-            Self::Started(started) => info!(
-                target: "sipknock::daemon",
-                event = "started",
-                version = env!("CARGO_PKG_VERSION"),
-                mode = if started.monitor { "monitor" } else { "enforce" },
-                backend = started.backend,
-                queues = %started.queues,
-                knocks = started.knocks,
-                trusted = started.trusted,
-                receive_buffer = started.receive_buffer,
-                "the gate is up"
-            ),
-            Self::Reloaded(Reloaded { monitor, knocks, trusted, closed }) => info!(
-                target: "sipknock::daemon",
-                event = "reloaded",
-                mode = if *monitor { "monitor" } else { "enforce" },
-                knocks,
-                trusted,
-                closed,
-                "another configuration is in force"
-            ),
-            Self::Stopped { queues, totals, waiting, stale, unreadable, handed_to } => info!(
-                target: "sipknock::daemon",
-                event = "stopped",
-                queues = %queues,
-                packets = totals.total(),
-                reasons = totals.to_string(),
-                waiting,
-                stale,
-                unreadable,
-                handed_to,
-                "the gate is down"
-            ),
-            Self::Outbound(outbound) => outbound.write(),
-            Self::OutboundLost { count, limit } => warn!(
-                target: "sipknock::daemon",
-                event = "overload",
-                place = OUTBOUND,
-                count,
-                limit,
-                "copies of what the PBX sends were lost: a provider that it called just now may be taken for a stranger until it \
-                 is called again"
-            ),
-            Self::Grace(grace) => grace.write(),
-            Self::TrunkRefused(refused) => refused.write(),
-            Self::Rules(change) => rules::write(change),
-            Self::Detail(text) => debug!(target: "sipknock::daemon", "{text}"),
-            Self::Note(text) => info!(target: "sipknock::daemon", "{text}"),
-            Self::Warning(text) => warn!(target: "sipknock::daemon", "{text}"),
+            Self::Started(started) => line!(form, [INFO], "daemon", "the gate is up", {
+                event: "started", version: Either(env!("CARGO_PKG_VERSION"), ()), mode: mode(started.monitor),
+                backend: started.backend, queues: display(&started.queues), knocks: started.knocks,
+                trusted: started.trusted, receive_buffer: started.receive_buffer,
+            }),
+            Self::Reloaded(Reloaded { monitor, knocks, trusted, closed }) => {
+                let text = "another configuration is in force";
+                line!(form, [INFO], "daemon", text, { event: "reloaded", mode: mode(*monitor), knocks, trusted, closed });
+            }
+            Self::Stopped { queues, totals, waiting, stale, unreadable, handed_to } => {
+                line!(form, [INFO], "daemon", "the gate is down", {
+                    event: "stopped", queues: display(queues), packets: totals.total(), reasons: totals.to_string(),
+                    waiting, stale, unreadable, handed_to,
+                });
+            }
+            Self::Outbound(outbound) => outbound.put(form),
+            Self::OutboundLost { count, limit } => {
+                let text = "copies of what the PBX sends were lost: a provider that it called just now may be taken for a \
+                            stranger until it is called again";
+                line!(form, [WARN], "daemon", text, { event: "overload", place: OUTBOUND, count, limit });
+            }
+            Self::Grace(grace) => grace.put(form),
+            Self::TrunkRefused(refused) => refused.put(form),
+            Self::Rules(change) => rules::put(change, form),
+            Self::Detail(text) => line!(form, [DEBUG], "daemon", message(text), {}),
+            Self::Note(text) => line!(form, [INFO], "daemon", message(text), {}),
+            Self::Warning(text) => line!(form, [WARN], "daemon", message(text), {}),
         }
     }
 }
 
+/// As the configuration has it.
+fn mode(monitor: bool) -> &'static str {
+    if monitor { "monitor" } else { "enforce" }
+}
+
 impl KnockEvent {
-    fn write(&self) {
+    fn put(&self, form: Form<'_>) {
+        let Self { event, knock, source, transport, method, from, user_agent, call_id, queue, .. } = self;
         let door = self.door.ok();
-        let (method, from) = (self.method.as_deref(), self.from.as_deref());
-        let (user_agent, call_id) = (self.user_agent.as_deref(), self.call_id.as_deref());
-        let door_s = door.map(|door| door.life().as_secs());
-        let expires_at = door.map(|door| door.expires);
-        // A macro, since the level is part of an event's static description.
-        macro_rules! write_at {
-            ($level:ident, $message:literal) => {
-                $level!(
-                    target: "sipknock::knock",
-                    event = self.event,
-                    knock = self.knock,
-                    src = %self.source,
-                    sport = self.source_port,
-                    dport = self.destination_port,
-                    transport = self.transport,
-                    method,
-                    from,
-                    user_agent,
-                    call_id,
-                    door_s,
-                    expires_at = expires_at.as_ref().map(tracing::field::display),
-                    limit = self.door.err(),
-                    queue = self.queue,
-                    $message
-                )
-            };
-        }
-        match self.event {
-            "opened" => write_at!(info, "door opened"),
-            "renewed" => write_at!(info, "door renewed"),
-            _ => write_at!(warn, "knock refused"),
-        }
+        let text = match *event {
+            "opened" => "door opened",
+            "renewed" => "door renewed",
+            _ => "knock refused",
+        };
+        line!(form, [WARN if door.is_none(), INFO], "knock", text, {
+            event, knock, src: display(source), sport: self.source_port, dport: self.destination_port, transport, method,
+            from, user_agent, call_id, door_s: door.map(|door| door.life().as_secs()),
+            expires_at: door.map(|door| display(door.expires)), limit: self.door.err(), queue,
+        });
     }
 }
 

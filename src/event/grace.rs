@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use serde_json::{Value, json};
-use tracing::{info, warn};
+use tracing::field::display;
 
+use super::form::{Form, line};
 use crate::learn::{PassesBy, Unready};
 
 /// What becomes of a gate that lets everything pass at first.
@@ -35,47 +35,27 @@ pub enum Grace {
 }
 
 impl Grace {
-    pub(super) fn write(&self) {
+    pub(super) fn put(&self, form: Form<'_>) {
         match self {
-            Self::Began(span) => info!(
-                target: "sipknock::daemon",
-                event = "grace",
-                mode = "monitor",
-                grace_s = span.as_secs(),
-                "everything passes for now, so that phones can knock before strangers are dropped"
-            ),
-            Self::Unready(Unready { address, user, user_agent, passes }) => {
-                let (by, door) = told(passes.as_ref());
-                warn!(
-                    target: "sipknock::daemon",
-                    event = "unready",
-                    src = %address,
-                    user,
-                    user_agent = user_agent.as_deref(),
-                    passes = by,
-                    door,
-                    "a phone has registered and not knocked"
-                );
+            Self::Began(span) => {
+                let text = "everything passes for now, so that phones can knock before strangers are dropped";
+                line!(form, [INFO], "daemon", text, { event: "grace", mode: "monitor", grace_s: span.as_secs() });
             }
-            Self::Held { phones, unready, unlisted, overlooked } => warn!(
-                target: "sipknock::daemon",
-                event = "grace",
-                mode = "monitor",
-                phones,
-                unready,
-                unlisted,
-                overlooked,
-                advice = self.advice(),
-                "the time is up, and everything still passes"
-            ),
-            Self::Enforced { phones, unready } => info!(
-                target: "sipknock::daemon",
-                event = "grace",
-                mode = "enforce",
-                phones,
-                unready,
-                "strangers are dropped from here on"
-            ),
+            Self::Unready(Unready { address, user, user_agent, passes }) => {
+                let (passes, door) = told(passes.as_ref());
+                line!(form, [WARN], "daemon", "a phone has registered and not knocked", {
+                    event: "unready", src: display(address), user, user_agent, passes, door,
+                });
+            }
+            Self::Held { phones, unready, unlisted, overlooked } => {
+                line!(form, [WARN], "daemon", "the time is up, and everything still passes", {
+                    event: "grace", mode: "monitor", phones, unready, unlisted, overlooked, advice: self.advice(),
+                });
+            }
+            Self::Enforced { phones, unready } => {
+                let text = "strangers are dropped from here on";
+                line!(form, [INFO], "daemon", text, { event: "grace", mode: "enforce", phones, unready });
+            }
         }
     }
 
@@ -96,33 +76,6 @@ impl Grace {
             }
             Self::Began(_) | Self::Unready(_) | Self::Enforced { .. } => return None,
         })
-    }
-
-    pub(super) fn level(&self) -> &'static str {
-        match self {
-            Self::Unready(_) | Self::Held { .. } => "WARN",
-            Self::Began(_) | Self::Enforced { .. } => "INFO",
-        }
-    }
-
-    pub(super) fn fields(&self) -> Value {
-        match self {
-            Self::Began(span) => json!({"event": "grace", "mode": "monitor", "grace_s": span.as_secs()}),
-            Self::Unready(Unready { address, user, user_agent, passes }) => {
-                let (by, door) = told(passes.as_ref());
-                json!({
-                    "event": "unready", "src": address.to_string(), "user": user, "user_agent": user_agent, "passes": by,
-                    "door": door,
-                })
-            }
-            Self::Held { phones, unready, unlisted, overlooked } => json!({
-                "event": "grace", "mode": "monitor", "phones": phones, "unready": unready, "unlisted": unlisted,
-                "overlooked": overlooked, "advice": self.advice(),
-            }),
-            Self::Enforced { phones, unready } => {
-                json!({"event": "grace", "mode": "enforce", "phones": phones, "unready": unready})
-            }
-        }
     }
 }
 

@@ -1,8 +1,8 @@
 //! Doors that the PBX opens by requests of its own.
 
-use serde_json::{Value, json};
-use tracing::info;
+use tracing::field::display;
 
+use super::form::{Form, line};
 use crate::inspect::{Inspector, OUTBOUND, Outgoing};
 use crate::net::Source;
 use crate::outbound::OutboundDoor;
@@ -46,39 +46,14 @@ impl OutboundEvent {
         }
     }
 
-    pub(super) fn write(&self) {
+    pub(super) fn put(&self, form: Form<'_>) {
         let Self { source, method, door_s, expires, why } = self;
-        match why {
-            None => info!(
-                target: "sipknock::door",
-                event = "opened",
-                by = "pbx",
-                knock = OUTBOUND,
-                src = %source,
-                method,
-                door_s,
-                expires_at = %expires,
-                "door opened by a request of the PBX"
-            ),
-            Some(why) => info!(
-                target: "sipknock::door",
-                event = "closed",
-                why,
-                knock = OUTBOUND,
-                src = %source,
-                method,
-                door_s,
-                expires_at = %expires,
-                "door closed"
-            ),
-        }
-    }
-
-    pub(super) fn fields(&self) -> Value {
-        let Self { source, method, door_s, expires, why } = self;
-        json!({
-            "event": if why.is_some() { "closed" } else { "opened" }, "by": why.is_none().then_some("pbx"), "why": why,
-            "knock": OUTBOUND, "src": source, "method": method, "door_s": door_s, "expires_at": expires.to_string(),
-        })
+        let (event, by, text) = match why {
+            None => ("opened", Some("pbx"), "door opened by a request of the PBX"),
+            Some(_) => ("closed", None, "door closed"),
+        };
+        line!(form, [INFO], "door", text, {
+            event, by, why, knock: OUTBOUND, src: display(source), method, door_s, expires_at: display(expires),
+        });
     }
 }

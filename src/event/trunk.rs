@@ -1,7 +1,8 @@
 //! A call that may be a provider's, in the log.
 
-use serde_json::{Value, json};
-use tracing::warn;
+use tracing::field::display;
+
+use super::form::{Form, line};
 
 /// An INVITE from a source without a door, for a user that the PBX has registered somewhere.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,23 +16,13 @@ pub struct TrunkRefused {
 }
 
 impl TrunkRefused {
-    pub(super) fn write(&self) {
-        warn!(
-            target: "sipknock::drop",
-            event = "trunk-refused",
-            src = %self.source,
-            user = self.user,
-            would = self.would.then_some(true),
-            advice = self.advice(),
-            "a call for a user that the PBX has registered comes from an address that it does not call"
-        );
-    }
-
-    pub(super) fn fields(&self) -> Value {
-        json!({
-            "event": "trunk-refused", "src": self.source, "user": self.user, "would": self.would.then_some(true),
-            "advice": self.advice(),
-        })
+    pub(super) fn put(&self, form: Form<'_>) {
+        let text =
+            "a call for a user that the PBX has registered comes from an address that it does not call";
+        line!(form, [WARN], "drop", text, {
+            event: "trunk-refused", src: display(&self.source), user: &self.user, would: self.would.then_some(true),
+            advice: self.advice(),
+        });
     }
 
     fn advice(&self) -> String {
