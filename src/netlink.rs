@@ -5,6 +5,10 @@
 //! and no bytes from outside can make it panic.
 
 pub(crate) mod socket;
+#[cfg(test)]
+pub(crate) mod testing;
+
+use std::marker::PhantomData;
 
 /// A datagram from the kernel that is not what its headers say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -26,7 +30,7 @@ pub enum DecodeError {
 
 /// A netlink message: the fields of its header that matter, and the bytes behind it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Frame<'a> {
+pub struct Frame<'a> {
     pub(crate) kind: u16,
     pub(crate) sequence: u32,
     pub(crate) body: &'a [u8],
@@ -83,6 +87,62 @@ impl<'a> Frame<'a> {
         };
         let rest = self.body.get(NFGEN_HDRLEN..).unwrap_or_default();
         Ok((u16::from_be_bytes([high, low]), Attributes { rest }))
+    }
+}
+
+/// One message of a datagram that came from the kernel, of a subsystem that sends packets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Message<P> {
+    /// A packet, or the copy of one.
+    Packet(P),
+    /// The answer to a message of ours: `errno` 0 is an acknowledgement.
+    Answer {
+        /// The sequence number of the message that is answered; 0 for the verdict on one packet.
+        sequence: u32,
+        /// A positive errno, or 0.
+        errno: i32,
+    },
+    /// Something else, to be skipped.
+    Other,
+}
+
+/// A packet as a subsystem sends it.
+pub trait Payload<'a>: Sized {
+    /// The type of its message, see [`nfnetlink_kind`].
+    const KIND: u16;
+
+    /// Reads one.
+    ///
+    /// # Errors
+    /// If an attribute does not fit into the message, or one that is needed is missing.
+    fn read(frame: &Frame<'a>) -> Result<Self, DecodeError>;
+}
+
+/// The messages of one datagram. It ends behind the first that can't be read, since where the next one would
+/// begin is then unknown.
+#[derive(Clone, Debug)]
+pub struct Messages<'a, P> {
+    frames: Frames<'a>,
+    packets: PhantomData<P>,
+}
+
+impl<'a, P> Messages<'a, P> {
+    /// Reads a datagram.
+    pub fn new(datagram: &'a [u8]) -> Self {
+        Self { frames: Frames::new(datagram), packets: PhantomData }
+    }
+}
+
+impl<'a, P: Payload<'a>> Iterator for Messages<'a, P> {
+    type Item = Result<Message<P>, DecodeError>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        Some(self.frames.next()?.and_then(|frame| match frame.kind {
+            NLMSG_ERROR => Ok(Message::Answer { sequence: frame.sequence, errno: frame.errno()? }),
+            kind if kind == P::KIND => P::read(&frame).map(Message::Packet),
+            _ => Ok(Message::Other),
+        }))
     }
 }
 

@@ -4,7 +4,7 @@
 //! socket, and no bytes from outside can make it panic.
 
 pub use crate::netlink::DecodeError;
-use crate::netlink::{Frame, Frames, NLM_F_ACK, NLM_F_REQUEST, NLMSG_ERROR, Writer, nfnetlink_kind};
+use crate::netlink::{self, Frame, NLM_F_ACK, NLM_F_REQUEST, Payload, Writer, nfnetlink_kind};
 
 /// Writes the message that binds a group and configures it: at most `copy_range` bytes of each packet, each copy sent at
 /// once, numbered from 0. The kernel acknowledges it under `sequence`.
@@ -24,20 +24,10 @@ pub fn change(out: &mut Vec<u8>, group: u16, sequence: u32, copy_range: u32) {
 }
 
 /// One message of a datagram that came from the kernel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Message<'a> {
-    /// The copy of a packet.
-    Packet(Copied<'a>),
-    /// The answer to a message of ours: `errno` 0 is an acknowledgement.
-    Answer {
-        /// The sequence number of the message that is answered.
-        sequence: u32,
-        /// A positive errno, or 0.
-        errno: i32,
-    },
-    /// Something else, to be skipped.
-    Other,
-}
+pub type Message<'a> = netlink::Message<Copied<'a>>;
+
+/// The messages of one datagram.
+pub type Messages<'a> = netlink::Messages<'a, Copied<'a>>;
 
 /// The copy of a packet that has met an NFLOG rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,49 +40,24 @@ pub struct Copied<'a> {
     pub payload: &'a [u8],
 }
 
-/// The messages of one datagram. It ends behind the first that can't be read, since where the next one would
-/// begin is then unknown.
-#[derive(Clone, Debug)]
-pub struct Messages<'a> {
-    frames: Frames<'a>,
-}
+impl<'a> Payload<'a> for Copied<'a> {
+    const KIND: u16 = nfnetlink_kind(NFNL_SUBSYS_ULOG, NFULNL_MSG_PACKET);
 
-impl<'a> Messages<'a> {
-    /// Reads a datagram.
-    pub fn new(datagram: &'a [u8]) -> Self {
-        Self { frames: Frames::new(datagram) }
-    }
-}
-
-impl<'a> Iterator for Messages<'a> {
-    type Item = Result<Message<'a>, DecodeError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        Some(self.frames.next()?.and_then(|frame| read_message(&frame)))
-    }
-}
-
-fn read_message<'a>(frame: &Frame<'a>) -> Result<Message<'a>, DecodeError> {
-    const PACKET: u16 = nfnetlink_kind(NFNL_SUBSYS_ULOG, NFULNL_MSG_PACKET);
-    match frame.kind {
-        NLMSG_ERROR => Ok(Message::Answer { sequence: frame.sequence, errno: frame.errno()? }),
-        PACKET => read_packet(frame).map(Message::Packet),
-        _ => Ok(Message::Other),
-    }
-}
-
-fn read_packet<'a>(frame: &Frame<'a>) -> Result<Copied<'a>, DecodeError> {
-    let (group, attributes) = frame.nfnetlink()?;
-    let mut number = None;
-    let mut payload = &[][..];
-    for attribute in attributes {
-        match attribute? {
-            (NFULA_SEQ, value) => number = value.first_chunk::<4>().map(|&number| u32::from_be_bytes(number)),
-            (NFULA_PAYLOAD, value) => payload = value,
-            _ => {}
+    fn read(frame: &Frame<'a>) -> Result<Self, DecodeError> {
+        let (group, attributes) = frame.nfnetlink()?;
+        let mut number = None;
+        let mut payload = &[][..];
+        for attribute in attributes {
+            match attribute? {
+                (NFULA_SEQ, value) => {
+                    number = value.first_chunk::<4>().map(|&number| u32::from_be_bytes(number))
+                }
+                (NFULA_PAYLOAD, value) => payload = value,
+                _ => {}
+            }
         }
+        Ok(Self { group, number, payload })
     }
-    Ok(Copied { group, number, payload })
 }
 
 fn begin(out: &mut Vec<u8>, flags: u16, sequence: u32, group: u16) -> Writer<'_> {

@@ -4,7 +4,7 @@
 //! talks to a socket, and no bytes from outside can make it panic.
 
 pub use crate::netlink::DecodeError;
-use crate::netlink::{Frame, Frames, NLM_F_ACK, NLM_F_REQUEST, NLMSG_ERROR, Writer, nfnetlink_kind};
+use crate::netlink::{self, Frame, NLM_F_ACK, NLM_F_REQUEST, Payload, Writer, nfnetlink_kind};
 use crate::verdict::Verdict;
 
 /// What a queue is set up with, in one message, so that it is never live and half configured.
@@ -80,20 +80,10 @@ pub fn drop_up_to(out: &mut Vec<u8>, queue: u16, sequence: u32, last: u32) {
 }
 
 /// One message of a datagram that came from the kernel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Message<'a> {
-    /// A packet that waits for a verdict.
-    Packet(Queued<'a>),
-    /// The answer to a message of ours: `errno` 0 is an acknowledgement.
-    Answer {
-        /// The sequence number of what is answered; 0 for the verdict on one packet.
-        sequence: u32,
-        /// A positive errno, or 0.
-        errno: i32,
-    },
-    /// Something else, to be skipped.
-    Other,
-}
+pub type Message<'a> = netlink::Message<Queued<'a>>;
+
+/// The messages of one datagram.
+pub type Messages<'a> = netlink::Messages<'a, Queued<'a>>;
 
 /// A packet in the kernel's queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,50 +96,23 @@ pub struct Queued<'a> {
     pub payload: &'a [u8],
 }
 
-/// The messages of one datagram. It ends behind the first that can't be read, since where the next one would
-/// begin is then unknown.
-#[derive(Clone, Debug)]
-pub struct Messages<'a> {
-    frames: Frames<'a>,
-}
+impl<'a> Payload<'a> for Queued<'a> {
+    const KIND: u16 = nfnetlink_kind(NFNL_SUBSYS_QUEUE, NFQNL_MSG_PACKET);
 
-impl<'a> Messages<'a> {
-    /// Reads a datagram.
-    pub fn new(datagram: &'a [u8]) -> Self {
-        Self { frames: Frames::new(datagram) }
-    }
-}
-
-impl<'a> Iterator for Messages<'a> {
-    type Item = Result<Message<'a>, DecodeError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        Some(self.frames.next()?.and_then(|frame| read_message(&frame)))
-    }
-}
-
-fn read_message<'a>(frame: &Frame<'a>) -> Result<Message<'a>, DecodeError> {
-    const PACKET: u16 = nfnetlink_kind(NFNL_SUBSYS_QUEUE, NFQNL_MSG_PACKET);
-    match frame.kind {
-        NLMSG_ERROR => Ok(Message::Answer { sequence: frame.sequence, errno: frame.errno()? }),
-        PACKET => read_packet(frame).map(Message::Packet),
-        _ => Ok(Message::Other),
-    }
-}
-
-fn read_packet<'a>(frame: &Frame<'a>) -> Result<Queued<'a>, DecodeError> {
-    let (queue, attributes) = frame.nfnetlink()?;
-    let mut id = None;
-    let mut payload = &[][..];
-    for attribute in attributes {
-        match attribute? {
-            (NFQA_PACKET_HDR, value) => id = value.first_chunk::<4>().map(|&id| u32::from_be_bytes(id)),
-            (NFQA_PAYLOAD, value) => payload = value,
-            _ => {}
+    fn read(frame: &Frame<'a>) -> Result<Self, DecodeError> {
+        let (queue, attributes) = frame.nfnetlink()?;
+        let mut id = None;
+        let mut payload = &[][..];
+        for attribute in attributes {
+            match attribute? {
+                (NFQA_PACKET_HDR, value) => id = value.first_chunk::<4>().map(|&id| u32::from_be_bytes(id)),
+                (NFQA_PAYLOAD, value) => payload = value,
+                _ => {}
+            }
         }
+        let id = id.ok_or(DecodeError::NoId)?;
+        Ok(Self { queue, id, payload })
     }
-    let id = id.ok_or(DecodeError::NoId)?;
-    Ok(Queued { queue, id, payload })
 }
 
 /// Begins a message to the kernel.

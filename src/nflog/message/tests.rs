@@ -1,59 +1,17 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::netlink::{u16_ne, u32_ne};
+use crate::netlink::NLMSG_ERROR;
+use crate::netlink::testing::{message, nfnetlink, read_back};
 
 /// A packet message as `__build_packet_message` lays it out, with attributes before and behind those that are read.
 fn packet_message(group: u16, number: Option<u32>, payload: &[u8]) -> Vec<u8> {
-    let mut attributes = Vec::new();
-    let mut attribute = |kind: u16, value: &[u8]| {
-        attributes.extend(u16::try_from(4 + value.len()).unwrap().to_ne_bytes());
-        attributes.extend(kind.to_ne_bytes());
-        attributes.extend(value);
-        attributes.resize(attributes.len().next_multiple_of(4), 0);
-    };
-    attribute(1, &[8, 0, 3, 0]);
-    attribute(10, b"a prefix\0");
-    attribute(5, &[0, 0, 0, 2]);
-    attribute(11, &[0, 0, 0, 0]);
-    if let Some(number) = number {
-        attribute(NFULA_SEQ, &number.to_be_bytes());
-    }
-    attribute(NFULA_PAYLOAD, payload);
-    message(
-        NFNL_SUBSYS_ULOG << 8 | NFULNL_MSG_PACKET,
-        0,
-        &[&[2, 0][..], &group.to_be_bytes(), &attributes].concat(),
-    )
-}
-
-fn message(kind: u16, sequence: u32, body: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(16 + body.len()).unwrap();
-    let mut message = length.to_ne_bytes().to_vec();
-    message.extend(kind.to_ne_bytes());
-    message.extend([0, 0]);
-    message.extend(sequence.to_ne_bytes());
-    message.extend([0; 4]);
-    message.extend(body);
-    message.resize(message.len().next_multiple_of(4), 0);
-    message
-}
-
-/// Type, flags, sequence, group, attributes.
-type Written = (u16, u16, u32, u16, Vec<(u16, Vec<u8>)>);
-
-/// The meaning of a message of ours, read back by rules of its own.
-fn read_back(bytes: &[u8]) -> Written {
-    assert_eq!(u32_ne(bytes, 0) as usize, bytes.len());
-    let mut attributes = Vec::new();
-    let mut rest = &bytes[20..];
-    while !rest.is_empty() {
-        let length = usize::from(u16_ne(rest, 0));
-        attributes.push((u16_ne(rest, 2), rest[4..length].to_vec()));
-        rest = &rest[length.next_multiple_of(4)..];
-    }
-    let group = u16::from_be_bytes([bytes[18], bytes[19]]);
-    (u16_ne(bytes, 4), u16_ne(bytes, 6), u32_ne(bytes, 8), group, attributes)
+    let number = number.map(u32::to_be_bytes);
+    let mut attributes: Vec<(u16, &[u8])> =
+        vec![(1, &[8, 0, 3, 0]), (10, b"a prefix\0"), (5, &[0, 0, 0, 2]), (11, &[0, 0, 0, 0])];
+    attributes.extend(number.iter().map(|number| (NFULA_SEQ, &number[..])));
+    attributes.push((NFULA_PAYLOAD, payload));
+    message(NFNL_SUBSYS_ULOG << 8 | NFULNL_MSG_PACKET, 0, &nfnetlink(group, &attributes))
 }
 
 #[test]

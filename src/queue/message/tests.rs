@@ -1,55 +1,22 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::netlink::{u16_ne, u32_ne};
+use crate::netlink::NLMSG_ERROR;
+use crate::netlink::testing::{message, nfnetlink, read_back};
 
 /// A packet message as `nfqnl_build_packet_message` lays it out, with attributes before and behind those we read.
 fn packet_message(queue: u16, id: u32, payload: &[u8]) -> Vec<u8> {
-    let mut attributes = Vec::new();
-    let mut attribute = |kind: u16, value: &[u8]| {
-        attributes.extend(u16::try_from(4 + value.len()).unwrap().to_ne_bytes());
-        attributes.extend(kind.to_ne_bytes());
-        attributes.extend(value);
-        attributes.resize(attributes.len().next_multiple_of(4), 0);
-    };
-    attribute(NFQA_PACKET_HDR, &[&id.to_be_bytes()[..], &[8, 0, 1]].concat());
-    attribute(5, &[0, 0, 0, 2]);
-    attribute(9, &[0, 6, 0, 0, 1, 2, 3, 4, 5, 6, 0, 0]);
-    attribute(NFQA_PAYLOAD, payload);
-    message(
-        NFNL_SUBSYS_QUEUE << 8 | NFQNL_MSG_PACKET,
-        0,
-        &[&[2, 0][..], &queue.to_be_bytes(), &attributes].concat(),
-    )
-}
-
-fn message(kind: u16, sequence: u32, body: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(16 + body.len()).unwrap();
-    let mut message = length.to_ne_bytes().to_vec();
-    message.extend(kind.to_ne_bytes());
-    message.extend([0, 0]);
-    message.extend(sequence.to_ne_bytes());
-    message.extend([0; 4]);
-    message.extend(body);
-    message.resize(message.len().next_multiple_of(4), 0);
-    message
-}
-
-/// Type, flags, sequence, queue, attributes.
-type Written = (u16, u16, u32, u16, Vec<(u16, Vec<u8>)>);
-
-/// What a message of ours says, read back by rules of its own.
-fn read_back(bytes: &[u8]) -> Written {
-    assert_eq!(u32_ne(bytes, 0) as usize, bytes.len());
-    let mut attributes = Vec::new();
-    let mut rest = &bytes[20..];
-    while !rest.is_empty() {
-        let length = usize::from(u16_ne(rest, 0));
-        attributes.push((u16_ne(rest, 2), rest[4..length].to_vec()));
-        rest = &rest[length.next_multiple_of(4)..];
-    }
-    let queue = u16::from_be_bytes([bytes[18], bytes[19]]);
-    (u16_ne(bytes, 4), u16_ne(bytes, 6), u32_ne(bytes, 8), queue, attributes)
+    let header = [&id.to_be_bytes()[..], &[8, 0, 1]].concat();
+    let body = nfnetlink(
+        queue,
+        &[
+            (NFQA_PACKET_HDR, &header),
+            (5, &[0, 0, 0, 2]),
+            (9, &[0, 6, 0, 0, 1, 2, 3, 4, 5, 6, 0, 0]),
+            (NFQA_PAYLOAD, payload),
+        ],
+    );
+    message(NFNL_SUBSYS_QUEUE << 8 | NFQNL_MSG_PACKET, 0, &body)
 }
 
 #[test]
