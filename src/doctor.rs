@@ -2,11 +2,9 @@
 //!
 //! `gather` looks, [`judge`] decides by what was seen and asks nothing further; so judgements are tested on tables of
 //! facts. [`path`](crate::firewall::path) of the firewall and [`nft`] read the rules of others, and
-//! `addresses` lists those of this machine and of its routers, `unmatched`
-//! sockets of transports that no rule matches. [`probe`] sends real packets
+//! `unmatched` lists sockets of transports that no rule matches. [`probe`] sends real packets
 //! through a gate of its own, in a network namespace that is gone afterwards.
 
-mod addresses;
 pub mod facts;
 mod finding;
 mod gather;

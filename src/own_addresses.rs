@@ -10,7 +10,7 @@
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
@@ -23,14 +23,41 @@ use crate::net::NetSet;
 pub fn read(more: &[IpNet]) -> io::Result<NetSet> {
     let mut nets = fixed();
     nets.extend(more);
+    nets.extend(listed()?.into_iter().map(|(_, net)| net));
+    Ok(NetSet::new(&nets))
+}
+
+/// The addresses of this machine, in order, or those of the routers that it sends through. None if they can't be read.
+pub(crate) fn of_role(role: Role) -> Vec<IpAddr> {
+    let listed = listed().unwrap_or_default().into_iter();
+    let mut addresses: Vec<_> =
+        listed.filter(|(listed, _)| *listed == role).map(|(_, net)| net.addr()).collect();
+    addresses.sort_unstable();
+    addresses.dedup();
+    addresses
+}
+
+/// What an address is to this machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// One of its own.
+    Own,
+    /// A broadcast address, or a network that is its own by a route.
+    Network,
+    /// A router's.
+    Gateway,
+}
+
+fn listed() -> io::Result<Vec<(Role, IpNet)>> {
+    let mut listed = Vec::new();
     for (name, parse) in FILES {
         match File::open(format!("{FOLDER}/{name}")) {
-            Ok(file) => parse(&mut BufReader::new(file), &mut nets)?,
+            Ok(file) => parse(&mut BufReader::new(file), &mut listed)?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error),
         }
     }
-    Ok(NetSet::new(&nets))
+    Ok(listed)
 }
 
 /// Networks that are the same everywhere. Link-local ones are among them: those of IPv6 share one source, and a trunk is
@@ -58,7 +85,7 @@ fn fixed() -> Vec<IpNet> {
 
 /// Appends the local and broadcast addresses of fib_trie (`fib_trie_seq_show` in net/ipv4/fib_trie.c): a line with the
 /// address, and below it a line for each prefix, with scope and type.
-fn fib_trie(text: &mut dyn BufRead, nets: &mut Vec<IpNet>) -> io::Result<()> {
+fn fib_trie(text: &mut dyn BufRead, nets: &mut Vec<(Role, IpNet)>) -> io::Result<()> {
     let mut address = None;
     for line in text.lines() {
         let line = line?;
@@ -72,10 +99,14 @@ fn fib_trie(text: &mut dyn BufRead, nets: &mut Vec<IpNet>) -> io::Result<()> {
             let prefix = words.next().and_then(|prefix| prefix.parse().ok());
             let kind = words.nth(1);
             if let Some(prefix) = prefix.filter(|prefix| *prefix > 0)
-                && matches!(kind, Some("LOCAL" | "BROADCAST"))
+                && let Some(role) = match kind {
+                    Some("LOCAL") => Some(Role::Own),
+                    Some("BROADCAST") => Some(Role::Network),
+                    _ => None,
+                }
                 && let Ok(net) = Ipv4Net::new(address, prefix)
             {
-                nets.push(IpNet::V4(net));
+                nets.push((role, IpNet::V4(net)));
             }
         }
     }
@@ -84,23 +115,23 @@ fn fib_trie(text: &mut dyn BufRead, nets: &mut Vec<IpNet>) -> io::Result<()> {
 
 /// Appends the gateways of route (`fib_route_seq_show` in net/ipv4/fib_trie.c): interface, destination, gateway, flags;
 /// addresses are printed as numbers of the machine's byte order.
-fn route(text: &mut dyn BufRead, nets: &mut Vec<IpNet>) -> io::Result<()> {
+fn route(text: &mut dyn BufRead, nets: &mut Vec<(Role, IpNet)>) -> io::Result<()> {
     for line in text.lines() {
         let line = line?;
         let gateway = line.split_ascii_whitespace().nth(2).filter(|gateway| gateway.len() == 8);
         let gateway = gateway.and_then(|gateway| u32::from_str_radix(gateway, 16).ok());
         if let Some(gateway) = gateway.filter(|gateway| *gateway != 0) {
-            nets.push(IpNet::V4(Ipv4Addr::from(gateway.to_ne_bytes()).into()));
+            nets.push((Role::Gateway, IpNet::V4(Ipv4Addr::from(gateway.to_ne_bytes()).into())));
         }
     }
     Ok(())
 }
 
 /// Appends the addresses of if_inet6 (`if6_seq_show` in net/ipv6/addrconf.c): one in each line, first.
-fn if_inet6(text: &mut dyn BufRead, nets: &mut Vec<IpNet>) -> io::Result<()> {
+fn if_inet6(text: &mut dyn BufRead, nets: &mut Vec<(Role, IpNet)>) -> io::Result<()> {
     for line in text.lines() {
         if let Some(address) = line?.split_ascii_whitespace().next().and_then(ipv6) {
-            nets.push(IpNet::V6(address.into()));
+            nets.push((Role::Own, IpNet::V6(address.into())));
         }
     }
     Ok(())
@@ -108,7 +139,7 @@ fn if_inet6(text: &mut dyn BufRead, nets: &mut Vec<IpNet>) -> io::Result<()> {
 
 /// Appends local routes and gateways of ipv6_route (`rt6_native_seq_show` in net/ipv6/ip6_fib.c): destination and its
 /// prefix, source and its prefix, gateway, metric, two counts, flags, interface; numbers are hexadecimal.
-fn ipv6_route(text: &mut dyn BufRead, nets: &mut Vec<IpNet>) -> io::Result<()> {
+fn ipv6_route(text: &mut dyn BufRead, nets: &mut Vec<(Role, IpNet)>) -> io::Result<()> {
     for line in text.lines() {
         let line = line?;
         let columns: Vec<_> = line.split_ascii_whitespace().collect();
@@ -118,14 +149,14 @@ fn ipv6_route(text: &mut dyn BufRead, nets: &mut Vec<IpNet>) -> io::Result<()> {
             continue;
         };
         if let Some(gateway) = ipv6(gateway).filter(|gateway| !gateway.is_unspecified()) {
-            nets.push(IpNet::V6(gateway.into()));
+            nets.push((Role::Gateway, IpNet::V6(gateway.into())));
         }
         let local = u32::from_str_radix(flags, 16).is_ok_and(|flags| flags & (RTF_LOCAL | RTF_ANYCAST) != 0);
         let prefix = u8::from_str_radix(prefix, 16).ok().filter(|prefix| *prefix > 0);
         if let (true, Some(to), Some(prefix)) = (local, ipv6(to), prefix)
             && let Ok(net) = Ipv6Net::new(to, prefix)
         {
-            nets.push(IpNet::V6(net));
+            nets.push((Role::Network, IpNet::V6(net)));
         }
     }
     Ok(())
@@ -136,7 +167,7 @@ fn ipv6(digits: &str) -> Option<Ipv6Addr> {
     (digits.len() == 32).then(|| u128::from_str_radix(digits, 16).ok().map(Ipv6Addr::from))?
 }
 
-type Parse = fn(&mut dyn BufRead, &mut Vec<IpNet>) -> io::Result<()>;
+type Parse = fn(&mut dyn BufRead, &mut Vec<(Role, IpNet)>) -> io::Result<()>;
 
 const FILES: [(&str, Parse); 4] =
     [("fib_trie", fib_trie), ("route", route), ("if_inet6", if_inet6), ("ipv6_route", ipv6_route)];

@@ -15,13 +15,14 @@ use crate::control::protocol::{Answer, Request, Stats};
 use crate::diag;
 use crate::firewall::{Error, Family, Firewall, Listing, Plan, Programs, Routes, State, Status};
 use crate::harden::user_name;
+use crate::own_addresses::{Role, of_role};
 use crate::packet::Transport;
 use crate::processes::{self, SocketOwners};
 use crate::queue::kernel::{self, QueueRow};
 
 use super::facts::{Facts, Fed, Listener, Need, Process, QueueFacts, ReversePath, Rights, Tables};
 use super::nft::{self, Nft, Offload};
-use super::{addresses, unmatched};
+use super::unmatched;
 
 /// Looks at this machine, or rather at the calling thread's network namespace.
 pub(super) fn gather(config: &Config, plan: &Plan) -> Facts {
@@ -79,8 +80,8 @@ pub(super) fn gather(config: &Config, plan: &Plan) -> Facts {
         ),
         routes: Routes::look(),
         reverse_paths: reverse_paths(),
-        own_addresses: addresses::own(),
-        gateways: addresses::gateways(),
+        own_addresses: of_role(Role::Own),
+        gateways: of_role(Role::Gateway),
         conntrack_max: number("/proc/sys/net/netfilter/nf_conntrack_max"),
         rmem_max: number("/proc/sys/net/core/rmem_max"),
         selinux_enforcing: read("/sys/fs/selinux/enforce").is_some_and(|text| text.trim() == "1"),

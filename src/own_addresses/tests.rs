@@ -5,7 +5,7 @@ use super::*;
 fn parsed(parse: Parse, text: &str) -> Vec<String> {
     let mut nets = Vec::new();
     parse(&mut text.as_bytes(), &mut nets).unwrap();
-    nets.iter().map(IpNet::to_string).collect()
+    nets.iter().map(|(_, net)| net.to_string()).collect()
 }
 
 #[test]
