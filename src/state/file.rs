@@ -104,7 +104,7 @@ impl StateFile {
         let file = private().open(path)?;
         (&file).write_all(ENFORCED_TEXT)?;
         file.sync_all()?;
-        self.sync_folder();
+        sync_folder(&self.path);
         Ok(())
     }
 
@@ -116,34 +116,36 @@ impl StateFile {
         &self,
         write: impl FnOnce(BufWriter<File>) -> io::Result<BufWriter<File>>,
     ) -> io::Result<()> {
-        let unfinished = beside(&self.path, ".new");
-        let replaced = self.write_and_rename(&unfinished, write);
-        if replaced.is_err() {
-            // Half a file is of no use, and may be in the way of a whole one.
-            let _ = fs::remove_file(&unfinished);
-        }
-        replaced
+        replace(&self.path, write)
     }
+}
 
-    fn write_and_rename(
-        &self,
-        unfinished: &Path,
-        write: impl FnOnce(BufWriter<File>) -> io::Result<BufWriter<File>>,
-    ) -> io::Result<()> {
-        let file = private().truncate(true).open(unfinished)?;
+/// Replaces a file by what `write` writes, for its owner's eyes, once that is on the disk as a whole.
+///
+/// # Errors
+/// If the disk is full, read-only or broken. Then the old file is still there.
+pub fn replace(
+    path: &Path,
+    write: impl FnOnce(BufWriter<File>) -> io::Result<BufWriter<File>>,
+) -> io::Result<()> {
+    let unfinished = beside(path, ".new");
+    let write_and_rename = || {
+        let file = private().truncate(true).open(&unfinished)?;
         let mut out = write(BufWriter::with_capacity(BUFFER, file))?;
         out.flush()?;
         out.get_ref().sync_all()?;
-        fs::rename(unfinished, &self.path)?;
-        self.sync_folder();
-        Ok(())
-    }
+        fs::rename(&unfinished, path)
+    };
+    // Half a file is of no use, and may be in the way of a whole one.
+    write_and_rename().inspect_err(|_| _ = fs::remove_file(&unfinished))?;
+    sync_folder(path);
+    Ok(())
+}
 
-    fn sync_folder(&self) {
-        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        // Not every file system knows how to; the file itself is safe.
-        let _ = File::open(folder.unwrap_or(Path::new("."))).and_then(|folder| folder.sync_all());
-    }
+fn sync_folder(path: &Path) {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    // Not every file system knows how to; the file itself is safe.
+    let _ = File::open(folder.unwrap_or(Path::new("."))).and_then(|folder| folder.sync_all());
 }
 
 /// Whether a gate that keeps its doors in this file has ever dropped strangers. If that can't be told, it has: a gate that

@@ -1,8 +1,6 @@
 //! Learning from the live queue what phones send, past the packets.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, BufWriter, Write};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -16,6 +14,7 @@ use crate::event::Event;
 use crate::inspect::{Decision, Scope};
 use crate::learn::{Format, Roster};
 use crate::packet::Packet;
+use crate::state::file::replace;
 
 /// The thread that learns from copies of packets. It ends when all taps are gone.
 #[derive(Debug)]
@@ -123,13 +122,7 @@ fn write(roster: &Roster, file: &Path) -> io::Result<()> {
         report.write(&mut out, format)?;
         return out.flush();
     }
-    let mut unfinished = file.as_os_str().to_owned();
-    unfinished.push(".new");
-    let open = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&unfinished);
-    let mut out = BufWriter::new(open?);
-    report.write(&mut out, format)?;
-    out.into_inner()?.sync_all()?;
-    fs::rename(&unfinished, file)
+    replace(file, |mut out| report.write(&mut out, format).map(|()| out))
 }
 
 /// How soon an order is seen where no packets come.
