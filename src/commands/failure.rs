@@ -11,15 +11,19 @@ use crate::daemon::DaemonError;
 use crate::firewall::{ConfirmError, Error as FirewallError, PlanError};
 
 /// Why a command did not do what was asked.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum Failure {
     /// The words or the configuration were wrong: status 2.
-    Config(ConfigError),
+    #[error(transparent)]
+    Config(#[from] ConfigError),
     /// The rules that follow from the configuration can't be: status 2.
+    #[error(transparent)]
     Plan(PlanError),
     /// This build can't do what was asked: status 2.
+    #[error("{0}")]
     Usage(String),
     /// It failed while working: status 1.
+    #[error(transparent)]
     Work(Work),
 }
 
@@ -53,13 +57,7 @@ pub enum Work {
 impl Failure {
     /// Writes the error to stderr. A closed stderr is no reason to panic.
     pub fn report(&self) {
-        let text = match self {
-            Self::Config(error) => error.to_string(),
-            Self::Plan(error) => error.to_string(),
-            Self::Usage(text) => text.clone(),
-            Self::Work(error) => error.to_string(),
-        };
-        let _ = writeln!(io::stderr(), "sipknock: {text}");
+        let _ = writeln!(io::stderr(), "sipknock: {self}");
     }
 
     /// The exit status: 1 failed while working, 2 wrong words or configuration.
@@ -68,12 +66,6 @@ impl Failure {
             Self::Config(_) | Self::Plan(_) | Self::Usage(_) => ExitCode::from(2),
             Self::Work(_) => ExitCode::from(1),
         }
-    }
-}
-
-impl From<ConfigError> for Failure {
-    fn from(error: ConfigError) -> Self {
-        Self::Config(error)
     }
 }
 
