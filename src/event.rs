@@ -153,10 +153,9 @@ pub enum Outcome {
     Refused,
 }
 
-impl Outcome {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::Opened, Self::Renewed, Self::Refused];
+names! { pub Outcome { Opened = "opened", Renewed = "renewed", Refused = "refused" } }
 
+impl Outcome {
     /// What a knock of a packet did.
     pub fn of(knock: KnockId, knocked: &Knocked) -> Self {
         match knocked.change {
@@ -165,15 +164,6 @@ impl Outcome {
             Change::Opened { door, .. } if door.knock == knock => Self::Opened,
             Change::Opened { .. } | Change::Renewed(_) => Self::Renewed,
             Change::Refused(_) => Self::Refused,
-        }
-    }
-
-    /// `opened`, `renewed` or `refused`.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Opened => "opened",
-            Self::Renewed => "renewed",
-            Self::Refused => "refused",
         }
     }
 }

@@ -25,6 +25,9 @@
 //! [`clock`], and [`doctor`] finds out whether all of it works on this machine. On top, [`cli`] defines the words
 //! and [`commands`] carries them out.
 
+#[macro_use]
+mod names;
+
 #[cfg(feature = "cli")]
 pub mod accounts;
 #[cfg(feature = "bench")]

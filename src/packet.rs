@@ -22,14 +22,9 @@ pub enum Transport {
     Tcp,
 }
 
-impl Transport {
-    /// `udp` or `tcp`, as configs, logs and iptables write it.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Udp => "udp",
-            Self::Tcp => "tcp",
-        }
-    }
+names! {
+    /// As configs, logs and iptables write it.
+    pub Transport { Udp = "udp", Tcp = "tcp" }
 }
 
 /// A packet whose IP header could be read, as far as it could be read.

@@ -58,15 +58,12 @@ pub enum Backend {
     Nfq,
 }
 
-impl Backend {
+names! {
     /// As in the config.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Batched => "batched",
-            Self::Nfq => "nfq",
-        }
-    }
+    pub Backend { Batched = "batched", Nfq = "nfq" }
+}
 
+impl Backend {
     /// Binds a queue.
     ///
     /// # Errors

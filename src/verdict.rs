@@ -11,15 +11,7 @@ pub enum Verdict {
     Drop,
 }
 
-impl Verdict {
-    /// `accept` or `drop`.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Accept => "accept",
-            Self::Drop => "drop",
-        }
-    }
-}
+names! { pub Verdict { Accept = "accept", Drop = "drop" } }
 
 /// Why a packet was accepted or dropped. Every decision has exactly one reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -48,39 +40,16 @@ pub enum Reason {
     Malformed,
 }
 
-impl Reason {
-    /// Every reason, in the order of the checks.
-    pub const ALL: [Reason; 11] = [
-        Self::Trusted,
-        Self::Knock,
-        Self::Door,
-        Self::Outbound,
-        Self::DoorLimit,
-        Self::Handshake,
-        Self::Partial,
-        Self::Expired,
-        Self::NoKnock,
-        Self::Fragment,
-        Self::Malformed,
-    ];
-
+names! {
     /// The name in logs, JSON and metrics.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Trusted => "trusted",
-            Self::Knock => "knock",
-            Self::Door => "door",
-            Self::Outbound => "outbound",
-            Self::Handshake => "handshake",
-            Self::Partial => "partial",
-            Self::Expired => "expired",
-            Self::NoKnock => "no-knock",
-            Self::Fragment => "fragment",
-            Self::Malformed => "malformed",
-            Self::DoorLimit => "door-limit",
-        }
+    pub Reason {
+        Trusted = "trusted", Knock = "knock", Door = "door", Outbound = "outbound", DoorLimit = "door-limit",
+        Handshake = "handshake", Partial = "partial", Expired = "expired", NoKnock = "no-knock",
+        Fragment = "fragment", Malformed = "malformed",
     }
+}
 
+impl Reason {
     /// The verdict that goes with the reason where the gate enforces.
     pub const fn verdict(self) -> Verdict {
         match self {

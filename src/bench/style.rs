@@ -48,17 +48,9 @@ pub enum Style {
     Config,
 }
 
-impl Style {
-    /// Its name, in small letters.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Random => "random",
-            Self::Uuid => "uuid",
-            Self::Words => "words",
-            Self::Config => "config",
-        }
-    }
+names! { pub Style { Random = "random", Uuid = "uuid", Words = "words", Config = "config" } }
 
+impl Style {
     /// So many different knocks. Of the configuration's style there are none: somebody else has them.
     pub fn knocks(self, count: usize) -> Vec<Vec<u8>> {
         let mut dice = Dice::new(1 + self as u64);

@@ -179,15 +179,12 @@ pub enum Other {
     UdpLite,
 }
 
-impl Other {
-    /// Its name, for people.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Sctp => "SCTP",
-            Self::UdpLite => "UDP-Lite",
-        }
-    }
+names! {
+    /// For people.
+    pub Other { Sctp = "SCTP", UdpLite = "UDP-Lite" }
+}
 
+impl Other {
     /// What iptables calls it, and its number.
     pub const fn protocol(self) -> [&'static str; 2] {
         match self {

@@ -36,17 +36,7 @@ pub enum Severity {
     Fault,
 }
 
-impl Severity {
-    /// In one word.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Ok => "ok",
-            Self::Note => "note",
-            Self::Warning => "warning",
-            Self::Fault => "fault",
-        }
-    }
-}
+names! { pub Severity { Ok = "ok", Note = "note", Warning = "warning", Fault = "fault" } }
 
 impl Finding {
     pub(super) fn new(name: &str, severity: Severity, text: impl Into<String>) -> Self {

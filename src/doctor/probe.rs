@@ -37,16 +37,7 @@ pub enum Role {
     Gate,
 }
 
-impl Role {
-    const ALL: [Self; 2] = [Self::Witness, Self::Gate];
-
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Witness => "witness",
-            Self::Gate => "gate",
-        }
-    }
-}
+names! { Role { Witness = "witness", Gate = "gate" } }
 
 /// Runs a witness in a namespace of its own, with the words that this process was called with, and returns what it found.
 pub fn call() -> Vec<Finding> {

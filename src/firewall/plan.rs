@@ -175,18 +175,9 @@ impl Pbx {
     }
 }
 
+names! { pub Family { V4 = "IPv4", V6 = "IPv6" } }
+
 impl Family {
-    /// Both, in the order in which they are worked through.
-    pub const ALL: [Self; 2] = [Self::V4, Self::V6];
-
-    /// `IPv4` or `IPv6`.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::V4 => "IPv4",
-            Self::V6 => "IPv6",
-        }
-    }
-
     /// Whether a network is of this family.
     pub(super) fn has(self, net: &IpNet) -> bool {
         matches!((net, self), (IpNet::V4(_), Self::V4) | (IpNet::V6(_), Self::V6))

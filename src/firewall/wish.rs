@@ -36,17 +36,9 @@ pub struct Word {
     stamp: String,
 }
 
+names! { Wish { Applied = "applied", Removed = "removed", PutBack = "put-back" } }
+
 impl Wish {
-    const ALL: [Self; 3] = [Self::Applied, Self::Removed, Self::PutBack];
-
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Applied => "applied",
-            Self::Removed => "removed",
-            Self::PutBack => "put-back",
-        }
-    }
-
     /// The command that gives the word.
     pub const fn command(self) -> &'static str {
         match self {

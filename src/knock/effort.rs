@@ -101,16 +101,7 @@ pub fn in_words(seconds: f64) -> String {
     format!("{number} {unit}{plural}")
 }
 
-impl Grade {
-    /// `guessable`, `weak` or `sound`.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Guessable => "guessable",
-            Self::Weak => "weak",
-            Self::Sound => "sound",
-        }
-    }
-}
+names! { pub Grade { Guessable = "guessable", Weak = "weak", Sound = "sound" } }
 
 /// Bytes a second of 1 Gbit/s, headers not taken off: what one rented server sends.
 pub const LINE_RATE: f64 = 125e6;

@@ -38,20 +38,9 @@ pub enum Engine {
     Filter,
 }
 
+names! { pub Engine { Memmem = "memmem", Teddy = "teddy", Automaton = "automaton", Filter = "filter" } }
+
 impl Engine {
-    /// All there are.
-    pub const ALL: [Self; 4] = [Self::Memmem, Self::Teddy, Self::Automaton, Self::Filter];
-
-    /// Its name, in small letters.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Memmem => "memmem",
-            Self::Teddy => "teddy",
-            Self::Automaton => "automaton",
-            Self::Filter => "filter",
-        }
-    }
-
     /// Whether it can hold a pattern like this.
     fn holds(self, pattern: &Pattern<'_>) -> bool {
         match self {

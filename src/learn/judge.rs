@@ -152,17 +152,7 @@ impl Judgement {
     }
 }
 
-impl Strength {
-    /// `strong`, `fair`, `weak` or `unusable`.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Strong => "strong",
-            Self::Fair => "fair",
-            Self::Weak => "weak",
-            Self::Unusable => "unusable",
-        }
-    }
-}
+names! { pub Strength { Strong = "strong", Fair = "fair", Weak = "weak", Unusable = "unusable" } }
 
 impl fmt::Display for Strength {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -25,22 +25,15 @@ pub enum Kind {
     Esp,
 }
 
-impl Kind {
+names! {
     /// As JSON has it.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Ipip => "ipip",
-            Self::Gre => "gre",
-            Self::Vxlan => "vxlan",
-            Self::Geneve => "geneve",
-            Self::Gtp => "gtp",
-            Self::EtherIp => "etherip",
-            Self::Mpls => "mpls",
-            Self::L2tp => "l2tp",
-            Self::Esp => "esp",
-        }
+    pub Kind {
+        Ipip = "ipip", Gre = "gre", Vxlan = "vxlan", Geneve = "geneve", Gtp = "gtp", EtherIp = "etherip",
+        Mpls = "mpls", L2tp = "l2tp", Esp = "esp",
     }
+}
 
+impl Kind {
     /// As people write it.
     pub const fn title(self) -> &'static str {
         match self {
