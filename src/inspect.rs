@@ -1,7 +1,7 @@
 //! The decision about one packet: bytes and the time in, a verdict with its reason out.
 //!
-//! The checks and their order are those of the table in docs/architecture.md, which `replay --json` shows:
-//! `trusted`, `knock`, `door`, `handshake`, `partial`, `expired`, and for the rest what kind of packet it was.
+//! The checks and their order are those of the table "A packet's fate" in docs/guide.md; `replay --json` shows
+//! the outcome.
 //!
 //! A datagram is decided by itself. A TCP segment of a source without an open door is decided by all that its flow has
 //! sent so far, see [`crate::stream`]; with the door open it passes, and only its knocks are looked for there.
