@@ -21,9 +21,10 @@
 //!
 //! Around it: [`config`] turns what was typed into what is ready to use, [`firewall`] keeps the rules that fill the
 //! queue, [`control`] lets the running gate be seen and turned, [`http`] lets it be watched, with its numbers as [`metrics`],
-//! `diag` asks the kernel which connections there are, `processes` and [`accounts`] read of others in /proc and /etc, [`state`] keeps doors on disk, [`harden`] leaves the process with what it needs, [`daemon`] wires it together, with its
-//! [`clock`], and [`doctor`] finds out whether all of it works on this machine. On top, [`cli`] defines the words
-//! and [`commands`] carries them out.
+//! `diag` asks the kernel which connections there are, `processes` and [`accounts`] read /proc and /etc, [`state`] keeps
+//! doors on disk, [`harden`] leaves the process with what it needs, [`daemon`] wires it together, with its [`clock`], and
+//! [`doctor`] finds out whether all of it works on this machine. On top, [`cli`] defines the words and [`commands`]
+//! carries them out.
 
 #[macro_use]
 mod names;
