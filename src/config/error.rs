@@ -10,7 +10,7 @@ use crate::knock::BuildError;
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file can't be read.
-    #[error("{}: {error}: give the right path with --config, or say it in flags, as in --knock NAME=SECRET", file.display())]
+    #[error("{}: {error}: {}", file.display(), advice(error))]
     Unreadable {
         /// The file.
         file: PathBuf,
@@ -25,6 +25,9 @@ pub enum ConfigError {
         /// What is wrong with it and what would be right.
         text: String,
     },
+    /// Several values are wrong.
+    #[error("{}", listed(.0))]
+    Several(Vec<ConfigError>),
     /// There is nothing to knock with.
     #[error(
         "no knock is configured, so nobody could ever open a door: add a [[knock]] with a name and a secret to {}, \
@@ -42,3 +45,48 @@ pub enum ConfigError {
     #[error(transparent)]
     Build(#[from] BuildError),
 }
+
+impl ConfigError {
+    /// One error of several, in the order of their lines; `None` if there are none.
+    pub(super) fn all(mut errors: Vec<Self>) -> Option<Self> {
+        let line = |error: &Self| match error {
+            Self::Value { place, .. } => place.line,
+            _ => None,
+        };
+        errors.sort_by_key(line);
+        match errors.len() {
+            0 | 1 => errors.pop(),
+            _ => Some(Self::Several(errors)),
+        }
+    }
+
+    /// Each error for itself.
+    pub fn each(&self) -> &[Self] {
+        match self {
+            Self::Several(errors) => errors,
+            one => std::slice::from_ref(one),
+        }
+    }
+}
+
+/// A line for each error, for the first ones.
+fn listed(errors: &[ConfigError]) -> String {
+    let mut lines: Vec<_> = errors.iter().take(MAX_ERRORS).map(ToString::to_string).collect();
+    if errors.len() > MAX_ERRORS {
+        lines.push(format!("and {} more wrong values", errors.len() - MAX_ERRORS));
+    }
+    lines.join("\n")
+}
+
+/// The next step after a file that can't be read.
+fn advice(error: &std::io::Error) -> &'static str {
+    match error.kind() {
+        std::io::ErrorKind::PermissionDenied if !rustix::process::geteuid().is_root() => {
+            "it holds secrets, and only root may read it: run it with sudo"
+        }
+        _ => "give the right path with --config, or say it in flags, as in --knock NAME=SECRET",
+    }
+}
+
+/// Wrong values that are told at once.
+const MAX_ERRORS: usize = 20;

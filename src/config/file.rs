@@ -2,6 +2,7 @@
 
 mod reader;
 
+use std::cell::RefCell;
 use std::ops::Range;
 use std::path::Path;
 use std::time::Duration;
@@ -27,19 +28,22 @@ use reader::{Field, Reader, list, number, one_of, text_of};
 /// Reads a file's text into a draft with the defaults filled in. `this` is how the file itself is kept.
 pub(super) fn read(text: &str, path: &Path, this: Option<SecretFile>) -> Result<Draft, ConfigError> {
     let line_ends = memchr::memchr_iter(b'\n', text.as_bytes()).collect();
-    let mut reader = Reader { text, path, line_ends, files: this.into_iter().collect(), notes: Vec::new() };
+    let files = this.into_iter().collect();
+    let mut reader = Reader { text, path, line_ends, files, notes: Vec::new(), errors: RefCell::default() };
     let file: File = toml::from_str(text).map_err(|error| reader.syntax(&error))?;
-    let inspect = reader.inspect(file.inspect)?;
-    let queue = reader.queue(file.queue)?;
-    let (firewall, chains_place) = reader.firewall(file.firewall)?;
-    let control = reader.control(file.control)?;
-    let state = reader.state(file.state)?;
-    let http = reader.http(file.http)?;
-    let process = reader.process(file.process)?;
+    let inspect = reader.inspect(file.inspect);
+    let queue = reader.queue(file.queue);
+    let (firewall, chains_place) = reader.firewall(file.firewall);
+    let control = reader.control(file.control);
+    let state = reader.state(file.state);
+    let http = reader.http(file.http);
+    let process = reader.process(file.process);
     let numbered = file.knock.into_iter().enumerate();
-    let knocks = numbered.map(|(index, table)| reader.knock(index + 1, table)).collect::<Result<_, _>>()?;
-    let files = reader.files;
-    let notes = reader.notes;
+    let knocks = numbered.filter_map(|(index, table)| reader.knock(index + 1, table)).collect();
+    let Reader { files, notes, errors, .. } = reader;
+    if let Some(error) = ConfigError::all(errors.into_inner()) {
+        return Err(error);
+    }
     Ok(Draft {
         inspect,
         queue,
@@ -168,35 +172,35 @@ struct KnockTable {
 }
 
 impl Reader<'_> {
-    fn inspect(&mut self, table: InspectTable) -> Result<Inspect, ConfigError> {
+    fn inspect(&mut self, table: InspectTable) -> Inspect {
         let mut inspect = Inspect::default();
-        self.set(&mut inspect.scope.ports, "inspect.ports", table.ports, ports)?;
-        self.set(&mut inspect.scope.transports, "inspect.transports", table.transports, transports)?;
+        self.set(&mut inspect.scope.ports, "inspect.ports", table.ports, ports);
+        self.set(&mut inspect.scope.transports, "inspect.transports", table.transports, transports);
         self.set(&mut inspect.door, "inspect.door", table.door, |value| {
             text_of(value).and_then(values::life)
-        })?;
+        });
         if let Some(field) = table.trusted {
-            inspect.trusted = self.networks("inspect.trusted", &field)?;
+            inspect.trusted = self.networks("inspect.trusted", &field);
         }
         self.set(&mut inspect.mode, "inspect.mode", table.mode, |value| {
             one_of(value, &[("enforce", Mode::Enforce), ("monitor", Mode::Monitor)])
-        })?;
+        });
         self.set(&mut inspect.renew, "inspect.renew", table.renew, |value| {
             one_of(value, &[("knock", Renew::Knock), ("packet", Renew::Packet)])
-        })?;
+        });
         self.set(&mut inspect.prefixes.v4, "inspect.ipv4_prefix", table.ipv4_prefix, |value| {
             number(value, 0, 32)
-        })?;
+        });
         self.set(&mut inspect.prefixes.v6, "inspect.ipv6_prefix", table.ipv6_prefix, |value| {
             number(value, 0, 128)
-        })?;
+        });
         if let Some(field) = table.nat64 {
-            inspect.nat64 = self.translators("inspect.nat64", &field)?;
+            inspect.nat64 = self.translators("inspect.nat64", &field);
         }
         self.set(&mut inspect.max_doors, "inspect.max_doors", table.max_doors, |value| {
             number(value, 1, MAX_DOORS)
-        })?;
-        self.registrations(&mut inspect.registrations, table.expires_min, table.expires_max)?;
+        });
+        self.registrations(&mut inspect.registrations, table.expires_min, table.expires_max);
         let streams = &mut inspect.streams;
         self.set(&mut streams.bytes, "inspect.partial_bytes", table.partial_bytes, |value| {
             let bytes = match value {
@@ -210,18 +214,18 @@ impl Reader<'_> {
                     MOST_PARTIAL / 1024
                 )
             })
-        })?;
+        });
         self.set(&mut streams.segments, "inspect.partial_segments", table.partial_segments, |value| {
             number(value, 1, 1024)
-        })?;
+        });
         self.set(&mut streams.flows, "inspect.max_flows", table.max_flows, |value| {
             number(value, 64, 1_000_000)
-        })?;
+        });
         let span = table.grace.as_ref().map_or(0..0, Spanned::span);
         self.set(&mut inspect.grace, "inspect.grace", table.grace, |value| match text_of(value)? {
             "0s" => Ok(Duration::ZERO),
             text => values::grace(text),
-        })?;
+        });
         if inspect.grace > Duration::ZERO && inspect.mode == Mode::Monitor {
             let text = "it ends with strangers dropped, and with mode = \"monitor\" nobody is".to_owned();
             self.notes.push(Note { place: self.place(span, "inspect.grace"), text });
@@ -236,57 +240,58 @@ impl Reader<'_> {
                 self.notes.push(Note { place, text });
             }
         }
-        Ok(inspect)
+        inspect
     }
 
     /// Networks of IPv6 translators.
-    fn translators(&mut self, key: &str, field: &Spanned<Value>) -> Result<Vec<IpNet>, ConfigError> {
-        let nets = self.networks(key, field)?;
+    fn translators(&mut self, key: &str, field: &Spanned<Value>) -> Vec<IpNet> {
+        let nets = self.networks(key, field);
         if let Some(net) = nets.iter().find(|net| matches!(net, IpNet::V4(_))) {
             let text = format!(
                 "{net} is of IPv4, where ipv4_prefix makes each address a source: write the IPv6 prefixes of translators, as \
                  in [\"64:ff9b::/96\"]"
             );
-            return Err(self.error(field.span(), key, text));
-        }
-        if let Some(net) = nets.iter().find(|net| net.prefix_len() < WIDE_NAT64) {
+            let error = self.error(field.span(), key, text);
+            self.errors.get_mut().push(error);
+        } else if let Some(net) = nets.iter().find(|net| net.prefix_len() < WIDE_NAT64) {
             let text = format!(
                 "{net} is wider than any translator's (RFC 6052: /32 to /96): a phone there whose address changes within its \
                  network has to knock again"
             );
             self.notes.push(Note { place: self.place(field.span(), key), text });
         }
-        Ok(nets)
+        nets
     }
 
-    fn registrations(&self, bounds: &mut Bounds, min: Field, max: Field) -> Result<(), ConfigError> {
+    fn registrations(&self, bounds: &mut Bounds, min: Field, max: Field) {
+        let wrong = self.wrong();
         let span = |value: &Value| text_of(value).and_then(values::duration);
         let place = max.as_ref().or(min.as_ref()).map_or(0..0, Spanned::span);
-        self.set(&mut bounds.min, "inspect.expires_min", min, span)?;
-        self.set(&mut bounds.max, "inspect.expires_max", max, span)?;
-        if bounds.min > bounds.max {
+        self.set(&mut bounds.min, "inspect.expires_min", min, span);
+        self.set(&mut bounds.max, "inspect.expires_max", max, span);
+        if bounds.min > bounds.max && self.wrong() == wrong {
             let text = format!(
                 "the shortest life of a door, {}, is more than the longest, {}: make expires_min the smaller one",
                 humantime::format_duration(bounds.min),
                 humantime::format_duration(bounds.max)
             );
-            return Err(self.error(place, "inspect.expires_max", text));
+            let error = self.error(place, "inspect.expires_max", text);
+            self.errors.borrow_mut().push(error);
         }
-        Ok(())
     }
 
-    fn queue(&mut self, table: QueueTable) -> Result<Queue, ConfigError> {
+    fn queue(&mut self, table: QueueTable) -> Queue {
         let mut queue = Queue::default();
         self.set(&mut queue.numbers, "queue.numbers", table.numbers, |value| match value {
             Value::Integer(number) => values::queues(&number.to_string()),
             other => text_of(other).and_then(values::queues),
-        })?;
+        });
         self.set(&mut queue.backend, "queue.backend", table.backend, |value| {
             text_of(value).and_then(values::backend)
-        })?;
+        });
         self.set(&mut queue.max_len, "queue.max_len", table.max_len, |value| {
             number(value, 1, i64::from(u32::MAX))
-        })?;
+        });
         self.set(
             &mut queue.receive_buffer,
             "queue.receive_buffer",
@@ -295,22 +300,22 @@ impl Reader<'_> {
                 Value::Integer(number) => values::size(&number.to_string()),
                 other => text_of(other).and_then(values::size),
             },
-        )?;
-        self.set(&mut queue.on_overload, "queue.on_overload", table.on_overload, fallback)?;
-        self.set(&mut queue.on_exit, "queue.on_exit", table.on_exit, fallback)?;
+        );
+        self.set(&mut queue.on_overload, "queue.on_overload", table.on_overload, fallback);
+        self.set(&mut queue.on_exit, "queue.on_exit", table.on_exit, fallback);
         let span = table.busy_poll.as_ref().map_or(0..0, Spanned::span);
         self.set(&mut queue.busy_poll, "queue.busy_poll", table.busy_poll, |value| {
             text_of(value).and_then(values::busy_poll)
-        })?;
+        });
         if queue.backend == Backend::Nfq && queue.busy_poll > Duration::ZERO {
             let text = "the nfq backend sleeps all the same: it is for \"batched\"".to_owned();
             self.notes.push(Note { place: self.place(span, "queue.busy_poll"), text });
         }
-        Ok(queue)
+        queue
     }
 
     /// Returns the place of the chains as well: flags are applied later, and may make an error of them.
-    fn firewall(&mut self, table: FirewallTable) -> Result<(FirewallRules, Place), ConfigError> {
+    fn firewall(&mut self, table: FirewallTable) -> (FirewallRules, Place) {
         let mut rules = FirewallRules::default();
         let span = table.chains.as_ref().map_or(0..0, Spanned::span);
         let place = self.place(span, "firewall.chains");
@@ -321,15 +326,15 @@ impl Reader<'_> {
                     .to_owned())
             }
             _ => one_of(value, &[("auto", FirewallBackend::Auto), ("iptables", FirewallBackend::Iptables)]),
-        })?;
+        });
         self.set(&mut rules.chains, "firewall.chains", table.chains, |value| {
             items(value, "no chain at all: write them as in [\"INPUT\"]", values::chain)
-        })?;
+        });
         if let Some(field) = table.pbx {
-            let entries: Vec<_> = self.value("firewall.pbx", &field, |value| {
+            let entries = self.value("firewall.pbx", &field, |value| {
                 list(value)?.iter().map(|item| text_of(item).and_then(values::pbx)).collect()
-            })?;
-            rules.pbx = values::PbxEntry::collect(entries);
+            });
+            rules.pbx = values::PbxEntry::collect(self.keep(entries).unwrap_or_default());
             if rules.chains == [DEFAULT_PARENT] && !rules.pbx.is_empty() {
                 let text = "it is for a PBX behind this machine, and `chains` names none that packets to such a one pass"
                     .to_owned();
@@ -344,96 +349,97 @@ impl Reader<'_> {
                 true => Err("no family at all: write them as in [\"ipv4\", \"ipv6\"]".to_owned()),
                 false => Ok(Family::ALL.into_iter().filter(|family| families.contains(family)).collect()),
             }
-        })?;
-        self.set(&mut rules.keep, "firewall.keep", table.keep, boolean)?;
+        });
+        self.set(&mut rules.keep, "firewall.keep", table.keep, boolean);
         self.set(&mut rules.outbound, "firewall.outbound", table.outbound, |value| {
             text_of(value).and_then(values::outbound)
-        })?;
+        });
         self.set(&mut rules.outbound_ports, "firewall.outbound_ports", table.outbound_ports, |value| {
             if list(value)?.is_empty() { Ok(Vec::new()) } else { ports(value) }
-        })?;
+        });
         self.set(&mut rules.max_outbound, "firewall.max_outbound", table.max_outbound, |value| {
             number(value, 1, MAX_DOORS)
-        })?;
-        Ok((rules, place))
+        });
+        (rules, place)
     }
 
-    fn control(&self, table: ControlTable) -> Result<Control, ConfigError> {
+    fn control(&self, table: ControlTable) -> Control {
         let mut control = Control::default();
         self.set(&mut control.socket, "control.socket", table.socket, |value| {
             text_of(value).map(values::place)
-        })?;
-        Ok(control)
+        });
+        control
     }
 
-    fn state(&self, table: StateTable) -> Result<State, ConfigError> {
+    fn state(&self, table: StateTable) -> State {
         let mut state = State::default();
-        self.set(&mut state.file, "state.file", table.file, |value| text_of(value).map(values::place))?;
-        Ok(state)
+        self.set(&mut state.file, "state.file", table.file, |value| text_of(value).map(values::place));
+        state
     }
 
-    fn http(&self, table: HttpTable) -> Result<Http, ConfigError> {
+    fn http(&self, table: HttpTable) -> Http {
         let mut http = Http::default();
         self.set(&mut http.listen, "http.listen", table.listen, |value| {
             text_of(value).and_then(values::listen)
-        })?;
+        });
         self.set(&mut http.hosts, "http.hosts", table.hosts, |value| {
             list(value)?.iter().map(|item| text_of(item).and_then(values::host)).collect()
-        })?;
-        Ok(http)
+        });
+        http
     }
 
-    fn process(&self, table: ProcessTable) -> Result<Process, ConfigError> {
+    fn process(&self, table: ProcessTable) -> Process {
         let mut process = Process { user_named: table.user.is_some(), ..Process::default() };
         self.set(&mut process.user, "process.user", table.user, |value| {
             text_of(value).and_then(values::user)
-        })?;
+        });
         self.set(&mut process.seccomp, "process.seccomp", table.seccomp, |value| {
             one_of(value, &[("deny", Seccomp::Deny), ("kill", Seccomp::Kill), ("off", Seccomp::Off)])
-        })?;
-        self.set(&mut process.landlock, "process.landlock", table.landlock, boolean)?;
-        Ok(process)
+        });
+        self.set(&mut process.landlock, "process.landlock", table.landlock, boolean);
+        process
     }
 
-    /// `number` counts from 1, as people do.
-    fn knock(
-        &mut self,
-        number_in_file: usize,
-        table: Spanned<KnockTable>,
-    ) -> Result<DraftKnock, ConfigError> {
+    /// `number_in_file` counts from 1, as people do. `None` if a value is wrong.
+    fn knock(&mut self, number_in_file: usize, table: Spanned<KnockTable>) -> Option<DraftKnock> {
         let span = table.span();
         let table = table.into_inner();
         let key = format!("knock {number_in_file}");
         let below = |name: &str| format!("{key}.{name}");
-        let mut name = String::new();
-        self.set(&mut name, &below("name"), table.name, |value| text_of(value).and_then(values::knock_name))?;
-        if name.is_empty() {
-            return Err(self.error(
-                span,
-                &below("name"),
-                values::knock_name("").unwrap_or_else(|error| error),
-            ));
-        }
-        let secret = self.secret(&below("secret"), span.clone(), table.secret, table.secret_file)?;
+        let wrong = self.wrong();
+        let name = match &table.name {
+            Some(field) => {
+                self.value(&below("name"), field, |value| text_of(value).and_then(values::knock_name))
+            }
+            None => values::knock_name("").map_err(|text| self.error(span.clone(), &below("name"), text)),
+        };
+        let name = self.keep(name);
+        let secret = self.secret(&below("secret"), span.clone(), table.secret, table.secret_file);
+        let secret = self.keep(secret);
         let mut part = Part::default();
-        self.set(&mut part, &below("in"), table.within, |value| text_of(value).and_then(Part::parse))?;
+        let is_part = self.wrong();
+        self.set(&mut part, &below("in"), table.within, |value| text_of(value).and_then(Part::parse));
+        let is_part = self.wrong() == is_part;
         let mut extent = Extent::default();
-        self.set(&mut extent, &below("match"), table.extent, |value| {
+        // A `match` is held against a part that is known.
+        self.set(&mut extent, &below("match"), table.extent.filter(|_| is_part), |value| {
             text_of(value).and_then(|text| Extent::parse(text, &part))
-        })?;
-        let typed = match extent {
-            Extent::Within => secret.expose(),
+        });
+        let typed = |secret: &Secret| match extent {
+            Extent::Within => part.secret(secret.expose()),
             // White space at the ends of a part is none of it.
-            Extent::Whole => secret.expose().trim_ascii(),
+            Extent::Whole => part.secret(secret.expose().trim_ascii()),
         };
-        let Some(secret) = part.secret(typed).and_then(Secret::new) else {
-            let text = format!("nothing is left of this secret to look for in {part}");
-            return Err(self.error(span, &below("secret"), text));
-        };
+        let sought = secret.and_then(|secret| {
+            typed(&secret).and_then(Secret::new).or_else(|| {
+                let text = format!("nothing is left of this secret to look for in {part}");
+                self.keep(Err(self.error(span.clone(), &below("secret"), text)))
+            })
+        });
         let mut draft = DraftKnock {
             place: self.place(span, &key),
-            name,
-            secret,
+            name: name.unwrap_or_default(),
+            secret: sought?,
             ignore_case: part.ignores_case(),
             part,
             extent,
@@ -444,21 +450,21 @@ impl Reader<'_> {
         };
         self.set(&mut draft.methods, &below("methods"), table.methods, |value| {
             list(value)?.iter().map(|item| text_of(item).and_then(values::method)).collect()
-        })?;
+        });
         let by_part = draft.ignore_case;
         self.set(&mut draft.ignore_case, &below("ignore_case"), table.ignore_case, |value| {
             Ok(boolean(value)? || by_part)
-        })?;
+        });
         self.set(&mut draft.door, &below("door"), table.door, |value| {
             text_of(value).and_then(values::life).map(Some)
-        })?;
+        });
         if let Some(field) = table.sources {
-            draft.sources = Some(self.networks(&below("sources"), &field)?);
+            draft.sources = Some(self.networks(&below("sources"), &field));
         }
         self.set(&mut draft.max_doors, &below("max_doors"), table.max_doors, |value| {
             number(value, 1, MAX_DOORS).map(Some)
-        })?;
-        Ok(draft)
+        });
+        (self.wrong() == wrong).then_some(draft)
     }
 
     fn secret(
@@ -507,17 +513,18 @@ impl Reader<'_> {
         Ok((secret.map_err(|error| say(&error))?, file))
     }
 
-    fn networks(&mut self, key: &str, field: &Spanned<Value>) -> Result<Vec<IpNet>, ConfigError> {
-        let nets: Vec<IpNet> = self.value(key, field, |value| {
+    fn networks(&mut self, key: &str, field: &Spanned<Value>) -> Vec<IpNet> {
+        let nets = self.value(key, field, |value| {
             list(value)?.iter().map(|item| text_of(item).and_then(values::network)).collect()
-        })?;
+        });
+        let nets: Vec<IpNet> = self.keep(nets).unwrap_or_default();
         for net in &nets {
             if net.addr() != net.network() {
                 let text = format!("{net} has bits beyond its prefix length and means {}", net.trunc());
                 self.notes.push(Note { place: self.place(field.span(), key), text });
             }
         }
-        Ok(nets)
+        nets
     }
 }
 

@@ -295,7 +295,7 @@ fn errors_name_file_line_and_key() {
         ),
         (second("secret = \"x\"\n"), ":4: knock 2.name: a knock needs a name"),
         (second("name = \"\"\nsecret = \"x\"\n"), ":5: knock 2.name: a knock needs a name"),
-        (second("name = \"a=b\"\nsecret = \"x\"\n"), ":5: knock 2.name: a knock's name has"),
+        (second("name = \"a=b\"\nsecret = \"x\"\n"), ":5: knock 2.name: the name \"a=b\" has"),
         (second("name = \"b\"\n"), ":4: knock 2.secret: a knock needs a secret"),
         (second("name = \"b\"\nsecret = \"\"\n"), ":6: knock 2.secret: an empty secret"),
         (second("name = \"b\"\nsecret = 12345678\n"), ":6: knock 2.secret: write it in quotes"),

@@ -278,9 +278,18 @@ pub fn knock_name(text: &str) -> Result<String, String> {
     if text.trim().is_empty() {
         return Err("a knock needs a name: it is what logs call it, as in name = \"alice-desk\"".to_owned());
     }
-    if text.chars().count() > MAX_NAME || text.contains(odd) {
+    let shown = || text.chars().take(MAX_SHOWN).collect::<String>();
+    let length = text.chars().count();
+    if length > MAX_NAME {
         return Err(format!(
-            "a knock's name has at most {MAX_NAME} characters, and no '=' or control characters"
+            "the name {:?}… has {length} characters, and a knock's name has at most {MAX_NAME}: give it a shorter one",
+            shown()
+        ));
+    }
+    if text.contains(odd) {
+        return Err(format!(
+            "the name {:?} has '=' or a control character in it: give it another one",
+            shown()
         ));
     }
     if text == OUTBOUND {
@@ -379,3 +388,6 @@ const MAX_USER: usize = 32;
 
 /// Enough for a name, and still readable in a table.
 const MAX_NAME: usize = 64;
+
+/// Characters of a name that an error shows.
+const MAX_SHOWN: usize = 24;

@@ -1,5 +1,6 @@
 //! From what stands in the file to a value, or to an error that says where.
 
+use std::cell::RefCell;
 use std::ops::Range;
 use std::path::Path;
 
@@ -21,21 +22,32 @@ pub(super) struct Reader<'a> {
     /// This file, and those it names that hold secrets.
     pub(super) files: Vec<SecretFile>,
     pub(super) notes: Vec<Note>,
+    /// Wrong values so far, so that all are told at once.
+    pub(super) errors: RefCell<Vec<ConfigError>>,
 }
 
 impl Reader<'_> {
-    /// Sets a value where the file has it.
+    /// Sets a value if the file has it. A wrong one is kept as an error, and the target stays as it is.
     pub(super) fn set<T>(
         &self,
         target: &mut T,
         key: &str,
         field: Field,
         read: impl FnOnce(&Value) -> Result<T, String>,
-    ) -> Result<(), ConfigError> {
-        if let Some(field) = field {
-            *target = self.value(key, &field, read)?;
+    ) {
+        if let Some(value) = field.and_then(|field| self.keep(self.value(key, &field, read))) {
+            *target = value;
         }
-        Ok(())
+    }
+
+    /// Keeps an error for the end.
+    pub(super) fn keep<T>(&self, read: Result<T, ConfigError>) -> Option<T> {
+        read.map_err(|error| self.errors.borrow_mut().push(error)).ok()
+    }
+
+    /// Count of wrong values so far.
+    pub(super) fn wrong(&self) -> usize {
+        self.errors.borrow().len()
     }
 
     pub(super) fn value<T>(
@@ -71,6 +83,10 @@ impl Reader<'_> {
             .all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte));
         let long_string = before.contains("\"\"\"") || before.contains("'''");
         let key = if plain && !long_string && !shown.is_empty() { shown } else { "this line" };
+        if let Some(header) = knock_header(line) {
+            let text = "write [[knock]]: knocks are a list of tables, each with a header of that name in two brackets";
+            return self.error(span, header, text.to_owned());
+        }
         let text = match error.message().rsplit_once(", expected ") {
             Some((found, expected)) if found.starts_with("invalid") => format!("expected {expected}"),
             _ => error.message().to_owned(),
@@ -82,6 +98,14 @@ impl Reader<'_> {
         let line = self.line_ends.partition_point(|end| *end < span.start) + 1;
         Place { file: Some(self.path.to_owned()), line: Some(line), key: key.to_owned() }
     }
+}
+
+/// A header that is meant to be `[[knock]]`, with nothing but a comment behind it.
+fn knock_header(line: &str) -> Option<&str> {
+    let (header, comment) = line.trim().split_at(line.trim().rfind(']')? + 1);
+    let name = header.trim_matches(['[', ']', ' ']).to_ascii_lowercase();
+    let ends = comment.trim_start().is_empty() || comment.trim_start().starts_with('#');
+    (header.starts_with('[') && ends && ["knock", "knocks"].contains(&&*name)).then_some(header)
 }
 
 pub(super) fn one_of<T: Copy>(value: &Value, known: &[(&str, T)]) -> Result<T, String> {
