@@ -55,11 +55,13 @@ pub struct Cli {
 }
 
 impl Cli {
-    /// Reads this process's arguments. Wrong ones end the process with status 2, after saying what would be right.
+    /// Reads this process's arguments.
     ///
-    /// A word in the wrong place may be a secret whose `--knock` was forgotten, and errors go to logs.
-    pub fn from_args() -> Self {
-        Self::try_parse().unwrap_or_else(|error| without_secrets(error).exit())
+    /// # Errors
+    /// If they are wrong, or ask for help. A word in the wrong place may be a secret whose `--knock` was forgotten, and errors
+    /// go to logs: such a word is left out.
+    pub fn from_args() -> Result<Self, clap::Error> {
+        Self::try_parse().map_err(without_secrets)
     }
 
     /// Reads the configuration again each time, with the same flags.
@@ -149,14 +151,17 @@ pub enum Command {
     /// List what each phone already sends that would serve as a knock
     #[command(after_help = "Examples:\n  \
         sipknock learn capture.pcapng\n  \
+        sipknock learn --details --all capture.pcapng\n  \
         sipknock learn --toml /var/log/asterisk/full >> /etc/sipknock/sipknock.toml\n\n\
-        Reads pcap and pcapng, and the logs of Asterisk after 'pjsip set logger on' or 'sip set debug on'.\n\
+        Reads pcap and pcapng, and the logs of Asterisk after 'pjsip set logger on' or 'sip set debug on', also as\n\
+        docker compose, the journal and rsyslog have them. Phones that registered come first, a line each.\n\
         What it prints holds secrets.")]
     Learn(LearnArgs),
     /// Validate the configuration, and warn about weak knocks
     #[command(after_help = "Examples:\n  \
         sipknock check --config ./sipknock.toml\n  \
-        sipknock check --against capture.pcapng\n\n\
+        sipknock check --against capture.pcapng\n  \
+        sipknock check --against /var/log/asterisk/full\n\n\
         It prints how many bits of each knock are random, and how long a sender at 1 Gbit/s takes to guess them.\n\
         Exit status: 0 the configuration is valid, 1 failed while working, 2 it is not, or a knock is guessed within\n\
         a minute. 'run' and 'reload' warn of such a knock and go on with it.")]
@@ -195,7 +200,7 @@ pub enum Command {
     Enforce(EnforceArgs),
     /// Make a strong knock that a phone's keypad can type
     #[command(after_help = "Examples:\n  \
-        sipknock keygen --name alice-desk --in from-display-name --toml >> /etc/sipknock/sipknock.toml\n  \
+        sipknock keygen --name alice-desk --toml >> /etc/sipknock/sipknock.toml\n  \
         sipknock keygen --alphabet hex --bits 128\n\n\
         Bits that a sender at 1 Gbit/s guesses within a minute are refused with status 2.")]
     Keygen(KeygenArgs),
@@ -255,6 +260,12 @@ pub struct LearnArgs {
     /// Print a JSON object
     #[arg(long)]
     pub json: bool,
+    /// List strangers, too: senders without an accepted registration
+    #[arg(long, conflicts_with_all = ["json", "toml"])]
+    pub all: bool,
+    /// Show all that each phone sends, and how well it serves
+    #[arg(long, conflicts_with_all = ["json", "toml"])]
+    pub details: bool,
 }
 
 impl LearnArgs {
@@ -268,7 +279,7 @@ impl LearnArgs {
         match (self.json, self.toml) {
             (true, _) => LearnFormat::Json,
             (_, true) => LearnFormat::Toml { weak: self.weak },
-            _ => LearnFormat::Text,
+            _ => LearnFormat::List { all: self.all, details: self.details },
         }
     }
 }
@@ -279,8 +290,9 @@ pub struct CheckArgs {
     /// What to inspect, and what opens
     #[command(flatten)]
     pub gate: GateArgs,
-    /// Show for which packets of captures each knock would open, and warn where that is not one phone
-    #[arg(long, value_name = "CAPTURE", num_args = 1..)]
+    /// Show for which packets of captures and messages of Asterisk logs each knock would open, and warn if that is not one
+    /// phone
+    #[arg(long, value_name = "FILE", num_args = 1..)]
     pub against: Vec<PathBuf>,
     /// What to make of files that others can read
     #[command(flatten)]
@@ -317,7 +329,7 @@ pub struct KeygenArgs {
     #[arg(long, value_name = "NAME", value_parser = values::knock_name)]
     pub name: Option<String>,
     /// Where the phone sends it, as `in` has it in the configuration: from-display-name, contact-instance, header:NAME
-    /// and others. A part that can be the secret and nothing else is written with match = "whole"
+    /// and others. With --toml and the keypad's letters the display name is meant if nothing is said. A part that can be the secret and nothing else is written with match = "whole"
     #[arg(long = "in", value_name = "PART", value_parser = Part::parse)]
     pub within: Option<Part>,
     /// Print ready `[[knock]]` tables for the configuration file

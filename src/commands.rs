@@ -12,6 +12,7 @@ mod firewall;
 mod generate;
 mod keygen;
 mod learn;
+mod logs;
 mod reload;
 mod remote;
 mod replay;
@@ -24,7 +25,7 @@ use std::io;
 use std::process::ExitCode;
 
 use crate::cli::{Cli, Command};
-pub use crate::commands::failure::{Failure, Work};
+pub use crate::commands::failure::{Failure, Work, report_words};
 
 /// Runs the command.
 ///

@@ -577,3 +577,85 @@ fn no_knock_is_named_like_doors_that_no_knock_opens() {
         assert_eq!(run(&["keygen", "--name", name]).0, 2);
     }
 }
+
+#[test]
+fn wrong_values_of_a_file_are_told_at_once() {
+    let folder = TempDir::new().unwrap();
+    let text = format!(
+        "[inspect]\nports = [0]\ndoor = \"soon\"\n[queue]\nmax_len = 0\n[[knock]]\nname = \"{}\"\nsecret = \"\"\n\
+         [[knock]]\nname = \"ok\"\nsecret = \"k7q9xw2mfzb3\"\nin = \"nowhere\"\nmatch = \"whole\"\n",
+        "n".repeat(70)
+    );
+    let path = config(&folder, &text);
+    let (status, out, err) = run(&["check", "--config", &path]);
+    let lines: Vec<_> = err.lines().collect();
+    assert_eq!((status, out.as_str(), lines.len()), (2, "", 6), "{err}");
+    let places = [
+        ":2: inspect.ports",
+        ":3: inspect.door",
+        ":5: queue.max_len",
+        ":7: knock 1.name: the name \"nnnnnnnnnnnnnnnnnnnnnnnn\"… has 70 characters",
+        ":8: knock 1.secret",
+        ":12: knock 2.in",
+    ];
+    for (line, place) in lines.iter().zip(places) {
+        assert!(line.starts_with("sipknock: ") && line.contains(place), "{place}: {line}");
+    }
+    let (status, out, _) = run(&["check", "--json", "--config", &path]);
+    let json: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(
+        (status, &json["status"], json["errors"].as_array().unwrap().len()),
+        (2, &2.into(), 6),
+        "{out}"
+    );
+    assert_eq!((&json["errors"][0]["line"], &json["errors"][0]["key"]), (&2.into(), &"inspect.ports".into()));
+}
+
+#[test]
+fn a_knock_with_the_wrong_header_is_told_the_right_one() {
+    let folder = TempDir::new().unwrap();
+    for header in ["[knock]", "[[knocks]]", "[knocks]", "[ knock ]  # mine", "[[Knock]]"] {
+        let path = config(&folder, &format!("# x\n{header}\nname = \"a\"\nsecret = \"hush-hush\"\n"));
+        let (status, _, err) = run(&["check", "--config", &path]);
+        assert!(status == 2 && err.contains(":2: ") && err.contains("write [[knock]]"), "{header}: {err}");
+        assert!(!err.contains("hush"), "{err}");
+    }
+}
+
+#[test]
+fn errors_are_json_if_it_is_asked_for() {
+    for (args, status) in [
+        (&["stats", "--json", "--control", "/nowhere/socket"][..], 1),
+        (&["doors", "open", "192.0.2.0/24", "--json"], 2),
+        (&["keygen", "--json", "--bits", "9"], 2),
+        (&["replay", "--json", "/nowhere.pcap"], 2),
+    ] {
+        let (code, out, err) = run(args);
+        let json: Value = serde_json::from_str(&out).unwrap_or_else(|_| panic!("{args:?}: {out}"));
+        assert_eq!((code, &json["status"]), (status, &status.into()), "{args:?}");
+        let error = json["error"].as_str().unwrap();
+        assert!(err.contains(error.lines().next().unwrap()), "{error}: {err}");
+    }
+    let (code, out, _) = run(&["learn", "--json", "--help"]);
+    assert!(code == 0 && out.starts_with("List what each phone"), "{out}");
+}
+
+#[test]
+fn a_network_is_none_for_a_door() {
+    let (status, _, err) = run(&["doors", "open", "192.0.2.0/24"]);
+    assert!(status == 2 && err.contains("192.0.2.0/24 is a network") && err.contains("`trusted`"), "{err}");
+}
+
+#[test]
+fn a_keypads_table_takes_any_case() {
+    let (_, toml, _) = run(&["keygen", "--toml", "--name", "desk"]);
+    for line in ["in = \"from-display-name\"", "match = \"whole\"", "ignore_case = true"] {
+        assert!(toml.lines().any(|found| found == line), "{toml}");
+    }
+    let folder = TempDir::new().unwrap();
+    assert_eq!(run(&["check", "--config", &config(&folder, &toml)]).0, 0, "{toml}");
+    let (_, hex, _) = run(&["keygen", "--toml", "--alphabet", "hex"]);
+    assert!(!hex.contains("ignore_case") && !hex.contains("in = "), "{hex}");
+    let (_, header, _) = run(&["keygen", "--toml", "--in", "header:X-Door"]);
+    assert!(header.contains("in = \"header:X-Door\"") && header.contains("ignore_case = true"), "{header}");
+}

@@ -257,9 +257,13 @@ fn the_configuration_is_ready_and_says_why_not() {
         status == 2 && err.contains("1 phone sends nothing but what is guessed within a minute"),
         "{err}"
     );
-    let (_, text, _) = sipknock(EMPTY, &["learn", &log]);
+    let (_, text, _) = sipknock(EMPTY, &["learn", "--details", &log]);
     assert!(text.contains("-> knock with its from-display-name"), "{text}");
     assert!(text.contains("3 phones in 3 requests\n1 of them send"), "{text}");
+    let (_, text, _) = sipknock(EMPTY, &["learn", &log]);
+    let lines: Vec<_> = text.lines().collect();
+    assert!(lines[1].starts_with(" 100@pbx  192.0.2.7  from-display-name"), "{text}");
+    assert!(lines[2].contains("set its display name to what 'sipknock keygen' makes"), "{text}");
 }
 
 /// A knock that is all of its part would never count for a phone that sends another value beside it.
@@ -307,6 +311,111 @@ fn learn_and_check_judge_alike() {
     }
 }
 
+/// Logs with a container's or the journal's prefix, and without their CRs, say the same as those without.
+#[test]
+fn logs_of_every_kind_say_the_same() {
+    let read = |name: &str| {
+        let learned = learn(&[&format!("{DATA}/log-{name}.log")]);
+        (recommended(&learned), learned["answers_seen"].clone())
+    };
+    let control = read("control");
+    assert_eq!((control.0.len(), &control.0[0].2), (1, &Some("contact-instance".to_owned())));
+    assert_eq!(read("compose"), control);
+    assert_eq!(read("journal-podman"), control);
+    let many = read("many-cr");
+    assert!(many.0.len() == 4 && many.0.iter().all(|(_, _, within)| within.is_some()), "{many:?}");
+    assert_eq!(read("many-lf"), many);
+    let stranger = read("stranger-cr");
+    assert_eq!((stranger.0.len(), &stranger.0[0].2, &stranger.1), (1, &None, &true.into()));
+    assert_eq!(read("stranger-lf"), stranger);
+    for name in ["stranger-cr", "stranger-lf"] {
+        let (_, toml, _) = sipknock(EMPTY, &["learn", "--toml", &format!("{DATA}/log-{name}.log")]);
+        assert!(!toml.contains("[[knock]]") && !toml.contains("203.0.113.9:"), "{toml}");
+        assert!(toml.contains("# 1 stranger at 1 address: 1 without an accepted registration"), "{toml}");
+    }
+}
+
+/// The log of a PBX under attack: 10,100 senders that it refused, and phones among them.
+#[test]
+fn phones_are_found_behind_strangers() {
+    let folder = TempDir::new().unwrap();
+    let mut log = String::new();
+    let exchange = |log: &mut String, peer: &str, user: &str, contact: &str, accepted: bool| {
+        *log += &logged(peer, &request("REGISTER", user, "\"x\"", contact));
+        *log += &answer(peer, user, "401 Unauthorized");
+        if accepted {
+            *log += &logged(peer, &request("REGISTER", user, "\"x\"", contact));
+            *log += &answer(peer, user, "200 OK");
+        }
+    };
+    for number in 0..10_100u32 {
+        let peer = format!("UDP:10.0.{}.{}:5060", number / 256, number % 256);
+        let instance = format!(";+sip.instance=\"<urn:uuid:{number:08x}-4e0b-4c6b-8f1e-0f4c2f1a7e55>\"");
+        exchange(&mut log, &peer, &format!("a{number}"), &instance, false);
+        if number % 125 == 0 && number < 10_000 {
+            let phone = number / 125;
+            let instance =
+                format!(";+sip.instance=\"<urn:uuid:9d1f2b60-{phone:04x}-4c6b-8f1e-0f4c2f1a7e55>\"");
+            exchange(
+                &mut log,
+                &format!("UDP:192.0.2.{}:5060", phone + 1),
+                &format!("{}", 100 + phone),
+                &instance,
+                true,
+            );
+        }
+    }
+    let log = write(&folder, "full", &log);
+    let (status, text, err) = sipknock(EMPTY, &["learn", &log]);
+    assert_eq!((status, err.as_str()), (0, ""));
+    let phones: Vec<_> = text.lines().skip(1).take_while(|line| !line.is_empty()).collect();
+    assert_eq!(phones.len(), 80, "{text}");
+    assert!(
+        phones.iter().all(|line| line.contains("@pbx  192.0.2.") && line.contains("contact-instance")),
+        "{text}"
+    );
+    let rest: Vec<_> = text.lines().skip(82).collect();
+    assert!(rest.len() == 3 && rest[0] == "80 phones in 10260 requests", "{rest:?}");
+    assert!(
+        rest[2].starts_with("10100 strangers at ") && rest[2].ends_with("; --all lists them"),
+        "{rest:?}"
+    );
+    let (_, toml, _) = sipknock(EMPTY, &["learn", "--toml", &log]);
+    assert_eq!(toml.matches("[[knock]]").count(), 80);
+    assert!(!toml.contains("@pbx at 10.0."), "no stranger");
+    let (_, all, _) = sipknock(EMPTY, &["learn", "--all", &log]);
+    assert!(all.lines().count() > 9_900 && all.contains("a10099@pbx"), "{}", all.lines().count());
+}
+
+#[test]
+fn a_name_in_another_encoding_says_why_it_is_not_taken() {
+    let folder = TempDir::new().unwrap();
+    let mut log = logged("UDP:192.0.2.7:5060", &request("REGISTER", "100", "\"g?dmtwapgjdtmwagptjd\"", ""))
+        .into_bytes();
+    let at = log.iter().position(|byte| *byte == b'?').unwrap();
+    log[at] = 0xe9;
+    let path = folder.path().join("full");
+    fs::write(&path, log).unwrap();
+    let (_, toml, _) = sipknock(EMPTY, &["learn", "--toml", path.to_str().unwrap()]);
+    assert!(toml.contains("# not from-display-name: it is not UTF-8"), "{toml}");
+}
+
+#[test]
+fn check_against_reads_logs() {
+    let folder = TempDir::new().unwrap();
+    let config = write(&folder, "sipknock.toml", &format!("[[knock]]\nname = \"n\"\nsecret = {GOOD}\n"));
+    let log = [
+        logged("UDP:192.0.2.7:5060", &request("REGISTER", "100", GOOD, "")),
+        answer("UDP:192.0.2.7:5060", "100", "200 OK"),
+        logged("UDP:192.0.2.8:5060", &request("REGISTER", "101", "\"other\"", "")),
+    ];
+    let log = write(&folder, "full", &log.concat());
+    let (status, text, err) = sipknock(&config, &["check", "--against", &log]);
+    assert_eq!((status, err.as_str()), (0, ""), "{text}");
+    let expected = "knock \"n\" would open for 1 packet, number 1, from 192.0.2.7, of 100@pbx\n";
+    assert!(text.contains(expected), "{text}");
+}
+
 #[test]
 fn files_that_are_neither_captures_nor_logs() {
     let folder = TempDir::new().unwrap();
@@ -315,6 +424,12 @@ fn files_that_are_neither_captures_nor_logs() {
         ("", "the file is empty"),
         ("\u{1f}\u{8b}\u{8}\0", "gzip"),
         ("[Nov 22 14:00:00] NOTICE[811] loader.c: modules loaded\n", "pjsip set logger on"),
+        (
+            "x1 <--- Received SIP request (9 bytes) from UDP:192.0.2.7:5060 --->\nx2 REGISTER sip:pbx SIP/2.0\n",
+            "1 SIP messages are announced in this log",
+        ),
+        ("{\"log\":\"<--- Received SIP request (9 bytes)\"}\n", "JSON objects"),
+        ("Nov 22 14:00:00 pbx asterisk[8]: [372B blob data]\n", "journalctl -a -o cat"),
     ] {
         let text: Vec<u8> = text.chars().map(|c| c as u8).collect();
         let path = folder.path().join("file");
@@ -348,7 +463,7 @@ fn check_against_a_capture_shows_for_whom_each_knock_opens() {
         "warning: knock \"agent\": 2 packets with it are a scanner's: it opens to strangers; take another\n",
         "warning: knock \"everyone\": it stands in packets of ",
         "knock \"nobody\" would open for 0 packets\n",
-        "warning: knock \"nobody\": it stands in no packet of the captures\n",
+        "warning: knock \"nobody\": it stands in no packet of the captures and logs\n",
     ] {
         assert!(text.contains(line), "{line}: {text}");
     }

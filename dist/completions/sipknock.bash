@@ -459,7 +459,7 @@ _sipknock() {
             return 0
             ;;
         sipknock__subcmd__doors__subcmd__flush)
-            opts="-v -h --json --control --config --log-format --verbose --help"
+            opts="-y -v -h --yes --json --control --config --log-format --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1497,7 +1497,7 @@ _sipknock() {
             return 0
             ;;
         sipknock__subcmd__learn)
-            opts="-v -h --port --tunnels --toml --weak --json --config --log-format --verbose --help"
+            opts="-v -h --port --tunnels --toml --weak --json --all --details --config --log-format --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -95,6 +95,8 @@ complete -c sipknock -n "__fish_sipknock_using_subcommand learn" -l tunnels -d '
 complete -c sipknock -n "__fish_sipknock_using_subcommand learn" -l toml -d 'Print ready `[[knock]]` tables for the configuration file'
 complete -c sipknock -n "__fish_sipknock_using_subcommand learn" -l weak -d 'With --toml: also those that can be guessed, where a phone sends nothing better'
 complete -c sipknock -n "__fish_sipknock_using_subcommand learn" -l json -d 'Print a JSON object'
+complete -c sipknock -n "__fish_sipknock_using_subcommand learn" -l all -d 'List strangers, too: senders without an accepted registration'
+complete -c sipknock -n "__fish_sipknock_using_subcommand learn" -l details -d 'Show all that each phone sends, and how well it serves'
 complete -c sipknock -n "__fish_sipknock_using_subcommand learn" -s v -l verbose -d 'Log more; twice for everything'
 complete -c sipknock -n "__fish_sipknock_using_subcommand learn" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c sipknock -n "__fish_sipknock_using_subcommand check" -l knock -d 'A knock; repeatable' -r
@@ -103,7 +105,7 @@ complete -c sipknock -n "__fish_sipknock_using_subcommand check" -l door -d 'How
 complete -c sipknock -n "__fish_sipknock_using_subcommand check" -l trust -d 'A network that passes without a knock; repeatable' -r
 complete -c sipknock -n "__fish_sipknock_using_subcommand check" -l queue -d 'NFQUEUE numbers, as in 0 or 0-3' -r
 complete -c sipknock -n "__fish_sipknock_using_subcommand check" -l backend -d 'How packets are read from the kernel: batched or nfq' -r
-complete -c sipknock -n "__fish_sipknock_using_subcommand check" -l against -d 'Show for which packets of captures each knock would open, and warn where that is not one phone' -r -F
+complete -c sipknock -n "__fish_sipknock_using_subcommand check" -l against -d 'Show for which packets of captures and messages of Asterisk logs each knock would open, and warn if that is not one phone' -r -F
 complete -c sipknock -n "__fish_sipknock_using_subcommand check" -l config -d 'The configuration file; the default one need not exist' -r -F
 complete -c sipknock -n "__fish_sipknock_using_subcommand check" -l log-format -d 'The form of the log' -r -f -a "text\t'Lines for people, on stderr'
 json\t'An object per line, on stderr, with the event\'s fields at its top level'
@@ -297,6 +299,7 @@ complete -c sipknock -n "__fish_sipknock_using_subcommand doors; and __fish_seen
 complete -c sipknock -n "__fish_sipknock_using_subcommand doors; and __fish_seen_subcommand_from flush" -l log-format -d 'The form of the log' -r -f -a "text\t'Lines for people, on stderr'
 json\t'An object per line, on stderr, with the event\'s fields at its top level'
 journald\t'Structured, to systemd\'s journal'"
+complete -c sipknock -n "__fish_sipknock_using_subcommand doors; and __fish_seen_subcommand_from flush" -s y -l yes -d 'Do not ask; without a terminal nothing is asked'
 complete -c sipknock -n "__fish_sipknock_using_subcommand doors; and __fish_seen_subcommand_from flush" -l json -d 'Print a JSON object'
 complete -c sipknock -n "__fish_sipknock_using_subcommand doors; and __fish_seen_subcommand_from flush" -s v -l verbose -d 'Log more; twice for everything'
 complete -c sipknock -n "__fish_sipknock_using_subcommand doors; and __fish_seen_subcommand_from flush" -s h -l help -d 'Print help (see more with \'--help\')'
@@ -344,7 +347,7 @@ hex\t'Hexadecimal digits'"
 complete -c sipknock -n "__fish_sipknock_using_subcommand keygen" -l bits -d 'How hard it is to guess: 2 to the power of this many tries' -r
 complete -c sipknock -n "__fish_sipknock_using_subcommand keygen" -s n -l count -d 'How many to make' -r
 complete -c sipknock -n "__fish_sipknock_using_subcommand keygen" -l name -d 'Name the knock; several are numbered' -r
-complete -c sipknock -n "__fish_sipknock_using_subcommand keygen" -l in -d 'Where the phone sends it, as `in` has it in the configuration: from-display-name, contact-instance, header:NAME and others. A part that can be the secret and nothing else is written with match = "whole"' -r
+complete -c sipknock -n "__fish_sipknock_using_subcommand keygen" -l in -d 'Where the phone sends it, as `in` has it in the configuration: from-display-name, contact-instance, header:NAME and others. With --toml and the keypad\'s letters the display name is meant if nothing is said. A part that can be the secret and nothing else is written with match = "whole"' -r
 complete -c sipknock -n "__fish_sipknock_using_subcommand keygen" -l config -d 'The configuration file; the default one need not exist' -r -F
 complete -c sipknock -n "__fish_sipknock_using_subcommand keygen" -l log-format -d 'The form of the log' -r -f -a "text\t'Lines for people, on stderr'
 json\t'An object per line, on stderr, with the event\'s fields at its top level'

@@ -40,7 +40,7 @@ pub enum DoorsAction {
     #[command(after_help = "Example:\n  sipknock doors close 198.51.100.7")]
     Close(CloseArgs),
     /// Close all
-    #[command(after_help = "Example:\n  sipknock doors flush")]
+    #[command(after_help = "Example:\n  sipknock doors flush --yes")]
     Flush(FlushArgs),
 }
 
@@ -123,6 +123,9 @@ pub struct CloseArgs {
 /// `doors flush`
 #[derive(Debug, Args)]
 pub struct FlushArgs {
+    /// Do not ask; without a terminal nothing is asked
+    #[arg(long, short)]
+    pub yes: bool,
     /// Print a JSON object
     #[arg(long)]
     pub json: bool,

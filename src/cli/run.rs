@@ -40,7 +40,8 @@ pub struct GateArgs {
 }
 
 impl GateArgs {
-    pub(super) fn flags(&self) -> Flags {
+    /// What flags say.
+    pub fn flags(&self) -> Flags {
         Flags {
             knocks: self.knock.clone(),
             ports: self.port.as_ref().map(|list| list.0.clone()),

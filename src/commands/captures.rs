@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::Path;
 
+use crate::cli::Cli;
+use crate::config::{Config, ConfigError, DEFAULT_PATH, Flags};
 use crate::replay::Intake;
 use crate::replay::capture::{Capture, Error};
 #[cfg(feature = "bench")]
@@ -86,6 +88,38 @@ pub(super) fn each_packet_of(
         }
     };
     Ok(Outcome { packets, failed })
+}
+
+/// The configuration for a command that can do without the file: one in the usual place that this user may not read is
+/// left out, which is said on stderr. The second value is the error about it.
+///
+/// # Errors
+/// If a file was named that can't be read, or the configuration is not valid.
+pub(super) fn config_or_flags(
+    cli: &Cli,
+    flags: &Flags,
+) -> Result<(Config, Option<ConfigError>), ConfigError> {
+    match cli.configuration_of(flags) {
+        Err(unread @ ConfigError::Unreadable { .. })
+            if cli.named_config().is_none() && is_denied(&unread) =>
+        {
+            let config = Config::parse("", Path::new(DEFAULT_PATH), flags)?;
+            Ok((config, Some(unread)))
+        }
+        config => Ok((config?, None)),
+    }
+}
+
+fn is_denied(error: &ConfigError) -> bool {
+    matches!(error, ConfigError::Unreadable { error, .. } if error.kind() == io::ErrorKind::PermissionDenied)
+}
+
+/// Says on stderr that the configuration was left out.
+pub(super) fn say_left_out() {
+    let _ = writeln!(
+        io::stderr(),
+        "sipknock: {DEFAULT_PATH} can't be read by this user, and is left out: flags and defaults count"
+    );
 }
 
 /// Opens a file, or standard input for `-`.

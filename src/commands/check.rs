@@ -5,8 +5,9 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
-use super::captures::each_packet;
+use super::captures::each_packet_of;
 use super::failure::{Failure, write_json};
+use super::logs::{self, Input};
 use super::strength::Strengths;
 use crate::cli::{CheckArgs, Cli};
 use crate::config::readable_secrets;
@@ -83,12 +84,21 @@ fn against(
     let mut status = ExitCode::SUCCESS;
     for path in &args.against {
         let file = (args.against.len() > 1).then(|| path.to_string_lossy().into_owned());
-        let outcome = each_packet(path, &mut intake, |packet| {
-            if let Ok(parsed) = Packet::parse(packet.bytes) {
-                against.observe(&At { file: file.clone(), n: packet.number }, &parsed);
-            }
-            Ok(())
-        })?;
+        let at = |n| At { file: file.clone(), n };
+        let outcome = match logs::either(path) {
+            Ok(Input::Log(log)) => logs::each_message(path, log, |n, logged, _| {
+                if logged.received {
+                    against.message(&at(n), logged.peer, &logged.bytes);
+                }
+            }),
+            Ok(Input::Other(input)) => each_packet_of(path, input, &mut intake, |packet| {
+                if let Ok(parsed) = Packet::parse(packet.bytes) {
+                    against.observe(&at(packet.number), &parsed);
+                }
+                Ok(())
+            })?,
+            Err(outcome) => outcome,
+        };
         if outcome.failed {
             status = ExitCode::from(1);
         }

@@ -1,14 +1,14 @@
 //! `sipknock doors`
 
 use std::cmp::Reverse;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal as _, Write};
 use std::net::IpAddr;
 use std::process::ExitCode;
 
 use comfy_table::{CellAlignment, Table};
 use ipnet::IpNet;
 
-use super::failure::{Failure, write_json};
+use super::failure::{Failure, Work, write_json};
 use super::remote::{ask, counted, moment, report, span};
 use crate::cli::{Cli, DoorsAction, DoorsArgs, ListArgs, OpenArgs, SortBy};
 use crate::control::protocol::{Answer, DoorLine, Request};
@@ -28,12 +28,25 @@ pub(super) fn run(cli: &Cli, args: &DoorsArgs) -> Result<ExitCode, Failure> {
             report(&done, args.json, &text)
         }
         Some(DoorsAction::Flush(args)) => {
+            if !args.yes && io::stdin().is_terminal() && !agreed()? {
+                return Err(Failure::Work(Work::Other("nothing was closed".to_owned())));
+            }
             let done = ask(cli, &args.gate, &Request::Flush {}, |_| Ok(()))?;
             let doors = done.doors.unwrap_or(0);
             report(&done, args.json, &format!("{} closed", counted(doors, "door")))
         }
     }?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Whether somebody at a terminal wants all doors closed.
+fn agreed() -> io::Result<bool> {
+    let mut err = io::stderr();
+    write!(err, "This closes the doors of all phones, until each knocks again. Type yes to do it: ")?;
+    err.flush()?;
+    let mut line = String::new();
+    io::stdin().read_line(&mut line)?;
+    Ok(matches!(line.trim(), "yes" | "y" | "YES"))
 }
 
 fn list(cli: &Cli, args: &ListArgs) -> Result<(), Failure> {
@@ -93,6 +106,12 @@ fn list(cli: &Cli, args: &ListArgs) -> Result<(), Failure> {
 }
 
 fn open(cli: &Cli, args: &OpenArgs) -> Result<(), Failure> {
+    if let Some(network) = several(&args.address) {
+        return Err(Failure::Usage(format!(
+            "{network} is a network, and a door is one source's: to let a network pass without a knock put it into `trusted` \
+             of [inspect], and run 'sipknock reload'"
+        )));
+    }
     let request = Request::Open {
         address: args.address.clone(),
         // A part of a second is one.
@@ -118,6 +137,11 @@ fn open(cli: &Cli, args: &OpenArgs) -> Result<(), Failure> {
         }
         (None, json) => report(&done, json, "opened"),
     }
+}
+
+/// A network of more than one address.
+fn several(text: &str) -> Option<IpNet> {
+    text.parse::<IpNet>().ok().filter(|net| net.prefix_len() < net.max_prefix_len())
 }
 
 fn door(answer: Answer) -> Option<DoorLine> {

@@ -3,6 +3,8 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use serde::Serialize;
+
 #[cfg(feature = "bench")]
 use crate::bench::Error as BenchError;
 use crate::config::ConfigError;
@@ -55,18 +57,74 @@ pub enum Work {
 }
 
 impl Failure {
-    /// Writes the error to stderr. A closed stderr is no reason to panic.
-    pub fn report(&self) {
-        let _ = writeln!(io::stderr(), "sipknock: {self}");
+    /// Writes the error to stderr, and with `--json` to stdout as well. A closed stderr is no reason to panic.
+    pub fn report(&self, json: bool) {
+        let text = self.to_string();
+        for line in text.lines() {
+            let _ = writeln!(io::stderr(), "sipknock: {line}");
+        }
+        if json {
+            let errors = match self {
+                Self::Config(error) => error.each().iter().map(Problem::of).collect(),
+                _ => Vec::new(),
+            };
+            let _ = write_json(&Failed { error: text, errors, status: self.code() });
+        }
     }
 
     /// The exit status: 1 failed while working, 2 wrong words or configuration.
     pub fn status(&self) -> ExitCode {
+        ExitCode::from(self.code())
+    }
+
+    fn code(&self) -> u8 {
         match self {
-            Self::Config(_) | Self::Plan(_) | Self::Usage(_) => ExitCode::from(2),
-            Self::Work(_) => ExitCode::from(1),
+            Self::Config(_) | Self::Plan(_) | Self::Usage(_) => 2,
+            Self::Work(_) => 1,
         }
     }
+}
+
+/// An error as `--json` prints it.
+#[derive(Serialize)]
+struct Failed {
+    error: String,
+    /// Those of the configuration, each with its place.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    errors: Vec<Problem>,
+    /// The exit status.
+    status: u8,
+}
+
+/// An error of the configuration.
+#[derive(Serialize)]
+struct Problem {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    file: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    line: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<String>,
+    text: String,
+}
+
+impl Problem {
+    fn of(error: &ConfigError) -> Self {
+        match error {
+            ConfigError::Value { place, text } => Self {
+                file: place.file.as_ref().map(|file| file.display().to_string()),
+                line: place.line,
+                key: Some(place.key.clone()),
+                text: text.clone(),
+            },
+            other => Self { file: None, line: None, key: None, text: other.to_string() },
+        }
+    }
+}
+
+/// Writes wrong words as `--json` prints errors.
+pub fn report_words(text: &str, status: u8) {
+    let _ = write_json(&Failed { error: text.trim_end().to_owned(), errors: Vec::new(), status });
 }
 
 impl From<io::Error> for Failure {

@@ -13,7 +13,10 @@ use crate::knock::entropy::{self, Entropy, Kind};
 use crate::knock::{Extent, Knock, Part, Secret};
 
 pub(super) fn run(args: &KeygenArgs) -> Result<ExitCode, Failure> {
-    let part = args.within.clone().unwrap_or_default();
+    // A phone with a keypad writes "Hgtj" as well as "hgtj", and sends its display name.
+    let typed = args.toml && args.alphabet == Alphabet::Keypad;
+    let by_default = if typed { Part::FromDisplayName } else { Part::default() };
+    let part = args.within.clone().unwrap_or(by_default);
     // The other parts hold more than a secret that somebody types.
     let sole = matches!(part, Part::FromDisplayName | Part::ContactInstance | Part::Header(_));
     let extent = if sole { Extent::Whole } else { Extent::Within };
@@ -40,11 +43,14 @@ pub(super) fn run(args: &KeygenArgs) -> Result<ExitCode, Failure> {
         } else if args.toml {
             let mut out = io::stdout().lock();
             writeln!(out, "# {cost}\n[[knock]]\nname = {}\nsecret = \"{secret}\"", quoted(&name))?;
-            if args.within.is_some() {
+            if args.within.is_some() || part != Part::default() {
                 writeln!(out, "in = \"{part}\"")?;
             }
             if extent == Extent::Whole {
                 writeln!(out, "match = \"{extent}\"")?;
+            }
+            if typed {
+                writeln!(out, "ignore_case = true")?;
             }
             writeln!(out)?;
         } else {

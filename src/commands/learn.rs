@@ -1,22 +1,25 @@
 //! `sipknock learn`
 
-use std::io::{self, BufRead, BufReader, BufWriter, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
 use serde::Serialize;
 
-use super::captures::{Outcome, complain, each_packet_of, open, unreadable};
+use super::captures::{Outcome, config_or_flags, each_packet_of, say_left_out};
 use super::failure::Failure;
+use super::logs::{self, Input};
 use crate::cli::{Cli, LearnArgs};
-use crate::learn::{Format, Report, Roster, asterisk};
+use crate::learn::{Format, Report, Roster};
 use crate::packet::Packet;
 use crate::replay::Intake;
 use crate::replay::gaps::Gaps;
-use crate::sip::Message;
 
 pub(super) fn run(cli: &Cli, args: &LearnArgs) -> Result<ExitCode, Failure> {
-    let config = cli.configuration_of(&args.flags())?;
+    let (config, unread) = config_or_flags(cli, &args.flags())?;
+    if unread.is_some() {
+        say_left_out();
+    }
     let mut intake = Intake::new(config.inspect.scope.clone()).into_tunnels(args.tunnels);
     let mut roster = Roster::new(config.inspect.scope);
     let mut status = ExitCode::SUCCESS;
@@ -47,7 +50,7 @@ fn write(out: &mut impl Write, report: &Report, gaps: &Gaps, format: Format) -> 
         return out.write_all(b"\n");
     }
     report.write(out, format)?;
-    let start = if format == Format::Text { "" } else { "# " };
+    let start = if matches!(format, Format::Toml { .. }) { "# " } else { "" };
     gaps.sentences(true).iter().try_for_each(|sentence| writeln!(out, "{start}{sentence}"))
 }
 
@@ -61,52 +64,19 @@ struct Learned<'a> {
 
 /// Reads a capture or an Asterisk log, whichever it is.
 fn read(path: &Path, intake: &mut Intake, roster: &mut Roster) -> io::Result<Outcome> {
-    let mut input = match open(path) {
-        Ok(input) => BufReader::with_capacity(BUFFER, input),
-        Err(error) => return Ok(unreadable(path, error)),
-    };
-    let start = match input.fill_buf() {
-        Ok(start) => start,
-        Err(error) => return Ok(unreadable(path, error)),
-    };
-    if asterisk::looks_like(start) {
-        let problem = read_log(input, roster).err();
-        problem.iter().for_each(|problem| complain(path, problem));
-        return Ok(Outcome { packets: 0, failed: problem.is_some() });
-    }
-    each_packet_of(path, input, intake, |packet| {
-        if let Ok(packet) = Packet::parse(packet.bytes) {
-            roster.observe(&packet);
+    match logs::either(path) {
+        Ok(Input::Log(log)) => {
+            Ok(logs::each_message(path, log, |_, logged, message| match logged.received {
+                true => roster.request(logged.peer, None, logged.transport, message),
+                false => roster.response(logged.peer, message),
+            }))
         }
-        Ok(())
-    })
-}
-
-fn read_log(input: impl BufRead, roster: &mut Roster) -> Result<(), LogError> {
-    let mut after = 0;
-    for logged in asterisk::messages(input) {
-        let logged = logged.map_err(|source| LogError::Io { after, source })?;
-        after += 1;
-        let Some(message) = Message::parse(&logged.bytes) else { continue };
-        match logged.received {
-            true => roster.request(logged.peer, None, logged.transport, &message),
-            false => roster.response(logged.peer, &message),
-        }
+        Ok(Input::Other(input)) => each_packet_of(path, input, intake, |packet| {
+            if let Ok(packet) = Packet::parse(packet.bytes) {
+                roster.observe(&packet);
+            }
+            Ok(())
+        }),
+        Err(outcome) => Ok(outcome),
     }
-    if after == 0 { Err(LogError::NoMessages) } else { Ok(()) }
 }
-
-/// Why a log can't be learned from.
-#[derive(Debug, thiserror::Error)]
-enum LogError {
-    #[error("cannot read on after message {after}: {source}")]
-    Io { after: u64, source: io::Error },
-    #[error(
-        "neither a capture nor an Asterisk log with SIP messages in it: let Asterisk write them with 'pjsip set \
-         logger on' (chan_sip: 'sip set debug on'), or record with 'tcpdump -w capture.pcap port 5060'"
-    )]
-    NoMessages,
-}
-
-/// Enough of a log to tell it by.
-const BUFFER: usize = 64 * 1024;

@@ -4,7 +4,7 @@ use std::io::{self, BufWriter, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
-use super::captures::{Outcome, each_packet};
+use super::captures::{Outcome, config_or_flags, each_packet, say_left_out};
 use super::failure::Failure;
 use crate::cli::{Cli, ReplayArgs};
 use crate::net::NetSet;
@@ -12,7 +12,13 @@ use crate::replay::report::{Summary, write_packet};
 use crate::replay::{Intake, Replay};
 
 pub(super) fn run(cli: &Cli, args: &ReplayArgs) -> Result<ExitCode, Failure> {
-    let config = cli.configuration(&args.gate)?;
+    let (config, unread) = config_or_flags(cli, &args.gate.flags())?;
+    match unread {
+        // Nothing could ever open a door.
+        Some(unread) if config.knocks.is_empty() => return Err(unread.into()),
+        Some(_) => say_left_out(),
+        None => {}
+    }
     let pbx = NetSet::new(args.pbx.iter().chain(&config.firewall.pbx.networks));
     let mut outbound = config.inspect.scope.clone();
     outbound.ports.extend(config.firewall.outbound_ports.iter().cloned());

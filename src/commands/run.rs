@@ -7,12 +7,14 @@ use super::failure::{Failure, Work};
 use crate::cli::{Cli, RunArgs};
 use crate::config::readable_secrets;
 use crate::config::{Config, ConfigError, shell_word};
-use crate::daemon::{self, RunOptions};
+use crate::control::client::Client;
+use crate::daemon::{self, DaemonError, RunOptions};
 use crate::firewall::{Firewall, State};
 use crate::harden::trusted_groups;
 use crate::inspect::Mode;
 use crate::knock::weakness;
 use crate::log;
+use crate::queue::QueueError;
 use crate::state::file::has_enforced;
 
 pub(super) fn run(cli: &Cli, args: &RunArgs) -> Result<ExitCode, Failure> {
@@ -68,8 +70,25 @@ pub(super) fn run(cli: &Cli, args: &RunArgs) -> Result<ExitCode, Failure> {
         warnings: first,
         rules_lead_here,
     };
-    daemon::run(&config, extras, Box::new(load))?;
+    daemon::run(&config, extras, Box::new(load)).map_err(|error| beside_another(error, &config))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Says how to go on if a queue is taken and a sipknock answers at the control socket.
+fn beside_another(error: DaemonError, config: &Config) -> Failure {
+    let socket = config.control.socket.as_deref();
+    match (error, socket) {
+        (error @ DaemonError::Queue(QueueError::Taken { .. }), Some(path))
+            if Client::connect(path).is_ok() =>
+        {
+            Failure::Work(Work::Other(format!(
+                "{error}. A sipknock runs already and answers at {}: 'sipknock reload' has it read its configuration again, \
+                 'sipknock run --takeover' goes on in its place without losing a packet",
+                path.display()
+            )))
+        }
+        (error, _) => error.into(),
+    }
 }
 
 /// How long everything passes at first, as the configuration has it: only until the gate has dropped strangers once.
@@ -100,6 +119,7 @@ fn out_of_reach(error: ConfigError) -> ConfigError {
             );
             ConfigError::Value { place, text }
         }
+        ConfigError::Several(errors) => ConfigError::Several(errors.into_iter().map(out_of_reach).collect()),
         error => error,
     }
 }

@@ -85,6 +85,11 @@ impl<'a> Against<'a> {
         }
     }
 
+    /// Looks at a message out of a log, sent by `source`; its transport is left out of account.
+    pub fn message(&mut self, at: &At, source: IpAddr, message: &[u8]) {
+        self.payload(at, source, Payload::Datagram(message));
+    }
+
     fn payload(&mut self, at: &At, source: IpAddr, payload: Payload<'_>) {
         for found in self.knocks.matched(source, payload) {
             let Some(opens) = self.opens.get_mut(found.knock.index()) else { continue };
@@ -125,7 +130,8 @@ impl Opens {
         let scanners = (self.scanners > 0).then(|| {
             format!("{} packets with it are a scanner's: it opens to strangers; take another", self.scanners)
         });
-        let nobody = (self.packets == 0).then(|| "it stands in no packet of the captures".to_owned());
+        let nobody =
+            (self.packets == 0).then(|| "it stands in no packet of the captures and logs".to_owned());
         [several, scanners, nobody].into_iter().flatten()
     }
 }

@@ -15,6 +15,10 @@ pub struct Roster {
     scope: Scope,
     assembler: Assembler,
     pub(super) phones: BTreeMap<PhoneId, Phone>,
+    /// Phones without an accepted registration, in the order in which they make room for others.
+    leaving: BTreeMap<(Rank, u64), PhoneId>,
+    /// Phones so far, for that order.
+    arrivals: u64,
     /// Every value of a part, and who sent it: of phones and of all others.
     pub(super) values: HashMap<(Kind, Box<[u8]>), Senders, ahash::RandomState>,
     /// Who was sent a REGISTER: the PBX's own requests are not a phone's.
@@ -23,6 +27,8 @@ pub struct Roster {
     pub(super) requests: u64,
     /// Requests of phones for which there was no room.
     pub(super) overlooked: u64,
+    /// Strangers that made room for others.
+    pub(super) forgotten: u64,
     /// Answers to REGISTERs were seen, so that a phone without a good one is none of the PBX's.
     pub(super) answers: bool,
 }
@@ -42,9 +48,20 @@ pub(super) struct Phone {
     pub(super) registers: u64,
     /// How often the PBX has said yes to a REGISTER.
     pub(super) registered: u64,
+    /// Its place among those that make room, until a registration is accepted.
+    leaves: Option<(Rank, u64)>,
     pub(super) methods: BTreeMap<String, u64>,
     pub(super) transports: BTreeSet<&'static str>,
     pub(super) sent: BTreeMap<(Kind, Box<[u8]>), Sent>,
+}
+
+/// The order in which phones without an accepted registration make room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Rank {
+    /// A REGISTER of it was refused.
+    Refused,
+    /// No REGISTER of it was answered.
+    Unanswered,
 }
 
 /// How often a value was sent.
@@ -95,10 +112,13 @@ impl Roster {
             scope,
             assembler: Assembler::default(),
             phones: BTreeMap::new(),
+            leaving: BTreeMap::new(),
+            arrivals: 0,
             values: HashMap::default(),
             registrars: BTreeSet::new(),
             requests: 0,
             overlooked: 0,
+            forgotten: 0,
             answers: false,
         }
     }
@@ -138,10 +158,19 @@ impl Roster {
             return;
         }
         self.answers = true;
-        if let Some(aor) = aor(message, true).filter(|_| status < 300)
-            && let Some(phone) = self.phones.get_mut(&PhoneId { aor, source: destination })
-        {
+        let Some(id) = aor(message, true).map(|aor| PhoneId { aor, source: destination }) else { return };
+        let Some(phone) = self.phones.get_mut(&id) else { return };
+        if status < 300 {
             phone.registered += 1;
+            if let Some(place) = phone.leaves.take() {
+                self.leaving.remove(&place);
+            }
+        } else if let Some((rank @ Rank::Unanswered, number)) = phone.leaves {
+            // A phone is refused first, too, and asked for its credentials: those that came first leave first.
+            self.leaving.remove(&(rank, number));
+            let place = (Rank::Refused, number);
+            phone.leaves = Some(place);
+            self.leaving.insert(place, id);
         }
     }
 
@@ -165,11 +194,17 @@ impl Roster {
         }
         let id = PhoneId { aor, source };
         let known = self.phones.contains_key(&id);
-        if !known && self.phones.len() >= MAX_PHONES {
-            self.overlooked += 1;
-            return;
+        if !known {
+            if !self.make_room() {
+                self.overlooked += 1;
+                return;
+            }
+            let place = (Rank::Unanswered, self.arrivals);
+            self.arrivals += 1;
+            self.leaving.insert(place, id.clone());
+            self.phones.insert(id.clone(), Phone { leaves: Some(place), ..Phone::default() });
         }
-        let phone = self.phones.entry(id.clone()).or_default();
+        let Some(phone) = self.phones.get_mut(&id) else { return };
         phone.requests += 1;
         phone.registers += u64::from(registers);
         phone.transports.insert(transport);
@@ -214,8 +249,30 @@ impl Roster {
         self.requests
     }
 
+    /// Makes room for one more phone and its values, if there is none: of those that were refused the one that came
+    /// first goes, then of those that were never answered, if others were. Values that nobody else has sent go with it.
+    fn make_room(&mut self) -> bool {
+        while self.phones.len() >= MAX_PHONES || self.values.len() + MAX_VALUES > MAX_ALL_VALUES {
+            let Some((&place, _)) = self.leaving.first_key_value() else { return false };
+            if !self.answers {
+                return false;
+            }
+            let Some(id) = self.leaving.remove(&place) else { return false };
+            let Some(phone) = self.phones.remove(&id) else { continue };
+            self.forgotten += 1;
+            for key in phone.sent.keys() {
+                let alone =
+                    |senders: &Senders| !senders.many && senders.phones.iter().all(|sender| *sender == id);
+                if self.values.get(key).is_some_and(alone) {
+                    self.values.remove(key);
+                }
+            }
+        }
+        true
+    }
+
     fn senders(&mut self, key: &(Kind, Box<[u8]>)) -> Option<&mut Senders> {
-        let room = self.values.len() < MAX_PHONES * Kind::ALL.len();
+        let room = self.values.len() < MAX_ALL_VALUES;
         if !room && !self.values.contains_key(key) {
             return None;
         }
@@ -268,12 +325,15 @@ pub(super) fn aor(message: &Message<'_>, registers: bool) -> Option<Box<[u8]>> {
     (!aor.is_empty() && aor.len() <= MAX_VALUE).then(|| aor.to_ascii_lowercase().into())
 }
 
-/// Phones that are told apart; requests of others are counted only. At a few hundred bytes each this is some
-/// megabytes.
+/// Phones that are told apart. Further ones take the place of strangers; if there are none, their requests are only
+/// counted. At a few hundred bytes each this is some megabytes.
 pub const MAX_PHONES: usize = 10_000;
 
 /// Bytes of a value; a longer one is nothing to knock with.
 const MAX_VALUE: usize = 256;
+
+/// Values of all phones. Usual is one of each kind.
+const MAX_ALL_VALUES: usize = MAX_PHONES * Kind::ALL.len();
 
 /// Values of a phone, and of a message.
 const MAX_VALUES: usize = 24;
@@ -285,3 +345,63 @@ const MAX_SENDERS: usize = 16;
 const MAX_METHODS: usize = 20;
 
 const MAX_METHOD: usize = 32;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::packet::Transport;
+
+    fn roster() -> Roster {
+        Roster::new(Scope { ports: vec![5060..=5060], transports: vec![Transport::Udp] })
+    }
+
+    fn register(roster: &mut Roster, number: u32, user: &str) -> IpAddr {
+        let source = IpAddr::V4((0x0a00_0000 + number).into());
+        let text = format!(
+            "REGISTER sip:x SIP/2.0\r\nFrom: \"n{number}\" <sip:{user}@x>\r\nTo: <sip:{user}@x>\r\nUser-Agent: u{number}\r\n\r\n"
+        );
+        roster.request(source, None, "udp", &Message::parse(text.as_bytes()).unwrap());
+        source
+    }
+
+    fn answer(roster: &mut Roster, source: IpAddr, user: &str, status: u16) {
+        let text = format!("SIP/2.0 {status} X\r\nTo: <sip:{user}@x>\r\nCSeq: 1 REGISTER\r\n\r\n");
+        roster.response(source, &Message::parse(text.as_bytes()).unwrap());
+    }
+
+    #[test]
+    fn those_that_were_refused_make_room() {
+        let mut roster = roster();
+        let count = u32::try_from(MAX_PHONES).unwrap();
+        let early = register(&mut roster, 0, "early");
+        answer(&mut roster, early, "early", 401);
+        answer(&mut roster, early, "early", 200);
+        for number in 1..count + 500 {
+            let source = register(&mut roster, number, "stranger");
+            answer(&mut roster, source, "stranger", 401);
+        }
+        let late = register(&mut roster, count + 500, "late");
+        answer(&mut roster, late, "late", 401);
+        answer(&mut roster, late, "late", 200);
+        let of = |user: &str| {
+            roster.phones.iter().filter(|(id, _)| *id.aor == *format!("{user}@x").as_bytes()).count()
+        };
+        assert_eq!((of("early"), of("late"), roster.phones.len()), (1, 1, MAX_PHONES));
+        assert_eq!((roster.forgotten, roster.overlooked), (501, 0));
+        assert_eq!(roster.leaving.len(), MAX_PHONES - 2);
+        assert_eq!(roster.values.len(), 2 * MAX_PHONES, "values of those that are gone are gone");
+        // The next one to go is the oldest stranger.
+        let (_, next) = roster.leaving.first_key_value().unwrap();
+        assert_eq!(next.source, IpAddr::V4((0x0a00_0000 + 502).into()));
+    }
+
+    #[test]
+    fn nobody_makes_room_if_no_answers_are_seen() {
+        let mut roster = roster();
+        let count = u32::try_from(MAX_PHONES).unwrap();
+        (0..count + 5).for_each(|number| {
+            register(&mut roster, number, "a");
+        });
+        assert_eq!((roster.phones.len(), roster.forgotten, roster.overlooked), (MAX_PHONES, 0, 5));
+    }
+}

@@ -63,27 +63,6 @@ fn headings() {
 }
 
 #[test]
-fn prefixes() {
-    for (line, rest) in [
-        ("[2026-11-22 14:00:00] VERBOSE[811] res_pjsip_logger.c: REGISTER", "REGISTER"),
-        ("[2026-11-22 14:00:00.123] VERBOSE[811][C-00000001] chan_sip.c: REGISTER", "REGISTER"),
-        ("[Nov 22 14:00:00] NOTICE[811] chan_sip.c:123 handle_request: REGISTER: a", "REGISTER: a"),
-        ("[Nov 22 14:00:00] DEBUG[811]: REGISTER", "REGISTER"),
-        ("Nov 22 14:00:00 pbx asterisk[811]: REGISTER", "REGISTER"),
-        (
-            "2026-11-22T14:00:00+00:00 pbx asterisk[811]: [Nov 22 14:00:00] VERBOSE[8] a.c: REGISTER",
-            "REGISTER",
-        ),
-        ("REGISTER sip:a SIP/2.0", "REGISTER sip:a SIP/2.0"),
-        ("[a] b: c", "[a] b: c"),
-        ("", ""),
-    ] {
-        let length = prefix(line.as_bytes());
-        assert_eq!(&line[length..], rest, "{line}");
-    }
-}
-
-#[test]
 fn every_way_of_logging() {
     let plain = |start: &str| {
         format!(
@@ -186,5 +165,105 @@ fn captures_are_no_logs() {
         (b"\x1f\x8b\x08", false),
     ] {
         assert_eq!(looks_like(start), log, "{start:02x?}");
+    }
+}
+
+/// The same log in each form that loggers give it.
+#[test]
+fn every_logger() {
+    let response = "SIP/2.0 200 OK\r\nTo: <sip:1@pbx>\r\nCSeq: 1 REGISTER\r\n\r\n";
+    let heading =
+        format!("<--- Received SIP request ({} bytes) from UDP:192.0.2.7:5060 --->", REGISTER.len());
+    let answer =
+        format!("<--- Transmitting SIP response ({} bytes) to UDP:192.0.2.7:5060 --->", response.len());
+    let plain = format!("{heading}\n{REGISTER}\n{answer}\n{response}\n");
+    let lf = plain.replace('\r', "");
+    let each = |text: &str, prefix: &str| -> String {
+        text.split_inclusive('\n').map(|line| format!("{prefix}{line}")).collect()
+    };
+    let journal = "Nov 22 14:00:00 pbx asterisk[811]: ";
+    let indented = |heading: &str, message: &str| {
+        let rest: String =
+            message.lines().map(|line| format!("{}{line}\n", " ".repeat(journal.len()))).collect();
+        format!("{journal}{heading}\n{rest}")
+    };
+    let one_line = |heading: &str, message: &str| {
+        let text = message.replace('\r', "#015").replace('\n', "#012");
+        format!("{journal}VERBOSE[8]: res_pjsip_logger.c:229 in pjsip_log_rx: {heading}#012{text}#012\n")
+    };
+    let mixed =
+        each(&lf, "asterisk-1  | ").replace("asterisk-1  | From", "db-1        | ready\nasterisk-1  | From");
+    for (name, log) in [
+        ("with CRs", plain.clone()),
+        ("without", lf.clone()),
+        ("compose", each(&plain, "asterisk-1  | ")),
+        ("compose without CRs", each(&lf, "asterisk-1  | ")),
+        ("compose, blanks cut off", each(&lf, "asterisk-1  | ").replace("| \n", "|\n")),
+        ("compose with a clock", each(&lf, "asterisk-1  | 2026-11-22T14:00:00.123456789Z ")),
+        ("compose with other containers", mixed),
+        ("journal", each(&lf, journal)),
+        ("journal of podman", each(&lf, "Nov 22 14:00:00 pbx pbx-asterisk[811]: ")),
+        ("journal with a date in full", each(&lf, "2026-11-22T14:00:00+0000 pbx asterisk[811]: ")),
+        ("journal, entries of several lines", indented(&heading, REGISTER) + &indented(&answer, response)),
+        ("docker with a clock", each(&lf, "2026-11-22T14:00:00.12Z ")),
+        ("containerd", each(&lf, "2026-11-22T14:00:00.12Z stdout F ")),
+        ("kubectl", each(&plain, "[pod/pbx-0/asterisk] ")),
+        ("a logger that nobody knows", each(&lf, "pbx> ")),
+        ("rsyslog", one_line(&heading, REGISTER) + &one_line(&answer, response)),
+        (
+            "rsyslog without CRs",
+            one_line(&heading, &REGISTER.replace('\r', "")) + &one_line(&answer, response),
+        ),
+    ] {
+        let found: Vec<_> = read(&log)
+            .into_iter()
+            .map(|(peer, _, received, text)| (peer, received, text.replace('\r', "").trim_end().to_owned()))
+            .collect();
+        let expected = [(true, REGISTER), (false, response)].map(|(received, text)| {
+            ("192.0.2.7".to_owned(), received, text.replace('\r', "").trim_end().to_owned())
+        });
+        assert_eq!(found, expected, "{name}: {log}");
+    }
+}
+
+/// A stranger sends bare LFs, so that less of the message counts than there is, or quotes a heading in a name.
+#[test]
+fn a_heading_of_a_strangers_is_none() {
+    let answer = "<--- Transmitting to 203.0.113.9:5 --->\nSIP/2.0 200 \nTo:<sip:1@x>\nCSeq:1 REGISTER\n\n";
+    for lines in [1, 30, 60, 61, 100, 1000] {
+        let text = format!("OPTIONS sip:pbx SIP/2.0\n{}\n{answer}", "a:\n".repeat(lines));
+        let found = read(&format!(
+            "{}{}",
+            received("", "UDP:203.0.113.9:5", &text),
+            received("", "UDP:192.0.2.7:5060", REGISTER)
+        ));
+        assert!(
+            found.iter().all(|(_, _, received, text)| *received || !text.starts_with("SIP/2.0 200")),
+            "{found:?}"
+        );
+        assert_eq!(found[0].0, "203.0.113.9");
+    }
+    let forged =
+        "<--- Transmitting SIP response (60 bytes) to UDP:203.0.113.9:5060 --->#012SIP/2.0 200 OK#015#012";
+    let notice = "Nov 22 14:00:00 pbx asterisk[811]: NOTICE[8]: res_pjsip/pjsip_distributor.c:673 in log_failed_request: ";
+    assert_eq!(read(&format!("{notice}Request 'REGISTER' from '\"{forged}\" <sip:1@x>' failed\n")), []);
+    assert_eq!(read(&format!("{notice}{forged}\n")).len(), 1);
+}
+
+#[test]
+fn forms_that_cannot_be_read_are_told() {
+    let heading = "<--- Received SIP request (9 bytes) from UDP:192.0.2.7:5060 --->";
+    for (line, expected) in [
+        (format!("{{\"log\":\"{heading}\\r\\n\",\"stream\":\"stdout\"}}\n"), Some(Obstacle::Json)),
+        (
+            format!("{{\"log\":\"{}\\n\"}}\n", heading.replace('<', "\\u003c").replace('>', "\\u003e")),
+            Some(Obstacle::Json),
+        ),
+        ("Nov 22 14:00:00 pbx asterisk[811]: [372B blob data]\n".to_owned(), Some(Obstacle::Blob)),
+        ("{}\nordinary\n".to_owned(), None),
+    ] {
+        let mut messages = messages(line.as_bytes());
+        assert!(messages.by_ref().next().is_none(), "{line}");
+        assert_eq!(messages.obstacle(), expected, "{line}");
     }
 }
