@@ -206,6 +206,7 @@ pub enum Command {
     Keygen(KeygenArgs),
     #[cfg(feature = "bench")]
     /// Measure how fast knocks are found on this machine, by sipknock and by others
+    #[cfg(feature = "bench")]
     #[command(after_help = "Examples:\n  \
         sipknock bench\n  \
         sipknock bench --style config --capture capture.pcap --engine sipknock,aho-corasick-dfa\n  \

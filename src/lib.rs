@@ -16,8 +16,8 @@
 //! value. It does no input or output, starts no threads, logs nothing and never asks for the time. The same core
 //! serves the live queue, captures, tests, fuzzers and benches.
 //!
-//! [`learn`] looks at the same packets, to find out what phones already send that would serve as a knock. [`mod@bench`]
-//! measures how fast knocks are found, and [`plot`] draws that.
+//! [`learn`] looks at the same packets, to find out what phones already send that would serve as a knock. Module `bench`
+//! measures how fast knocks are found, and `plot` draws that; both are behind the feature `bench`.
 //!
 //! Around it: [`config`] turns what was typed into what is ready to use, [`firewall`] keeps the rules that fill the
 //! queue, [`control`] lets the running gate be seen and turned, [`http`] lets it be watched, with its numbers as [`metrics`],
