@@ -659,3 +659,38 @@ fn a_keypads_table_takes_any_case() {
     let (_, header, _) = run(&["keygen", "--toml", "--in", "header:X-Door"]);
     assert!(header.contains("in = \"header:X-Door\"") && header.contains("ignore_case = true"), "{header}");
 }
+
+#[test]
+fn doors_are_flushed_after_a_yes() {
+    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+    use std::io::Write as _;
+    use std::os::unix::fs::OpenOptionsExt as _;
+    use std::process::Stdio;
+
+    let flush = |typed: Option<&str>, more: &[&str]| {
+        let mut command = std::process::Command::new(cargo_bin!("sipknock"));
+        command.args(["doors", "flush", "--control", "/nowhere/socket"]).args(more).stdin(Stdio::null());
+        let terminal = typed.map(|typed| {
+            let person = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
+            grantpt(&person).unwrap();
+            unlockpt(&person).unwrap();
+            let name = ptsname(&person, Vec::new()).unwrap().into_string().unwrap();
+            // O_NOCTTY, or it would be the tests' own controlling terminal.
+            let side = fs::File::options().read(true).write(true).custom_flags(0o400).open(name).unwrap();
+            command.stdin(side);
+            let mut person = fs::File::from(person);
+            person.write_all(format!("{typed}\n").as_bytes()).unwrap();
+            person
+        });
+        let output = command.output().unwrap();
+        drop(terminal);
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (status, err) = flush(Some("no"), &[]);
+    assert!(status == Some(1) && err.contains("Type yes") && err.contains("nothing was closed"), "{err}");
+    for (typed, more) in [(Some("yes"), &[][..]), (Some("no"), &["--yes"]), (None, &[])] {
+        let (status, err) = flush(typed, more);
+        assert!(status == Some(1) && err.contains("no sipknock can be reached"), "{typed:?} {more:?}: {err}");
+        assert_eq!(err.contains("Type yes"), typed.is_some() && more.is_empty(), "{err}");
+    }
+}
