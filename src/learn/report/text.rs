@@ -48,7 +48,9 @@ impl Report {
         let addresses = strangers().map(|phone| phone.source).collect::<BTreeSet<_>>();
         let at = addresses.len() as u64;
         let (many, es) = (plural(total), if at == 1 { "" } else { "es" });
-        write!(out, "{start}{total} stranger{many} at {at} address{es}: ")?;
+        // Addresses of those that made room are not known any more.
+        let more = if self.seen.forgotten > 0 { " or more" } else { "" };
+        write!(out, "{start}{total} stranger{many} at {at}{more} address{es}: ")?;
         let mut parts = Vec::new();
         if refused > 0 {
             let whose =
