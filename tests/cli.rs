@@ -626,7 +626,6 @@ fn a_knock_with_the_wrong_header_is_told_the_right_one() {
 fn errors_are_json_if_it_is_asked_for() {
     for (args, status) in [
         (&["stats", "--json", "--control", "/nowhere/socket"][..], 1),
-        (&["doors", "open", "192.0.2.0/24", "--json"], 2),
         (&["keygen", "--json", "--bits", "9"], 2),
         (&["replay", "--json", "/nowhere.pcap"], 2),
     ] {
@@ -638,12 +637,6 @@ fn errors_are_json_if_it_is_asked_for() {
     }
     let (code, out, _) = run(&["learn", "--json", "--help"]);
     assert!(code == 0 && out.starts_with("List what each phone"), "{out}");
-}
-
-#[test]
-fn a_network_is_none_for_a_door() {
-    let (status, _, err) = run(&["doors", "open", "192.0.2.0/24"]);
-    assert!(status == 2 && err.contains("192.0.2.0/24 is a network") && err.contains("`trusted`"), "{err}");
 }
 
 #[test]

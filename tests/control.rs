@@ -168,6 +168,7 @@ fn a_door_opened_by_hand(world: &World) {
     for (words, part) in [
         (&["doors", "open", "nowhere"][..], "not a network"),
         (&["doors", "open", "198.51.100.0/24"], "which is a /32"),
+        (&["doors", "open", "198.51.100.0/24"], "put it into `trusted`"),
         (&["doors", "open", "198.51.100.9", "--knock", "carol"], "no knock is named"),
     ] {
         let (status, _, err) = sipknock(world, &config, words);

@@ -11,6 +11,7 @@ use ipnet::IpNet;
 use super::failure::{Failure, Work, write_json};
 use super::remote::{ask, counted, moment, report, span};
 use crate::cli::{Cli, DoorsAction, DoorsArgs, ListArgs, OpenArgs, SortBy};
+use crate::control::client::ClientError;
 use crate::control::protocol::{Answer, DoorLine, Request};
 
 pub(super) fn run(cli: &Cli, args: &DoorsArgs) -> Result<ExitCode, Failure> {
@@ -106,12 +107,6 @@ fn list(cli: &Cli, args: &ListArgs) -> Result<(), Failure> {
 }
 
 fn open(cli: &Cli, args: &OpenArgs) -> Result<(), Failure> {
-    if let Some(network) = several(&args.address) {
-        return Err(Failure::Usage(format!(
-            "{network} is a network, and a door is one source's: to let a network pass without a knock put it into `trusted` \
-             of [inspect], and run 'sipknock reload'"
-        )));
-    }
     let request = Request::Open {
         address: args.address.clone(),
         // A part of a second is one.
@@ -122,6 +117,15 @@ fn open(cli: &Cli, args: &OpenArgs) -> Result<(), Failure> {
     let done = ask(cli, &args.gate, &request, |answer| {
         opened = door(answer).or(opened.take());
         Ok(())
+    });
+    let done = done.map_err(|failure| match failure {
+        // The gate knows how long the prefix of a source is.
+        Failure::Work(Work::Control(ClientError::Refused(text))) if several(&args.address) => {
+            Failure::Work(Work::Other(format!(
+                "{text}; to let a network pass without a knock put it into `trusted` of [inspect], and run 'sipknock reload'"
+            )))
+        }
+        failure => failure,
     })?;
     match (&opened, args.json) {
         (Some(door), true) => write_json(door),
@@ -139,9 +143,9 @@ fn open(cli: &Cli, args: &OpenArgs) -> Result<(), Failure> {
     }
 }
 
-/// A network of more than one address.
-fn several(text: &str) -> Option<IpNet> {
-    text.parse::<IpNet>().ok().filter(|net| net.prefix_len() < net.max_prefix_len())
+/// Whether it is a network of more than one address.
+fn several(text: &str) -> bool {
+    text.parse::<IpNet>().is_ok_and(|net| net.prefix_len() < net.max_prefix_len())
 }
 
 fn door(answer: Answer) -> Option<DoorLine> {
