@@ -9,7 +9,7 @@
 use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput};
-use sipknock::bench::{Engine, Style, Wanted, traffic};
+use sipknock::bench::{BenchEngine, BenchPattern, Style, traffic};
 
 fn main() {
     let mut criterion = Criterion::default()
@@ -31,7 +31,7 @@ fn search(criterion: &mut Criterion) {
                 let wanted = wanted(style, count, ignore_case);
                 let mut group = criterion.benchmark_group(format!("search/{}/{count}/{case}", style.name()));
                 group.throughput(Throughput::Elements(packets.len() as u64));
-                for engine in Engine::ALL {
+                for engine in BenchEngine::ALL {
                     let Ok(compiled) = engine.compile(&wanted) else { continue };
                     assert_eq!(compiled.pass(&packets), 0, "{}", engine.name());
                     // All packets, one after the other: the processor should not learn one by heart.
@@ -51,15 +51,15 @@ fn build(criterion: &mut Criterion) {
         for (case, ignore_case) in CASES {
             let wanted = wanted(style, 10_000, ignore_case);
             group.bench_function(format!("{}/10000/{case}", style.name()), |bencher| {
-                bencher.iter_with_large_drop(|| Engine::Sipknock.compile(&wanted).unwrap());
+                bencher.iter_with_large_drop(|| BenchEngine::Sipknock.compile(&wanted).unwrap());
             });
         }
     }
     group.finish();
 }
 
-fn wanted(style: Style, count: usize, ignore_case: bool) -> Vec<Wanted> {
-    style.knocks(count).into_iter().map(|bytes| Wanted { bytes, ignore_case }).collect()
+fn wanted(style: Style, count: usize, ignore_case: bool) -> Vec<BenchPattern> {
+    style.knocks(count).into_iter().map(|bytes| BenchPattern { bytes, ignore_case }).collect()
 }
 
 const STYLES: [Style; 3] = [Style::Random, Style::Uuid, Style::Words];

@@ -11,6 +11,6 @@ pub mod report;
 pub mod style;
 pub mod traffic;
 
-pub use engine::Engine;
-pub use measure::{Error, Measurements, Plan, measure};
-pub use style::{Style, Wanted};
+pub use engine::BenchEngine;
+pub use measure::{BenchError, BenchPlan, Measurements, measure};
+pub use style::{BenchPattern, Style};

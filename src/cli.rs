@@ -30,8 +30,8 @@ use run::{PortList, Ports};
 use crate::config::{Config, ConfigError, DEFAULT_PATH, Flags, Place, values};
 use crate::control::DEFAULT_SOCKET;
 use crate::knock::Part;
-use crate::learn::Format as LearnFormat;
-use crate::log::Format;
+use crate::learn::ReportFormat as LearnFormat;
+use crate::log::LogFormat;
 use crate::replay::Hook;
 
 /// Opens the SIP port to phones that carry a secret, and to nobody else
@@ -45,7 +45,7 @@ pub struct Cli {
     config: Option<PathBuf>,
     /// The form of the log
     #[arg(long, global = true, value_name = "FORM", default_value = "text", help_heading = "Global options")]
-    pub log_format: Format,
+    pub log_format: LogFormat,
     /// Log more; twice for everything
     #[arg(short, long, global = true, action = clap::ArgAction::Count, help_heading = "Global options")]
     pub verbose: u8,

@@ -25,7 +25,7 @@ use std::io;
 use std::process::ExitCode;
 
 use crate::cli::{Cli, Command};
-pub use crate::commands::failure::{Failure, Work, report_words};
+pub use crate::commands::failure::{Failure, WorkError, report_words};
 
 /// Runs the command.
 ///
@@ -51,7 +51,7 @@ pub fn run(cli: &Cli) -> Result<ExitCode, Failure> {
     };
     match done {
         // Whoever reads our output has seen enough, as `head` has.
-        Err(Failure::Work(Work::Output(error))) if error.kind() == io::ErrorKind::BrokenPipe => {
+        Err(Failure::Work(WorkError::Output(error))) if error.kind() == io::ErrorKind::BrokenPipe => {
             Ok(ExitCode::SUCCESS)
         }
         done => done,

@@ -29,9 +29,10 @@ pub use firewall::{FirewallBackend, FirewallRules};
 pub use flags::Flags;
 pub(crate) use guard::shell_word;
 pub use guard::{Exposed, SecretFile};
-pub use place::{Note, Place};
+pub use place::{ConfigNote, Place};
 pub use sections::{
-    Control, DEFAULT_DOOR, DEFAULT_USER, Fallback, Http, Inspect, Process, Queue, Seccomp, State,
+    ControlSection, DEFAULT_DOOR, DEFAULT_USER, Fallback, HttpSection, InspectSection, ProcessSection,
+    QueueSection, Seccomp, StateSection,
 };
 pub use settings::{Config, whole_path};
 

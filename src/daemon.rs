@@ -35,9 +35,9 @@ mod workers;
 use crate::config::Config;
 pub use crate::daemon::error::DaemonError;
 pub use crate::daemon::firewall_helper::service::watch as watch_rules;
-pub use crate::daemon::firewall_helper::{is_keeper as is_rules_keeper, keep as keep_rules};
+pub use crate::daemon::firewall_helper::{is_helper as is_rules_keeper, keep as keep_rules};
 pub use crate::daemon::options::RunOptions;
-pub use crate::daemon::reload::Load;
+pub use crate::daemon::reload::LoadConfig;
 use crate::daemon::runtime::Daemon;
 use crate::daemon::startup::Startup;
 use crate::daemon::systemd::Systemd;
@@ -48,7 +48,7 @@ use crate::daemon::workers::store_name;
 ///
 /// # Errors
 /// Where it can't start, or can't go on. Then rules that it had put in stay, so that a fault opens nothing.
-pub fn run(config: &Config, options: RunOptions, load: Load) -> Result<(), DaemonError> {
+pub fn run(config: &Config, options: RunOptions, load: LoadConfig) -> Result<(), DaemonError> {
     let manager = Systemd::from_env();
     let outcome = serve(config, options, load, manager);
     if outcome.is_err() {
@@ -59,7 +59,12 @@ pub fn run(config: &Config, options: RunOptions, load: Load) -> Result<(), Daemo
     outcome
 }
 
-fn serve(config: &Config, options: RunOptions, load: Load, manager: Systemd) -> Result<(), DaemonError> {
+fn serve(
+    config: &Config,
+    options: RunOptions,
+    load: LoadConfig,
+    manager: Systemd,
+) -> Result<(), DaemonError> {
     // With all rights, and before there is a second thread. The first half is what fails most, and changes nothing.
     let startup = Startup::prepare(config, &options, manager)?;
     let privileged = startup.drop_privileges(config, &options)?;

@@ -28,12 +28,12 @@ mod places;
 mod state;
 mod table;
 
-pub use change::{Change, Limit};
-pub use claim::{Claim, End, Grant, Registration, RegistrationId};
+pub use change::{DoorChange, Limit};
+pub use claim::{Claim, ClaimEnd, ClaimRegistration, Grant, RegistrationId};
 pub use claims::MAX_CLAIMS;
-pub use listing::{Held, Listed, Retired, Revoked};
-pub use look::{Ask, Key};
-pub use state::{Door, State};
+pub use listing::{HeldClaim, Listed, RetiredClaims, Revoked};
+pub use look::{Key, Lookup};
+pub use state::{Door, DoorState};
 pub use table::DoorTable;
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ use serde_json::{Map, Value};
 use tracing::field::display;
 
 use crate::control::protocol::RulesChange;
-use crate::door::{Change, Door, Limit};
+use crate::door::{Door, DoorChange, Limit};
 use crate::drops::{DropLine, Sender};
 use crate::inspect::{Decision, Inspector, Knocked, OUTBOUND};
 use crate::knock::KnockId;
@@ -29,8 +29,8 @@ use crate::queue::Fault;
 use crate::sip;
 use crate::time::Time;
 use crate::verdict::ReasonCounts;
-use form::{Either, Form, line};
-pub use grace::Grace;
+use form::{Either, EventForm, line};
+pub use grace::GraceEvent;
 pub use outbound::OutboundEvent;
 pub(crate) use text::printable_parts;
 use text::{MAX_TEXT, Text};
@@ -129,7 +129,7 @@ pub enum Event {
         limit: u64,
     },
     /// The gate lets everything pass for a time, or does no more.
-    Grace(Grace),
+    Grace(GraceEvent),
     /// A provider's call was dropped, perhaps.
     TrunkRefused(Box<TrunkRefused>),
     /// The firewall's rules are gone, or are there again.
@@ -144,7 +144,7 @@ pub enum Event {
 
 /// What a knock did to a door.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum KnockOutcome {
     /// It opened one.
     Opened,
     /// It found one open.
@@ -153,17 +153,17 @@ pub enum Outcome {
     Refused,
 }
 
-names! { pub Outcome { Opened = "opened", Renewed = "renewed", Refused = "refused" } }
+names! { pub KnockOutcome { Opened = "opened", Renewed = "renewed", Refused = "refused" } }
 
-impl Outcome {
+impl KnockOutcome {
     /// What a knock of a packet did.
     pub fn of(knock: KnockId, knocked: &Knocked) -> Self {
         match knocked.change {
             _ if knocked.refused.contains(&knock) => Self::Refused,
             // The knock that holds the door longest opened it; others in the same packet found it open.
-            Change::Opened { door, .. } if door.knock == knock => Self::Opened,
-            Change::Opened { .. } | Change::Renewed(_) => Self::Renewed,
-            Change::Refused(_) => Self::Refused,
+            DoorChange::Opened { door, .. } if door.knock == knock => Self::Opened,
+            DoorChange::Opened { .. } | DoorChange::Renewed(_) => Self::Renewed,
+            DoorChange::Refused(_) => Self::Refused,
         }
     }
 }
@@ -235,7 +235,7 @@ impl Event {
             return Vec::new();
         };
         let mut events = Vec::new();
-        if let Change::Opened { ran_out: Some(door), .. } = knocked.change {
+        if let DoorChange::Opened { ran_out: Some(door), .. } = knocked.change {
             events.push(Self::closed(gate, gate.cut().source(packet.source), door, EXPIRED));
         }
         let Body::Segment(segment) = packet.body else { return events };
@@ -312,7 +312,7 @@ impl Event {
         Value::Object(object)
     }
 
-    fn put(&self, form: Form<'_>) {
+    fn put(&self, form: EventForm<'_>) {
         match self {
             Self::Knock(knock) => knock.put(form),
             Self::ByHand { event, source, knock, door } => {
@@ -395,7 +395,7 @@ fn mode(monitor: bool) -> &'static str {
 }
 
 impl KnockEvent {
-    fn put(&self, form: Form<'_>) {
+    fn put(&self, form: EventForm<'_>) {
         let Self { event, knock, source, transport, method, from, user_agent, call_id, queue, .. } = self;
         let door = self.door.ok();
         let text = match *event {
@@ -420,15 +420,17 @@ fn knock_event(
     flow: Flow,
     text: &Text<'_>,
 ) -> KnockEvent {
-    let outcome = Outcome::of(knock, knocked);
+    let outcome = KnockOutcome::of(knock, knocked);
     let event = outcome.name();
     let door = match knocked.change {
         // The others of its packet got a claim.
-        Change::Opened { .. } | Change::Renewed(_) if outcome == Outcome::Refused => Err(FULL_KNOCK),
-        Change::Opened { door, .. } | Change::Renewed(door) => Ok(door),
-        Change::Refused(Limit::Table) => Err("inspect.max_doors"),
-        Change::Refused(Limit::Knock(_)) => Err(FULL_KNOCK),
-        Change::Refused(Limit::Claims) => Err("the door's 256 claims"),
+        DoorChange::Opened { .. } | DoorChange::Renewed(_) if outcome == KnockOutcome::Refused => {
+            Err(FULL_KNOCK)
+        }
+        DoorChange::Opened { door, .. } | DoorChange::Renewed(door) => Ok(door),
+        DoorChange::Refused(Limit::Table) => Err("inspect.max_doors"),
+        DoorChange::Refused(Limit::Knock(_)) => Err(FULL_KNOCK),
+        DoorChange::Refused(Limit::Claims) => Err("the door's 256 claims"),
     };
     let message = sip::Message::parse(text.payload);
     let printable = |part: &[u8]| text.printable(part);

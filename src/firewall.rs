@@ -47,21 +47,21 @@ mod wish;
 mod words;
 
 use self::apply::note_surroundings;
-pub use self::confirm::{Answer, ConfirmError, Vigil, confirm, has_terminal};
+pub use self::confirm::{ConfirmError, Confirmation, PendingConfirmation, confirm, has_terminal};
 pub use self::difference::Difference;
 pub use self::listing::Listing;
 pub use self::machine::{Before, Firewall};
 pub use self::names::{CHAIN, CHAIN_OUT};
-pub use self::note::Note;
+pub use self::note::FirewallNote;
 pub use self::plan::{DEFAULT_PARENT, Family, Pbx, Plan, PlanError};
 pub(crate) use self::plan::{is_chain_name, is_interface_name};
 use self::programs::Tool;
-pub use self::programs::{Error, Hold, Ipv4State, Programs};
-pub use self::report::{Change, FamilyReport, Report};
+pub use self::programs::{FirewallError, Hold, Ipv4State, Programs};
+pub use self::report::{FamilyChange, FamilyReport, FirewallReport};
 pub use self::routes::Routes;
 pub use self::rules::{Placed, Ruleset, outbound_group};
-pub use self::status::{Counted, CountedRule, FamilyStatus, Queues, State, Status};
-pub use self::wish::{Wish, Word};
+pub use self::status::{Counted, CountedRule, FamilyState, FamilyStatus, Queues, Status};
+pub use self::wish::{RulesWish, Wish};
 
 impl Firewall {
     /// Makes the rules exactly as planned, and changes nothing if they are. Rules of ours that the other variant of
@@ -70,7 +70,7 @@ impl Firewall {
     /// # Errors
     /// The change of a family is carried out as a whole or not at all. If IPv6 fails, IPv4 is put back, and
     /// [`Error::Ipv6`] says so.
-    pub fn apply(&self, plan: &Plan) -> Result<Report, Error> {
+    pub fn apply(&self, plan: &Plan) -> Result<FirewallReport, FirewallError> {
         self.apply_within(&Hold::wait(), plan).map(|(report, _)| report)
     }
 
@@ -78,7 +78,7 @@ impl Firewall {
     ///
     /// # Errors
     /// As [`Firewall::apply`].
-    pub fn apply_within(&self, _hold: &Hold, plan: &Plan) -> Result<(Report, Before), Error> {
+    pub fn apply_within(&self, _hold: &Hold, plan: &Plan) -> Result<(FirewallReport, Before), FirewallError> {
         let routes = Routes::look();
         let (v4, v6) = (plan.ruleset(Family::V4, &routes)?, plan.ruleset(Family::V6, &routes)?);
         let (ipv4, before_v4) = self.apply_family(&v4)?;
@@ -86,10 +86,10 @@ impl Firewall {
             Ok(done) => done,
             Err(error) => {
                 let state = match (ipv4.change, before_v4) {
-                    (Change::Written | Change::Removed, Some(before)) => self.take_back(&before),
+                    (FamilyChange::Written | FamilyChange::Removed, Some(before)) => self.take_back(&before),
                     _ => Ipv4State::Untouched,
                 };
-                return Err(Error::Ipv6 { error: Box::new(error), ipv4: state });
+                return Err(FirewallError::Ipv6 { error: Box::new(error), ipv4: state });
             }
         };
         let mut families = vec![ipv4, ipv6];
@@ -108,7 +108,7 @@ impl Firewall {
                 note_surroundings(&listing, report, plan, wanted, &routes);
             }
         }
-        Ok((Report { families }, Before(before)))
+        Ok((FirewallReport { families }, Before(before)))
     }
 
     /// Takes out our chains and every jump to them, wherever they are, and our counting rules, from the tables of both
@@ -119,27 +119,27 @@ impl Firewall {
     ///
     /// # Errors
     /// Where a family could not be cleared. The other one is, as far as it can be.
-    pub fn remove(&self) -> Result<Report, Error> {
+    pub fn remove(&self) -> Result<FirewallReport, FirewallError> {
         let _hold = Hold::wait();
         let families = Family::ALL.map(|family| self.remove_family(family));
-        Ok(Report { families: families.into_iter().collect::<Result<_, _>>()? })
+        Ok(FirewallReport { families: families.into_iter().collect::<Result<_, _>>()? })
     }
 
     /// Makes our rules what they were, wherever they were, with what they had counted.
     ///
     /// # Errors
     /// Where a family could not be put back. The other one is, as far as it can be.
-    pub fn put_back(&self, before: &Before) -> Result<Report, Error> {
+    pub fn put_back(&self, before: &Before) -> Result<FirewallReport, FirewallError> {
         let _hold = Hold::wait();
         let reached: Vec<_> = before.0.iter().map(|before| self.put_back_family(before)).collect();
-        Ok(Report { families: reached.into_iter().collect::<Result<_, _>>()? })
+        Ok(FirewallReport { families: reached.into_iter().collect::<Result<_, _>>()? })
     }
 
     /// Compares the rules with the plan, and counts.
     ///
     /// # Errors
     /// Where they could not be read.
-    pub fn status(&self, plan: &Plan) -> Result<Status, Error> {
+    pub fn status(&self, plan: &Plan) -> Result<Status, FirewallError> {
         let routes = Routes::look();
         let families = Family::ALL.map(|family| self.status_of(plan, family, &routes));
         Ok(Status { families: families.into_iter().collect::<Result<_, _>>()? })
@@ -149,7 +149,7 @@ impl Firewall {
     ///
     /// # Errors
     /// Where they could not be read.
-    pub fn listing(&self, family: Family) -> Result<String, Error> {
+    pub fn listing(&self, family: Family) -> Result<String, FirewallError> {
         self.programs.tool(family).list()
     }
 
@@ -162,12 +162,12 @@ impl Firewall {
     ///
     /// # Errors
     /// Where they don't; the error has their words.
-    pub fn try_rule(&self, family: Family, spec: &str) -> Result<(), Error> {
+    pub fn try_rule(&self, family: Family, spec: &str) -> Result<(), FirewallError> {
         let script = format!("*filter\n:{CHAIN}-TRY - [0:0]\n-A {CHAIN}-TRY {spec}\nCOMMIT\n");
         self.programs.tool(family).test(&script)
     }
 
-    fn status_of(&self, plan: &Plan, family: Family, routes: &Routes) -> Result<FamilyStatus, Error> {
+    fn status_of(&self, plan: &Plan, family: Family, routes: &Routes) -> Result<FamilyStatus, FirewallError> {
         let wanted = plan.ruleset(family, routes)?;
         if wanted.is_empty() {
             return Ok(FamilyStatus::skipped(family, wanted.notes().to_vec()));
@@ -191,15 +191,15 @@ impl Firewall {
     }
 
     /// A family's programs and its tables as they list them, or the reason why there are none.
-    fn look(&self, family: Family) -> Result<Result<(Tool<'_>, String), Note>, Error> {
+    fn look(&self, family: Family) -> Result<Result<(Tool<'_>, String), FirewallNote>, FirewallError> {
         let tool = self.programs.tool(family);
         if family == Family::V6 && !programs::kernel_has_ipv6() {
-            return Ok(Err(Note::NoIpv6));
+            return Ok(Err(FirewallNote::NoIpv6));
         }
         match tool.list() {
             Ok(text) => Ok(Ok((tool, text))),
-            Err(Error::NotInstalled { program }) if family == Family::V6 => {
-                Ok(Err(Note::NoProgram { program }))
+            Err(FirewallError::NotInstalled { program }) if family == Family::V6 => {
+                Ok(Err(FirewallNote::NoProgram { program }))
             }
             Err(error) => Err(error),
         }

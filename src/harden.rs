@@ -15,10 +15,10 @@ mod user;
 use std::fmt;
 use std::fs;
 
-use crate::config::{Process, Seccomp};
+use crate::config::{ProcessSection, Seccomp};
 
 pub use error::HardenError;
-pub use places::Places;
+pub use places::HardenPaths;
 pub use privileges::{keep_memory_to_itself, keep_to_iptables};
 pub use user::{Identity, trusted_groups, user_name};
 
@@ -70,7 +70,11 @@ const LEAVING: std::time::Duration = std::time::Duration::from_secs(1);
 ///
 /// # Errors
 /// If it can't become the user that it should, or threads run already. A feature that the kernel lacks is a warning.
-pub fn confine(identity: &Identity, places: &Places, process: &Process) -> Result<Protection, HardenError> {
+pub fn confine(
+    identity: &Identity,
+    places: &HardenPaths,
+    process: &ProcessSection,
+) -> Result<Protection, HardenError> {
     let threads = threads_left();
     if threads != 1 {
         return Err(HardenError::Threads(threads));

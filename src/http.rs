@@ -9,4 +9,4 @@ pub mod host;
 pub mod server;
 mod service;
 
-pub use service::{Service, Sort, Wanted};
+pub use service::{PageQuery, PageService, Sort};

@@ -20,14 +20,14 @@ mod settle;
 
 pub use decision::{Decision, Knocked};
 pub use ids::Identities;
-pub use inspector::{Inspector, Retired};
+pub use inspector::{Inspector, RetiredDoors};
 pub use outbound::{Outgoing, TrunkCall};
 pub use policy::{DEFAULT_MAX_OUTBOUND, MANUAL, Mode, OUTBOUND, Policy, Renew};
 pub use registrar::Bounds;
 pub use scope::Scope;
 
 use outbound::Again;
-use search::Seen;
+use search::SearchedPacket;
 
 use crate::packet::Packet;
 use crate::time::Time;
@@ -69,13 +69,14 @@ impl Inspector {
             let packet = Packet::parse_inline(bytes);
             packet.as_ref().ok().map(|packet| self.search(packet, |part| parts.push(part)))
         }));
-        let changing = |seen: &Option<Seen>| seen.as_ref().is_some_and(Seen::may_change_doors);
+        let changing =
+            |seen: &Option<SearchedPacket>| seen.as_ref().is_some_and(SearchedPacket::may_change_doors);
         let first = seen.iter().position(changing).unwrap_or(seen.len());
         let (before, rest) = seen.split_at_mut(first);
-        let ask = |seen: &Option<Seen>| seen.as_ref().and_then(Seen::ask);
+        let ask = |seen: &Option<SearchedPacket>| seen.as_ref().and_then(SearchedPacket::ask);
         self.doors.pass_together(before, now, ask, |seen, state| {
             if let Some(seen) = seen {
-                seen.told(state);
+                seen.resolved(state);
             }
         });
         self.doors.prefetch(rest.iter().flatten().map(|seen| seen.key));
@@ -93,7 +94,7 @@ impl Inspector {
 /// Packets that came together, as far as they are decided. It serves one batch after the other, for its memory.
 #[derive(Debug, Default)]
 pub struct Batch {
-    seen: Vec<Option<Seen>>,
+    seen: Vec<Option<SearchedPacket>>,
     decisions: Vec<Decision>,
 }
 

@@ -40,9 +40,9 @@ pub struct KnockSet {
     knocks: Vec<Knock>,
     matcher: Matcher,
     /// What each knock's secret is.
-    roles: Vec<Role>,
+    roles: Vec<KnockRole>,
     /// What knocks are anchored to, each once.
-    places: Vec<Place>,
+    places: Vec<SearchPlace>,
     /// The longest secret, in bytes.
     longest: usize,
     /// The message around some secret matters.
@@ -57,14 +57,14 @@ pub struct KnockSet {
 
 /// A part, and how its texts are read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Place {
+struct SearchPlace {
     part: Part,
     pairs: QuotedPairs,
 }
 
 /// What a pattern that occurs in a payload means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Role {
+enum KnockRole {
     /// A knock, wherever it stands.
     Plain,
     /// A knock, if the message around it is as it should be.
@@ -101,17 +101,17 @@ pub struct Match<'a> {
 
 impl Knock {
     /// Whether the message around a secret matters.
-    fn role(&self, places: &mut Vec<Place>) -> Role {
+    fn role(&self, places: &mut Vec<SearchPlace>) -> KnockRole {
         if self.part != Part::Anywhere {
-            let place = Place { part: self.part.clone(), pairs: self.part.pairs(self.secret.expose()) };
+            let place = SearchPlace { part: self.part.clone(), pairs: self.part.pairs(self.secret.expose()) };
             let known = places.iter().position(|known| *known == place);
-            return Role::Anchored(known.unwrap_or_else(|| {
+            return KnockRole::Anchored(known.unwrap_or_else(|| {
                 places.push(place);
                 places.len() - 1
             }));
         }
         let plain = self.methods.is_empty() && self.door != Life::Registration;
-        if plain { Role::Plain } else { Role::Conditional }
+        if plain { KnockRole::Plain } else { KnockRole::Conditional }
     }
 }
 
@@ -127,7 +127,7 @@ impl KnockSet {
         Ok(Self {
             matcher,
             longest: knocks.iter().map(|knock| knock.secret.expose().len()).max().unwrap_or(0),
-            reads: roles.iter().any(|role| *role != Role::Plain),
+            reads: roles.iter().any(|role| *role != KnockRole::Plain),
             pairs: places.iter().any(|place| place.pairs == QuotedPairs::Undone),
             folds: knocks.iter().any(|knock| knock.part.unfolds(knock.secret.expose())),
             straddle: knocks.iter().any(|knock| straddles(knock.secret.expose())),
@@ -242,14 +242,14 @@ impl KnockSet {
         let mut want = |place: usize| wanted.get_mut(place).into_iter().for_each(|place| *place = true);
         for &knock in hits {
             match self.roles.get(knock.index()) {
-                Some(Role::Plain) => found.push(Match { knock, message: None }),
-                Some(Role::Conditional) => conditional.push(knock),
-                Some(&Role::Anchored(place)) => want(place),
+                Some(KnockRole::Plain) => found.push(Match { knock, message: None }),
+                Some(KnockRole::Conditional) => conditional.push(knock),
+                Some(&KnockRole::Anchored(place)) => want(place),
                 None => {}
             }
         }
         for &knock in hidden {
-            if let Some(&Role::Anchored(place)) = self.roles.get(knock.index()) {
+            if let Some(&KnockRole::Anchored(place)) = self.roles.get(knock.index()) {
                 want(place);
             }
         }
@@ -270,7 +270,7 @@ impl KnockSet {
                 here.retain(|knock| conditional.contains(knock));
                 self.add_conditional(&mut found, &here, Some(message));
             }
-            for (index, Place { part, pairs }) in self.places.iter().enumerate() {
+            for (index, SearchPlace { part, pairs }) in self.places.iter().enumerate() {
                 if wanted.get(index) == Some(&true) {
                     let (first, mut texts) = (found.len(), 0);
                     part.texts(&message, *pairs, &mut |text| {
@@ -303,7 +303,7 @@ impl KnockSet {
         message: sip::Message<'a>,
     ) {
         for knock in self.matcher.occurring(text) {
-            if self.roles.get(knock.index()) == Some(&Role::Anchored(place))
+            if self.roles.get(knock.index()) == Some(&KnockRole::Anchored(place))
                 && self.get(knock).is_some_and(|knock| knock.holds(text) && knock.counts_in(Some(&message)))
             {
                 found.push(Match { knock, message: Some(message) });

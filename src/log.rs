@@ -9,7 +9,7 @@ use tracing_subscriber::{Registry, fmt};
 
 /// The form of the log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-pub enum Format {
+pub enum LogFormat {
     /// Lines for people, on stderr.
     #[default]
     Text,
@@ -23,7 +23,7 @@ pub enum Format {
 ///
 /// # Errors
 /// Where the journal can't be reached.
-pub fn start(format: Format, verbosity: u8) -> io::Result<()> {
+pub fn start(format: LogFormat, verbosity: u8) -> io::Result<()> {
     let level = match verbosity {
         0 => LevelFilter::INFO,
         1 => LevelFilter::DEBUG,
@@ -31,14 +31,14 @@ pub fn start(format: Format, verbosity: u8) -> io::Result<()> {
     };
     let registry = Registry::default().with(level);
     let started = match format {
-        Format::Text => {
+        LogFormat::Text => {
             let colours = io::stderr().is_terminal();
             registry.with(fmt::layer().with_writer(io::stderr).with_ansi(colours)).try_init()
         }
-        Format::Json => {
+        LogFormat::Json => {
             registry.with(fmt::layer().json().flatten_event(true).with_writer(io::stderr)).try_init()
         }
-        Format::Journald => registry.with(tracing_journald::layer()?.with_field_prefix(None)).try_init(),
+        LogFormat::Journald => registry.with(tracing_journald::layer()?.with_field_prefix(None)).try_init(),
     };
     // Only a second start in one process fails; the first one's choice then stands.
     started.or(Ok(()))

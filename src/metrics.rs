@@ -11,12 +11,12 @@ use prometheus::TextEncoder;
 use prometheus::proto::{MetricFamily, MetricType};
 
 use crate::control::protocol::{IN_PLACE, Stats};
-use crate::event::Outcome;
+use crate::event::KnockOutcome;
 use crate::inspect::{MANUAL, OUTBOUND};
 use crate::verdict::{ReasonCounts, Verdict};
 use counts::HistogramTotal;
 use family::{Families, counted, measured};
-pub use process::Process;
+pub use process::ProcessMetrics;
 
 /// All that there is to tell at one time.
 #[derive(Clone, Debug)]
@@ -30,7 +30,7 @@ pub struct Snapshot {
     /// Packets that were accepted in monitor mode, and would have been dropped.
     pub spared: ReasonCounts,
     /// Knocks by name with what they did, by [`Outcome`].
-    pub knocks: Vec<(String, [u64; Outcome::ALL.len()])>,
+    pub knocks: Vec<(String, [u64; KnockOutcome::ALL.len()])>,
     /// The duration of decisions.
     pub inspected: HistogramTotal,
     /// Each queue, and whether it is bound to this process.
@@ -46,7 +46,7 @@ pub struct Snapshot {
     /// HTTP connections that had to make room for others.
     pub evicted: u64,
     /// The process itself.
-    pub process: Process,
+    pub process: ProcessMetrics,
 }
 
 impl Snapshot {
@@ -79,7 +79,7 @@ impl Snapshot {
             decided.chain(spared),
         );
         let knocks = self.knocks.iter().flat_map(|(name, counts)| {
-            let events = Outcome::ALL.into_iter().zip(counts);
+            let events = KnockOutcome::ALL.into_iter().zip(counts);
             events
                 .map(move |(outcome, count)| ([("knock", name.as_str()), ("event", outcome.name())], *count))
         });

@@ -12,7 +12,7 @@ use std::marker::PhantomData;
 
 /// A datagram from the kernel that is not what its headers say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum DecodeError {
+pub enum FrameError {
     /// A message or attribute claims a length that its surroundings don't have.
     #[error("netlink message of type {kind} says it has {said} bytes, there are {got}")]
     Length {
@@ -50,7 +50,7 @@ impl<'a> Frames<'a> {
 }
 
 impl<'a> Iterator for Frames<'a> {
-    type Item = Result<Frame<'a>, DecodeError>;
+    type Item = Result<Frame<'a>, FrameError>;
 
     #[inline(always)]
     fn next(&mut self) -> Option<Self::Item> {
@@ -59,7 +59,7 @@ impl<'a> Iterator for Frames<'a> {
         let kind = u16_ne(header, 4);
         let sequence = u32_ne(header, 8);
         let Some(body) = self.rest.get(NLMSG_HDRLEN..said) else {
-            let error = DecodeError::Length { kind, said, got: self.rest.len() };
+            let error = FrameError::Length { kind, said, got: self.rest.len() };
             self.rest = &[];
             return Some(Err(error));
         };
@@ -70,20 +70,20 @@ impl<'a> Iterator for Frames<'a> {
 
 impl<'a> Frame<'a> {
     /// The errno in a message of type [`NLMSG_ERROR`], as a positive number; 0 is an acknowledgement.
-    pub(crate) fn errno(&self) -> Result<i32, DecodeError> {
+    pub(crate) fn errno(&self) -> Result<i32, FrameError> {
         match self.body.first_chunk::<4>() {
             // The kernel writes a negative errno.
             Some(&errno) => Ok(i32::from_ne_bytes(errno).saturating_neg()),
-            None => Err(DecodeError::Length { kind: self.kind, said: 4, got: self.body.len() }),
+            None => Err(FrameError::Length { kind: self.kind, said: 4, got: self.body.len() }),
         }
     }
 
     /// The number of the queue or group that an nfnetlink message is about, and its attributes.
     #[inline(always)]
-    pub(crate) fn nfnetlink(&self) -> Result<(u16, Attributes<'a>), DecodeError> {
+    pub(crate) fn nfnetlink(&self) -> Result<(u16, Attributes<'a>), FrameError> {
         let Some(&[_family, _version, high, low]) = self.body.first_chunk::<NFGEN_HDRLEN>() else {
             let (kind, got) = (self.kind, self.body.len());
-            return Err(DecodeError::Length { kind, said: NFGEN_HDRLEN, got });
+            return Err(FrameError::Length { kind, said: NFGEN_HDRLEN, got });
         };
         let rest = self.body.get(NFGEN_HDRLEN..).unwrap_or_default();
         Ok((u16::from_be_bytes([high, low]), Attributes { rest }))
@@ -92,7 +92,7 @@ impl<'a> Frame<'a> {
 
 /// One message of a datagram that came from the kernel, of a subsystem that sends packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Message<P> {
+pub enum NetlinkMessage<P> {
     /// A packet, or the copy of one.
     Packet(P),
     /// The answer to a message of ours: `errno` 0 is an acknowledgement.
@@ -107,7 +107,7 @@ pub enum Message<P> {
 }
 
 /// A packet as a subsystem sends it.
-pub trait Payload<'a>: Sized {
+pub trait NetlinkPayload<'a>: Sized {
     /// The type of its message, see [`nfnetlink_kind`].
     const KIND: u16;
 
@@ -115,7 +115,7 @@ pub trait Payload<'a>: Sized {
     ///
     /// # Errors
     /// If an attribute does not fit into the message, or one that is needed is missing.
-    fn read(frame: &Frame<'a>) -> Result<Self, DecodeError>;
+    fn read(frame: &Frame<'a>) -> Result<Self, FrameError>;
 }
 
 /// The messages of one datagram. It ends behind the first that can't be read, since where the next one would
@@ -133,15 +133,15 @@ impl<'a, P> Messages<'a, P> {
     }
 }
 
-impl<'a, P: Payload<'a>> Iterator for Messages<'a, P> {
-    type Item = Result<Message<P>, DecodeError>;
+impl<'a, P: NetlinkPayload<'a>> Iterator for Messages<'a, P> {
+    type Item = Result<NetlinkMessage<P>, FrameError>;
 
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {
         Some(self.frames.next()?.and_then(|frame| match frame.kind {
-            NLMSG_ERROR => Ok(Message::Answer { sequence: frame.sequence, errno: frame.errno()? }),
-            kind if kind == P::KIND => P::read(&frame).map(Message::Packet),
-            _ => Ok(Message::Other),
+            NLMSG_ERROR => Ok(NetlinkMessage::Answer { sequence: frame.sequence, errno: frame.errno()? }),
+            kind if kind == P::KIND => P::read(&frame).map(NetlinkMessage::Packet),
+            _ => Ok(NetlinkMessage::Other),
         }))
     }
 }
@@ -160,7 +160,7 @@ impl<'a> Attributes<'a> {
 }
 
 impl<'a> Iterator for Attributes<'a> {
-    type Item = Result<(u16, &'a [u8]), DecodeError>;
+    type Item = Result<(u16, &'a [u8]), FrameError>;
 
     // Compiled into its caller: a result of this size is written and read again for each attribute else.
     #[inline(always)]
@@ -169,7 +169,7 @@ impl<'a> Iterator for Attributes<'a> {
         let said = usize::from(u16_ne(header, 0));
         let kind = u16_ne(header, 2) & NLA_TYPE_MASK;
         let Some(value) = self.rest.get(NLA_HDRLEN..said) else {
-            let error = DecodeError::Length { kind, said, got: self.rest.len() };
+            let error = FrameError::Length { kind, said, got: self.rest.len() };
             self.rest = &[];
             return Some(Err(error));
         };
@@ -179,12 +179,12 @@ impl<'a> Iterator for Attributes<'a> {
 }
 
 /// Writes one nfnetlink message; its length is set when it ends.
-pub(crate) struct Writer<'a> {
+pub(crate) struct NetlinkWriter<'a> {
     out: &'a mut Vec<u8>,
     start: usize,
 }
 
-impl<'a> Writer<'a> {
+impl<'a> NetlinkWriter<'a> {
     /// Begins a message about a queue or group. `kind`: subsystem and message, see [`nfnetlink_kind`].
     pub(crate) fn begin(out: &'a mut Vec<u8>, kind: u16, flags: u16, sequence: u32, number: u16) -> Self {
         let start = out.len();

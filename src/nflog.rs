@@ -20,19 +20,19 @@ pub use error::NflogError;
 
 use crate::netlink::socket as netlink;
 use crate::sys::{self, MAX_BATCH, Wait};
-use message::{Message, Messages};
-use sequence::Sequence;
+use message::{NflogMessage, NflogMessages};
+use sequence::SequenceCheck;
 
 /// How to bind a group.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Options {
+pub struct NflogOptions {
     /// The group's number.
     pub group: u16,
     /// The receive buffer to ask for, in bytes.
     pub receive_buffer: usize,
 }
 
-impl Options {
+impl NflogOptions {
     /// A group with the usual buffer.
     pub const fn of(group: u16) -> Self {
         Self { group, receive_buffer: RECEIVE_BUFFER }
@@ -41,22 +41,22 @@ impl Options {
 
 /// A bound group.
 #[derive(Debug)]
-pub struct Reader {
+pub struct NflogReader {
     socket: OwnedFd,
     group: u16,
     port_id: u32,
     receive_buffer: usize,
-    sequence: Sequence,
+    sequence: SequenceCheck,
     /// Copies that came before the kernel's answer to the set-up.
     early: Vec<Vec<u8>>,
     /// [`MAX_BATCH`] receive buffers of [`STRIDE`] bytes, used again for each batch.
     slots: Box<[u8]>,
-    counters: Counters,
+    counters: CopyCounters,
 }
 
 /// The counts of a reader since it was made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counters {
+pub struct CopyCounters {
     /// Copies read.
     pub packets: u64,
     /// Copies lost because the receive buffer was full. Those at the end of a burst count as one until the next copy
@@ -66,16 +66,17 @@ pub struct Counters {
     pub unreadable: u64,
 }
 
-impl Reader {
+impl NflogReader {
     /// Binds a group, with all settings in one message.
     ///
     /// # Errors
     /// If the kernel refuses; the error says why and what to do.
-    pub fn open(options: &Options) -> Result<Self, NflogError> {
+    pub fn open(options: &NflogOptions) -> Result<Self, NflogError> {
         let (socket, port_id) = netlink::open().map_err(kernel::explain_socket)?;
         let receive_buffer = netlink::size_receive_buffer(&socket, options.receive_buffer)
             .map_err(NflogError::io("set the receive buffer"))?;
-        let mut reader = Self::new(socket, options.group, port_id, receive_buffer, Sequence::from_zero());
+        let mut reader =
+            Self::new(socket, options.group, port_id, receive_buffer, SequenceCheck::from_zero());
         let answer = reader.ask(message::bind)?;
         // Only a full socket loses the answer, and then a second message tells as much.
         let answer = match answer {
@@ -93,7 +94,7 @@ impl Reader {
     ///
     /// # Errors
     /// If the socket does not hold the group.
-    pub fn adopt(socket: OwnedFd, options: &Options) -> Result<Self, NflogError> {
+    pub fn adopt(socket: OwnedFd, options: &NflogOptions) -> Result<Self, NflogError> {
         let not_held = |why| NflogError::NotHeld { group: options.group, why };
         if !netlink::is_netfilter(&socket) {
             return Err(not_held("it is no netfilter socket"));
@@ -105,7 +106,7 @@ impl Reader {
             receive_buffer = netlink::size_receive_buffer(&socket, options.receive_buffer)
                 .map_err(NflogError::io("set the receive buffer"))?;
         }
-        let mut reader = Self::new(socket, options.group, port_id, receive_buffer, Sequence::unknown());
+        let mut reader = Self::new(socket, options.group, port_id, receive_buffer, SequenceCheck::unknown());
         let mut answer = reader.ask(message::change)?;
         if answer.is_none() {
             answer = reader.ask(message::change)?;
@@ -121,9 +122,15 @@ impl Reader {
         }
     }
 
-    fn new(socket: OwnedFd, group: u16, port_id: u32, receive_buffer: usize, sequence: Sequence) -> Self {
+    fn new(
+        socket: OwnedFd,
+        group: u16,
+        port_id: u32,
+        receive_buffer: usize,
+        sequence: SequenceCheck,
+    ) -> Self {
         let slots = vec![0; MAX_BATCH * STRIDE].into_boxed_slice();
-        let (early, counters) = (Vec::new(), Counters::default());
+        let (early, counters) = (Vec::new(), CopyCounters::default());
         Self { socket, group, port_id, receive_buffer, sequence, early, slots, counters }
     }
 
@@ -172,17 +179,17 @@ impl Reader {
                     },
                 };
             for (slot, length) in self.slots.chunks_exact(STRIDE).zip(lengths).take(received) {
-                for message in Messages::new(slot.get(..length).unwrap_or(slot)) {
+                for message in NflogMessages::new(slot.get(..length).unwrap_or(slot)) {
                     match message {
-                        Ok(Message::Packet(packet)) if packet.group == self.group => {
+                        Ok(NflogMessage::Packet(packet)) if packet.group == self.group => {
                             self.counters.packets += 1;
                             if let Some(number) = packet.number {
                                 self.counters.lost += self.sequence.arrived(number);
                             }
                             each(packet.payload);
                         }
-                        Ok(Message::Answer { sequence: SET_UP, errno }) => answer = Some(errno),
-                        Ok(Message::Packet(_) | Message::Answer { .. } | Message::Other) => {}
+                        Ok(NflogMessage::Answer { sequence: SET_UP, errno }) => answer = Some(errno),
+                        Ok(NflogMessage::Packet(_) | NflogMessage::Answer { .. } | NflogMessage::Other) => {}
                         Err(_) => self.counters.unreadable += 1,
                     }
                 }
@@ -191,7 +198,7 @@ impl Reader {
     }
 
     /// The counts so far.
-    pub const fn counters(&self) -> Counters {
+    pub const fn counters(&self) -> CopyCounters {
         self.counters
     }
 

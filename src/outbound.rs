@@ -27,7 +27,7 @@ pub use entries::Effect;
 pub use mark::{MAX_MARKS, Mark};
 pub(crate) use message::called_user;
 pub use message::user_of;
-pub use message::{Binding, Inbound, Method, Request, registered_user};
+pub use message::{ContactBinding, Inbound, Method, OutboundRequest, registered_user};
 
 use entries::Entries;
 
@@ -102,7 +102,7 @@ impl OutboundTable {
         source: Source,
         address: IpAddr,
         now: Time,
-        request: &Request,
+        request: &OutboundRequest,
         life: Duration,
     ) -> Effect {
         let mut entries = self.write();

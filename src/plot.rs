@@ -12,12 +12,12 @@ pub struct Chart<'a> {
     /// What the vertical axis measures, with its unit.
     pub y: &'a str,
     /// The lines, in the order of the legend.
-    pub lines: Vec<Line>,
+    pub lines: Vec<PlotLine>,
 }
 
 /// One line.
 #[derive(Clone, Debug)]
-pub struct Line {
+pub struct PlotLine {
     /// What the legend calls it.
     pub name: String,
     /// Its points from left to right. Those that are not positive have no place on a logarithmic axis, and are left out.
@@ -51,7 +51,7 @@ impl Chart<'_> {
     fn draw(
         &self,
         svg: &mut String,
-        lines: &[(&Line, Vec<(f64, f64)>)],
+        lines: &[(&PlotLine, Vec<(f64, f64)>)],
         x: (f64, f64),
         y: (f64, f64),
     ) -> Result<(), Box<dyn std::error::Error>> {
@@ -149,7 +149,7 @@ mod tests {
     use super::*;
 
     fn chart(points: &[(f64, f64)]) -> Chart<'static> {
-        let lines = vec![Line { name: "a <line>".to_owned(), points: points.to_vec() }];
+        let lines = vec![PlotLine { name: "a <line>".to_owned(), points: points.to_vec() }];
         Chart { title: "Title", x: "knocks", y: "ns per packet", lines }
     }
 
@@ -164,7 +164,8 @@ mod tests {
 
     #[test]
     fn more_lines_than_colours() {
-        let line = |n| Line { name: format!("line {n}"), points: vec![(1.0, f64::from(n)), (10.0, 20.0)] };
+        let line =
+            |n| PlotLine { name: format!("line {n}"), points: vec![(1.0, f64::from(n)), (10.0, 20.0)] };
         let svg = Chart { lines: (1..=13).map(line).collect(), ..chart(&[]) }.svg().unwrap();
         assert!((1..=13).all(|n| svg.contains(&format!("line {n}\n"))), "{svg}");
     }

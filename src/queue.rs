@@ -24,8 +24,8 @@ use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 pub use error::QueueError;
-pub use interface::{Binding, Counters, Queue};
-pub use options::Options;
+pub use interface::{Queue, QueueBinding, QueueCounters};
+pub use options::QueueOptions;
 pub use shutter::{Shutter, unbind};
 
 use crate::sys;
@@ -68,7 +68,7 @@ impl Backend {
     ///
     /// # Errors
     /// If the kernel refuses; the error says why and what to do.
-    pub fn open(self, options: &Options) -> Result<Box<dyn Queue>, QueueError> {
+    pub fn open(self, options: &QueueOptions) -> Result<Box<dyn Queue>, QueueError> {
         Ok(match self {
             Self::Batched => Box::new(batched::BatchedQueue::open(options)?),
             Self::Nfq => Box::new(nfq::NfqQueue::open(options)?),
@@ -85,7 +85,7 @@ impl Backend {
     ///
     /// # Errors
     /// If the socket is none that holds this queue, or this is not a backend that [`Backend::hands_over`].
-    pub fn adopt(self, socket: OwnedFd, options: &Options) -> Result<Box<dyn Queue>, QueueError> {
+    pub fn adopt(self, socket: OwnedFd, options: &QueueOptions) -> Result<Box<dyn Queue>, QueueError> {
         match self {
             Self::Batched => Ok(Box::new(batched::BatchedQueue::adopt(socket, options)?)),
             Self::Nfq => Err(QueueError::NotHeld { queue: options.queue, why: "the backend is nfq" }),

@@ -14,7 +14,7 @@ pub mod link;
 pub mod report;
 pub mod tunnel;
 
-pub use inspected::{Fate, Inspected};
+pub use inspected::{Inspected, PacketFate};
 pub use intake::{Hook, Intake};
 
 use std::collections::HashMap;
@@ -79,10 +79,10 @@ impl Replay {
         let fate = if self.pbx.contains(packet.source) {
             (self.outbound.covers(flow) || self.outbound.covers(flow.reversed())).then(|| {
                 self.gate.sent(time, &packet);
-                Fate::Outgoing
+                PacketFate::Outgoing
             })
         } else {
-            self.scope.covers(flow).then(|| Fate::Decided(self.gate.decide(time, &packet)))
+            self.scope.covers(flow).then(|| PacketFate::Decided(self.gate.decide(time, &packet)))
         };
         Some(Inspected { source: packet.source, destination: packet.destination, flow, fate: fate? })
     }
@@ -109,8 +109,8 @@ mod tests {
 
     fn reason_of(inspected: &Inspected) -> Reason {
         match &inspected.fate {
-            Fate::Decided(decision) => decision.reason,
-            Fate::Outgoing => panic!("it is no packet to the PBX"),
+            PacketFate::Decided(decision) => decision.reason,
+            PacketFate::Outgoing => panic!("it is no packet to the PBX"),
         }
     }
 
@@ -166,17 +166,20 @@ mod tests {
         };
         // To 192.0.2.1, which is where all packets here go; from there it answers.
         let answer = |replay: &mut Replay| match fate(replay, "192.0.2.1", &udp(b"SIP/2.0 200 OK\r\n\r\n")) {
-            Some(Fate::Decided(decision)) => decision.reason,
+            Some(PacketFate::Decided(decision)) => decision.reason,
             other => panic!("{other:?}"),
         };
         assert_eq!(answer(&mut replay), Reason::NoKnock);
         assert_eq!(fate(&mut replay, "192.0.2.7", &to_port(6000, call)), None, "neither port is copied");
         assert_eq!(answer(&mut replay), Reason::NoKnock);
-        assert_eq!(fate(&mut replay, "192.0.2.7", &udp(b"SIP/2.0 200 OK\r\n\r\n")), Some(Fate::Outgoing));
+        assert_eq!(
+            fate(&mut replay, "192.0.2.7", &udp(b"SIP/2.0 200 OK\r\n\r\n")),
+            Some(PacketFate::Outgoing)
+        );
         assert_eq!(answer(&mut replay), Reason::NoKnock, "an answer opens nothing");
         let from_5060 = [&from_port(5060, call)[..2], &to_port(6000, call)[2..]].concat();
-        assert_eq!(fate(&mut replay, "192.0.2.7", &from_5060), Some(Fate::Outgoing));
+        assert_eq!(fate(&mut replay, "192.0.2.7", &from_5060), Some(PacketFate::Outgoing));
         assert_eq!(answer(&mut replay), Reason::Outbound);
-        assert_eq!(fate(&mut replay, "192.0.2.7", &to_port(5080, call)), Some(Fate::Outgoing));
+        assert_eq!(fate(&mut replay, "192.0.2.7", &to_port(5080, call)), Some(PacketFate::Outgoing));
     }
 }

@@ -24,22 +24,24 @@ use self::judge::{Condition, has_others, judge, tolerable};
 use self::schedule::{LIMIT, Leave, ROUND, Schedule, WINDOW};
 use crate::clock::Clock;
 use crate::control::protocol::{FOREIGN, IN_PLACE, MISSING, RESTORED, RulesChange, RulesFamily, RulesReport};
-use crate::firewall::notify::socket::{Changes, Heard};
-use crate::firewall::{Difference, Error, Family, Firewall, Hold, Listing, Plan, Status, Wish, Word};
+use crate::firewall::notify::socket::{Changes, NotifiedChange};
+use crate::firewall::{
+    Difference, Family, Firewall, FirewallError, Hold, Listing, Plan, RulesWish, Status, Wish,
+};
 use crate::time::Time;
 
 /// Watches over the rules of this thread's network namespace.
-pub struct Watcher {
+pub struct RulesWatcher {
     firewall: Firewall,
     plan: Plan,
     keep: bool,
     /// The plan, read again after the owner has applied one.
-    load: Load,
+    load: LoadPlan,
     clock: Clock,
     changes: Option<Changes>,
     schedule: Schedule,
-    word: Option<Word>,
-    families: Vec<Watched>,
+    word: Option<RulesWish>,
+    families: Vec<WatchedRules>,
     /// Who made changes since the last look, each once.
     authors: Vec<String>,
     /// Those whose changes the last look was for.
@@ -57,10 +59,10 @@ pub struct Watcher {
 }
 
 /// Reads the plan again, and whether removed rules are put back; the error is for people.
-pub type Load = Box<dyn FnMut() -> Result<(Plan, bool), String>>;
+pub type LoadPlan = Box<dyn FnMut() -> Result<(Plan, bool), String>>;
 
 /// The rules of a family.
-struct Watched {
+struct WatchedRules {
     family: Family,
     condition: Condition,
     /// They were in place once, and that is what is kept.
@@ -73,9 +75,9 @@ struct Watched {
     told: &'static str,
 }
 
-impl Watcher {
+impl RulesWatcher {
     /// Begins to listen. The first look is due at once.
-    pub fn new(firewall: Firewall, plan: Plan, keep: bool, load: Load) -> Self {
+    pub fn new(firewall: Firewall, plan: Plan, keep: bool, load: LoadPlan) -> Self {
         let clock = Clock::start();
         let mut watcher = Self {
             firewall,
@@ -85,8 +87,8 @@ impl Watcher {
             clock,
             changes: None,
             schedule: Schedule::new(clock.now()),
-            word: Word::hear(),
-            families: Family::ALL.map(Watched::new).into(),
+            word: RulesWish::hear(),
+            families: Family::ALL.map(WatchedRules::new).into(),
             authors: Vec::new(),
             by: None,
             lost: None,
@@ -125,7 +127,7 @@ impl Watcher {
         });
         // A word that kept them out does so no more.
         let _ = Wish::Applied.say();
-        self.word = Word::hear();
+        self.word = RulesWish::hear();
         Ok(notes.collect())
     }
 
@@ -230,13 +232,13 @@ impl Watcher {
         };
         for one in heard {
             match one {
-                Heard::By(author) if author.is_one_of(own) => continue,
-                Heard::By(author) => {
+                NotifiedChange::By(author) if author.is_one_of(own) => continue,
+                NotifiedChange::By(author) => {
                     if self.authors.len() < AUTHORS && !self.authors.contains(&author.name) {
                         self.authors.push(author.name);
                     }
                 }
-                Heard::Lost => {}
+                NotifiedChange::Lost => {}
             }
             self.schedule.changed(self.clock.now());
         }
@@ -251,7 +253,7 @@ impl Watcher {
 
     /// What the owner has said since the last look.
     fn listen_to_owner(&mut self) {
-        let word = Word::hear();
+        let word = RulesWish::hear();
         if word == self.word {
             return;
         }
@@ -273,14 +275,14 @@ impl Watcher {
         }
     }
 
-    fn look(&mut self, since: Time, hold: &Hold) -> Result<(), Error> {
+    fn look(&mut self, since: Time, hold: &Hold) -> Result<(), FirewallError> {
         let status = self.firewall.status(&self.plan)?;
         self.judge(&status);
         let by = self.by.clone();
         for place in 0..self.families.len() {
             self.tell(place, since, by.as_deref());
         }
-        if self.families.iter().any(Watched::is_lost) {
+        if self.families.iter().any(WatchedRules::is_lost) {
             self.restore(hold)?;
         } else {
             self.note = None;
@@ -335,7 +337,7 @@ impl Watcher {
     }
 
     /// Puts back what is to be put back.
-    fn restore(&mut self, hold: &Hold) -> Result<(), Error> {
+    fn restore(&mut self, hold: &Hold) -> Result<(), FirewallError> {
         if let Some(word) = self.word.as_ref().filter(|word| word.wish != Wish::Applied) {
             let text = match word.wish {
                 Wish::PutBack => "'sipknock firewall apply --confirm' was not confirmed",
@@ -350,7 +352,7 @@ impl Watcher {
             self.note = Some(text.to_owned());
             return Ok(());
         }
-        let mendable = |watched: &Watched| watched.is_lost() && watched.condition.is_mendable();
+        let mendable = |watched: &WatchedRules| watched.is_lost() && watched.condition.is_mendable();
         if !self.families.iter().any(mendable) {
             self.note =
                 Some("'sipknock firewall apply' does not mend that: see 'sipknock doctor'".to_owned());
@@ -378,7 +380,7 @@ impl Watcher {
         }
     }
 
-    fn put_back(&mut self, hold: &Hold) -> Result<(), Error> {
+    fn put_back(&mut self, hold: &Hold) -> Result<(), FirewallError> {
         if let Err(error) = self.firewall.apply_within(hold, &self.plan) {
             let text = format!("the firewall rules can't be put back: {error}");
             self.note = Some(text.clone());
@@ -434,13 +436,13 @@ impl Watcher {
     }
 }
 
-impl Drop for Watcher {
+impl Drop for RulesWatcher {
     fn drop(&mut self) {
-        Word::forget();
+        RulesWish::forget();
     }
 }
 
-impl Watched {
+impl WatchedRules {
     fn new(family: Family) -> Self {
         let (condition, tolerated) = (Condition::Skipped, Vec::new());
         Self { family, condition, kept: false, tolerated, lost: None, told: IN_PLACE, applied: false }

@@ -35,7 +35,7 @@ mod loose;
 mod passage;
 mod table;
 
-pub use fate::{Fate, Finding, Gathered};
+pub use fate::{Fate, Gathered, SegmentFinding};
 pub use flow::{FlowId, LIFE};
 pub use table::{Limits, MAX_KEPT, StreamTable};
 

@@ -18,7 +18,8 @@ use std::{fs, thread};
 use common::iptables::{FOREIGN_V6, VARIANTS, World};
 use common::trials;
 use sipknock::firewall::{
-    Change, Counted, Difference, Error, Family, Firewall, Ipv4State, Note, Pbx, Plan, Routes, State,
+    Counted, Difference, Family, FamilyChange, FamilyState, Firewall, FirewallError, FirewallNote, Ipv4State,
+    Pbx, Plan, Routes,
 };
 use sipknock::packet::Transport;
 
@@ -94,9 +95,9 @@ const WORDS: [(&str, Case); 2] = [
 ];
 
 fn apply_on_empty(world: &World) {
-    assert_eq!(world.states(&plan()), [State::Absent; 2]);
-    assert_eq!(world.apply(&plan()), [Change::Written; 2]);
-    assert_eq!(world.states(&plan()), [State::InPlace; 2]);
+    assert_eq!(world.states(&plan()), [FamilyState::Absent; 2]);
+    assert_eq!(world.apply(&plan()), [FamilyChange::Written; 2]);
+    assert_eq!(world.states(&plan()), [FamilyState::InPlace; 2]);
     for (family, net, answer, fragments) in [
         (Family::V4, "10.10.1.0/24", "0x0>>0x16&0x3c@0x8=0x5349502f", None),
         (
@@ -155,17 +156,17 @@ fn apply_twice_changes_nothing(world: &World) {
         ["10.1.2.3/8", "192.0.2.1/32", "::1.2.3.4/128", "::ffff:1.2.3.4/128", "::/96", "2001:DB8:0:1::/64"];
     let many = (6000..6020).map(|port| port..=port);
     let plan = Plan { trusted: nets(&odd), ports: many.chain([7000..=7010]).collect(), ..plan() };
-    assert_eq!(world.apply(&plan), [Change::Written; 2]);
+    assert_eq!(world.apply(&plan), [FamilyChange::Written; 2]);
     world.netns.run(|| send_udp("127.0.0.1:6001"));
     let counted = world.packets(&plan, "NFQUEUE");
-    assert_eq!(world.apply(&plan), [Change::Unchanged; 2]);
-    assert_eq!(world.states(&plan), [State::InPlace; 2]);
+    assert_eq!(world.apply(&plan), [FamilyChange::Unchanged; 2]);
+    assert_eq!(world.states(&plan), [FamilyState::InPlace; 2]);
     assert_eq!((counted, world.packets(&plan, "NFQUEUE")), (1, 1));
     assert_eq!(world.packets(&plan, "mangle"), 1);
     for odd in ["0.0.0.0/0", "::/0"] {
         let plan = Plan { trusted: nets(&[odd]), queues: 7..=7, bypass: true, ..plan.clone() };
-        assert!(world.apply(&plan).contains(&Change::Written));
-        assert_eq!(world.apply(&plan), [Change::Unchanged; 2], "{odd}");
+        assert!(world.apply(&plan).contains(&FamilyChange::Written));
+        assert_eq!(world.apply(&plan), [FamilyChange::Unchanged; 2], "{odd}");
     }
 }
 
@@ -180,8 +181,8 @@ fn changed_plan_is_rewritten(world: &World) {
         outbound: false,
         ..plan()
     };
-    assert_eq!(world.states(&changed), [State::Differs; 2]);
-    assert_eq!(world.apply(&changed), [Change::Written; 2]);
+    assert_eq!(world.states(&changed), [FamilyState::Differs; 2]);
+    assert_eq!(world.apply(&changed), [FamilyChange::Written; 2]);
     assert_eq!(
         world.rules(Family::V4),
         [
@@ -206,8 +207,8 @@ fn rule_inserted_above_ours(world: &World) {
         }]
     );
     assert!(!status.in_place());
-    assert_eq!(world.apply(&plan()), [Change::Written, Change::Unchanged]);
-    assert_eq!(world.states(&plan()), [State::InPlace; 2]);
+    assert_eq!(world.apply(&plan()), [FamilyChange::Written, FamilyChange::Unchanged]);
+    assert_eq!(world.states(&plan()), [FamilyState::InPlace; 2]);
     assert_eq!(world.rules(Family::V4)[2], "-A INPUT -s 192.0.2.1/32 -j ACCEPT");
 }
 
@@ -222,13 +223,13 @@ fn a_jump_of_fail2ban_above_ours(world: &World) {
     };
     world.load(Family::V4, &jail("f2b-sshd", "22"));
     world.load(Family::V4, &jail("f2b-asterisk", "5060,5061"));
-    assert_eq!(world.states(&plan()), [State::InPlace; 2]);
-    assert_eq!(world.apply(&plan()), [Change::Unchanged; 2]);
+    assert_eq!(world.states(&plan()), [FamilyState::InPlace; 2]);
+    assert_eq!(world.apply(&plan()), [FamilyChange::Unchanged; 2]);
     assert!(world.rules(Family::V4)[0].contains("f2b-asterisk"));
     // A chain that accepts is a difference.
     world.load(Family::V4, "*filter\n-I f2b-asterisk 1 -s 198.51.100.8/32 -j ACCEPT\nCOMMIT\n");
-    assert_eq!(world.states(&plan()), [State::Differs, State::InPlace]);
-    assert_eq!(world.apply(&plan()), [Change::Written, Change::Unchanged]);
+    assert_eq!(world.states(&plan()), [FamilyState::Differs, FamilyState::InPlace]);
+    assert_eq!(world.apply(&plan()), [FamilyChange::Written, FamilyChange::Unchanged]);
     assert!(world.rules(Family::V4)[2].contains("f2b-asterisk"));
 }
 
@@ -247,15 +248,15 @@ fn packets_that_others_take_are_counted(world: &World) {
     send(2);
     assert_eq!(counted()[0], of_v4(5, 3));
     // Rewritten rules begin at 0.
-    assert_eq!(world.apply(&plan()), [Change::Written, Change::Unchanged]);
+    assert_eq!(world.apply(&plan()), [FamilyChange::Written, FamilyChange::Unchanged]);
     assert_eq!(counted()[0], of_v4(0, 0));
     // Table mangle alone is flushed: the jumps go on counting, so the new rules there begin with the jumps' counters.
     send(4);
     for variant in [Family::V4, Family::V6] {
         world.load(variant, "*mangle\n-F INPUT\nCOMMIT\n");
     }
-    assert_eq!(world.states(&plan()), [State::Differs; 2]);
-    assert_eq!(world.apply(&plan()), [Change::Written; 2]);
+    assert_eq!(world.states(&plan()), [FamilyState::Differs; 2]);
+    assert_eq!(world.apply(&plan()), [FamilyChange::Written; 2]);
     send(1);
     assert_eq!(counted()[0], of_v4(5, 5));
     let rule = "-t mangle -A INPUT -p udp -m multiport --dports 5060,5061:5063 -m comment --comment sipknock-counter";
@@ -270,19 +271,19 @@ fn remove_leaves_no_trace(world: &World) {
     world.apply(&plan());
     world.load(Family::V4, "*filter\n-A FORWARD -p udp -j SIPKNOCK\nCOMMIT\n");
     assert_ne!(world.saved(), before);
-    assert_eq!(world.remove(), [Change::Removed; 2]);
+    assert_eq!(world.remove(), [FamilyChange::Removed; 2]);
     assert_eq!(world.saved(), before);
 }
 
 fn remove_twice(world: &World) {
     let untouched = world.saved();
-    assert_eq!(world.remove(), [Change::Unchanged; 2]);
+    assert_eq!(world.remove(), [FamilyChange::Unchanged; 2]);
     // Not even the empty table that the legacy variant makes for whoever asks.
     assert_eq!(world.saved(), untouched);
     world.apply(&plan());
-    assert_eq!(world.remove(), [Change::Removed; 2]);
-    assert_eq!(world.remove(), [Change::Unchanged; 2]);
-    assert_eq!(world.states(&plan()), [State::Absent; 2]);
+    assert_eq!(world.remove(), [FamilyChange::Removed; 2]);
+    assert_eq!(world.remove(), [FamilyChange::Unchanged; 2]);
+    assert_eq!(world.states(&plan()), [FamilyState::Absent; 2]);
 }
 
 fn remove_a_stray_jump(world: &World) {
@@ -292,8 +293,8 @@ fn remove_a_stray_jump(world: &World) {
         "*filter\n:SIPKNOCK - [0:0]\n:MINE - [0:0]\n-A MINE -p udp -m udp --dport 5060 -m limit \
          --limit 3/sec -m comment --comment \"it's -j SIPKNOCK\" -j SIPKNOCK\n-A MINE -j RETURN\nCOMMIT\n",
     );
-    assert_eq!(world.states(&plan()), [State::Differs, State::Absent]);
-    assert_eq!(world.remove(), [Change::Removed, Change::Unchanged]);
+    assert_eq!(world.states(&plan()), [FamilyState::Differs, FamilyState::Absent]);
+    assert_eq!(world.remove(), [FamilyChange::Removed, FamilyChange::Unchanged]);
     assert_eq!(world.rules(Family::V4), ["-A MINE -j RETURN"]);
 }
 
@@ -301,25 +302,28 @@ fn remove_a_chain_alone(world: &World) {
     for family in Family::ALL {
         world.load(family, "*filter\n:SIPKNOCK - [0:0]\n-A SIPKNOCK -j DROP\nCOMMIT\n");
     }
-    assert_eq!(world.remove(), [Change::Removed; 2]);
-    assert_eq!(world.states(&plan()), [State::Absent; 2]);
+    assert_eq!(world.remove(), [FamilyChange::Removed; 2]);
+    assert_eq!(world.states(&plan()), [FamilyState::Absent; 2]);
     assert!(!world.saved().contains("SIPKNOCK"));
 }
 
 fn no_ip6tables(world: &World) {
     let firewall = world.firewall_with(|programs| programs.v6 = "no-such-ip6tables".to_owned());
     let report = world.netns.run(|| firewall.apply(&plan())).unwrap();
-    assert_eq!(report.families[0].change, Change::Written);
-    assert_eq!(report.families[1].change, Change::Skipped);
-    assert_eq!(report.families[1].notes, [Note::NoProgram { program: "no-such-ip6tables-save".to_owned() }]);
+    assert_eq!(report.families[0].change, FamilyChange::Written);
+    assert_eq!(report.families[1].change, FamilyChange::Skipped);
+    assert_eq!(
+        report.families[1].notes,
+        [FirewallNote::NoProgram { program: "no-such-ip6tables-save".to_owned() }]
+    );
     let status = world.netns.run(|| firewall.status(&plan())).unwrap();
     assert_eq!(
         status.families.iter().map(|family| family.state).collect::<Vec<_>>(),
-        [State::InPlace, State::Skipped,]
+        [FamilyState::InPlace, FamilyState::Skipped,]
     );
     assert!(status.in_place());
     let report = world.netns.run(|| firewall.remove()).unwrap();
-    assert_eq!(report.families[0].change, Change::Removed);
+    assert_eq!(report.families[0].change, FamilyChange::Removed);
 }
 
 fn no_iptables(world: &World) {
@@ -341,7 +345,7 @@ fn ipv6_fails(world: &World) {
         }
         let before = (world.saved(), world.counters());
         match world.netns.run(|| firewall.apply(&plan())) {
-            Err(error @ Error::Ipv6 { ipv4: Ipv4State::PutBack, .. }) => {
+            Err(error @ FirewallError::Ipv6 { ipv4: Ipv4State::PutBack, .. }) => {
                 assert!(error.to_string().contains("out of order"), "{error}");
                 assert!(error.to_string().contains("put back"), "{error}");
             }
@@ -363,7 +367,7 @@ fn not_root(world: &World) {
         world.netns.run(|| firewall.status(&plan())).map(drop),
     ] {
         let error = result.unwrap_err();
-        assert!(matches!(error, Error::NotRoot { .. }), "{error}");
+        assert!(matches!(error, FirewallError::NotRoot { .. }), "{error}");
     }
 }
 
@@ -383,17 +387,17 @@ fn lock_is_held(world: &World) {
     let result = world.netns.run(|| firewall.apply(&plan()));
     if world.variant.v4.contains("legacy") {
         let error = result.unwrap_err();
-        assert!(matches!(error, Error::Locked { .. }), "{error}");
-        assert_eq!(world.states(&plan()), [State::Absent; 2]);
+        assert!(matches!(error, FirewallError::Locked { .. }), "{error}");
+        assert_eq!(world.states(&plan()), [FamilyState::Absent; 2]);
     } else {
         // The nf_tables variant needs no lock: the kernel's transactions are enough.
-        assert_eq!(result.unwrap().families[0].change, Change::Written);
+        assert_eq!(result.unwrap().families[0].change, FamilyChange::Written);
     }
 }
 
 /// iptables without a match or target: its rules are left out and noted, are no difference, and a second apply changes
 /// nothing.
-fn without(world: &World, word: &str, notes: &[Note]) -> Firewall {
+fn without(world: &World, word: &str, notes: &[FirewallNote]) -> Firewall {
     let directory = tempfile::tempdir().unwrap();
     let restore = format!(
         "script=$(cat); case $script in *{word}*) echo \"Couldn't load {word}\" >&2; exit 2;; \
@@ -402,7 +406,7 @@ fn without(world: &World, word: &str, notes: &[Note]) -> Firewall {
     );
     let v6 = world.stand_in(directory.path(), world.variant.v6, &restore);
     let firewall = world.firewall_with(|programs| programs.v6 = v6);
-    for change in [Change::Written, Change::Unchanged] {
+    for change in [FamilyChange::Written, FamilyChange::Unchanged] {
         let report = world.netns.run(|| firewall.apply(&plan())).unwrap();
         assert_eq!(report.families[1].change, change);
         assert_eq!(report.families[1].notes, notes);
@@ -415,14 +419,14 @@ fn without(world: &World, word: &str, notes: &[Note]) -> Firewall {
         assert!(!rules.iter().any(|rule| rule.contains(word)), "{rules:?}");
     }
     // With the real programs the same rules are a difference.
-    assert_eq!(world.states(&plan()), [State::InPlace, State::Differs]);
-    assert_eq!(world.apply(&plan()), [Change::Unchanged, Change::Written]);
-    assert_eq!(world.states(&plan()), [State::InPlace; 2]);
+    assert_eq!(world.states(&plan()), [FamilyState::InPlace, FamilyState::Differs]);
+    assert_eq!(world.apply(&plan()), [FamilyChange::Unchanged, FamilyChange::Written]);
+    assert_eq!(world.states(&plan()), [FamilyState::InPlace; 2]);
     firewall
 }
 
 fn no_conntrack_match(world: &World) {
-    without(world, "conntrack", &[Note::ReassemblyLeftOut]);
+    without(world, "conntrack", &[FirewallNote::ReassemblyLeftOut]);
 
     // If the rest fails as well, the first error is told.
     let directory = tempfile::tempdir().unwrap();
@@ -437,15 +441,15 @@ fn no_conntrack_match(world: &World) {
 }
 
 fn no_nflog_target(world: &World) {
-    without(world, "NFLOG", &[Note::OutboundLeftOut]);
+    without(world, "NFLOG", &[FirewallNote::OutboundLeftOut]);
 }
 
 fn no_u32_match(world: &World) {
-    without(world, "u32", &[Note::AnswersCopied]);
+    without(world, "u32", &[FirewallNote::AnswersCopied]);
 }
 
 fn no_table_mangle(world: &World) {
-    without(world, "mangle", &[Note::CounterLeftOut]);
+    without(world, "mangle", &[FirewallNote::CounterLeftOut]);
 }
 
 fn status_as_json(world: &World) {
@@ -485,10 +489,10 @@ fn thousands_of_trusted_nets(world: &World) {
     let v6 = (0..3000).map(|n| format!("2001:db8:{n:x}::/48"));
     let trusted = v4.chain(v6).map(|net| net.parse().unwrap()).collect();
     let plan = Plan { trusted, ..plan() };
-    assert_eq!(world.apply(&plan), [Change::Written; 2]);
-    assert_eq!(world.apply(&plan), [Change::Unchanged; 2]);
+    assert_eq!(world.apply(&plan), [FamilyChange::Written; 2]);
+    assert_eq!(world.apply(&plan), [FamilyChange::Unchanged; 2]);
     assert_eq!(world.rules(Family::V6).len(), 4 + 3000 + 2 + 3000 + 4);
-    assert_eq!(world.remove(), [Change::Removed; 2]);
+    assert_eq!(world.remove(), [FamilyChange::Removed; 2]);
 }
 
 fn two_applies_at_once(world: &World) {
@@ -499,7 +503,7 @@ fn two_applies_at_once(world: &World) {
                 scope.spawn(|| world.apply(&plan));
             }
         });
-        assert_eq!(world.states(&plan), [State::InPlace; 2]);
+        assert_eq!(world.states(&plan), [FamilyState::InPlace; 2]);
     }
 }
 
@@ -523,12 +527,12 @@ fn printed_commands_and_files_work(world: &World) {
         let status = world.netns.command("sh").args(["-c", line]).status().unwrap();
         assert!(status.success(), "{line}");
     }
-    assert_eq!(world.apply(&plan()), [Change::Unchanged; 2]);
+    assert_eq!(world.apply(&plan()), [FamilyChange::Unchanged; 2]);
     world.remove();
     for family in Family::ALL {
         world.load(family, &plan().ruleset(family, &Routes::default()).unwrap().restore_file());
     }
-    assert_eq!(world.apply(&plan()), [Change::Unchanged; 2]);
+    assert_eq!(world.apply(&plan()), [FamilyChange::Unchanged; 2]);
 }
 
 fn plan() -> Plan {

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use common::gate::{CLIENTS6, DEADLINE, SERVER4, SERVER6, World, wait_until};
 use common::trials;
-use sipknock::nflog::{NflogError, Options, Reader};
+use sipknock::nflog::{NflogError, NflogOptions, NflogReader};
 use sipknock::own_addresses;
 
 fn main() -> ExitCode {
@@ -50,8 +50,8 @@ fn rules(world: &World) {
     }
 }
 
-fn open(world: &World, receive_buffer: usize) -> Result<Reader, NflogError> {
-    world.server.run(|| Reader::open(&Options { receive_buffer, ..Options::of(GROUP) }))
+fn open(world: &World, receive_buffer: usize) -> Result<NflogReader, NflogError> {
+    world.server.run(|| NflogReader::open(&NflogOptions { receive_buffer, ..NflogOptions::of(GROUP) }))
 }
 
 /// The PBX's socket.
@@ -67,7 +67,7 @@ fn client(world: &World, address: &str) -> UdpSocket {
     client
 }
 
-fn drain(reader: &mut Reader) -> Vec<Vec<u8>> {
+fn drain(reader: &mut NflogReader) -> Vec<Vec<u8>> {
     let mut copies = Vec::new();
     reader.drain(|copy| copies.push(copy.to_vec())).unwrap();
     copies
@@ -157,7 +157,7 @@ fn a_long_packet_is_cut(world: &World) {
 }
 
 fn what_is_sent_to_a_frozen_reader_is_read_later(world: &World) {
-    let mut reader = world.server.run(|| Reader::open(&Options::of(GROUP))).unwrap();
+    let mut reader = world.server.run(|| NflogReader::open(&NflogOptions::of(GROUP))).unwrap();
     let (server, client) = (server(world, SERVER4), client(world, "198.51.100.7"));
     rustix::net::sockopt::set_socket_recv_buffer_size_force(&client, 64 << 20).unwrap();
     let to = client.local_addr().unwrap();
@@ -228,14 +228,14 @@ fn another_reader_goes_on_where_one_stopped(world: &World) {
     let socket = first.socket().try_clone_to_owned().unwrap();
     drop(first);
     (6..9).for_each(send);
-    let adopt = |socket| world.server.run(|| Reader::adopt(socket, &Options::of(GROUP)));
+    let adopt = |socket| world.server.run(|| NflogReader::adopt(socket, &NflogOptions::of(GROUP)));
     let mut second = adopt(socket).unwrap();
     (9..12).for_each(send);
     assert_eq!(numbers(&drain(&mut second)), (3..12).collect::<Vec<_>>());
     assert_eq!((second.counters().packets, second.counters().lost), (9, 0));
 
     // A socket that does not hold the group is none to go on with.
-    let other = world.server.run(|| Reader::open(&Options::of(GROUP + 1))).unwrap();
+    let other = world.server.run(|| NflogReader::open(&NflogOptions::of(GROUP + 1))).unwrap();
     let socket = other.socket().try_clone_to_owned().unwrap();
     let error = adopt(socket).unwrap_err().to_string();
     assert!(error.contains("another socket has it"), "{error}");

@@ -318,8 +318,8 @@ fn copies_that_are_lost_are_counted(world: &World) {
 
 fn a_taken_group_is_a_warning(world: &World) {
     let config = world.guarded("", "", &alice());
-    let options = sipknock::nflog::Options::of(5060);
-    let other = world.server.run(|| sipknock::nflog::Reader::open(&options).unwrap());
+    let options = sipknock::nflog::NflogOptions::of(5060);
+    let other = world.server.run(|| sipknock::nflog::NflogReader::open(&options).unwrap());
     let gate = Gate::start(world, &["--config", &config]);
     assert!(gate.says("outbound is off") && gate.says("NFLOG group 5060 is taken by"));
     let stats = stats(world, &config);

@@ -9,12 +9,12 @@ use std::time::Duration;
 use super::configurations::{self, secret};
 use super::worst;
 use sipknock::config::{Config, Flags};
-use sipknock::door::{Ask, DoorTable, Grant, Key, State};
+use sipknock::door::{DoorState, DoorTable, Grant, Key, Lookup};
 use sipknock::inspect::{Batch, Inspector};
 use sipknock::knock::{KnockId, Payload};
 use sipknock::net::{Prefixes, Source};
 use sipknock::packet::Packet;
-use sipknock::queue::message::{self, Messages};
+use sipknock::queue::message::{self, QueueMessages};
 use sipknock::sip::Message;
 use sipknock::time::Time;
 use sipknock::verdict::{Reason, Verdict};
@@ -140,9 +140,11 @@ fn get(doors: u32) -> Box<dyn FnMut()> {
     Box::new(move || {
         batch.push(table.key(next()));
         if batch.len() == BATCH {
-            let ask = |key: &Key| Some(Ask { key: *key, bytes: 700 });
+            let ask = |key: &Key| Some(Lookup { key: *key, bytes: 700 });
             let mut open = 0;
-            table.pass_together(&mut batch, NOW, ask, |_, state| open += usize::from(state == State::Open));
+            table.pass_together(&mut batch, NOW, ask, |_, state| {
+                open += usize::from(state == DoorState::Open)
+            });
             assert_eq!(open, BATCH);
             batch.clear();
         }
@@ -152,7 +154,7 @@ fn get(doors: u32) -> Box<dyn FnMut()> {
 fn get_alone(doors: u32) -> Box<dyn FnMut()> {
     let table = table(doors);
     let mut next = random(doors);
-    Box::new(move || assert_eq!(table.pass(table.key(next()), NOW, 700), State::Open))
+    Box::new(move || assert_eq!(table.pass(table.key(next()), NOW, 700), DoorState::Open))
 }
 
 /// Sources in no order that a cache could foresee.
@@ -202,7 +204,9 @@ fn read_packet() -> Box<dyn FnMut()> {
     datagram.extend([0; 10]);
     datagram.extend([2, 0, 0, 0]);
     datagram.extend(attributes);
-    repeat(datagram, |bytes| matches!(Messages::new(bytes).next(), Some(Ok(message::Message::Packet(_)))))
+    repeat(datagram, |bytes| {
+        matches!(QueueMessages::new(bytes).next(), Some(Ok(message::QueueMessage::Packet(_))))
+    })
 }
 
 fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {

@@ -8,7 +8,7 @@ use std::net::Ipv4Addr;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use sipknock::door::{Ask, DoorTable, Grant, Key, State};
+use sipknock::door::{DoorState, DoorTable, Grant, Key, Lookup};
 use sipknock::knock::KnockId;
 use sipknock::net::{Prefixes, Source};
 use sipknock::time::Time;
@@ -79,8 +79,8 @@ fn batches(table: &DoorTable, doors: u32) -> f64 {
     for _ in 0..GETS / BATCH {
         let mut batch: [Key; BATCH] = std::array::from_fn(|_| table.key(random()));
         let mut open = 0;
-        let ask = |key: &Key| Some(Ask { key: *key, bytes: 700 });
-        table.pass_together(&mut batch, NOW, ask, |_, state| open += usize::from(state == State::Open));
+        let ask = |key: &Key| Some(Lookup { key: *key, bytes: 700 });
+        table.pass_together(&mut batch, NOW, ask, |_, state| open += usize::from(state == DoorState::Open));
         assert_eq!(open, BATCH);
     }
     began.elapsed().as_secs_f64() * 1e9 / GETS as f64
@@ -89,7 +89,7 @@ fn batches(table: &DoorTable, doors: u32) -> f64 {
 fn alone(table: &DoorTable, doors: u32) -> f64 {
     let mut random = random(doors);
     let began = Instant::now();
-    (0..GETS).for_each(|_| assert_eq!(table.pass(table.key(random()), NOW, 700), State::Open));
+    (0..GETS).for_each(|_| assert_eq!(table.pass(table.key(random()), NOW, 700), DoorState::Open));
     began.elapsed().as_secs_f64() * 1e9 / GETS as f64
 }
 

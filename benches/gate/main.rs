@@ -46,7 +46,7 @@ use common::netns::Netns;
 use lab::{ACCEPT_ALL, Keeper};
 use load::{Case, Seen};
 use report::Report;
-use sipknock::queue::{Backend, Options};
+use sipknock::queue::{Backend, QueueOptions};
 use sipknock::verdict::Verdict;
 use traffic::Traffic;
 
@@ -147,7 +147,7 @@ fn groups() -> Vec<Vec<Case>> {
 
 /// The floor: what the queue costs when nothing is looked at.
 fn accept_all() -> ! {
-    let options = Options {
+    let options = QueueOptions {
         queue: 0,
         max_len: 16_384,
         receive_buffer: 32 << 20,

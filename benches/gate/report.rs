@@ -5,7 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use sipknock::plot::{Chart, Line};
+use sipknock::plot::{Chart, PlotLine};
 
 use super::doors;
 use super::lab::Keeper;
@@ -68,7 +68,7 @@ impl Report {
                 &lost(&ours.concat()),
             ]);
         }
-        let line = |keeper: Keeper| Line {
+        let line = |keeper: Keeper| PlotLine {
             name: keeper.name().to_owned(),
             points: KNOCKS
                 .iter()

@@ -14,12 +14,12 @@ mod vectorscan;
 pub use compiled::Compiled;
 pub use unfit::Unfit;
 
-use super::style::Wanted;
+use super::style::BenchPattern;
 use crate::knock::matcher;
 
 /// Something that finds knocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Engine {
+pub enum BenchEngine {
     /// The gate's matcher, as it chooses by itself.
     Sipknock,
     /// The gate's matcher, made to use one of its engines for everything.
@@ -42,7 +42,7 @@ pub enum Engine {
     Vectorscan,
 }
 
-impl Engine {
+impl BenchEngine {
     /// All there are, also those that this build has not.
     pub const ALL: [Self; 13] = [
         Self::Sipknock,
@@ -88,7 +88,7 @@ impl Engine {
     ///
     /// # Errors
     /// Where they are nothing for this engine.
-    pub fn compile(self, wanted: &[Wanted]) -> Result<Compiled, Unfit> {
+    pub fn compile(self, wanted: &[BenchPattern]) -> Result<Compiled, Unfit> {
         match self {
             Self::Sipknock => own::chosen(wanted),
             Self::Forced(engine) => own::forced(wanted, engine),

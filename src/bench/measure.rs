@@ -6,24 +6,24 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::engine::{Compiled, Engine, Unfit};
-use super::style::{Style, Wanted};
+use super::engine::{BenchEngine, Compiled, Unfit};
+use super::style::{BenchPattern, Style};
 use super::traffic::knocking;
 use crate::clock::cpu_time;
 
 /// What to measure.
 #[derive(Clone, Debug)]
-pub struct Plan {
+pub struct BenchPlan {
     /// Kinds of knocks.
     pub styles: Vec<Style>,
     /// Numbers of knocks. The configuration's style has a number of its own.
     pub counts: Vec<usize>,
     /// The configuration's knocks.
-    pub own: Vec<Wanted>,
+    pub own: Vec<BenchPattern>,
     /// All knocks match in either case.
     pub ignore_case: bool,
     /// Who takes part.
-    pub engines: Vec<Engine>,
+    pub engines: Vec<BenchEngine>,
     /// How often everything is measured, at least once.
     pub rounds: usize,
     /// How long an engine is measured at a time.
@@ -38,7 +38,7 @@ pub struct Case {
     /// Their number.
     pub knocks: usize,
     /// The engine.
-    pub engine: Engine,
+    pub engine: BenchEngine,
 }
 
 /// What a case costs.
@@ -91,7 +91,7 @@ pub struct Measurements {
 
 /// What can go wrong.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Error {
+pub enum BenchError {
     /// An engine is wrong.
     #[error(
         "the engines differ: with {count} knocks of style {style}, {engine} {} knock {} in packet {}, where it does {}occur",
@@ -118,10 +118,10 @@ pub enum Error {
 /// # Errors
 /// Where engines differ in what they find.
 pub fn measure(
-    plan: &Plan,
+    plan: &BenchPlan,
     packets: &[Vec<u8>],
     mut progress: impl FnMut(u64, &str),
-) -> Result<Measurements, Error> {
+) -> Result<Measurements, BenchError> {
     let mut all = Measurements::default();
     for &style in &plan.styles {
         for knocks in plan.counts(style) {
@@ -133,7 +133,7 @@ pub fn measure(
     Ok(all)
 }
 
-impl Plan {
+impl BenchPlan {
     /// How many steps it takes.
     pub fn steps(&self) -> u64 {
         let sets: usize = self.styles.iter().map(|&style| self.counts(style).len()).sum();
@@ -144,12 +144,12 @@ impl Plan {
         if style == Style::Config { vec![self.own.len()] } else { self.counts.clone() }
     }
 
-    fn wanted(&self, style: Style, count: usize) -> Vec<Wanted> {
+    fn wanted(&self, style: Style, count: usize) -> Vec<BenchPattern> {
         let mut wanted = match style {
             Style::Config => self.own.clone(),
             style => {
                 let knocks = style.knocks(count).into_iter();
-                knocks.map(|bytes| Wanted { bytes, ignore_case: false }).collect()
+                knocks.map(|bytes| BenchPattern { bytes, ignore_case: false }).collect()
             }
         };
         wanted.iter_mut().for_each(|knock| knock.ignore_case |= self.ignore_case);
@@ -159,9 +159,9 @@ impl Plan {
 
 /// Engines that are measured with the same knocks.
 struct Set<'a> {
-    plan: &'a Plan,
+    plan: &'a BenchPlan,
     style: Style,
-    wanted: &'a [Wanted],
+    wanted: &'a [BenchPattern],
     packets: &'a [Vec<u8>],
     progress: &'a mut dyn FnMut(u64, &str),
 }
@@ -177,7 +177,7 @@ struct Runner {
 }
 
 impl Set<'_> {
-    fn measure(&mut self, all: &mut Measurements) -> Result<(), Error> {
+    fn measure(&mut self, all: &mut Measurements) -> Result<(), BenchError> {
         let mut runners = Vec::new();
         for &engine in &self.plan.engines {
             let case = Case { style: self.style, knocks: self.wanted.len(), engine };
@@ -202,7 +202,7 @@ impl Set<'_> {
         Ok(())
     }
 
-    fn step(&mut self, steps: u64, engine: Engine) {
+    fn step(&mut self, steps: u64, engine: BenchEngine) {
         let text = format!("{} {}, {}", self.wanted.len(), self.style.name(), engine.name());
         (self.progress)(steps, &text);
     }
@@ -222,7 +222,7 @@ impl Set<'_> {
 
     /// Whether all find the same, also in packets that are made to hold knocks. Returns in how many of the packets that
     /// are measured anything occurs.
-    fn compare(&self, runners: &[Runner]) -> Result<usize, Error> {
+    fn compare(&self, runners: &[Runner]) -> Result<usize, BenchError> {
         let Some((first, others)) = runners.split_first() else { return Ok(0) };
         let made = knocking(self.packets, self.wanted);
         let mut hits = 0;
@@ -234,7 +234,7 @@ impl Set<'_> {
                 if let Some(knock) = difference(&expected, &found) {
                     let occurs = self.wanted.get(knock).is_some_and(|knock| knock.occurs_in(packet));
                     let wrong = if found.contains(&knock) == occurs { first } else { other };
-                    return Err(Error::Differ {
+                    return Err(BenchError::Differ {
                         engine: wrong.case.engine.name(),
                         style: self.style.name(),
                         count: self.wanted.len(),
@@ -343,11 +343,11 @@ mod tests {
         }
     }
 
-    fn plan(engines: &[Engine]) -> Plan {
-        Plan {
+    fn plan(engines: &[BenchEngine]) -> BenchPlan {
+        BenchPlan {
             styles: vec![Style::Random, Style::Config],
             counts: vec![1, 80],
-            own: vec![Wanted { bytes: b"sip.INSTANCE".to_vec(), ignore_case: true }],
+            own: vec![BenchPattern { bytes: b"sip.INSTANCE".to_vec(), ignore_case: true }],
             ignore_case: false,
             engines: engines.to_vec(),
             rounds: 2,
@@ -357,7 +357,7 @@ mod tests {
 
     #[test]
     fn everything_planned_is_measured_or_left_out() {
-        let plan = plan(&[Engine::Sipknock, Engine::Teddy]);
+        let plan = plan(&[BenchEngine::Sipknock, BenchEngine::Teddy]);
         let mut steps = 0;
         let all = measure(&plan, &registers(4), |done, _| steps += done).unwrap();
         assert_eq!(steps, plan.steps());
@@ -379,7 +379,7 @@ mod tests {
         assert_eq!(left_out, [(80, Unfit::TooMany), (1, Unfit::Case)]);
         for one in &all.measured {
             assert!(one.ns.min > 0.0 && one.ns.min <= one.ns.median && one.ns.median <= one.ns.max);
-            assert_eq!(one.chosen.is_some(), one.case.engine == Engine::Sipknock);
+            assert_eq!(one.chosen.is_some(), one.case.engine == BenchEngine::Sipknock);
         }
     }
 
@@ -387,25 +387,26 @@ mod tests {
     fn who_is_wrong_is_named() {
         let plan = plan(&[]);
         let (packets, wanted) = (registers(3), plan.wanted(Style::Config, 1));
-        let runner = |engine: Engine, bytes: &[u8]| {
+        let runner = |engine: BenchEngine, bytes: &[u8]| {
             let case = Case { style: Style::Config, knocks: 1, engine };
-            let compiled = engine.compile(&[Wanted { bytes: bytes.to_vec(), ignore_case: true }]).unwrap();
+            let compiled =
+                engine.compile(&[BenchPattern { bytes: bytes.to_vec(), ignore_case: true }]).unwrap();
             Runner { case, compiled, build: Duration::ZERO, passes: 1, samples: Vec::new() }
         };
-        let right = || runner(Engine::Sipknock, b"sip.instance");
-        let blind = || runner(Engine::AhoCorasickDfa, b"never");
-        let compare = |wanted: &[Wanted], runners: &[Runner]| {
+        let right = || runner(BenchEngine::Sipknock, b"sip.instance");
+        let blind = || runner(BenchEngine::AhoCorasickDfa, b"never");
+        let compare = |wanted: &[BenchPattern], runners: &[Runner]| {
             let progress = &mut |_, _: &str| ();
             Set { plan: &plan, style: Style::Config, wanted, packets: &packets, progress }.compare(runners)
         };
         assert_eq!(compare(&wanted, &[right(), right()]), Ok(3));
         for runners in [[right(), blind()], [blind(), right()]] {
             let error = compare(&wanted, &runners).unwrap_err();
-            let Error::Differ { engine, knock, packet, occurs, .. } = &error;
+            let BenchError::Differ { engine, knock, packet, occurs, .. } = &error;
             assert_eq!((*engine, *knock, *packet, *occurs), ("aho-corasick-dfa", 0, 0, true));
             assert!(error.to_string().contains("aho-corasick-dfa misses knock 1 in packet 1"), "{error}");
         }
-        let absent = [Wanted { bytes: b"nowhere".to_vec(), ignore_case: false }];
+        let absent = [BenchPattern { bytes: b"nowhere".to_vec(), ignore_case: false }];
         let error = compare(&absent, &[blind(), right()]).unwrap_err().to_string();
         assert!(error.contains("sipknock finds knock 1 in packet 1, where it does not occur"), "{error}");
     }

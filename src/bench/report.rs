@@ -6,15 +6,15 @@ use std::time::Duration;
 use comfy_table::{CellAlignment, Table, presets};
 use serde::Serialize;
 
-use super::engine::Engine;
+use super::engine::BenchEngine;
 use super::machine::Machine;
 use super::measure::{Case, Measured, Measurements, Spread};
 use super::style::Style;
-use crate::plot::{Chart, Line, NothingToPlot};
+use crate::plot::{Chart, NothingToPlot, PlotLine};
 
 /// Measurements, and what is to be known about them.
 #[derive(Clone, Debug)]
-pub struct Report {
+pub struct BenchReport {
     /// What they were made on.
     pub machine: Machine,
     /// What was searched.
@@ -49,7 +49,7 @@ impl Traffic {
     }
 }
 
-impl Report {
+impl BenchReport {
     /// Writes a table for each style: what costs the least comes first.
     ///
     /// # Errors
@@ -175,7 +175,7 @@ impl Report {
     /// # Errors
     /// Where nothing was measured.
     pub fn plot(&self, style: Style) -> Result<String, NothingToPlot> {
-        let line = |engine: Engine| Line {
+        let line = |engine: BenchEngine| PlotLine {
             name: engine.name().to_owned(),
             points: self
                 .of(style)
@@ -224,7 +224,7 @@ impl Report {
 
     /// Lines such as "left out: teddy with 100, 1000: so many knocks are too many for it".
     fn left_out(&self, style: Style) -> Vec<String> {
-        let mut groups: Vec<(Engine, String, Vec<String>)> = Vec::new();
+        let mut groups: Vec<(BenchEngine, String, Vec<String>)> = Vec::new();
         for (case, why) in self.measurements.left_out.iter().filter(|(case, _)| case.style == style) {
             let (why, count) = (why.to_string(), case.knocks.to_string());
             match groups.iter_mut().find(|(engine, other, _)| *engine == case.engine && *other == why) {
@@ -232,7 +232,7 @@ impl Report {
                 None => groups.push((case.engine, why, vec![count])),
             }
         }
-        let line = |(engine, why, counts): (Engine, String, Vec<String>)| {
+        let line = |(engine, why, counts): (BenchEngine, String, Vec<String>)| {
             format!("left out: {} with {}: {why}", engine.name(), counts.join(", "))
         };
         groups.into_iter().map(line).collect()
@@ -256,9 +256,9 @@ impl Report {
     }
 
     /// Those of which anything was measured.
-    fn engines(&self, style: Style) -> Vec<Engine> {
-        let measured = |engine: &Engine| self.of(style).any(|one| one.case.engine == *engine);
-        Engine::ALL.into_iter().filter(measured).collect()
+    fn engines(&self, style: Style) -> Vec<BenchEngine> {
+        let measured = |engine: &BenchEngine| self.of(style).any(|one| one.case.engine == *engine);
+        BenchEngine::ALL.into_iter().filter(measured).collect()
     }
 
     /// Gigabytes per second, which is bytes per nanosecond.

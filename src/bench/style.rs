@@ -7,14 +7,14 @@ use crate::knock::matcher::Pattern;
 
 /// A knock to look for.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Wanted {
+pub struct BenchPattern {
     /// Its secret.
     pub bytes: Vec<u8>,
     /// ASCII letters match in either case.
     pub ignore_case: bool,
 }
 
-impl Wanted {
+impl BenchPattern {
     /// It as the matcher takes it.
     pub fn pattern(&self) -> Pattern<'_> {
         Pattern { bytes: &self.bytes, ignore_case: self.ignore_case }
@@ -29,7 +29,7 @@ impl Wanted {
 }
 
 /// Nothing of the secret.
-impl fmt::Debug for Wanted {
+impl fmt::Debug for BenchPattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.pattern().fmt(f)
     }
@@ -141,7 +141,7 @@ mod tests {
 
     #[test]
     fn a_secret_does_not_show() {
-        let wanted = Wanted { bytes: b"mykn0ckstr1ng".to_vec(), ignore_case: true };
+        let wanted = BenchPattern { bytes: b"mykn0ckstr1ng".to_vec(), ignore_case: true };
         assert_eq!(format!("{wanted:?}"), "Pattern(13 bytes, ignore_case: true)");
     }
 }

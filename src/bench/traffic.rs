@@ -1,6 +1,6 @@
 //! Packets to search.
 
-use super::style::{Dice, Wanted};
+use super::style::{BenchPattern, Dice};
 
 /// So many different REGISTERs of [`LENGTH`] bytes, with a `+sip.instance` as phones send it and without a knock.
 pub fn registers(count: usize) -> Vec<Vec<u8>> {
@@ -9,7 +9,7 @@ pub fn registers(count: usize) -> Vec<Vec<u8>> {
 
 /// Packets in which some of the knocks stand, whole, in the other case, or short of their last byte. Engines that find
 /// nothing in any packet would agree, too.
-pub fn knocking(packets: &[Vec<u8>], wanted: &[Wanted]) -> Vec<Vec<u8>> {
+pub fn knocking(packets: &[Vec<u8>], wanted: &[BenchPattern]) -> Vec<Vec<u8>> {
     let every = wanted.len().div_ceil(KNOCKING).max(1);
     let mut made = Vec::new();
     for (number, knock) in wanted.iter().step_by(every).enumerate() {
@@ -102,8 +102,8 @@ mod tests {
     #[test]
     fn knocks_stand_in_packets_made_for_it() {
         let knocks = Style::Words.knocks(100).into_iter();
-        let wanted: Vec<_> = knocks.map(|bytes| Wanted { bytes, ignore_case: false }).collect();
-        let matcher = Matcher::new(wanted.iter().map(Wanted::pattern)).unwrap();
+        let wanted: Vec<_> = knocks.map(|bytes| BenchPattern { bytes, ignore_case: false }).collect();
+        let matcher = Matcher::new(wanted.iter().map(BenchPattern::pattern)).unwrap();
         let packets = knocking(&registers(3), &wanted);
         let found: Vec<_> = packets.iter().map(|packet| matcher.occurring(packet).len()).collect();
         assert_eq!(found.len(), 50 * 4);

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum as _};
 
 use super::run::{PortList, Ports};
-use crate::bench::{Engine, Style};
+use crate::bench::{BenchEngine, Style};
 use crate::config::Flags;
 
 /// What to measure, and how to show it.
@@ -70,10 +70,11 @@ impl BenchArgs {
     }
 
     /// Who is measured, each once. One that this build has not is there only if asked for by its name.
-    pub fn engines(&self) -> Vec<Engine> {
+    pub fn engines(&self) -> Vec<BenchEngine> {
         let named = |name: &str| self.engine.iter().any(|engine| engine == name);
-        let chosen = |engine: &Engine| named(engine.name()) || named(EVERY_ENGINE) && engine.is_built_in();
-        Engine::ALL.into_iter().filter(chosen).collect()
+        let chosen =
+            |engine: &BenchEngine| named(engine.name()) || named(EVERY_ENGINE) && engine.is_built_in();
+        BenchEngine::ALL.into_iter().filter(chosen).collect()
     }
 }
 
@@ -81,7 +82,7 @@ impl BenchArgs {
 const EVERY_ENGINE: &str = "all";
 
 fn engine_names() -> clap::builder::PossibleValuesParser {
-    let names = std::iter::once(EVERY_ENGINE).chain(Engine::ALL.map(Engine::name));
+    let names = std::iter::once(EVERY_ENGINE).chain(BenchEngine::ALL.map(BenchEngine::name));
     names.collect::<Vec<_>>().into()
 }
 

@@ -9,10 +9,10 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::captures::{each_packet, say};
-use super::failure::{Failure, Work};
+use super::failure::{Failure, WorkError};
 use crate::bench::machine::Machine;
-use crate::bench::report::{Report, Traffic};
-use crate::bench::{Plan, Style, Wanted, engine, measure, traffic};
+use crate::bench::report::{BenchReport, Traffic};
+use crate::bench::{BenchPattern, BenchPlan, Style, engine, measure, traffic};
 use crate::cli::{BenchArgs, Cli};
 use crate::config::{Config, ConfigError};
 use crate::inspect::Scope;
@@ -33,10 +33,10 @@ pub(super) fn run(cli: &Cli, args: &BenchArgs) -> Result<ExitCode, Failure> {
         bar.set_message(what.to_owned());
         bar.inc(steps);
     })
-    .map_err(Work::from)
+    .map_err(WorkError::from)
     .map_err(Failure::Work);
     bar.finish_and_clear();
-    let report = Report {
+    let report = BenchReport {
         machine,
         traffic: Traffic::of(&packets, !args.capture.is_empty()),
         rounds: plan.rounds,
@@ -55,7 +55,7 @@ pub(super) fn run(cli: &Cli, args: &BenchArgs) -> Result<ExitCode, Failure> {
 }
 
 /// From what was typed to what is to be measured. The configuration need not be in order where nobody asks for it.
-fn plan(cli: &Cli, args: &BenchArgs) -> Result<Plan, Failure> {
+fn plan(cli: &Cli, args: &BenchArgs) -> Result<BenchPlan, Failure> {
     let engines = args.engines();
     if engines.iter().any(|engine| !engine.is_built_in()) {
         return Err(Failure::Usage(engine::Unfit::Absent.to_string()));
@@ -69,13 +69,21 @@ fn plan(cli: &Cli, args: &BenchArgs) -> Result<Plan, Failure> {
         }
     }
     let (rounds, sample) = if args.quick { (1, QUICK_SAMPLE) } else { (args.rounds.into(), SAMPLE) };
-    Ok(Plan { styles, counts: args.counts(), own, ignore_case: args.ignore_case, engines, rounds, sample })
+    Ok(BenchPlan {
+        styles,
+        counts: args.counts(),
+        own,
+        ignore_case: args.ignore_case,
+        engines,
+        rounds,
+        sample,
+    })
 }
 
-fn wanted(config: &Config) -> Vec<Wanted> {
+fn wanted(config: &Config) -> Vec<BenchPattern> {
     let knocks = config.knocks.iter();
     knocks
-        .map(|knock| Wanted { bytes: knock.secret.expose().to_vec(), ignore_case: knock.ignore_case })
+        .map(|knock| BenchPattern { bytes: knock.secret.expose().to_vec(), ignore_case: knock.ignore_case })
         .collect()
 }
 
@@ -102,7 +110,7 @@ fn captured(files: &[PathBuf], scope: &Scope) -> Result<(Vec<Vec<u8>>, ExitCode)
     say(&intake.gaps());
     if payloads.is_empty() {
         let ports: Vec<_> = scope.ports.iter().map(ports).collect();
-        return Err(Failure::Work(Work::Other(format!(
+        return Err(Failure::Work(WorkError::Other(format!(
             "there is no packet to search: none of the captured ones has a payload and goes to an inspected port ({}); \
              --port names others",
             ports.join(", ")
@@ -138,7 +146,10 @@ impl Plots {
         let Some(file) = file else { return Ok(Self(Vec::new())) };
         let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         if !folder.is_dir() {
-            return Err(Failure::Work(Work::Other(format!("{}: there is no such folder", folder.display()))));
+            return Err(Failure::Work(WorkError::Other(format!(
+                "{}: there is no such folder",
+                folder.display()
+            ))));
         }
         if let [style] = styles {
             return Ok(Self(vec![(*style, file.to_owned())]));
@@ -148,11 +159,11 @@ impl Plots {
         Ok(Self(styles.iter().map(of_style).collect()))
     }
 
-    fn write(&self, report: &Report) -> Result<(), Failure> {
+    fn write(&self, report: &BenchReport) -> Result<(), Failure> {
         for (style, path) in &self.0 {
             let svg = report.plot(*style).map_err(|error| other(&error))?;
             fs::write(path, svg).map_err(|error| {
-                Failure::Work(Work::Other(format!("write the plot to {}: {error}", path.display())))
+                Failure::Work(WorkError::Other(format!("write the plot to {}: {error}", path.display())))
             })?;
         }
         Ok(())
@@ -166,7 +177,7 @@ impl Plots {
 }
 
 fn other(error: &dyn std::error::Error) -> Failure {
-    Failure::Work(Work::Other(error.to_string()))
+    Failure::Work(WorkError::Other(error.to_string()))
 }
 
 /// Long enough to even out what disturbs for a moment, and short enough for a round to take some seconds.

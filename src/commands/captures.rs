@@ -7,7 +7,7 @@ use std::path::Path;
 use crate::cli::Cli;
 use crate::config::{Config, ConfigError, DEFAULT_PATH, Flags};
 use crate::replay::Intake;
-use crate::replay::capture::{Capture, Error};
+use crate::replay::capture::{Capture, CaptureError};
 #[cfg(feature = "bench")]
 use crate::replay::gaps::Gaps;
 use crate::replay::link::Skip;
@@ -22,7 +22,7 @@ pub(super) struct Recorded<'a> {
 }
 
 /// What came of reading a file.
-pub(super) struct Outcome {
+pub(super) struct CaptureOutcome {
     /// Packets of all kinds.
     pub(super) packets: u64,
     /// It could not be read, or not to its end.
@@ -38,7 +38,7 @@ pub(super) fn each_packet(
     path: &Path,
     intake: &mut Intake,
     visit: impl FnMut(Recorded<'_>) -> io::Result<()>,
-) -> io::Result<Outcome> {
+) -> io::Result<CaptureOutcome> {
     match open(path) {
         Ok(input) => each_packet_of(path, input, intake, visit),
         Err(error) => Ok(unreadable(path, error)),
@@ -54,7 +54,7 @@ pub(super) fn each_packet_of(
     input: impl Read,
     intake: &mut Intake,
     mut visit: impl FnMut(Recorded<'_>) -> io::Result<()>,
-) -> io::Result<Outcome> {
+) -> io::Result<CaptureOutcome> {
     let mut packets = 0;
     let mut unknown_link = None;
     let read = || {
@@ -84,10 +84,10 @@ pub(super) fn each_packet_of(
         Err(problem) => {
             complain(path, &problem);
             // What was recorded before somebody stopped tcpdump the hard way is whole.
-            !matches!(problem, Error::Truncated { .. })
+            !matches!(problem, CaptureError::Truncated { .. })
         }
     };
-    Ok(Outcome { packets, failed })
+    Ok(CaptureOutcome { packets, failed })
 }
 
 /// The configuration for a command that can do without the file: one in the usual place that this user may not read is
@@ -134,9 +134,9 @@ pub(super) fn open(path: &Path) -> io::Result<Box<dyn Read>> {
 }
 
 /// Says on stderr that a file can't be read.
-pub(super) fn unreadable(path: &Path, source: io::Error) -> Outcome {
-    complain(path, &Error::Io { after: 0, source });
-    Outcome { packets: 0, failed: true }
+pub(super) fn unreadable(path: &Path, source: io::Error) -> CaptureOutcome {
+    complain(path, &CaptureError::Io { after: 0, source });
+    CaptureOutcome { packets: 0, failed: true }
 }
 
 /// Says on stderr what is wrong with a file. A closed stderr is no reason to stop.

@@ -15,11 +15,11 @@ pub(super) fn run(cli: &Cli, args: &DoctorArgs) -> Result<ExitCode, Failure> {
     // Rules that can't be are wrong words, and not a fault of the machine.
     plan.check().map_err(Failure::Plan)?;
     match probe::role() {
-        Some(probe::Role::Gate) => {
+        Some(probe::ProbeRole::Gate) => {
             probe::gate(&config)?;
             return Ok(ExitCode::SUCCESS);
         }
-        Some(probe::Role::Witness) => {
+        Some(probe::ProbeRole::Witness) => {
             write_json(&probe::witness(&config, &plan))?;
             return Ok(ExitCode::SUCCESS);
         }
@@ -30,7 +30,7 @@ pub(super) fn run(cli: &Cli, args: &DoctorArgs) -> Result<ExitCode, Failure> {
         findings.extend(probe::call());
     }
     let worst = findings.iter().map(|finding| finding.severity).max();
-    let report = Report { sound: worst < Some(Severity::Fault), findings };
+    let report = DoctorOutput { sound: worst < Some(Severity::Fault), findings };
     match args.rules.json {
         true => write_json(&report)?,
         false => report.write_text(io::stdout().lock())?,
@@ -39,12 +39,12 @@ pub(super) fn run(cli: &Cli, args: &DoctorArgs) -> Result<ExitCode, Failure> {
 }
 
 #[derive(Serialize)]
-struct Report {
+struct DoctorOutput {
     sound: bool,
     findings: Vec<Finding>,
 }
 
-impl Report {
+impl DoctorOutput {
     fn write_text(&self, mut out: impl Write) -> io::Result<()> {
         for Finding { severity, text, mend, .. } in &self.findings {
             writeln!(out, "{:<7}  {text}", severity.name())?;

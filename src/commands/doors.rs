@@ -8,11 +8,11 @@ use std::process::ExitCode;
 use comfy_table::{CellAlignment, Table};
 use ipnet::IpNet;
 
-use super::failure::{Failure, Work, write_json};
+use super::failure::{Failure, WorkError, write_json};
 use super::remote::{ask, counted, moment, report, span};
 use crate::cli::{Cli, DoorsAction, DoorsArgs, ListArgs, OpenArgs, SortBy};
 use crate::control::client::ClientError;
-use crate::control::protocol::{Answer, DoorLine, Request};
+use crate::control::protocol::{ControlRequest, DoorLine, Reply};
 
 pub(super) fn run(cli: &Cli, args: &DoorsArgs) -> Result<ExitCode, Failure> {
     match &args.action {
@@ -20,7 +20,7 @@ pub(super) fn run(cli: &Cli, args: &DoorsArgs) -> Result<ExitCode, Failure> {
         Some(DoorsAction::List(args)) => list(cli, args),
         Some(DoorsAction::Open(args)) => open(cli, args),
         Some(DoorsAction::Close(args)) => {
-            let request = Request::Close { address: args.address.clone(), mark: args.mark };
+            let request = ControlRequest::Close { address: args.address.clone(), mark: args.mark };
             let done = ask(cli, &args.gate, &request, |_| Ok(()))?;
             let text = match done.doors {
                 Some(0) => format!("no door was open for {}", args.address),
@@ -30,9 +30,9 @@ pub(super) fn run(cli: &Cli, args: &DoorsArgs) -> Result<ExitCode, Failure> {
         }
         Some(DoorsAction::Flush(args)) => {
             if !args.yes && io::stdin().is_terminal() && !agreed()? {
-                return Err(Failure::Work(Work::Other("nothing was closed".to_owned())));
+                return Err(Failure::Work(WorkError::Other("nothing was closed".to_owned())));
             }
-            let done = ask(cli, &args.gate, &Request::Flush {}, |_| Ok(()))?;
+            let done = ask(cli, &args.gate, &ControlRequest::Flush {}, |_| Ok(()))?;
             let doors = done.doors.unwrap_or(0);
             report(&done, args.json, &format!("{} closed", counted(doors, "door")))
         }
@@ -51,8 +51,10 @@ fn agreed() -> io::Result<bool> {
 }
 
 fn list(cli: &Cli, args: &ListArgs) -> Result<(), Failure> {
-    let request =
-        Request::Doors { knock: args.knock.clone(), source: args.source.map(|source| source.to_string()) };
+    let request = ControlRequest::Doors {
+        knock: args.knock.clone(),
+        source: args.source.map(|source| source.to_string()),
+    };
     let mut doors = Vec::new();
     ask(cli, &args.gate, &request, |answer| {
         doors.extend(door(answer));
@@ -107,7 +109,7 @@ fn list(cli: &Cli, args: &ListArgs) -> Result<(), Failure> {
 }
 
 fn open(cli: &Cli, args: &OpenArgs) -> Result<(), Failure> {
-    let request = Request::Open {
+    let request = ControlRequest::Open {
         address: args.address.clone(),
         // A part of a second is one.
         for_s: args.life.map(|life| life.as_secs() + u64::from(life.subsec_nanos() > 0)),
@@ -120,8 +122,8 @@ fn open(cli: &Cli, args: &OpenArgs) -> Result<(), Failure> {
     });
     let done = done.map_err(|failure| match failure {
         // The gate knows how long the prefix of a source is.
-        Failure::Work(Work::Control(ClientError::Refused(text))) if several(&args.address) => {
-            Failure::Work(Work::Other(format!(
+        Failure::Work(WorkError::Control(ClientError::Refused(text))) if several(&args.address) => {
+            Failure::Work(WorkError::Other(format!(
                 "{text}; to let a network pass without a knock put it into `trusted` of [inspect], and run 'sipknock reload'"
             )))
         }
@@ -148,9 +150,9 @@ fn several(text: &str) -> bool {
     text.parse::<IpNet>().is_ok_and(|net| net.prefix_len() < net.max_prefix_len())
 }
 
-fn door(answer: Answer) -> Option<DoorLine> {
+fn door(answer: Reply) -> Option<DoorLine> {
     match answer {
-        Answer::Door(door) => Some(door),
+        Reply::Door(door) => Some(door),
         _ => None,
     }
 }

@@ -6,11 +6,11 @@ use std::process::ExitCode;
 use serde::Serialize;
 
 #[cfg(feature = "bench")]
-use crate::bench::Error as BenchError;
+use crate::bench::BenchError;
 use crate::config::ConfigError;
 use crate::control::client::ClientError;
 use crate::daemon::DaemonError;
-use crate::firewall::{ConfirmError, Error as FirewallError, PlanError};
+use crate::firewall::{ConfirmError, FirewallError, PlanError};
 
 /// Why a command did not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -26,12 +26,12 @@ pub enum Failure {
     Usage(String),
     /// It failed while working: status 1.
     #[error(transparent)]
-    Work(Work),
+    Work(WorkError),
 }
 
 /// What failed while working.
 #[derive(Debug, thiserror::Error)]
-pub enum Work {
+pub enum WorkError {
     /// The gate.
     #[error(transparent)]
     Daemon(DaemonError),
@@ -129,7 +129,7 @@ pub fn report_words(text: &str, status: u8) {
 
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
-        Self::Work(Work::Output(error))
+        Self::Work(WorkError::Output(error))
     }
 }
 
@@ -137,7 +137,7 @@ impl From<DaemonError> for Failure {
     fn from(error: DaemonError) -> Self {
         match error {
             DaemonError::Config(error) => Self::Config(error),
-            error => Self::Work(Work::Daemon(error)),
+            error => Self::Work(WorkError::Daemon(error)),
         }
     }
 }
@@ -146,7 +146,7 @@ impl From<ClientError> for Failure {
     fn from(error: ClientError) -> Self {
         match error {
             ClientError::Output(error) => error.into(),
-            error => Self::Work(Work::Control(error)),
+            error => Self::Work(WorkError::Control(error)),
         }
     }
 }
@@ -155,14 +155,14 @@ impl From<FirewallError> for Failure {
     fn from(error: FirewallError) -> Self {
         match error {
             FirewallError::Plan(error) => Self::Plan(error),
-            error => Self::Work(Work::Firewall(error)),
+            error => Self::Work(WorkError::Firewall(error)),
         }
     }
 }
 
 impl From<ConfirmError> for Failure {
     fn from(error: ConfirmError) -> Self {
-        Self::Work(Work::Confirm(error))
+        Self::Work(WorkError::Confirm(error))
     }
 }
 

@@ -7,11 +7,12 @@ use std::time::Duration;
 use humantime::format_duration;
 use serde::Serialize;
 
-use super::failure::{Failure, Work, write_json};
+use super::failure::{Failure, WorkError, write_json};
 use crate::cli::{Cli, FamilyArg, FirewallAction, FirewallArgs, PrintArgs, RulesArgs, WatchRulesArgs};
 use crate::firewall::{
-    Answer, Before, CHAIN, CHAIN_OUT, Change, Counted, Family, Firewall, Hold, Note, Placed, Plan, Report,
-    Routes, Ruleset, State, Status, Vigil, Wish, confirm, has_terminal,
+    Before, CHAIN, CHAIN_OUT, Confirmation, Counted, Family, FamilyChange, FamilyState, Firewall,
+    FirewallNote, FirewallReport, Hold, PendingConfirmation, Placed, Plan, Routes, Ruleset, Status, Wish,
+    confirm, has_terminal,
 };
 use crate::queue::kernel;
 use crate::{daemon, doctor, log, rules_watch};
@@ -25,7 +26,7 @@ pub(super) fn run(cli: &Cli, args: &FirewallArgs) -> Result<ExitCode, Failure> {
             let plan = plan(cli, &args.rules)?;
             let firewall = firewall.moving(args.moves);
             if let Some(refusal) = rules_watch::refusal(&firewall, &plan).ok().flatten() {
-                return Err(Failure::Work(Work::Other(refusal.to_owned())));
+                return Err(Failure::Work(WorkError::Other(refusal.to_owned())));
             }
             match args.confirm {
                 None => applied(&apply(&firewall, &plan)?.0, &plan, args.rules.json),
@@ -44,7 +45,7 @@ pub(super) fn run(cli: &Cli, args: &FirewallArgs) -> Result<ExitCode, Failure> {
 
 /// Puts the rules in, and tells those who watch. They hear it before they look at the rules again; of a failure they hear
 /// nothing, and go by the owner's word of before.
-fn apply(firewall: &Firewall, plan: &Plan) -> Result<(Report, Before), Failure> {
+fn apply(firewall: &Firewall, plan: &Plan) -> Result<(FirewallReport, Before), Failure> {
     let hold = Hold::wait();
     let done = firewall.apply_within(&hold, plan)?;
     say(Wish::Applied);
@@ -80,7 +81,7 @@ struct Printed {
     jumps: Vec<String>,
     rules: Vec<String>,
     counters: Vec<String>,
-    notes: Vec<Note>,
+    notes: Vec<FirewallNote>,
 }
 
 impl From<&Ruleset> for Printed {
@@ -99,10 +100,14 @@ impl From<&Ruleset> for Printed {
 }
 
 /// Prints the outcome of an apply, and the next steps.
-fn applied(done: &Report, plan: &Plan, json: bool) -> Result<ExitCode, Failure> {
-    let written = done.families.iter().any(|family| family.change == Change::Written);
+fn applied(done: &FirewallReport, plan: &Plan, json: bool) -> Result<ExitCode, Failure> {
+    let written = done.families.iter().any(|family| family.change == FamilyChange::Written);
     let copied = plan.outbound
-        && !done.families.iter().flat_map(|family| &family.notes).any(|note| *note == Note::OutboundLeftOut);
+        && !done
+            .families
+            .iter()
+            .flat_map(|family| &family.notes)
+            .any(|note| *note == FirewallNote::OutboundLeftOut);
     let register = (written && copied).then(|| register_again(plan));
     let hints: Vec<_> = unserved(plan).into_iter().chain(register).collect();
     report(done, &hints, json)
@@ -145,11 +150,11 @@ fn register_again(plan: &Plan) -> String {
     }
 }
 
-fn report(report: &Report, hints: &[String], json: bool) -> Result<ExitCode, Failure> {
+fn report(report: &FirewallReport, hints: &[String], json: bool) -> Result<ExitCode, Failure> {
     #[derive(Serialize)]
     struct WithHints<'a> {
         #[serde(flatten)]
-        report: &'a Report,
+        report: &'a FirewallReport,
         #[serde(skip_serializing_if = "<[String]>::is_empty")]
         hints: &'a [String],
     }
@@ -160,11 +165,11 @@ fn report(report: &Report, hints: &[String], json: bool) -> Result<ExitCode, Fai
     let mut out = io::stdout().lock();
     for family in &report.families {
         let what = match family.change {
-            Change::Unchanged => "nothing to do",
-            Change::Written => "the rules are in place",
-            Change::Removed => "the rules are removed",
-            Change::PutBack => "the rules are put back as they were",
-            Change::Skipped => "skipped",
+            FamilyChange::Unchanged => "nothing to do",
+            FamilyChange::Written => "the rules are in place",
+            FamilyChange::Removed => "the rules are removed",
+            FamilyChange::PutBack => "the rules are put back as they were",
+            FamilyChange::Skipped => "skipped",
         };
         writeln!(out, "{}: {what}", family.family.name())?;
         for note in &family.notes {
@@ -180,9 +185,9 @@ fn report(report: &Report, hints: &[String], json: bool) -> Result<ExitCode, Fai
 /// Puts the rules in, and takes that back unless somebody says that it is well.
 fn apply_on_trial(firewall: &Firewall, plan: &Plan, span: Duration, json: bool) -> Result<ExitCode, Failure> {
     // Before anything changes, so that no signal finds the rules changed and nobody to put them back.
-    let vigil = Vigil::begin()?;
+    let vigil = PendingConfirmation::begin()?;
     let (applied, before) = apply(firewall, plan)?;
-    if applied.families.iter().all(|family| family.change != Change::Written) {
+    if applied.families.iter().all(|family| family.change != FamilyChange::Written) {
         return self::applied(&applied, plan, json);
     }
     let from_terminal = has_terminal();
@@ -194,10 +199,10 @@ fn apply_on_trial(firewall: &Firewall, plan: &Plan, span: Duration, json: bool) 
     // To stderr, and without caring: where this can't be read, nobody will confirm.
     let _ = writeln!(io::stderr(), "{prompt}");
     let why = match vigil.wait(span, from_terminal) {
-        Answer::Yes => return self::applied(&applied, plan, json),
-        Answer::No => "not confirmed",
-        Answer::TimeUp => "not confirmed in time",
-        Answer::Interrupted => "interrupted",
+        Confirmation::Yes => return self::applied(&applied, plan, json),
+        Confirmation::No => "not confirmed",
+        Confirmation::TimeUp => "not confirmed in time",
+        Confirmation::Interrupted => "interrupted",
     };
     say(Wish::PutBack);
     let put_back = firewall.put_back(&before)?;
@@ -222,7 +227,9 @@ fn watch(cli: &Cli, args: &WatchRulesArgs) -> Result<ExitCode, Failure> {
     let flags = args.flags();
     let config = cli.configuration_of(&flags)?;
     log::start(cli.log_format, cli.verbose).map_err(|error| {
-        Failure::Work(Work::Other(format!("the journal can't be reached, try --log-format text: {error}")))
+        Failure::Work(WorkError::Other(format!(
+            "the journal can't be reached, try --log-format text: {error}"
+        )))
     })?;
     let read = cli.again(flags);
     let load = move || {
@@ -254,13 +261,13 @@ fn status(status: &Status, json: bool) -> Result<ExitCode, Failure> {
     let mut out = io::stdout().lock();
     for family in &status.families {
         let what = match family.state {
-            State::InPlace => "in place",
-            State::Differs if family.is_mendable() => {
+            FamilyState::InPlace => "in place",
+            FamilyState::Differs if family.is_mendable() => {
                 "not as the configuration has it ('sipknock firewall apply' puts it right)"
             }
-            State::Differs => "as the configuration has it, and of no use for what others do",
-            State::Absent => "absent ('sipknock firewall apply' puts them in)",
-            State::Skipped => "skipped",
+            FamilyState::Differs => "as the configuration has it, and of no use for what others do",
+            FamilyState::Absent => "absent ('sipknock firewall apply' puts them in)",
+            FamilyState::Skipped => "skipped",
         };
         writeln!(out, "{}: {what}", family.family.name())?;
         for difference in &family.differences {

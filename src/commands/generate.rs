@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap_complete::Shell;
 
-use super::failure::{Failure, Work};
+use super::failure::{Failure, WorkError};
 use crate::cli::{Cli, GenerateArgs};
 
 pub(super) fn run(args: &GenerateArgs) -> Result<ExitCode, Failure> {
@@ -22,7 +22,8 @@ pub(super) fn run(args: &GenerateArgs) -> Result<ExitCode, Failure> {
         }
         Ok(())
     };
-    write().map_err(|error| Failure::Work(Work::Other(format!("{}: {error}", args.folder.display()))))?;
+    write()
+        .map_err(|error| Failure::Work(WorkError::Other(format!("{}: {error}", args.folder.display()))))?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::failure::{Failure, Work, write_json};
+use super::failure::{Failure, WorkError, write_json};
 use crate::cli::{Alphabet, KeygenArgs};
 use crate::knock::effort::{self, Effort, Grade};
-use crate::knock::entropy::{self, Entropy, Kind};
+use crate::knock::entropy::{self, Entropy, PieceKind};
 use crate::knock::{Extent, Knock, Part, Secret};
 
 pub(super) fn run(args: &KeygenArgs) -> Result<ExitCode, Failure> {
@@ -23,7 +23,7 @@ pub(super) fn run(args: &KeygenArgs) -> Result<ExitCode, Failure> {
     refuse_what_is_guessed(args, &part, extent)?;
     for number in 1..=args.count {
         let knock = generate(args, &part, extent).map_err(|error| {
-            Failure::Work(Work::Other(format!("the kernel gives no random numbers, try again: {error}")))
+            Failure::Work(WorkError::Other(format!("the kernel gives no random numbers, try again: {error}")))
         })?;
         let name = match (&args.name, args.count) {
             (Some(name), 1) => name.clone(),
@@ -91,7 +91,7 @@ fn refuse_what_is_guessed(args: &KeygenArgs, part: &Part, extent: Extent) -> Res
         let length = (0..).find(|length| bits_per_secret(args.alphabet, *length) >= u32::from(bits));
         let filler = vec![b'.'; length.unwrap_or(0).max(1)];
         let knock = knock(filler, part, extent)?;
-        let entropy = Entropy { bits: f64::from(bits), kind: Kind::Plain };
+        let entropy = Entropy { bits: f64::from(bits), kind: PieceKind::Plain };
         Some(Effort { entropy, ..Effort::of(&knock) })
     };
     let least =

@@ -6,11 +6,11 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
-use super::captures::{Outcome, config_or_flags, each_packet_of, say_left_out};
+use super::captures::{CaptureOutcome, config_or_flags, each_packet_of, say_left_out};
 use super::failure::Failure;
 use super::logs::{self, Input};
 use crate::cli::{Cli, LearnArgs};
-use crate::learn::{Format, Report, Roster};
+use crate::learn::{LearnReport, ReportFormat, Roster};
 use crate::packet::Packet;
 use crate::replay::Intake;
 use crate::replay::gaps::Gaps;
@@ -44,26 +44,26 @@ pub(super) fn run(cli: &Cli, args: &LearnArgs) -> Result<ExitCode, Failure> {
 }
 
 /// Writes what was learned, and what the captures do not show.
-fn write(out: &mut impl Write, report: &Report, gaps: &Gaps, format: Format) -> io::Result<()> {
-    if format == Format::Json {
+fn write(out: &mut impl Write, report: &LearnReport, gaps: &Gaps, format: ReportFormat) -> io::Result<()> {
+    if format == ReportFormat::Json {
         serde_json::to_writer(&mut *out, &Learned { report, gaps })?;
         return out.write_all(b"\n");
     }
     report.write(out, format)?;
-    let start = if matches!(format, Format::Toml { .. }) { "# " } else { "" };
+    let start = if matches!(format, ReportFormat::Toml { .. }) { "# " } else { "" };
     gaps.sentences(true).iter().try_for_each(|sentence| writeln!(out, "{start}{sentence}"))
 }
 
 #[derive(Serialize)]
 struct Learned<'a> {
     #[serde(flatten)]
-    report: &'a Report,
+    report: &'a LearnReport,
     #[serde(flatten)]
     gaps: &'a Gaps,
 }
 
 /// Reads a capture or an Asterisk log, whichever it is.
-fn read(path: &Path, intake: &mut Intake, roster: &mut Roster) -> io::Result<Outcome> {
+fn read(path: &Path, intake: &mut Intake, roster: &mut Roster) -> io::Result<CaptureOutcome> {
     match logs::either(path) {
         Ok(Input::Log(log)) => {
             Ok(logs::each_message(path, log, |_, logged, message| match logged.received {

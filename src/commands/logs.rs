@@ -3,7 +3,7 @@
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
 
-use super::captures::{Outcome, complain, open, unreadable};
+use super::captures::{CaptureOutcome, complain, open, unreadable};
 use crate::learn::asterisk::{self, Logged, Obstacle};
 use crate::sip::Message;
 
@@ -16,10 +16,10 @@ pub(super) enum Input {
 }
 
 /// Opens a file, `-` for standard input, and looks which of both it is. An error is said on stderr.
-pub(super) fn either(path: &Path) -> Result<Input, Outcome> {
+pub(super) fn either(path: &Path) -> Result<Input, CaptureOutcome> {
     let file = open(path).map_err(|error| unreadable(path, error))?;
     let mut input = BufReader::with_capacity(BUFFER, file);
-    let log = asterisk::looks_like(input.fill_buf().map_err(|error| unreadable(path, error))?);
+    let log = asterisk::is_log(input.fill_buf().map_err(|error| unreadable(path, error))?);
     Ok(if log { Input::Log(Box::new(input)) } else { Input::Other(Box::new(input)) })
 }
 
@@ -28,7 +28,7 @@ pub(super) fn each_message(
     path: &Path,
     log: impl BufRead,
     mut visit: impl FnMut(u64, &Logged, &Message<'_>),
-) -> Outcome {
+) -> CaptureOutcome {
     let (mut after, mut read) = (0, 0);
     let mut messages = asterisk::messages(log);
     let mut broken = None;
@@ -53,7 +53,7 @@ pub(super) fn each_message(
         None => Some(LogError::NoMessages),
     });
     problem.iter().for_each(|problem| complain(path, problem));
-    Outcome { packets: 0, failed: problem.is_some() }
+    CaptureOutcome { packets: 0, failed: problem.is_some() }
 }
 
 /// Why a log can't be read.

@@ -7,11 +7,11 @@ use super::failure::Failure;
 use super::remote::{ask, counted, report, stats};
 use crate::cli::{Cli, ReloadArgs};
 use crate::config::{DEFAULT_PATH, whole_path};
-use crate::control::protocol::Request;
+use crate::control::protocol::ControlRequest;
 
 pub(super) fn run(cli: &Cli, args: &ReloadArgs) -> Result<ExitCode, Failure> {
     refuse_another(cli, args)?;
-    let done = ask(cli, &args.gate, &Request::Reload {}, |_| Ok(()))?;
+    let done = ask(cli, &args.gate, &ControlRequest::Reload {}, |_| Ok(()))?;
     let file = done.file.as_deref().map_or_else(String::new, |file| format!(", read from {file}"));
     let closed = match done.doors.unwrap_or(0) {
         0 => String::new(),

@@ -2,17 +2,17 @@
 
 use std::io::{self, Write};
 
-use super::failure::{Failure, Work, write_json};
+use super::failure::{Failure, WorkError, write_json};
 use crate::cli::{Cli, ControlArgs};
 use crate::control::client::Client;
-use crate::control::protocol::{Answer, Done, Request, Stats};
+use crate::control::protocol::{ControlRequest, Done, Reply, Stats};
 
 /// Asks the running gate, and gives each line of its answer to `each`.
 pub(super) fn ask(
     cli: &Cli,
     args: &ControlArgs,
-    request: &Request,
-    each: impl FnMut(Answer) -> io::Result<()>,
+    request: &ControlRequest,
+    each: impl FnMut(Reply) -> io::Result<()>,
 ) -> Result<Done, Failure> {
     let mut client = Client::connect(&cli.socket(args)?)?;
     Ok(client.ask(request, each)?)
@@ -21,13 +21,13 @@ pub(super) fn ask(
 /// What the running gate says of itself.
 pub(super) fn stats(cli: &Cli, args: &ControlArgs) -> Result<Stats, Failure> {
     let mut seen = None;
-    ask(cli, args, &Request::Stats {}, |answer| {
-        if let Answer::Stats(stats) = answer {
+    ask(cli, args, &ControlRequest::Stats {}, |answer| {
+        if let Reply::Stats(stats) = answer {
             seen = Some(*stats);
         }
         Ok(())
     })?;
-    seen.ok_or_else(|| Failure::Work(Work::Other("the gate says nothing of itself".to_owned())))
+    seen.ok_or_else(|| Failure::Work(WorkError::Other("the gate says nothing of itself".to_owned())))
 }
 
 /// Prints how it ended.

@@ -4,7 +4,7 @@ use std::io::{self, BufWriter, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
-use super::captures::{Outcome, config_or_flags, each_packet, say_left_out};
+use super::captures::{CaptureOutcome, config_or_flags, each_packet, say_left_out};
 use super::failure::Failure;
 use crate::cli::{Cli, ReplayArgs};
 use crate::net::NetSet;
@@ -56,7 +56,7 @@ struct Run<W> {
 
 impl<W: Write> Run<W> {
     /// Decides a file's packets.
-    fn file(&mut self, path: &Path) -> io::Result<Outcome> {
+    fn file(&mut self, path: &Path) -> io::Result<CaptureOutcome> {
         let Self { intake, replay, summary, out, json, several } = self;
         let name = path.to_string_lossy();
         let outcome = each_packet(path, intake, |packet| {

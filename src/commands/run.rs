@@ -3,13 +3,13 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use super::failure::{Failure, Work};
+use super::failure::{Failure, WorkError};
 use crate::cli::{Cli, RunArgs};
 use crate::config::readable_secrets;
 use crate::config::{Config, ConfigError, shell_word};
 use crate::control::client::Client;
 use crate::daemon::{self, DaemonError, RunOptions};
-use crate::firewall::{Firewall, State};
+use crate::firewall::{FamilyState, Firewall};
 use crate::harden::trusted_groups;
 use crate::inspect::Mode;
 use crate::knock::weakness;
@@ -37,7 +37,9 @@ pub(super) fn run(cli: &Cli, args: &RunArgs) -> Result<ExitCode, Failure> {
     let groups = trusted_groups(&config);
     let readable = readable_secrets(&config, allowed, &groups)?;
     log::start(cli.log_format, cli.verbose).map_err(|error| {
-        Failure::Work(Work::Other(format!("the journal can't be reached, try --log-format text: {error}")))
+        Failure::Work(WorkError::Other(format!(
+            "the journal can't be reached, try --log-format text: {error}"
+        )))
     })?;
     let mut first = warnings(&config, readable);
     if args.grace.is_none() && config.inspect.grace > Duration::ZERO && config.state.file.is_none() {
@@ -81,7 +83,7 @@ fn beside_another(error: DaemonError, config: &Config) -> Failure {
         (error @ DaemonError::Queue(QueueError::Taken { .. }), Some(path))
             if Client::connect(path).is_ok() =>
         {
-            Failure::Work(Work::Other(format!(
+            Failure::Work(WorkError::Other(format!(
                 "{error}. A sipknock runs already and answers at {}: 'sipknock reload' has it read its configuration again, \
                  'sipknock run --takeover' goes on in its place without losing a packet",
                 path.display()
@@ -104,7 +106,12 @@ fn rules_lead_here(config: &Config) -> Option<bool> {
         return None;
     }
     let status = Firewall::default().status(&config.firewall_plan()).ok()?;
-    Some(status.families.iter().any(|family| matches!(family.state, State::InPlace | State::Differs)))
+    Some(
+        status
+            .families
+            .iter()
+            .any(|family| matches!(family.state, FamilyState::InPlace | FamilyState::Differs)),
+    )
 }
 
 /// Says why a gate that runs can't read what it could read as it started: a folder that it did not know then.

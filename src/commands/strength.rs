@@ -10,14 +10,14 @@ use crate::knock::effort::{self, Effort, Grade};
 /// Each knock, and all of them together.
 #[derive(Serialize)]
 pub(super) struct Strengths {
-    strengths: Vec<Strength>,
+    strengths: Vec<KnockStrength>,
     /// Seconds after which the chances are even that one of them was guessed.
     #[serde(skip_serializing_if = "Option::is_none")]
     any_seconds: Option<f64>,
 }
 
 #[derive(Serialize)]
-struct Strength {
+struct KnockStrength {
     knock: String,
     #[serde(rename = "in")]
     within: String,
@@ -34,7 +34,7 @@ struct Strength {
 impl Strengths {
     /// `efforts` are those of the knocks, in their order.
     pub(super) fn new(knocks: &[Knock], efforts: &[Effort]) -> Self {
-        let strengths = knocks.iter().zip(efforts).map(|(knock, effort)| Strength {
+        let strengths = knocks.iter().zip(efforts).map(|(knock, effort)| KnockStrength {
             knock: knock.name.clone(),
             within: knock.part.to_string(),
             extent: knock.extent.to_string(),
@@ -73,7 +73,7 @@ impl Strengths {
         table.load_style(comfy_table::presets::NOTHING);
         table.set_header(["knock", "in", "match", "bits", "guessed in, at 1 Gbit/s"]);
         for strength in &shown {
-            let Strength { knock, within, extent, bits, guessed_in, .. } = strength;
+            let KnockStrength { knock, within, extent, bits, guessed_in, .. } = strength;
             table.add_row([knock, within, extent, &format!("{bits:.0}"), guessed_in]);
         }
         writeln!(out, "{table}")?;

@@ -8,18 +8,18 @@ use serde_json::{Value, json};
 use super::failure::Failure;
 use super::remote::{ask, moment, span};
 use crate::cli::{Cli, WatchArgs};
-use crate::control::protocol::{Answer, Request};
+use crate::control::protocol::{ControlRequest, Reply};
 
 pub(super) fn run(cli: &Cli, args: &WatchArgs) -> Result<ExitCode, Failure> {
     let colours =
         io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    ask(cli, &args.gate, &Request::Watch {}, |answer| {
+    ask(cli, &args.gate, &ControlRequest::Watch {}, |answer| {
         let mut out = io::stdout().lock();
         match answer {
-            Answer::Event(event) if args.json => writeln!(out, "{event}"),
-            Answer::Event(event) => writeln!(out, "{}", line(&event, colours)),
-            Answer::Lost(count) if args.json => writeln!(out, "{}", json!({"lost": count})),
-            Answer::Lost(count) => writeln!(out, "({count} events came too fast to be shown)"),
+            Reply::Event(event) if args.json => writeln!(out, "{event}"),
+            Reply::Event(event) => writeln!(out, "{}", line(&event, colours)),
+            Reply::Lost(count) if args.json => writeln!(out, "{}", json!({"lost": count})),
+            Reply::Lost(count) => writeln!(out, "({count} events came too fast to be shown)"),
             _ => Ok(()),
         }?;
         out.flush()

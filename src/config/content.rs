@@ -6,15 +6,15 @@ use sha2::{Digest as _, Sha256};
 
 /// SHA-256 of a file's bytes. It may be that of one secret: it stays in this process, and out of its debug output.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub(super) struct Content(pub(super) [u8; 32]);
+pub(super) struct FileDigest(pub(super) [u8; 32]);
 
-impl Content {
+impl FileDigest {
     pub(super) fn of(bytes: &[u8]) -> Self {
         Self(Sha256::digest(bytes).into())
     }
 }
 
-impl fmt::Debug for Content {
+impl fmt::Debug for FileDigest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Content")
     }

@@ -10,8 +10,10 @@ use crate::config::error::ConfigError;
 use crate::config::firewall::FirewallRules;
 use crate::config::flags::Flags;
 use crate::config::guard::SecretFile;
-use crate::config::place::{Note, Place};
-use crate::config::sections::{Control, Http, Inspect, Process, Queue, State};
+use crate::config::place::{ConfigNote, Place};
+use crate::config::sections::{
+    ControlSection, HttpSection, InspectSection, ProcessSection, QueueSection, StateSection,
+};
 use crate::config::settings::Config;
 use crate::firewall::{DEFAULT_PARENT, PlanError};
 use crate::inspect::Mode;
@@ -20,18 +22,18 @@ use crate::net::NetSet;
 
 /// A configuration that is still being put together: each value valid in itself, defaults filled in.
 pub(super) struct Draft {
-    pub(super) inspect: Inspect,
-    pub(super) queue: Queue,
+    pub(super) inspect: InspectSection,
+    pub(super) queue: QueueSection,
     pub(super) firewall: FirewallRules,
     /// Where the chains stand.
     pub(super) chains_place: Place,
-    pub(super) control: Control,
-    pub(super) state: State,
-    pub(super) http: Http,
-    pub(super) process: Process,
+    pub(super) control: ControlSection,
+    pub(super) state: StateSection,
+    pub(super) http: HttpSection,
+    pub(super) process: ProcessSection,
     pub(super) knocks: Vec<DraftKnock>,
     pub(super) files: Vec<SecretFile>,
-    pub(super) notes: Vec<Note>,
+    pub(super) notes: Vec<ConfigNote>,
     /// Flags have had a say.
     pub(super) flagged: bool,
 }

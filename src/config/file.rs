@@ -15,8 +15,11 @@ use super::draft::{Draft, DraftKnock};
 use super::guard::{self, SecretFile};
 use crate::config::error::ConfigError;
 use crate::config::firewall::{FirewallBackend, FirewallRules};
-use crate::config::place::{Note, Place};
-use crate::config::sections::{Control, Fallback, Http, Inspect, Process, Queue, Seccomp, State};
+use crate::config::place::{ConfigNote, Place};
+use crate::config::sections::{
+    ControlSection, Fallback, HttpSection, InspectSection, ProcessSection, QueueSection, Seccomp,
+    StateSection,
+};
 use crate::config::values;
 use crate::firewall::{DEFAULT_PARENT, Family};
 use crate::inspect::{Bounds, Mode, Renew};
@@ -172,8 +175,8 @@ struct KnockTable {
 }
 
 impl Reader<'_> {
-    fn inspect(&mut self, table: InspectTable) -> Inspect {
-        let mut inspect = Inspect::default();
+    fn inspect(&mut self, table: InspectTable) -> InspectSection {
+        let mut inspect = InspectSection::default();
         self.set(&mut inspect.scope.ports, "inspect.ports", table.ports, ports);
         self.set(&mut inspect.scope.transports, "inspect.transports", table.transports, transports);
         self.set(&mut inspect.door, "inspect.door", table.door, |value| {
@@ -228,7 +231,7 @@ impl Reader<'_> {
         });
         if inspect.grace > Duration::ZERO && inspect.mode == Mode::Monitor {
             let text = "it ends with strangers dropped, and with mode = \"monitor\" nobody is".to_owned();
-            self.notes.push(Note { place: self.place(span, "inspect.grace"), text });
+            self.notes.push(ConfigNote { place: self.place(span, "inspect.grace"), text });
         }
         for (prefix, least, key) in [
             (inspect.prefixes.v4, WIDE_IPV4, "inspect.ipv4_prefix"),
@@ -237,7 +240,7 @@ impl Reader<'_> {
             if prefix < least {
                 let text = format!("one knock opens for a whole /{prefix}, strangers included");
                 let place = Place { file: Some(self.path.to_owned()), line: None, key: key.to_owned() };
-                self.notes.push(Note { place, text });
+                self.notes.push(ConfigNote { place, text });
             }
         }
         inspect
@@ -258,7 +261,7 @@ impl Reader<'_> {
                 "{net} is wider than any translator's (RFC 6052: /32 to /96): a phone there whose address changes within its \
                  network has to knock again"
             );
-            self.notes.push(Note { place: self.place(field.span(), key), text });
+            self.notes.push(ConfigNote { place: self.place(field.span(), key), text });
         }
         nets
     }
@@ -280,8 +283,8 @@ impl Reader<'_> {
         }
     }
 
-    fn queue(&mut self, table: QueueTable) -> Queue {
-        let mut queue = Queue::default();
+    fn queue(&mut self, table: QueueTable) -> QueueSection {
+        let mut queue = QueueSection::default();
         self.set(&mut queue.numbers, "queue.numbers", table.numbers, |value| match value {
             Value::Integer(number) => values::queues(&number.to_string()),
             other => text_of(other).and_then(values::queues),
@@ -309,7 +312,7 @@ impl Reader<'_> {
         });
         if queue.backend == Backend::Nfq && queue.busy_poll > Duration::ZERO {
             let text = "the nfq backend sleeps all the same: it is for \"batched\"".to_owned();
-            self.notes.push(Note { place: self.place(span, "queue.busy_poll"), text });
+            self.notes.push(ConfigNote { place: self.place(span, "queue.busy_poll"), text });
         }
         queue
     }
@@ -338,7 +341,7 @@ impl Reader<'_> {
             if rules.chains == [DEFAULT_PARENT] && !rules.pbx.is_empty() {
                 let text = "it is for a PBX behind this machine, and `chains` names none that packets to such a one pass"
                     .to_owned();
-                self.notes.push(Note { place: self.place(field.span(), "firewall.pbx"), text });
+                self.notes.push(ConfigNote { place: self.place(field.span(), "firewall.pbx"), text });
             }
         }
         self.set(&mut rules.families, "firewall.families", table.families, |value| {
@@ -363,22 +366,22 @@ impl Reader<'_> {
         (rules, place)
     }
 
-    fn control(&self, table: ControlTable) -> Control {
-        let mut control = Control::default();
+    fn control(&self, table: ControlTable) -> ControlSection {
+        let mut control = ControlSection::default();
         self.set(&mut control.socket, "control.socket", table.socket, |value| {
             text_of(value).map(values::place)
         });
         control
     }
 
-    fn state(&self, table: StateTable) -> State {
-        let mut state = State::default();
+    fn state(&self, table: StateTable) -> StateSection {
+        let mut state = StateSection::default();
         self.set(&mut state.file, "state.file", table.file, |value| text_of(value).map(values::place));
         state
     }
 
-    fn http(&self, table: HttpTable) -> Http {
-        let mut http = Http::default();
+    fn http(&self, table: HttpTable) -> HttpSection {
+        let mut http = HttpSection::default();
         self.set(&mut http.listen, "http.listen", table.listen, |value| {
             text_of(value).and_then(values::listen)
         });
@@ -388,8 +391,8 @@ impl Reader<'_> {
         http
     }
 
-    fn process(&self, table: ProcessTable) -> Process {
-        let mut process = Process { user_named: table.user.is_some(), ..Process::default() };
+    fn process(&self, table: ProcessTable) -> ProcessSection {
+        let mut process = ProcessSection { user_named: table.user.is_some(), ..ProcessSection::default() };
         self.set(&mut process.user, "process.user", table.user, |value| {
             text_of(value).and_then(values::user)
         });
@@ -521,7 +524,7 @@ impl Reader<'_> {
         for net in &nets {
             if net.addr() != net.network() {
                 let text = format!("{net} has bits beyond its prefix length and means {}", net.trunc());
-                self.notes.push(Note { place: self.place(field.span(), key), text });
+                self.notes.push(ConfigNote { place: self.place(field.span(), key), text });
             }
         }
         nets

@@ -7,7 +7,7 @@ use std::io::{self, Read as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use crate::config::content::Content;
+use crate::config::content::FileDigest;
 use crate::config::place::Place;
 
 /// A file that was read: the configuration, or one that holds a secret.
@@ -23,7 +23,7 @@ pub struct SecretFile {
     pub(super) mode: Option<u32>,
     pub(super) group: u32,
     /// What it had in it, for [`Digests`](crate::config::Digests).
-    pub(super) content: Content,
+    pub(super) content: FileDigest,
 }
 
 /// A file with secrets that more people can read or change than should.
@@ -107,7 +107,7 @@ pub(super) fn read_bytes(path: &Path) -> io::Result<(Vec<u8>, SecretFile)> {
         holds_secrets: false,
         mode: metadata.is_file().then_some(metadata.mode() & 0o7777),
         group: metadata.gid(),
-        content: Content::of(&bytes),
+        content: FileDigest::of(&bytes),
     };
     Ok((bytes, found))
 }
@@ -162,7 +162,7 @@ mod tests {
             holds_secrets,
             mode,
             group,
-            content: Content::default(),
+            content: FileDigest::default(),
         };
         for (mode, group, mend) in [
             (0o600, 0, None),

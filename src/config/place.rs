@@ -16,7 +16,7 @@ pub struct Place {
 
 /// Something valid that its writer should see.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Note {
+pub struct ConfigNote {
     /// Where it stands.
     pub place: Place,
     /// What about it.

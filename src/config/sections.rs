@@ -12,13 +12,13 @@ use crate::inspect::{Bounds, Mode, Renew, Scope};
 use crate::knock::Life;
 use crate::net::{NAT64, Prefixes};
 use crate::packet::Transport;
-use crate::queue::{Backend, Options};
+use crate::queue::{Backend, QueueOptions};
 use crate::state::DEFAULT_FILE;
 use crate::stream::Limits;
 
 /// `[inspect]`: what is looked at, and what opens.
 #[derive(Clone, Debug)]
-pub struct Inspect {
+pub struct InspectSection {
     /// Ports and transports that are inspected.
     pub scope: Scope,
     /// How long a door stays open after a knock that does not say otherwise.
@@ -45,7 +45,7 @@ pub struct Inspect {
 
 /// `[queue]`: how packets come in.
 #[derive(Clone, Debug)]
-pub struct Queue {
+pub struct QueueSection {
     /// NFQUEUE numbers; one thread each.
     pub numbers: RangeInclusive<u16>,
     /// Which implementation reads them.
@@ -62,10 +62,10 @@ pub struct Queue {
     pub busy_poll: Duration,
 }
 
-impl Queue {
+impl QueueSection {
     /// How to bind the queue of this number.
-    pub fn options(&self, number: u16) -> Options {
-        Options {
+    pub fn options(&self, number: u16) -> QueueOptions {
+        QueueOptions {
             queue: number,
             max_len: self.max_len,
             receive_buffer: self.receive_buffer,
@@ -78,21 +78,21 @@ impl Queue {
 
 /// `[control]`: how a running gate is seen and turned.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Control {
+pub struct ControlSection {
     /// The unix socket; `None`: there is none.
     pub socket: Option<PathBuf>,
 }
 
 /// `[state]`: what outlives the gate.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct State {
+pub struct StateSection {
     /// The file that keeps the doors; `None`: they are gone with the gate.
     pub file: Option<PathBuf>,
 }
 
 /// `[http]`: how a running gate is watched.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Http {
+pub struct HttpSection {
     /// Where metrics and the status page are served; `None`: nowhere.
     pub listen: Option<SocketAddr>,
     /// Names of hosts that it answers to, beside addresses and `localhost`.
@@ -101,7 +101,7 @@ pub struct Http {
 
 /// `[process]`: what the process of the gate may do.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Process {
+pub struct ProcessSection {
     /// As whom it runs where root starts it.
     pub user: String,
     /// Somebody wrote that name down, so that it has to exist.
@@ -134,7 +134,7 @@ pub enum Fallback {
     Open,
 }
 
-impl Default for Inspect {
+impl Default for InspectSection {
     fn default() -> Self {
         Self {
             scope: Scope {
@@ -155,7 +155,7 @@ impl Default for Inspect {
     }
 }
 
-impl Default for Queue {
+impl Default for QueueSection {
     fn default() -> Self {
         Self {
             numbers: 0..=0,
@@ -169,19 +169,19 @@ impl Default for Queue {
     }
 }
 
-impl Default for Control {
+impl Default for ControlSection {
     fn default() -> Self {
         Self { socket: Some(DEFAULT_SOCKET.into()) }
     }
 }
 
-impl Default for State {
+impl Default for StateSection {
     fn default() -> Self {
         Self { file: Some(DEFAULT_FILE.into()) }
     }
 }
 
-impl Default for Process {
+impl Default for ProcessSection {
     fn default() -> Self {
         Self { user: DEFAULT_USER.to_owned(), user_named: false, seccomp: Seccomp::default(), landlock: true }
     }

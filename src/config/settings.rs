@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 use crate::config::error::ConfigError;
 use crate::config::firewall::FirewallRules;
 use crate::config::guard::SecretFile;
-use crate::config::place::Note;
-use crate::config::sections::{Control, Http, Inspect, Process, Queue, State};
+use crate::config::place::ConfigNote;
+use crate::config::sections::{
+    ControlSection, HttpSection, InspectSection, ProcessSection, QueueSection, StateSection,
+};
 use crate::inspect::{Inspector, Policy};
 use crate::knock::{Knock, KnockSet};
 use crate::net::{Cut, NetSet};
@@ -17,25 +19,25 @@ use crate::net::{Cut, NetSet};
 #[derive(Clone, Debug)]
 pub struct Config {
     /// `[inspect]`
-    pub inspect: Inspect,
+    pub inspect: InspectSection,
     /// `[queue]`
-    pub queue: Queue,
+    pub queue: QueueSection,
     /// `[firewall]`
     pub firewall: FirewallRules,
     /// `[control]`
-    pub control: Control,
+    pub control: ControlSection,
     /// `[state]`
-    pub state: State,
+    pub state: StateSection,
     /// `[http]`
-    pub http: Http,
+    pub http: HttpSection,
     /// `[process]`
-    pub process: Process,
+    pub process: ProcessSection,
     /// `[[knock]]`, in their order.
     pub knocks: Vec<Knock>,
     /// The files that were read, as far as they hold secrets or are the configuration.
     pub files: Vec<SecretFile>,
     /// What is valid and yet perhaps not what was meant.
-    pub notes: Vec<Note>,
+    pub notes: Vec<ConfigNote>,
     /// Where it was looked for.
     pub path: PathBuf,
     /// Flags have a say in what it means, as [`Digests::meaning`] has it.

@@ -225,7 +225,7 @@ fn the_socket_and_the_state_may_be_off() {
 
 #[test]
 fn the_page_is_off_unless_said() {
-    assert_eq!(parse(KNOCK).unwrap().http, Http::default());
+    assert_eq!(parse(KNOCK).unwrap().http, HttpSection::default());
     assert_eq!(parse(&format!("[http]\nlisten = \"off\"\n{KNOCK}")).unwrap().http.listen, None);
     let text = format!("[http]\nlisten = \"127.0.0.1:9470\"\nhosts = [\"pbx.example.org\"]\n{KNOCK}");
     let http = parse(&text).unwrap().http;

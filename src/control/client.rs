@@ -5,7 +5,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::protocol::{Answer, Done, Refusal, Request};
+use super::protocol::{ControlRequest, Done, Refusal, Reply};
 
 /// A connection to a running daemon.
 #[derive(Debug)]
@@ -59,10 +59,10 @@ impl Client {
     /// Where it is refused, or does not come to its end, or `each` has one.
     pub fn ask(
         &mut self,
-        request: &Request,
-        mut each: impl FnMut(Answer) -> io::Result<()>,
+        request: &ControlRequest,
+        mut each: impl FnMut(Reply) -> io::Result<()>,
     ) -> Result<Done, ClientError> {
-        let endless = matches!(request, Request::Watch {});
+        let endless = matches!(request, ControlRequest::Watch {});
         // A reload compiles ten thousand knocks, and a list has a million doors; nothing takes so long for one line.
         let patience = (!endless).then_some(PATIENCE);
         self.stream.get_ref().set_read_timeout(patience).map_err(|error| self.broke_off(error))?;
@@ -78,8 +78,8 @@ impl Client {
                 Err(error) => return Err(self.broke_off(error)),
             }
             match serde_json::from_slice(&line) {
-                Ok(Answer::Done(done)) => return Ok(done),
-                Ok(Answer::Error(Refusal { text, .. })) => return Err(ClientError::Refused(text)),
+                Ok(Reply::Done(done)) => return Ok(done),
+                Ok(Reply::Error(Refusal { text, .. })) => return Err(ClientError::Refused(text)),
                 Ok(answer) => each(answer).map_err(ClientError::Output)?,
                 Err(error) => return Err(self.broke_off(error.into())),
             }

@@ -20,7 +20,7 @@ pub const VERSION: u64 = 1;
 /// What a client wants.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "kebab-case", deny_unknown_fields)]
-pub enum Request {
+pub enum ControlRequest {
     /// The open doors.
     Doors {
         /// Only those of this knock.
@@ -75,7 +75,7 @@ pub enum Request {
 /// A line of an answer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Answer {
+pub enum Reply {
     /// An open door.
     Door(DoorLine),
     /// The counters.
@@ -155,7 +155,7 @@ pub struct Done {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refusal {
     /// For programs.
-    pub kind: Kind,
+    pub kind: RefusalKind,
     /// For people.
     pub text: String,
 }
@@ -163,7 +163,7 @@ pub struct Refusal {
 /// Kinds of refusals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Kind {
+pub enum RefusalKind {
     /// Not a request of this version.
     BadRequest,
     /// Another version of the protocol.
@@ -178,7 +178,7 @@ pub enum Kind {
     Failed,
 }
 
-impl Request {
+impl ControlRequest {
     /// Reads a line.
     ///
     /// # Errors
@@ -191,7 +191,7 @@ impl Request {
             Some(_) => {
                 let text =
                     format!("this daemon speaks version {VERSION} only: use the sipknock it came with");
-                return Err(Refusal { kind: Kind::Version, text });
+                return Err(Refusal { kind: RefusalKind::Version, text });
             }
             None => return Err(Refusal::bad(format!("\"v\" is missing: send \"v\":{VERSION}"))),
         }
@@ -216,21 +216,21 @@ impl Request {
 impl Refusal {
     /// What was said is no request.
     pub fn bad(text: impl Into<String>) -> Self {
-        Self { kind: Kind::BadRequest, text: text.into() }
+        Self { kind: RefusalKind::BadRequest, text: text.into() }
     }
 
     /// It is not there.
     pub fn not_found(text: impl Into<String>) -> Self {
-        Self { kind: Kind::NotFound, text: text.into() }
+        Self { kind: RefusalKind::NotFound, text: text.into() }
     }
 
     /// It went wrong.
     pub fn failed(text: impl Into<String>) -> Self {
-        Self { kind: Kind::Failed, text: text.into() }
+        Self { kind: RefusalKind::Failed, text: text.into() }
     }
 }
 
-impl Answer {
+impl Reply {
     /// Whether nothing comes after it.
     pub fn is_last(&self) -> bool {
         matches!(self, Self::Done(_) | Self::Error(_))
@@ -259,46 +259,46 @@ mod tests {
     #[test]
     fn requests_survive_their_line() {
         for request in [
-            Request::Doors { knock: Some("alice".into()), source: None },
-            Request::Open { address: "203.0.113.7".into(), for_s: Some(60), knock: None },
-            Request::Close { address: "::1".into(), mark: false },
-            Request::Close { address: "::1".into(), mark: true },
-            Request::Flush {},
-            Request::Watch {},
-            Request::Enforce {},
-            Request::Rules { report: Box::default() },
-            Request::Takeover { format: 1 },
+            ControlRequest::Doors { knock: Some("alice".into()), source: None },
+            ControlRequest::Open { address: "203.0.113.7".into(), for_s: Some(60), knock: None },
+            ControlRequest::Close { address: "::1".into(), mark: false },
+            ControlRequest::Close { address: "::1".into(), mark: true },
+            ControlRequest::Flush {},
+            ControlRequest::Watch {},
+            ControlRequest::Enforce {},
+            ControlRequest::Rules { report: Box::default() },
+            ControlRequest::Takeover { format: 1 },
         ] {
             let line = request.line().unwrap();
             assert_eq!(line.iter().filter(|byte| **byte == b'\n').count(), 1);
-            assert_eq!(Request::parse(&line), Ok(request));
+            assert_eq!(ControlRequest::parse(&line), Ok(request));
         }
     }
 
     #[test]
     fn what_is_no_request_is_told_so() {
         for (line, kind, part) in [
-            ("", Kind::BadRequest, "JSON"),
-            ("[1]", Kind::BadRequest, "JSON"),
-            (r#"{"do":"stats"}"#, Kind::BadRequest, "\"v\" is missing"),
-            (r#"{"v":2,"do":"stats"}"#, Kind::Version, "version 1"),
-            (r#"{"v":"1","do":"stats"}"#, Kind::Version, "version 1"),
-            (r#"{"v":1,"do":"dance"}"#, Kind::BadRequest, "dance"),
-            (r#"{"v":1,"do":"close"}"#, Kind::BadRequest, "address"),
-            (r#"{"v":1,"do":"close","address":"x","now":1}"#, Kind::BadRequest, "now"),
-            (r#"{"v":1,"do":"flush","hard":true}"#, Kind::BadRequest, "hard"),
+            ("", RefusalKind::BadRequest, "JSON"),
+            ("[1]", RefusalKind::BadRequest, "JSON"),
+            (r#"{"do":"stats"}"#, RefusalKind::BadRequest, "\"v\" is missing"),
+            (r#"{"v":2,"do":"stats"}"#, RefusalKind::Version, "version 1"),
+            (r#"{"v":"1","do":"stats"}"#, RefusalKind::Version, "version 1"),
+            (r#"{"v":1,"do":"dance"}"#, RefusalKind::BadRequest, "dance"),
+            (r#"{"v":1,"do":"close"}"#, RefusalKind::BadRequest, "address"),
+            (r#"{"v":1,"do":"close","address":"x","now":1}"#, RefusalKind::BadRequest, "now"),
+            (r#"{"v":1,"do":"flush","hard":true}"#, RefusalKind::BadRequest, "hard"),
         ] {
-            let refusal = Request::parse(line.as_bytes()).unwrap_err();
+            let refusal = ControlRequest::parse(line.as_bytes()).unwrap_err();
             assert!(refusal.kind == kind && refusal.text.contains(part), "{line}: {refusal:?}");
         }
     }
 
     #[test]
     fn answers_are_as_documented() {
-        let done = Answer::Done(Done { doors: Some(3), ..Done::default() });
+        let done = Reply::Done(Done { doors: Some(3), ..Done::default() });
         assert_eq!(serde_json::to_string(&done).unwrap(), r#"{"done":{"doors":3}}"#);
-        let error = Answer::Error(Refusal::not_found("no"));
+        let error = Reply::Error(Refusal::not_found("no"));
         assert_eq!(serde_json::to_string(&error).unwrap(), r#"{"error":{"kind":"not-found","text":"no"}}"#);
-        assert_eq!(serde_json::to_string(&Answer::Lost(7)).unwrap(), r#"{"lost":7}"#);
+        assert_eq!(serde_json::to_string(&Reply::Lost(7)).unwrap(), r#"{"lost":7}"#);
     }
 }

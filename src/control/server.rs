@@ -13,20 +13,20 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 
-use super::protocol::{Answer, Done, Kind, MAX_REQUEST, PATIENCE, Refusal, Request};
+use super::protocol::{ControlRequest, Done, MAX_REQUEST, PATIENCE, Refusal, RefusalKind, Reply};
 use super::socket::Socket;
 use super::takeover;
-use super::watch::{Seen, Watch};
+use super::watch::{Watch, WatchedEvent};
 use crate::clock::Clock;
 use crate::time::Time;
 
 /// What carries requests out.
-pub trait Service: Send + Sync + 'static {
+pub trait RequestHandler: Send + Sync + 'static {
     /// Carries a request out, any but [`Request::Watch`]. Lines before the last one go through `say`.
     ///
     /// # Errors
     /// Those of `say`, for then nobody is there to listen.
-    fn carry_out(&self, request: Request, say: Say<'_>) -> io::Result<Result<Done, Refusal>>;
+    fn carry_out(&self, request: ControlRequest, say: Say<'_>) -> io::Result<Result<Done, Refusal>>;
 
     /// Hands over to the process at the other end, as [`super::takeover`] has it. What is returned is said as the last word.
     ///
@@ -39,22 +39,22 @@ pub trait Service: Send + Sync + 'static {
 }
 
 /// Takes a line of an answer.
-pub type Say<'a> = &'a mut dyn FnMut(Answer) -> io::Result<()>;
+pub type Say<'a> = &'a mut dyn FnMut(Reply) -> io::Result<()>;
 
 /// A listening socket and its clients.
 #[derive(Debug)]
-pub struct Server {
+pub struct ControlServer {
     accepting: JoinHandle<()>,
     /// Ends it when it is closed.
     stop: UnixStream,
-    counts: Counts,
+    counts: ClientCounts,
     listener: OwnedFd,
     owned: Arc<AtomicBool>,
 }
 
 /// How many clients there are and were. Copies share it.
 #[derive(Clone, Debug, Default)]
-pub struct Counts {
+pub struct ClientCounts {
     /// Clients that are there.
     seated: Arc<AtomicUsize>,
     /// Those of them that are being answered.
@@ -63,7 +63,7 @@ pub struct Counts {
     refused: Arc<AtomicU64>,
 }
 
-impl Counts {
+impl ClientCounts {
     /// How many clients are there.
     pub fn seated(&self) -> usize {
         self.seated.load(Ordering::Relaxed).min(MAX_CLIENTS)
@@ -75,15 +75,15 @@ impl Counts {
     }
 }
 
-impl Server {
+impl ControlServer {
     /// Starts to take clients.
     ///
     /// # Errors
     /// Where the system gives no thread.
-    pub fn start(socket: Socket, clock: Clock, service: Arc<impl Service>) -> io::Result<Self> {
+    pub fn start(socket: Socket, clock: Clock, service: Arc<impl RequestHandler>) -> io::Result<Self> {
         let (stop, stopped) = UnixStream::pair()?;
         let (listener, owned) = (OwnedFd::from(socket.listener.try_clone()?), socket.owned());
-        let counts = Counts::default();
+        let counts = ClientCounts::default();
         let theirs = counts.clone();
         let accept = move || accept(&socket, &stopped, clock, &service, &theirs);
         let accepting = thread::Builder::new().name("control".to_owned()).spawn(accept)?;
@@ -104,7 +104,7 @@ impl Server {
     }
 
     /// How many clients there are and were.
-    pub fn counts(&self) -> Counts {
+    pub fn counts(&self) -> ClientCounts {
         self.counts.clone()
     }
 
@@ -122,7 +122,13 @@ impl Server {
     }
 }
 
-fn accept(socket: &Socket, stopped: &UnixStream, clock: Clock, service: &Arc<impl Service>, counts: &Counts) {
+fn accept(
+    socket: &Socket,
+    stopped: &UnixStream,
+    clock: Clock,
+    service: &Arc<impl RequestHandler>,
+    counts: &ClientCounts,
+) {
     let owned = socket.owned();
     loop {
         let mut descriptors =
@@ -142,12 +148,12 @@ fn accept(socket: &Socket, stopped: &UnixStream, clock: Clock, service: &Arc<imp
 }
 
 /// Gives a client a thread, or tells him that there are enough.
-fn seat(mut stream: UnixStream, clock: Clock, service: &Arc<impl Service>, counts: &Counts) {
+fn seat(mut stream: UnixStream, clock: Clock, service: &Arc<impl RequestHandler>, counts: &ClientCounts) {
     let seat = Seat::take(&counts.seated);
     if seat.number > MAX_CLIENTS {
         counts.refused.fetch_add(1, Ordering::Relaxed);
         let text = format!("{MAX_CLIENTS} clients are connected already: try again in a moment");
-        if let Ok(mut line) = serde_json::to_vec(&Answer::Error(Refusal { kind: Kind::Full, text })) {
+        if let Ok(mut line) = serde_json::to_vec(&Reply::Error(Refusal { kind: RefusalKind::Full, text })) {
             line.push(b'\n');
             // A new socket has room for a line.
             let _ = stream.set_nonblocking(true).and_then(|()| stream.write_all(&line));
@@ -158,7 +164,7 @@ fn seat(mut stream: UnixStream, clock: Clock, service: &Arc<impl Service>, count
     let serve = move || {
         let _seat = seat;
         // An error means that he is gone, or might as well be.
-        let _ = Client { stream, clock, unread: Vec::new() }.serve(&*service, &counts);
+        let _ = ConnectedClient { stream, clock, unread: Vec::new() }.serve(&*service, &counts);
     };
     // Without a thread for him he sees the end at once.
     let _ = thread::Builder::new().name("control client".to_owned()).stack_size(STACK).spawn(serve);
@@ -181,40 +187,42 @@ impl Drop for Seat {
     }
 }
 
-struct Client {
+struct ConnectedClient {
     stream: UnixStream,
     clock: Clock,
     unread: Vec<u8>,
 }
 
-impl Client {
-    fn serve(&mut self, service: &impl Service, counts: &Counts) -> io::Result<()> {
+impl ConnectedClient {
+    fn serve(&mut self, service: &impl RequestHandler, counts: &ClientCounts) -> io::Result<()> {
         self.stream.set_nonblocking(false)?;
         while let Some(line) = self.line()? {
             let _answering = Seat::take(&counts.answered);
             let mut out =
                 Out { stream: &self.stream, clock: self.clock, until: Time::MAX, unsent: Vec::new() };
-            let last = match Request::parse(&line) {
-                Ok(Request::Watch {}) => match service.watch() {
+            let last = match ControlRequest::parse(&line) {
+                Ok(ControlRequest::Watch {}) => match service.watch() {
                     Some(watch) => show(&watch, &mut out)?,
                     None => {
                         let text = "too many are watching already: end one of them".to_owned();
-                        Answer::Error(Refusal { kind: Kind::Full, text })
+                        Reply::Error(Refusal { kind: RefusalKind::Full, text })
                     }
                 },
-                Ok(Request::Takeover { format }) => Answer::Error(service.hand_over(&self.stream, format)?),
-                Ok(Request::Rules { .. }) if !takeover::is_root(&self.stream) => {
+                Ok(ControlRequest::Takeover { format }) => {
+                    Reply::Error(service.hand_over(&self.stream, format)?)
+                }
+                Ok(ControlRequest::Rules { .. }) if !takeover::is_root(&self.stream) => {
                     let text = "only root says how the firewall's rules are".to_owned();
-                    Answer::Error(Refusal { kind: Kind::NotAllowed, text })
+                    Reply::Error(Refusal { kind: RefusalKind::NotAllowed, text })
                 }
                 Ok(request) => {
                     out.until = self.clock.now().after(LONGEST_ANSWER);
                     match service.carry_out(request, &mut |answer| out.add(&answer))? {
-                        Ok(done) => Answer::Done(done),
-                        Err(refusal) => Answer::Error(refusal),
+                        Ok(done) => Reply::Done(done),
+                        Err(refusal) => Reply::Error(refusal),
                     }
                 }
-                Err(refusal) => Answer::Error(refusal),
+                Err(refusal) => Reply::Error(refusal),
             };
             out.add(&last)?;
             out.send()?;
@@ -244,16 +252,16 @@ impl Client {
 }
 
 /// Shows events until the daemon ends or nobody is there to see them.
-fn show(watch: &Watch, out: &mut Out<'_>) -> io::Result<Answer> {
+fn show(watch: &Watch, out: &mut Out<'_>) -> io::Result<Reply> {
     loop {
         // What waits goes out together.
         let patience = if out.unsent.is_empty() { LOOK_UP } else { Duration::ZERO };
         match watch.next(patience) {
-            Seen::Event(time, event) => out.add(&Answer::Event(event.to_json(time)))?,
-            Seen::Lost(count) => out.add(&Answer::Lost(count))?,
-            Seen::Nothing if out.unsent.is_empty() => out.look_for_the_client()?,
-            Seen::Nothing => out.send()?,
-            Seen::End => return Ok(Answer::Done(Done::default())),
+            WatchedEvent::Event(time, event) => out.add(&Reply::Event(event.to_json(time)))?,
+            WatchedEvent::Lost(count) => out.add(&Reply::Lost(count))?,
+            WatchedEvent::Nothing if out.unsent.is_empty() => out.look_for_the_client()?,
+            WatchedEvent::Nothing => out.send()?,
+            WatchedEvent::End => return Ok(Reply::Done(Done::default())),
         }
     }
 }
@@ -268,7 +276,7 @@ struct Out<'a> {
 }
 
 impl Out<'_> {
-    fn add(&mut self, answer: &Answer) -> io::Result<()> {
+    fn add(&mut self, answer: &Reply) -> io::Result<()> {
         serde_json::to_writer(&mut self.unsent, answer)?;
         self.unsent.push(b'\n');
         if self.unsent.len() < CHUNK { Ok(()) } else { self.send() }
@@ -341,19 +349,19 @@ mod tests {
     #[derive(Default)]
     struct Echo {
         watchers: Watchers,
-        asked: Mutex<Vec<Request>>,
+        asked: Mutex<Vec<ControlRequest>>,
     }
 
-    impl Service for Echo {
-        fn carry_out(&self, request: Request, say: Say<'_>) -> io::Result<Result<Done, Refusal>> {
+    impl RequestHandler for Echo {
+        fn carry_out(&self, request: ControlRequest, say: Say<'_>) -> io::Result<Result<Done, Refusal>> {
             self.asked.lock().unwrap().push(request.clone());
             Ok(match request {
-                Request::Doors { .. } => {
+                ControlRequest::Doors { .. } => {
                     // Far more than any socket buffer takes.
-                    (0..100_000).try_for_each(|count| say(Answer::Lost(count)))?;
+                    (0..100_000).try_for_each(|count| say(Reply::Lost(count)))?;
                     Ok(Done { doors: Some(100_000), ..Done::default() })
                 }
-                Request::Close { address, .. } => Err(Refusal::not_found(address)),
+                ControlRequest::Close { address, .. } => Err(Refusal::not_found(address)),
                 _ => Ok(Done::default()),
             })
         }
@@ -367,11 +375,11 @@ mod tests {
         }
     }
 
-    fn start(folder: &Path) -> (Server, Arc<Echo>, std::path::PathBuf) {
+    fn start(folder: &Path) -> (ControlServer, Arc<Echo>, std::path::PathBuf) {
         let path = folder.join("control.sock");
         let service = Arc::<Echo>::default();
         let socket = Socket::make(&path).unwrap();
-        (Server::start(socket, Clock::start(), Arc::clone(&service)).unwrap(), service, path)
+        (ControlServer::start(socket, Clock::start(), Arc::clone(&service)).unwrap(), service, path)
     }
 
     #[test]
@@ -380,13 +388,13 @@ mod tests {
         let (server, service, path) = start(folder.path());
         let mut client = Client::connect(&path).unwrap();
         let mut lines = 0;
-        let all = Request::Doors { knock: None, source: None };
+        let all = ControlRequest::Doors { knock: None, source: None };
         let done = client.ask(&all, |_| {
             lines += 1;
             Ok(())
         });
         assert_eq!((done.unwrap().doors, lines), (Some(100_000), 100_000));
-        let close = Request::Close { address: "nobody".into(), mark: false };
+        let close = ControlRequest::Close { address: "nobody".into(), mark: false };
         match client.ask(&close, |_| Ok(())) {
             Err(ClientError::Refused(text)) => assert_eq!(text, "nobody"),
             other => panic!("{other:?}"),
@@ -406,11 +414,11 @@ mod tests {
         let waiting = UnixStream::connect(&path).unwrap();
         let second = Arc::<Echo>::default();
         let socket = Socket::adopt(listener, &path).unwrap();
-        let new = Server::start(socket, Clock::start(), Arc::clone(&second)).unwrap();
+        let new = ControlServer::start(socket, Clock::start(), Arc::clone(&second)).unwrap();
         old.finish();
-        Client::connect(&path).unwrap().ask(&Request::Flush {}, |_| Ok(())).unwrap();
+        Client::connect(&path).unwrap().ask(&ControlRequest::Flush {}, |_| Ok(())).unwrap();
         // Also whoever came in between is served, and by the new one.
-        (&waiting).write_all(&Request::Flush {}.line().unwrap()).unwrap();
+        (&waiting).write_all(&ControlRequest::Flush {}.line().unwrap()).unwrap();
         let mut line = String::new();
         BufReader::new(&waiting).read_line(&mut line).unwrap();
         assert!(line.contains("done"), "{line}");
@@ -453,7 +461,7 @@ mod tests {
         // Seats are free again.
         let answered = (0..3000).any(|_| {
             thread::sleep(Duration::from_millis(20));
-            Client::connect(&path).unwrap().ask(&Request::Flush {}, |_| Ok(())).is_ok()
+            Client::connect(&path).unwrap().ask(&ControlRequest::Flush {}, |_| Ok(())).is_ok()
         });
         assert!(answered);
     }
@@ -464,7 +472,7 @@ mod tests {
         let (server, service, path) = start(folder.path());
         let watching = thread::spawn(move || {
             let mut seen = Vec::new();
-            let done = Client::connect(&path).unwrap().ask(&Request::Watch {}, |answer| {
+            let done = Client::connect(&path).unwrap().ask(&ControlRequest::Watch {}, |answer| {
                 seen.push(answer);
                 Ok(())
             });
@@ -479,7 +487,7 @@ mod tests {
         service.watchers.end();
         let (done, seen) = watching.join().unwrap();
         assert_eq!(done, Done::default());
-        let Some(Answer::Event(shown)) = seen.first() else { panic!("{seen:?}") };
+        let Some(Reply::Event(shown)) = seen.first() else { panic!("{seen:?}") };
         assert_eq!((&shown["message"], &shown["level"]), (&"hello".into(), &"INFO".into()));
         server.finish();
     }

@@ -30,7 +30,7 @@ use rustix::net::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::protocol::{Kind, Refusal};
+use super::protocol::{Refusal, RefusalKind};
 
 /// What is handed over, and how. Both sides must mean the same.
 pub const FORMAT: u64 = 2;
@@ -41,7 +41,7 @@ pub const FIRST_FORMAT: u64 = 1;
 /// What one side says to the other.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Word {
+pub enum TakeoverMessage {
     /// What there is to take over.
     Offer(Offer),
     /// Hand it over.
@@ -87,13 +87,13 @@ pub struct Offer {
 
 /// One side's end of the conversation.
 #[derive(Debug)]
-pub struct Line {
+pub struct TakeoverConnection {
     stream: UnixStream,
     unread: Vec<u8>,
     descriptors: Vec<OwnedFd>,
 }
 
-impl Line {
+impl TakeoverConnection {
     /// On a connection over which the request has gone.
     pub fn new(stream: UnixStream) -> Self {
         Self { stream, unread: Vec::new(), descriptors: Vec::new() }
@@ -103,7 +103,7 @@ impl Line {
     ///
     /// # Errors
     /// Where the other does not listen any more.
-    pub fn say(&self, word: &Word) -> io::Result<()> {
+    pub fn say(&self, word: &TakeoverMessage) -> io::Result<()> {
         self.say_with(word, &[])
     }
 
@@ -111,7 +111,7 @@ impl Line {
     ///
     /// # Errors
     /// Where the other does not listen any more, or there are more than [`MAX_DESCRIPTORS`].
-    pub fn say_with(&self, word: &Word, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
+    pub fn say_with(&self, word: &TakeoverMessage, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
         let mut line = serde_json::to_vec(word)?;
         line.push(b'\n');
         sockopt::set_socket_timeout(&self.stream, Timeout::Send, Some(PATIENCE))?;
@@ -131,7 +131,7 @@ impl Line {
     ///
     /// # Errors
     /// Where he says nothing, nothing that is understood, or has gone (`UnexpectedEof`).
-    pub fn hear(&mut self, patience: Duration) -> io::Result<Word> {
+    pub fn hear(&mut self, patience: Duration) -> io::Result<TakeoverMessage> {
         loop {
             if let Some(end) = memchr::memchr(b'\n', &self.unread) {
                 let rest = self.unread.split_off(end + 1);
@@ -185,7 +185,7 @@ pub fn entitled(stream: impl AsFd) -> Result<u32, Refusal> {
         .map_err(|error| Refusal::failed(format!("who asks can't be told: {error}")))?;
     if !peer.uid.is_root() && peer.uid != rustix::process::geteuid() {
         let text = "only root, and the user that the gate runs as, may take it over".to_owned();
-        return Err(Refusal { kind: Kind::NotAllowed, text });
+        return Err(Refusal { kind: RefusalKind::NotAllowed, text });
     }
     Ok(peer.pid.as_raw_nonzero().get().unsigned_abs())
 }
@@ -211,9 +211,9 @@ mod tests {
 
     use super::*;
 
-    fn pair() -> (Line, Line) {
+    fn pair() -> (TakeoverConnection, TakeoverConnection) {
         let (one, other) = UnixStream::pair().unwrap();
-        (Line::new(one), Line::new(other))
+        (TakeoverConnection::new(one), TakeoverConnection::new(other))
     }
 
     const SOON: Duration = Duration::from_secs(60);
@@ -232,12 +232,12 @@ mod tests {
             outbound: Some(5060),
         };
         let (reader, mut writer) = io::pipe().unwrap();
-        old.say(&Word::Offer(offer.clone())).unwrap();
+        old.say(&TakeoverMessage::Offer(offer.clone())).unwrap();
         let many = vec![reader.as_fd(); MAX_DESCRIPTORS];
-        old.say_with(&Word::Handed { queues: vec![0], outbound: true }, &many).unwrap();
-        old.say(&Word::Error(Refusal::failed("no"))).unwrap();
-        assert_eq!(new.hear(SOON).unwrap(), Word::Offer(offer));
-        assert_eq!(new.hear(SOON).unwrap(), Word::Handed { queues: vec![0], outbound: true });
+        old.say_with(&TakeoverMessage::Handed { queues: vec![0], outbound: true }, &many).unwrap();
+        old.say(&TakeoverMessage::Error(Refusal::failed("no"))).unwrap();
+        assert_eq!(new.hear(SOON).unwrap(), TakeoverMessage::Offer(offer));
+        assert_eq!(new.hear(SOON).unwrap(), TakeoverMessage::Handed { queues: vec![0], outbound: true });
         let mut descriptors = new.descriptors();
         assert_eq!(descriptors.len(), MAX_DESCRIPTORS);
         let mut read = File::from(descriptors.pop().unwrap());
@@ -245,7 +245,7 @@ mod tests {
         let mut byte = [0];
         read.read_exact(&mut byte).unwrap();
         assert_eq!(byte, *b"x");
-        assert_eq!(new.hear(SOON).unwrap(), Word::Error(Refusal::failed("no")));
+        assert_eq!(new.hear(SOON).unwrap(), TakeoverMessage::Error(Refusal::failed("no")));
         drop(old);
         assert_eq!(new.hear(SOON).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
     }
@@ -255,25 +255,28 @@ mod tests {
         let (old, mut new) = pair();
         let (reader, _writer) = io::pipe().unwrap();
         let too_many = vec![reader.as_fd(); MAX_DESCRIPTORS + 1];
-        assert!(old.say_with(&Word::Done {}, &too_many).is_err());
+        assert!(old.say_with(&TakeoverMessage::Done {}, &too_many).is_err());
         assert_eq!(new.hear(Duration::from_millis(20)).unwrap_err().kind(), io::ErrorKind::TimedOut);
         let (mut one, other) = UnixStream::pair().unwrap();
         let babble = thread::spawn(move || while one.write_all(&[b'x'; 999]).is_ok() {});
-        assert_eq!(Line::new(other).hear(SOON).unwrap_err().kind(), io::ErrorKind::InvalidData);
+        assert_eq!(TakeoverConnection::new(other).hear(SOON).unwrap_err().kind(), io::ErrorKind::InvalidData);
         babble.join().unwrap();
     }
 
     #[test]
     fn words_are_as_documented() {
         for (word, text) in [
-            (Word::Go {}, r#"{"go":{}}"#),
-            (Word::Handed { queues: vec![0, 1], outbound: false }, r#"{"handed":{"queues":[0,1]}}"#),
+            (TakeoverMessage::Go {}, r#"{"go":{}}"#),
             (
-                Word::Handed { queues: vec![0], outbound: true },
+                TakeoverMessage::Handed { queues: vec![0, 1], outbound: false },
+                r#"{"handed":{"queues":[0,1]}}"#,
+            ),
+            (
+                TakeoverMessage::Handed { queues: vec![0], outbound: true },
                 r#"{"handed":{"queues":[0],"outbound":true}}"#,
             ),
-            (Word::Taken {}, r#"{"taken":{}}"#),
-            (Word::Done {}, r#"{"done":{}}"#),
+            (TakeoverMessage::Taken {}, r#"{"taken":{}}"#),
+            (TakeoverMessage::Done {}, r#"{"done":{}}"#),
         ] {
             assert_eq!(serde_json::to_string(&word).unwrap(), text);
         }

@@ -10,10 +10,10 @@ use crate::time::Time;
 
 /// All who watch. Copies share them.
 #[derive(Clone, Debug, Default)]
-pub struct Watchers(Arc<Shared>);
+pub struct Watchers(Arc<WatcherList>);
 
 #[derive(Debug, Default)]
-struct Shared {
+struct WatcherList {
     /// As many as there are in `all`, to be asked for without a lock where there are none, as most often.
     count: AtomicUsize,
     all: Mutex<Vec<Watcher>>,
@@ -35,7 +35,7 @@ pub struct Watch {
 
 /// What there is for one who watches.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Seen {
+pub enum WatchedEvent {
     /// An event, and when it was.
     Event(Time, Arc<Event>),
     /// So many more there were, but he was too slow.
@@ -95,14 +95,14 @@ impl Watchers {
 
 impl Watch {
     /// What comes next, within a time.
-    pub fn next(&self, patience: Duration) -> Seen {
+    pub fn next(&self, patience: Duration) -> WatchedEvent {
         match self.lost.swap(0, Ordering::Relaxed) {
             0 => match self.events.recv_timeout(patience) {
-                Ok((time, event)) => Seen::Event(time, event),
-                Err(RecvTimeoutError::Timeout) => Seen::Nothing,
-                Err(RecvTimeoutError::Disconnected) => Seen::End,
+                Ok((time, event)) => WatchedEvent::Event(time, event),
+                Err(RecvTimeoutError::Timeout) => WatchedEvent::Nothing,
+                Err(RecvTimeoutError::Disconnected) => WatchedEvent::End,
             },
-            lost => Seen::Lost(lost),
+            lost => WatchedEvent::Lost(lost),
         }
     }
 }
@@ -127,13 +127,13 @@ mod tests {
         let (slow, quick) = (watchers.add().unwrap(), watchers.add().unwrap());
         for n in 0..CAPACITY + 5 {
             watchers.tell(Time::default, &note(n));
-            assert_eq!(quick.next(PATIENCE), Seen::Event(Time::default(), note(n)));
+            assert_eq!(quick.next(PATIENCE), WatchedEvent::Event(Time::default(), note(n)));
         }
-        assert_eq!(slow.next(PATIENCE), Seen::Lost(5));
+        assert_eq!(slow.next(PATIENCE), WatchedEvent::Lost(5));
         for n in 0..CAPACITY {
-            assert_eq!(slow.next(PATIENCE), Seen::Event(Time::default(), note(n)));
+            assert_eq!(slow.next(PATIENCE), WatchedEvent::Event(Time::default(), note(n)));
         }
-        assert_eq!(slow.next(Duration::ZERO), Seen::Nothing);
+        assert_eq!(slow.next(Duration::ZERO), WatchedEvent::Nothing);
     }
 
     #[test]
@@ -146,9 +146,9 @@ mod tests {
         watchers.tell(Time::default, &note(1));
         assert!(watchers.add().is_some(), "one is gone");
         watchers.end();
-        assert_eq!(all[0].next(PATIENCE), Seen::Event(Time::default(), note(1)));
-        assert_eq!(all[0].next(PATIENCE), Seen::End);
-        assert_eq!(ours.next(PATIENCE), Seen::Event(Time::default(), note(1)));
+        assert_eq!(all[0].next(PATIENCE), WatchedEvent::Event(Time::default(), note(1)));
+        assert_eq!(all[0].next(PATIENCE), WatchedEvent::End);
+        assert_eq!(ours.next(PATIENCE), WatchedEvent::Event(Time::default(), note(1)));
     }
 
     const PATIENCE: Duration = Duration::from_secs(60);

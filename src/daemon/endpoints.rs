@@ -8,17 +8,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 
 use crate::config::Config;
-use crate::control::server::Server;
+use crate::control::server::ControlServer;
 use crate::control::socket::{Socket, SocketError};
 use crate::daemon::context::Context;
 use crate::daemon::endpoints::control_service::ControlService;
 use crate::daemon::endpoints::http_service::HttpService;
 use crate::daemon::firewall_helper::RulesState;
-use crate::daemon::maintenance::Watched;
+use crate::daemon::maintenance::WatchedQueue;
 use crate::daemon::observers::grace::Grace;
 use crate::daemon::outbound::OutboundReader;
 use crate::daemon::persistence;
-use crate::daemon::reload::Load;
+use crate::daemon::reload::LoadConfig;
 use crate::daemon::signals::Waker;
 use crate::daemon::systemd::Systemd;
 use crate::daemon::takeover::outgoing::{TakeoverListener, TakeoverRequest};
@@ -33,8 +33,8 @@ pub(in crate::daemon) struct Endpoints {
     pub(in crate::daemon) service: Arc<ControlService>,
     pub(in crate::daemon) exit: Arc<TakeoverListener>,
     pub(in crate::daemon) requests: mpsc::Receiver<TakeoverRequest>,
-    pub(in crate::daemon) control: Option<Server>,
-    http: Option<http::server::Server>,
+    pub(in crate::daemon) control: Option<ControlServer>,
+    http: Option<http::server::HttpServer>,
     /// Set once the gate ends, for the health check.
     stopping: Arc<AtomicBool>,
 }
@@ -43,13 +43,13 @@ pub(in crate::daemon) struct Endpoints {
 pub(in crate::daemon) struct GateParts {
     pub(in crate::daemon) context: Context,
     pub(in crate::daemon) manager: Systemd,
-    pub(in crate::daemon) workers: Vec<Watched>,
+    pub(in crate::daemon) workers: Vec<WatchedQueue>,
     pub(in crate::daemon) health: watchdog::QueueHealth,
     pub(in crate::daemon) outbound: Arc<OutboundReader>,
     pub(in crate::daemon) trunks: Arc<RefusedTrunks>,
     pub(in crate::daemon) grace: Option<Grace>,
     /// What became of the file of doors, if there is one.
-    pub(in crate::daemon) kept: Option<Arc<persistence::Counts>>,
+    pub(in crate::daemon) kept: Option<Arc<persistence::WriteCounts>>,
     pub(in crate::daemon) rules_state: Arc<RulesState>,
     pub(in crate::daemon) rules_are_ours: bool,
     pub(in crate::daemon) waker: Waker,
@@ -62,7 +62,7 @@ impl Endpoints {
     pub(in crate::daemon) fn open(
         parts: GateParts,
         config: &Config,
-        load: Load,
+        load: LoadConfig,
         socket: Option<Result<Socket, SocketError>>,
         protection: &Protection,
     ) -> Self {
@@ -79,7 +79,7 @@ impl Endpoints {
 
         let serve = |socket: Result<Socket, SocketError>| {
             let socket = socket.map_err(|error| error.to_string())?;
-            Server::start(socket, clock, Arc::clone(&service)).map_err(|error| error.to_string())
+            ControlServer::start(socket, clock, Arc::clone(&service)).map_err(|error| error.to_string())
         };
         let control = socket.and_then(|socket| {
             let failed = |error| {
@@ -95,11 +95,11 @@ impl Endpoints {
             let overview = HttpService::new(
                 Arc::clone(&service),
                 Arc::clone(&stopping),
-                control.as_ref().map(Server::counts),
+                control.as_ref().map(ControlServer::counts),
             );
             let failed = |error| warn(format!("no metrics and no status page: {error}"));
             let hosts = config.http.hosts.clone();
-            http::server::Server::start(address, hosts, clock, overview).map_err(failed).ok()
+            http::server::HttpServer::start(address, hosts, clock, overview).map_err(failed).ok()
         });
         Self { service, exit, requests, control, http, stopping }
     }

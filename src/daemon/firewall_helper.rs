@@ -40,9 +40,9 @@ use crate::daemon::event_log::EventSender;
 use crate::daemon::firewall_helper::pacing::{HEARTBEAT, hurry, timespec};
 pub(super) use crate::daemon::firewall_helper::state::RulesState;
 use crate::event::Event;
-use crate::firewall::{Error, Firewall, Plan, State};
+use crate::firewall::{FamilyState, Firewall, FirewallError, Plan};
 use crate::harden;
-use crate::rules_watch::{Load, Watcher};
+use crate::rules_watch::{LoadPlan, RulesWatcher};
 use crate::time::Time;
 
 /// A helper that nobody talks to yet: it is started before there is a second thread.
@@ -56,13 +56,13 @@ pub(super) struct FirewallHelper {
 struct HelperClient {
     _process: Child,
     orders: ChildStdin,
-    answers: mpsc::Receiver<Answer>,
+    answers: mpsc::Receiver<HelperAnswer>,
 }
 
 /// What the helper is told, as a line of JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-enum Order {
+enum HelperOrder {
     PutIn,
     BringUpToDate,
     /// Watch over what is there.
@@ -73,9 +73,9 @@ enum Order {
 /// What it says, as a line of JSON.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-enum Line {
+enum HelperLine {
     /// One for each order.
-    Answer(Answer),
+    Answer(HelperAnswer),
     /// Unasked.
     Report(Box<RulesReport>),
 }
@@ -83,7 +83,7 @@ enum Line {
 /// What it answers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-enum Answer {
+enum HelperAnswer {
     /// The rules are as ordered; for the log.
     Done(Vec<String>),
     /// They were in already, and are somebody else's to take out.
@@ -126,8 +126,8 @@ impl FirewallHelper {
             for line in BufReader::new(lines).lines().map_while(Result::ok) {
                 match serde_json::from_str(&line) {
                     // The gate may be ending, and wait for none.
-                    Ok(Line::Answer(answer)) => _ = answers.send(answer),
-                    Ok(Line::Report(report)) => state.take(*report),
+                    Ok(HelperLine::Answer(answer)) => _ = answers.send(answer),
+                    Ok(HelperLine::Report(report)) => state.take(*report),
                     Err(_) => break,
                 }
             }
@@ -146,18 +146,18 @@ impl FirewallHelper {
         sink: &EventSender,
     ) -> Result<InstalledRules, DaemonError> {
         let mut helper = self.attend(Arc::clone(state)).map_err(system("start a thread for the rules"))?;
-        let failed = match helper.ask(Order::PutIn).map_err(DaemonError::Rules)? {
-            Answer::Done(notes) => {
+        let failed = match helper.ask(HelperOrder::PutIn).map_err(DaemonError::Rules)? {
+            HelperAnswer::Done(notes) => {
                 notes.into_iter().map(Event::Note).for_each(|note| sink.send(note));
                 return Ok(InstalledRules { helper, ours: true });
             }
-            Answer::InAlready => {
+            HelperAnswer::InAlready => {
                 let text = "firewall rules are in place already, and stay at the end";
                 sink.send(Event::Note(text.to_owned()));
                 return Ok(InstalledRules { helper, ours: false });
             }
-            Answer::Others => DaemonError::OtherRules,
-            Answer::Failed(text) => DaemonError::Rules(text),
+            HelperAnswer::Others => DaemonError::OtherRules,
+            HelperAnswer::Failed(text) => DaemonError::Rules(text),
         };
         if !took_over {
             return Err(failed);
@@ -171,7 +171,7 @@ impl FirewallHelper {
     pub(super) fn watch(self, state: &Arc<RulesState>, sink: &EventSender) -> Option<InstalledRules> {
         let begin = || -> Result<InstalledRules, String> {
             let mut helper = self.attend(Arc::clone(state)).map_err(|error| error.to_string())?;
-            helper.ask(Order::Watch)?;
+            helper.ask(HelperOrder::Watch)?;
             Ok(InstalledRules { helper, ours: false })
         };
         let failed = |error| sink.send(Event::Warning(format!("nobody watches over the rules: {error}")));
@@ -187,18 +187,20 @@ impl FirewallHelper {
         sink: &EventSender,
     ) -> Result<InstalledRules, DaemonError> {
         let mut helper = self.attend(Arc::clone(state)).map_err(system("start a thread for the rules"))?;
-        let order = if update { Order::BringUpToDate } else { Order::Watch };
+        let order = if update { HelperOrder::BringUpToDate } else { HelperOrder::Watch };
         let updated = helper.ask(order);
         sink.send(match updated {
-            Ok(Answer::Done(_)) if update => Event::Note("firewall rules are brought up to date".to_owned()),
-            Ok(Answer::Done(_) | Answer::InAlready) => Event::Note(
+            Ok(HelperAnswer::Done(_)) if update => {
+                Event::Note("firewall rules are brought up to date".to_owned())
+            }
+            Ok(HelperAnswer::Done(_) | HelperAnswer::InAlready) => Event::Note(
                 "firewall rules of the gate before are taken over, and taken out at the end".to_owned(),
             ),
             // What is in place still leads here, and the gate is up.
-            Ok(Answer::Failed(error)) | Err(error) => {
+            Ok(HelperAnswer::Failed(error)) | Err(error) => {
                 Event::Warning(format!("the firewall rules stay as the gate before had them: {error}"))
             }
-            Ok(Answer::Others) => {
+            Ok(HelperAnswer::Others) => {
                 Event::Warning("the firewall rules stay as the gate before had them".to_owned())
             }
         });
@@ -207,8 +209,8 @@ impl FirewallHelper {
 }
 
 impl HelperClient {
-    fn ask(&mut self, order: Order) -> Result<Answer, String> {
-        let mut ask = || -> io::Result<Answer> {
+    fn ask(&mut self, order: HelperOrder) -> Result<HelperAnswer, String> {
+        let mut ask = || -> io::Result<HelperAnswer> {
             serde_json::to_writer(&mut self.orders, &order)?;
             self.orders.write_all(b"\n")?;
             self.answers.recv().map_err(|_| io::ErrorKind::UnexpectedEof.into())
@@ -233,19 +235,19 @@ impl InstalledRules {
             sink.send(Event::Warning(text.to_owned()));
             return Ok(());
         }
-        match self.helper.ask(Order::TakeOut) {
-            Ok(Answer::Done(notes)) => {
+        match self.helper.ask(HelperOrder::TakeOut) {
+            Ok(HelperAnswer::Done(notes)) => {
                 notes.into_iter().map(Event::Note).for_each(|note| sink.send(note));
                 Ok(())
             }
-            Ok(Answer::Failed(text)) | Err(text) => Err(DaemonError::RulesLeft(text)),
+            Ok(HelperAnswer::Failed(text)) | Err(text) => Err(DaemonError::RulesLeft(text)),
             Ok(answer) => Err(DaemonError::RulesLeft(format!("an odd answer, {answer:?}"))),
         }
     }
 }
 
 /// Whether this process was started to keep the rules of another one.
-pub fn is_keeper() -> bool {
+pub fn is_helper() -> bool {
     std::env::var(ROLE).is_ok_and(|parent| {
         rustix::process::getppid().is_some_and(|pid| pid.as_raw_pid().to_string() == parent)
     })
@@ -255,7 +257,7 @@ pub fn is_keeper() -> bool {
 ///
 /// # Errors
 /// If it can't hear or answer.
-pub fn keep(plan: &Plan, restores: bool, load: Load) -> io::Result<()> {
+pub fn keep(plan: &Plan, restores: bool, load: LoadPlan) -> io::Result<()> {
     // Signals that are sent to all processes of a service are no orders: the gate gets them as well, and then gives its own.
     for signal in [SIGHUP, SIGINT, SIGQUIT, SIGTERM] {
         signal_hook::flag::register(signal, Arc::default())?;
@@ -276,8 +278,8 @@ struct Helper {
     plan: Plan,
     restores: bool,
     /// The watcher's, once there is one.
-    load: Option<Load>,
-    watcher: Option<Watcher>,
+    load: Option<LoadPlan>,
+    watcher: Option<RulesWatcher>,
     /// The beginning of an order.
     unread: Vec<u8>,
 }
@@ -287,9 +289,9 @@ impl Helper {
         let clock = Clock::start();
         let mut report = Time::MAX;
         loop {
-            let pause = self.watcher.as_ref().map_or(Duration::MAX, Watcher::pause);
+            let pause = self.watcher.as_ref().map_or(Duration::MAX, RulesWatcher::pause);
             let pause = pause.min(report.since(clock.now()));
-            let changes = self.watcher.as_ref().and_then(Watcher::descriptor);
+            let changes = self.watcher.as_ref().and_then(RulesWatcher::descriptor);
             if wait_for(io::stdin().as_fd(), changes, pause)? {
                 let mut buffer = [0; 512];
                 match rustix::io::read(io::stdin(), &mut buffer) {
@@ -304,7 +306,7 @@ impl Helper {
                 let answer = self.carry_out(order);
                 // Modules of the kernel are there by now.
                 let _ = harden::keep_to_iptables();
-                say(&Line::Answer(answer))?;
+                say(&HelperLine::Answer(answer))?;
                 report = clock.now();
             }
             let Some(watcher) = &mut self.watcher else { continue };
@@ -316,39 +318,39 @@ impl Helper {
         }
     }
 
-    fn next_order(&mut self) -> io::Result<Option<Order>> {
+    fn next_order(&mut self) -> io::Result<Option<HelperOrder>> {
         let Some(end) = memchr::memchr(b'\n', &self.unread) else { return Ok(None) };
         let rest = self.unread.split_off(end + 1);
         let line = std::mem::replace(&mut self.unread, rest);
         Ok(Some(serde_json::from_slice(&line)?))
     }
 
-    fn carry_out(&mut self, order: Order) -> Answer {
-        let failed = |error: Error| Answer::Failed(error.to_string());
+    fn carry_out(&mut self, order: HelperOrder) -> HelperAnswer {
+        let failed = |error: FirewallError| HelperAnswer::Failed(error.to_string());
         match order {
-            Order::Watch => {
+            HelperOrder::Watch => {
                 self.watch();
-                Answer::Done(Vec::new())
+                HelperAnswer::Done(Vec::new())
             }
-            Order::PutIn => match self.obstacle() {
+            HelperOrder::PutIn => match self.obstacle() {
                 Ok(None) => self.apply(),
                 Ok(Some(answer)) => {
-                    if answer == Answer::InAlready {
+                    if answer == HelperAnswer::InAlready {
                         self.watch();
                     }
                     answer
                 }
                 Err(error) => failed(error),
             },
-            Order::BringUpToDate => match Firewall::default().status(&self.plan) {
+            HelperOrder::BringUpToDate => match Firewall::default().status(&self.plan) {
                 Ok(status) if status.in_place() => {
                     self.watch();
-                    Answer::InAlready
+                    HelperAnswer::InAlready
                 }
                 Ok(_) => self.apply(),
                 Err(error) => failed(error),
             },
-            Order::TakeOut => {
+            HelperOrder::TakeOut => {
                 // Before it would put them back.
                 self.watcher = None;
                 take_out().unwrap_or_else(failed)
@@ -357,32 +359,34 @@ impl Helper {
     }
 
     /// Why rules are not put in.
-    fn obstacle(&self) -> Result<Option<Answer>, Error> {
+    fn obstacle(&self) -> Result<Option<HelperAnswer>, FirewallError> {
         let before = Firewall::default().status(&self.plan)?;
         if before.in_place() {
-            return Ok(Some(Answer::InAlready));
+            return Ok(Some(HelperAnswer::InAlready));
         }
-        let none =
-            before.families.iter().all(|family| matches!(family.state, State::Absent | State::Skipped));
-        Ok((!none).then_some(Answer::Others))
+        let none = before
+            .families
+            .iter()
+            .all(|family| matches!(family.state, FamilyState::Absent | FamilyState::Skipped));
+        Ok((!none).then_some(HelperAnswer::Others))
     }
 
-    fn apply(&mut self) -> Answer {
+    fn apply(&mut self) -> HelperAnswer {
         let watcher = self.watch();
         match watcher.put_in() {
             Ok(notes) => {
                 watcher.trust();
-                Answer::Done(notes)
+                HelperAnswer::Done(notes)
             }
-            Err(error) => Answer::Failed(error),
+            Err(error) => HelperAnswer::Failed(error),
         }
     }
 
-    fn watch(&mut self) -> &mut Watcher {
+    fn watch(&mut self) -> &mut RulesWatcher {
         let (plan, restores, load) = (&self.plan, self.restores, &mut self.load);
         self.watcher.get_or_insert_with(|| {
             let load = load.take().unwrap_or_else(|| Box::new(|| Err("it was read once".to_owned())));
-            Watcher::new(Firewall::default(), plan.clone(), restores, load)
+            RulesWatcher::new(Firewall::default(), plan.clone(), restores, load)
         })
     }
 }
@@ -405,7 +409,7 @@ fn wait_for(
 }
 
 /// Writes all of a line, however long the gate takes to read it.
-fn say(line: &Line) -> io::Result<()> {
+fn say(line: &HelperLine) -> io::Result<()> {
     let text = text(line)?;
     let mut rest = text.as_slice();
     while !rest.is_empty() {
@@ -424,16 +428,16 @@ fn say(line: &Line) -> io::Result<()> {
 }
 
 /// Says how the rules are, as far as the gate reads it now.
-fn offer(watcher: &mut Watcher) -> io::Result<()> {
+fn offer(watcher: &mut RulesWatcher) -> io::Result<()> {
     loop {
-        let line = Line::Report(Box::new(watcher.report()));
+        let line = HelperLine::Report(Box::new(watcher.report()));
         let text = text(&line)?;
         // A pipe takes as much as this whole or not at all (pipe(7), PIPE_BUF).
         match rustix::io::write(io::stdout(), &text) {
             Ok(_) if watcher.has_news() => {}
             Ok(_) => return Ok(()),
             Err(Errno::AGAIN | Errno::INTR) => {
-                if let Line::Report(report) = line {
+                if let HelperLine::Report(report) = line {
                     watcher.say_again(*report);
                 }
                 return Ok(());
@@ -443,16 +447,16 @@ fn offer(watcher: &mut Watcher) -> io::Result<()> {
     }
 }
 
-fn text(line: &Line) -> io::Result<Vec<u8>> {
+fn text(line: &HelperLine) -> io::Result<Vec<u8>> {
     let mut text = serde_json::to_vec(line)?;
     text.push(b'\n');
     Ok(text)
 }
 
-fn take_out() -> Result<Answer, Error> {
+fn take_out() -> Result<HelperAnswer, FirewallError> {
     Firewall::default().remove()?;
     let text = "firewall rules are taken out: the ports are as they were without sipknock";
-    Ok(Answer::Done(vec![text.to_owned()]))
+    Ok(HelperAnswer::Done(vec![text.to_owned()]))
 }
 
 /// The environment variable that tells a helper so, and who started it.

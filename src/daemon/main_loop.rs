@@ -5,7 +5,7 @@ mod timers;
 use crate::daemon::endpoints::Endpoints;
 use crate::daemon::error::DaemonError;
 use crate::daemon::main_loop::timers::Timers;
-use crate::daemon::runtime::{Daemon, End};
+use crate::daemon::runtime::{Daemon, EndReason};
 use crate::daemon::signals::Wake;
 use crate::daemon::takeover::outgoing::Handover;
 use crate::event::Event;
@@ -15,7 +15,7 @@ impl Daemon {
     ///
     /// # Errors
     /// Where packets can't be decided any more.
-    pub(in crate::daemon) fn run(&mut self, endpoints: &Endpoints) -> Result<End, DaemonError> {
+    pub(in crate::daemon) fn run(&mut self, endpoints: &Endpoints) -> Result<EndReason, DaemonError> {
         let queues = self.workers.health();
         let mut timers = Timers::new(self.context.clock, self.manager);
         loop {
@@ -31,14 +31,14 @@ impl Daemon {
             timers.report(&queues);
             match self.signals.wait(timers.pause())? {
                 Wake::Tick => {}
-                Wake::Signal => return Ok(End::Signal),
+                Wake::Signal => return Ok(EndReason::Signal),
                 // How it went is in the log.
                 Wake::Hangup => _ = endpoints.service.reload(),
                 Wake::User => self.write_what_is_learned(),
                 Wake::ThreadEnded => self.workers.join_ended()?,
                 Wake::TakeoverRequest => {
                     if let Some(successor) = self.serve_requests(endpoints)? {
-                        return Ok(End::TakenOver(successor));
+                        return Ok(EndReason::TakenOver(successor));
                     }
                 }
             }

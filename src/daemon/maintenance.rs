@@ -9,21 +9,21 @@ use crate::daemon::event_log::{EventSender, RateLimit};
 use crate::daemon::genuine::Genuine;
 use crate::daemon::outbound::tell_closed;
 use crate::daemon::trunks::RefusedTrunks;
-use crate::daemon::workers::worker::Shared;
+use crate::daemon::workers::worker::WorkerCounters;
 use crate::drops::Drops;
 use crate::event::{EXPIRED, Event};
 use crate::time::Time;
 use crate::verdict::ReasonCounts;
 
 /// The number of a queue, and what a thread of it counts in. A queue may have had several.
-pub(super) type Watched = (u16, Arc<Shared>);
+pub(super) type WatchedQueue = (u16, Arc<WorkerCounters>);
 
 /// Sweeps doors, sums up drops.
 pub(super) struct Maintenance {
     gate: Live,
     clock: Clock,
     sink: EventSender,
-    workers: Vec<Watched>,
+    workers: Vec<WatchedQueue>,
     drops: Arc<Mutex<Drops>>,
     genuine: Genuine,
     trunks: Arc<RefusedTrunks>,
@@ -53,8 +53,9 @@ impl Maintenance {
     }
 
     /// What another thread of this queue counts in, which from here on is watched.
-    pub(super) fn watch(&mut self, queue: u16) -> Arc<Shared> {
-        let shared = Arc::new(Shared::new(Arc::clone(&self.drops), Arc::clone(&self.trunks), self.timed));
+    pub(super) fn watch(&mut self, queue: u16) -> Arc<WorkerCounters> {
+        let shared =
+            Arc::new(WorkerCounters::new(Arc::clone(&self.drops), Arc::clone(&self.trunks), self.timed));
         self.workers.push((queue, Arc::clone(&shared)));
         shared
     }
@@ -65,7 +66,7 @@ impl Maintenance {
     }
 
     /// What all queue threads count in.
-    pub(super) fn workers(&self) -> Vec<Watched> {
+    pub(super) fn workers(&self) -> Vec<WatchedQueue> {
         self.workers.clone()
     }
 

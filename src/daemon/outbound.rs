@@ -22,7 +22,7 @@ use crate::daemon::systemd::Systemd;
 use crate::event::{Event, OutboundEvent, REVOKED};
 use crate::firewall::outbound_group;
 use crate::inspect::Inspector;
-use crate::nflog::{Counters, NflogError, Options, Reader, Waiter};
+use crate::nflog::{CopyCounters, NflogError, NflogOptions, NflogReader, Waiter};
 use crate::outbound::Effect;
 use crate::own_addresses;
 
@@ -33,14 +33,14 @@ pub(super) struct OutboundReader {
     sink: EventSender,
     /// Networks of a PBX behind this machine: a request to it is none of its own.
     pbx: Mutex<Vec<IpNet>>,
-    state: Mutex<State>,
+    state: Mutex<ReaderState>,
     /// The thread is to end.
     ended: AtomicBool,
 }
 
 #[derive(Default)]
-struct State {
-    reader: Option<Reader>,
+struct ReaderState {
+    reader: Option<NflogReader>,
     /// The reader is left as it is: another process is about to read its socket.
     paused: bool,
     /// The cause, if there is no reader.
@@ -49,7 +49,7 @@ struct State {
     failed: bool,
     budget: RateLimit,
     /// Counts of readers that have failed.
-    before: Counters,
+    before: CopyCounters,
     /// Losses that the log has.
     told: u64,
 }
@@ -75,7 +75,7 @@ impl OutboundReader {
     }
 
     /// Reads from here on. An error is said in the log: the gate does without.
-    pub(super) fn attach(&self, reader: Result<Reader, NflogError>) {
+    pub(super) fn attach(&self, reader: Result<NflogReader, NflogError>) {
         self.exclude_own_addresses();
         let mut state = self.lock();
         match reader {
@@ -132,7 +132,7 @@ impl OutboundReader {
 
     /// The group that is read.
     pub(super) fn group(&self) -> Option<u16> {
-        self.lock().reader.as_ref().map(Reader::group)
+        self.lock().reader.as_ref().map(NflogReader::group)
     }
 
     /// Whether nobody has tried to read yet.
@@ -174,7 +174,7 @@ impl OutboundReader {
             marks: table.mark_count() as u64,
             copies: counters.packets,
             lost: counters.lost,
-            group: state.reader.as_ref().map(Reader::group),
+            group: state.reader.as_ref().map(NflogReader::group),
             off: state.off.clone().or_else(|| match gate.outbound_life() {
                 None => Some(OFF.to_owned()),
                 Some(_) => state.reader.is_none().then(|| UNREAD.to_owned()),
@@ -212,8 +212,8 @@ impl OutboundReader {
         }
     }
 
-    fn drain(&self, state: &mut State) {
-        let State { reader: Some(reader), paused: false, budget, .. } = state else { return };
+    fn drain(&self, state: &mut ReaderState) {
+        let ReaderState { reader: Some(reader), paused: false, budget, .. } = state else { return };
         let gate = self.gate.load();
         let outcome = reader.drain(|packet| {
             let now = self.clock.now();
@@ -268,15 +268,15 @@ impl OutboundReader {
         tell_closed(&gate, closed, REVOKED, &|event| self.sink.send(event));
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, ReaderState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
-    fn counters(&self) -> Counters {
-        let now = self.reader.as_ref().map(Reader::counters).unwrap_or_default();
-        Counters {
+impl ReaderState {
+    fn counters(&self) -> CopyCounters {
+        let now = self.reader.as_ref().map(NflogReader::counters).unwrap_or_default();
+        CopyCounters {
             packets: self.before.packets + now.packets,
             lost: self.before.lost + now.lost,
             unreadable: self.before.unreadable + now.unreadable,
@@ -294,13 +294,13 @@ impl OutboundThread {
 }
 
 /// The group that the firewall copies to, and how to bind it; `None` if the configuration wants no outbound doors.
-pub(super) fn options(config: &Config) -> Option<Options> {
-    config.firewall.outbound.map(|_| Options::of(outbound_group(*config.queue.numbers.start())))
+pub(super) fn options(config: &Config) -> Option<NflogOptions> {
+    config.firewall.outbound.map(|_| NflogOptions::of(outbound_group(*config.queue.numbers.start())))
 }
 
 /// Adopts a socket of another process, or binds the group anew if it is of no use.
-pub(super) fn adopt_or_open(socket: OwnedFd, options: &Options) -> Result<Reader, NflogError> {
-    Reader::adopt(socket, options).or_else(|_| Reader::open(options))
+pub(super) fn adopt_or_open(socket: OwnedFd, options: &NflogOptions) -> Result<NflogReader, NflogError> {
+    NflogReader::adopt(socket, options).or_else(|_| NflogReader::open(options))
 }
 
 /// Tells of outbound doors that are shut. How many they are.

@@ -12,7 +12,7 @@ use crate::daemon::snapshot::{restore, write_doors};
 use crate::daemon::thread::BackgroundThread;
 use crate::event::Event;
 use crate::inspect::Inspector;
-use crate::state::file::{Found, StateError, StateFile};
+use crate::state::file::{SavedDoors, StateError, StateFile};
 use crate::state::format::Saved;
 use crate::time::Time;
 
@@ -21,12 +21,12 @@ pub(super) struct DoorPersister {
     /// Closed to have it write for the last time.
     going_on: SyncSender<()>,
     thread: BackgroundThread,
-    counts: Arc<Counts>,
+    counts: Arc<WriteCounts>,
 }
 
 /// What was written so far.
 #[derive(Debug, Default)]
-pub(super) struct Counts {
+pub(super) struct WriteCounts {
     pub(super) writes: AtomicU64,
     pub(super) failures: AtomicU64,
 }
@@ -48,29 +48,29 @@ impl DoorPersister {
             }
         };
         match found {
-            Found::Doors(saved) => open(match kept {
+            SavedDoors::Doors(saved) => open(match kept {
                 Some(kept) if saved.stamp.since(&kept.stamp).is_zero() => kept,
                 _ => &saved,
             }),
-            Found::Nothing => _ = kept.map(open),
-            Found::SetAside(damage, aside) => sink.send(Event::Warning(format!(
+            SavedDoors::Nothing => _ = kept.map(open),
+            SavedDoors::SetAside(damage, aside) => sink.send(Event::Warning(format!(
                 "the doors of before are lost: {} can't be used, since {damage}; it is {} now",
                 path.display(),
                 aside.display()
             ))),
         }
-        Self::begin(Place::Taken(file), context)
+        Self::begin(FileSource::Taken(file), context)
     }
 
     /// Starts to keep doors in the file of a gate that is about to end, as soon as it has.
     pub(super) fn follow(path: &Path, context: &Context) -> Option<Self> {
-        Self::begin(Place::Wanted(path.to_owned()), context)
+        Self::begin(FileSource::Wanted(path.to_owned()), context)
     }
 
-    fn begin(place: Place, context: &Context) -> Option<Self> {
+    fn begin(place: FileSource, context: &Context) -> Option<Self> {
         let (going_on, ended) = mpsc::sync_channel(0);
-        let counts = Arc::<Counts>::default();
-        let work = Work { context: context.clone(), counts: Arc::clone(&counts), failing: None };
+        let counts = Arc::<WriteCounts>::default();
+        let work = PersisterWork { context: context.clone(), counts: Arc::clone(&counts), failing: None };
         match BackgroundThread::spawn("state", move || work.take_and_keep(place, &ended)) {
             Ok(thread) => Some(Self { going_on, thread, counts }),
             Err(error) => {
@@ -80,7 +80,7 @@ impl DoorPersister {
         }
     }
 
-    pub(super) fn counts(&self) -> Arc<Counts> {
+    pub(super) fn counts(&self) -> Arc<WriteCounts> {
         Arc::clone(&self.counts)
     }
 
@@ -92,25 +92,25 @@ impl DoorPersister {
 }
 
 /// Where to keep doors.
-enum Place {
+enum FileSource {
     Taken(StateFile),
     /// Another gate has it, and is about to let go of it.
     Wanted(PathBuf),
 }
 
-struct Work {
+struct PersisterWork {
     context: Context,
-    counts: Arc<Counts>,
+    counts: Arc<WriteCounts>,
     /// When it last said that writing fails; `None` while it does not.
     failing: Option<Time>,
 }
 
-impl Work {
+impl PersisterWork {
     /// The work is gone at the end: the log waits for all who could still write to it.
-    fn take_and_keep(mut self, place: Place, ended: &Receiver<()>) {
+    fn take_and_keep(mut self, place: FileSource, ended: &Receiver<()>) {
         let file = match place {
-            Place::Taken(file) => file,
-            Place::Wanted(path) => match self.wait_for(&path, ended) {
+            FileSource::Taken(file) => file,
+            FileSource::Wanted(path) => match self.wait_for(&path, ended) {
                 Ok(Some(file)) => file,
                 Ok(None) => return,
                 Err(error) => return self.context.sink.send(Event::Warning(format!("{FORGETS}: {error}"))),

@@ -20,13 +20,13 @@ use crate::knock::{KnockSet, Life};
 use crate::time::Time;
 
 /// Reads the configuration again, as it was read at the start, with warnings about it.
-pub type Load = Box<dyn Fn() -> Result<(Config, Vec<String>), ConfigError> + Send + Sync>;
+pub type LoadConfig = Box<dyn Fn() -> Result<(Config, Vec<String>), ConfigError> + Send + Sync>;
 
 /// Puts a new gate in the place of the old one.
 pub(super) struct Reloader {
     live: Live,
     clock: Clock,
-    load: Load,
+    load: LoadConfig,
     /// What is in force. Its lock lets one reload at a time.
     running: Mutex<Config>,
     /// The same for those who ask, who never wait for a reload.
@@ -51,7 +51,7 @@ pub(super) enum Unenforced {
 }
 
 /// What a reload did.
-pub(super) struct Outcome {
+pub(super) struct ReloadOutcome {
     /// Doors that it shut.
     pub(super) closed: u64,
     /// What does not change by a reload, and other warnings.
@@ -67,7 +67,7 @@ struct Closings {
 }
 
 impl Reloader {
-    pub(super) fn new(live: Live, clock: Clock, load: Load, running: Config) -> Self {
+    pub(super) fn new(live: Live, clock: Clock, load: LoadConfig, running: Config) -> Self {
         let told = ArcSwap::from_pointee(told(&running, clock.now(), &[]));
         let reads_outbound = running.firewall.outbound.is_some();
         Self { live, clock, load, running: Mutex::new(running), told, grace: None, reads_outbound }
@@ -100,7 +100,7 @@ impl Reloader {
 
     /// Compiles what the configuration says now, puts it in force and tells. Where it is not valid, nothing changes.
     /// Packets are decided meanwhile, by the old one and then by the new one.
-    pub(super) fn reload(&self, tell: &dyn Fn(Event)) -> Result<Outcome, ConfigError> {
+    pub(super) fn reload(&self, tell: &dyn Fn(Event)) -> Result<ReloadOutcome, ConfigError> {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         let outcome = self.replace(&mut running, tell);
         if let Err(error) = &outcome {
@@ -109,7 +109,7 @@ impl Reloader {
         outcome
     }
 
-    fn replace(&self, running: &mut Config, tell: &dyn Fn(Event)) -> Result<Outcome, ConfigError> {
+    fn replace(&self, running: &mut Config, tell: &dyn Fn(Event)) -> Result<ReloadOutcome, ConfigError> {
         let (config, warnings) = (self.load)()?;
         let (Closings { closed, kept }, monitor) = self.put(&config, tell)?;
         let restart = needs_restart(running, &config, self.reads_outbound);
@@ -141,14 +141,14 @@ impl Reloader {
         notes.iter().cloned().map(Event::Warning).for_each(tell);
         // What did not change is compared with what it still is the next time.
         let Config { queue, control, state, http, process, mut inspect, .. } = running.clone();
-        inspect = crate::config::Inspect {
+        inspect = crate::config::InspectSection {
             prefixes: inspect.prefixes,
             streams: inspect.streams,
             ..config.inspect.clone()
         };
         *running = Config { queue, control, state, http, process, inspect, ..config };
         self.told.store(Arc::new(told(running, self.clock.now(), &restart)));
-        Ok(Outcome { closed, notes })
+        Ok(ReloadOutcome { closed, notes })
     }
 
     /// Has the gate drop strangers although its grace lasts. What the owner should know of it: phones that are shut out.

@@ -19,7 +19,7 @@ use crate::daemon::observers::learner::Learner;
 use crate::daemon::options::RunOptions;
 use crate::daemon::outbound::{self, OutboundReader, OutboundThread};
 use crate::daemon::persistence::DoorPersister;
-use crate::daemon::reload::Load;
+use crate::daemon::reload::LoadConfig;
 use crate::daemon::signals::Signals;
 use crate::daemon::snapshot;
 use crate::daemon::startup::{Privileged, Startup};
@@ -29,8 +29,8 @@ use crate::daemon::takeover::incoming::{Inherited, PendingTakeover};
 use crate::daemon::workers::{WorkerContext, WorkerPool};
 use crate::event::{self, Event, Started};
 use crate::harden::Protection;
-use crate::nflog::Reader;
-use crate::queue::Binding;
+use crate::nflog::NflogReader;
+use crate::queue::QueueBinding;
 
 /// All that a gate consists of, but for what others see of it.
 pub(super) struct Daemon {
@@ -58,7 +58,7 @@ pub(super) struct Daemon {
 }
 
 /// Why a gate ends that has no fault.
-pub(super) enum End {
+pub(super) enum EndReason {
     /// A signal wants it to.
     Signal,
     /// This process has taken over.
@@ -166,7 +166,7 @@ impl Daemon {
             }
             // It was offered, and did not come along.
             (None, Some(options)) if self.outbound.is_untried() => {
-                self.outbound.attach(Reader::open(&options));
+                self.outbound.attach(NflogReader::open(&options));
             }
             // It is of no use any more, and what the service manager has of it neither.
             (Some(_), _) if inherited.from.is_none() => self.manager.forget(outbound::STORE_NAME),
@@ -197,7 +197,7 @@ impl Daemon {
         &mut self,
         config: &Config,
         options: RunOptions,
-        load: Load,
+        load: LoadConfig,
         privileged: Privileged,
         inherited: Inherited,
     ) -> Result<Endpoints, DaemonError> {
@@ -237,7 +237,7 @@ impl Daemon {
 
         self.announce(config, protection, options.warnings);
         if let Some(span) = options.grace {
-            self.context.sink.send(Event::Grace(event::Grace::Began(span)));
+            self.context.sink.send(Event::Grace(event::GraceEvent::Began(span)));
         }
         self.manager.ready(&self.status());
         Ok(endpoints)
@@ -325,7 +325,7 @@ impl Daemon {
 }
 
 /// The numbers of queues as the log shows them.
-pub(super) fn queue_names(bindings: &[Binding]) -> String {
+pub(super) fn queue_names(bindings: &[QueueBinding]) -> String {
     match bindings {
         [first, .., last] => format!("{}-{}", first.queue, last.queue),
         [only] => only.queue.to_string(),

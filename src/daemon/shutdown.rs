@@ -7,7 +7,7 @@ use crate::daemon::endpoints::Endpoints;
 use crate::daemon::error::DaemonError;
 use crate::daemon::firewall_helper::InstalledRules;
 use crate::daemon::outbound;
-use crate::daemon::runtime::{Daemon, End, queue_names};
+use crate::daemon::runtime::{Daemon, EndReason, queue_names};
 use crate::daemon::takeover::doors;
 use crate::event::Event;
 
@@ -30,7 +30,7 @@ impl Daemon {
     pub(in crate::daemon) fn close(
         mut self,
         mut endpoints: Option<Endpoints>,
-        end: Result<End, DaemonError>,
+        end: Result<EndReason, DaemonError>,
     ) -> Result<(), DaemonError> {
         self.signals.end_at_once_from_now_on();
         endpoints.iter().for_each(Endpoints::set_stopping);
@@ -41,8 +41,8 @@ impl Daemon {
 
         let clean = end.is_ok();
         let (next, mut outcome) = match end {
-            Ok(End::TakenOver(pid)) => (Next::Process(pid), Ok(())),
-            Ok(End::Signal) => self.leave_to_manager(),
+            Ok(EndReason::TakenOver(pid)) => (Next::Process(pid), Ok(())),
+            Ok(EndReason::Signal) => self.leave_to_manager(),
             Err(error) => (Next::Nobody, Err(error)),
         };
         let mut rules_out = Ok(());

@@ -8,7 +8,7 @@ use crate::event::Event;
 use crate::inspect::Inspector;
 use crate::knock::SALT;
 use crate::state::format::Saved;
-use crate::state::records::{self, Restored};
+use crate::state::records::{self, RestoredDoors};
 use crate::state::stamp::Stamp;
 use crate::time::Time;
 
@@ -32,7 +32,7 @@ pub(super) fn restore(gate: &Inspector, now: Time, saved: &Saved, sink: &EventSe
         sink.send(Event::Warning(text.to_owned()));
         return;
     };
-    let Restored { open, ran_out, gone, no_room, kept, recut } = restored;
+    let RestoredDoors { open, ran_out, gone, no_room, kept, recut } = restored;
     let mut text = format!(
         "doors of before: {open} open again, {ran_out} have run out, {gone} are of knocks that are gone, {no_room} find no room"
     );
@@ -53,7 +53,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::door::{Claim, Door, Grant, Listed, Registration, State};
+    use crate::door::{Claim, ClaimRegistration, Door, DoorState, Grant, Listed};
     use crate::inspect::Policy;
     use crate::knock::{Knock, KnockId, KnockSet, Secret};
     use crate::net::{Prefixes, Source};
@@ -73,7 +73,7 @@ mod tests {
     }
 
     fn grant(knock: KnockId, secs: u64, phone: Option<u64>) -> Grant {
-        let registration = phone.map(|phone| Registration { user: 1, phone, end: None });
+        let registration = phone.map(|phone| ClaimRegistration { user: 1, phone, end: None });
         Grant { knock, life: Duration::from_secs(secs), registration }
     }
 
@@ -124,7 +124,7 @@ mod tests {
             ]
         );
         let states = [1, 2, 3, 4].map(|n| after.doors().state(source(n), now));
-        assert_eq!(states, [State::Open, State::None, State::RunOut, State::None]);
+        assert_eq!(states, [DoorState::Open, DoorState::None, DoorState::RunOut, DoorState::None]);
         let marked = [1, 2, 3, 4].map(|n| after.outbound().is_marked(source(n), now));
         assert_eq!(marked, [true, true, false, true], "of all sources that bob held or is remembered for");
     }

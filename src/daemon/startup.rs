@@ -20,9 +20,9 @@ use crate::daemon::outbound;
 use crate::daemon::signals::Signals;
 use crate::daemon::systemd::Systemd;
 use crate::daemon::takeover::PreviousProcess;
-use crate::harden::{self, Identity, Places, Protection};
+use crate::harden::{self, HardenPaths, Identity, Protection};
 use crate::inspect::{Inspector, Mode};
-use crate::nflog::{NflogError, Reader};
+use crate::nflog::{NflogError, NflogReader};
 use crate::queue::{Queue, kernel};
 
 /// What a house is built upon.
@@ -34,7 +34,7 @@ pub(super) struct Startup {
     /// Queues that nobody hands over.
     pub(super) queues: Vec<Box<dyn Queue>>,
     /// The reader of what the PBX sends, if one is wanted and nobody hands it over.
-    pub(super) outbound: Option<Result<Reader, NflogError>>,
+    pub(super) outbound: Option<Result<NflogReader, NflogError>>,
     identity: Identity,
 }
 
@@ -70,7 +70,7 @@ impl Startup {
         let bind = |number| config.queue.backend.open(&config.queue.options(number));
         let queues = missing.map(bind).collect::<Result<Vec<_>, _>>()?;
         let wanted = outbound::options(config).filter(|options| !previous.reads(options.group));
-        let outbound = wanted.map(|options| Reader::open(&options));
+        let outbound = wanted.map(|options| NflogReader::open(&options));
         Ok(Self { gate, clock, signals, previous, queues, outbound, identity })
     }
 
@@ -84,7 +84,7 @@ impl Startup {
         config: &Config,
         options: &RunOptions,
     ) -> Result<Privileged, DaemonError> {
-        let places = Places::new(config, options.learn.as_deref());
+        let places = HardenPaths::new(config, options.learn.as_deref());
         places.prepare(&self.identity);
         // The one of a gate that hands over comes along.
         let wanted = config.control.socket.as_deref().filter(|_| !self.previous.is_running());

@@ -21,10 +21,10 @@ use crate::daemon::outbound::OutboundReader;
 use crate::daemon::signals::Waker;
 use crate::daemon::systemd::Systemd;
 use crate::daemon::workers::watchdog::{LossPlace, QueueHealth, QueueMonitor};
-use crate::daemon::workers::worker::{Handle, Shared, Worker};
+use crate::daemon::workers::worker::{Handle, Worker, WorkerCounters};
 use crate::event::Event;
 use crate::queue::kernel::{self, QueueRow};
-use crate::queue::{self, Backend, Binding, Counters, Fault, Options, Queue, Shutter};
+use crate::queue::{self, Backend, Fault, Queue, QueueBinding, QueueCounters, QueueOptions, Shutter};
 use crate::time::Time;
 
 /// What a queue thread works with.
@@ -46,15 +46,15 @@ pub(super) struct WorkerPool {
     slots: Vec<Slot>,
     health: QueueHealth,
     /// What threads counted whose queues are closed.
-    counted: Counters,
+    counted: QueueCounters,
 }
 
 /// A queue and whoever serves it.
 struct Slot {
-    options: Options,
-    binding: Binding,
+    options: QueueOptions,
+    binding: QueueBinding,
     shutter: Shutter,
-    shared: Arc<Shared>,
+    shared: Arc<WorkerCounters>,
     state: SlotState,
     monitor: QueueMonitor,
     /// It is being shut, while others go on.
@@ -78,7 +78,7 @@ enum SlotState {
 impl WorkerPool {
     pub(super) fn new(context: WorkerContext, backend: Backend, manager: Systemd) -> Self {
         let stored = manager.is_present() && backend.hands_over();
-        let (slots, health, counted) = (Vec::new(), QueueHealth::default(), Counters::default());
+        let (slots, health, counted) = (Vec::new(), QueueHealth::default(), QueueCounters::default());
         Self { context, backend, manager, stored, slots, health, counted }
     }
 
@@ -92,13 +92,18 @@ impl WorkerPool {
         self.stored
     }
 
-    fn bind(&mut self, options: &Options, shared: Arc<Shared>) -> Result<(), DaemonError> {
+    fn bind(&mut self, options: &QueueOptions, shared: Arc<WorkerCounters>) -> Result<(), DaemonError> {
         let queue = self.backend.open(options)?;
         self.add(queue, options, shared)
     }
 
     /// Goes on with a queue that another process has bound.
-    fn adopt(&mut self, socket: OwnedFd, options: &Options, shared: Arc<Shared>) -> Result<(), DaemonError> {
+    fn adopt(
+        &mut self,
+        socket: OwnedFd,
+        options: &QueueOptions,
+        shared: Arc<WorkerCounters>,
+    ) -> Result<(), DaemonError> {
         let queue = self.backend.adopt(socket, options)?;
         self.add(queue, options, shared)
     }
@@ -166,8 +171,8 @@ impl WorkerPool {
     pub(super) fn add(
         &mut self,
         queue: Box<dyn Queue>,
-        options: &Options,
-        shared: Arc<Shared>,
+        options: &QueueOptions,
+        shared: Arc<WorkerCounters>,
     ) -> Result<(), DaemonError> {
         let (binding, shutter) = (queue.binding(), queue.shutter()?);
         let row = kernel::queue(binding.queue).filter(|row| row.port_id == binding.port_id);
@@ -200,7 +205,7 @@ impl WorkerPool {
     }
 
     /// All bindings that are to stay.
-    pub(super) fn bindings(&self) -> Vec<Binding> {
+    pub(super) fn bindings(&self) -> Vec<QueueBinding> {
         self.slots.iter().filter(|slot| !slot.leaving).map(|slot| slot.binding).collect()
     }
 
@@ -348,7 +353,7 @@ impl WorkerPool {
 
     /// Tells of what was lost and not yet told of, and sums up: packets that wait for a verdict, and what happened
     /// beside packets. Queues stay bound until this is dropped, so that the kernel's counters are there for it.
-    pub(super) fn finish(&mut self) -> (u64, Counters) {
+    pub(super) fn finish(&mut self) -> (u64, QueueCounters) {
         let (rows, now) = (kernel::queues(), self.context.context.clock.now());
         let ours = |slot: &Slot| {
             rows.iter().find(|row| (row.queue, row.port_id) == (slot.binding.queue, slot.binding.port_id))
@@ -393,7 +398,7 @@ impl Slot {
     }
 
     /// Waits for the thread's end, and takes the queue from it.
-    fn join(&mut self) -> Result<Counters, DaemonError> {
+    fn join(&mut self) -> Result<QueueCounters, DaemonError> {
         let queue = match std::mem::replace(&mut self.state, SlotState::Closed) {
             SlotState::Thread(thread) => match thread.join() {
                 Ok(queue) => queue?,
@@ -401,7 +406,7 @@ impl Slot {
                 Err(panic) => std::panic::resume_unwind(panic),
             },
             SlotState::Nobody(queue) => queue,
-            SlotState::Closed => return Ok(Counters::default()),
+            SlotState::Closed => return Ok(QueueCounters::default()),
         };
         let counters = queue.counters();
         self.state = SlotState::Nobody(queue);

@@ -39,7 +39,7 @@ pub struct Facts {
     /// such socket, or nobody on the queues who could answer.
     pub gate: Option<Result<Stats, String>>,
     /// The process that says so.
-    pub gate_process: Option<Process>,
+    pub gate_process: Option<ProcessFacts>,
     /// Queue numbers that somebody listens on.
     pub taken_queues: Vec<u16>,
     /// Addresses of this machine.
@@ -111,14 +111,14 @@ pub struct QueueFacts {
     /// The same a moment later.
     pub later: Option<QueueRow>,
     /// Who listens, where that can be seen: of several processes that have the socket open, the gate.
-    pub owner: Option<Process>,
+    pub owner: Option<ProcessFacts>,
     /// The receive buffer of the listening socket, in the measure in which it was asked for.
     pub receive_buffer: Option<usize>,
 }
 
 /// A process.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Process {
+pub struct ProcessFacts {
     /// Its id.
     pub pid: u32,
     /// Its name, as in /proc/PID/comm.
@@ -141,7 +141,7 @@ pub struct Process {
     pub user: Option<String>,
 }
 
-impl Process {
+impl ProcessFacts {
     /// Whether it is a sipknock, by its name.
     pub fn is_gate(&self) -> bool {
         self.name == "sipknock" || self.name.starts_with("sipknock-") && self.name != RULES_HELPER

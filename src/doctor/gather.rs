@@ -11,16 +11,18 @@ use std::time::Duration;
 
 use crate::config::{Config, DEFAULT_PATH, whole_path};
 use crate::control::client::{Client, ClientError};
-use crate::control::protocol::{Answer, Request, Stats};
+use crate::control::protocol::{ControlRequest, Reply, Stats};
 use crate::diag;
-use crate::firewall::{Error, Family, Firewall, Listing, Plan, Programs, Routes, State, Status};
+use crate::firewall::{
+    Family, FamilyState, Firewall, FirewallError, Listing, Plan, Programs, Routes, Status,
+};
 use crate::harden::user_name;
 use crate::own_addresses::{Role, of_role};
 use crate::packet::Transport;
 use crate::processes::{self, SocketOwners};
 use crate::queue::kernel::{self, QueueRow};
 
-use super::facts::{Facts, Fed, Listener, Need, Process, QueueFacts, ReversePath, Rights, Tables};
+use super::facts::{Facts, Fed, Listener, Need, ProcessFacts, QueueFacts, ReversePath, Rights, Tables};
 use super::nft::{self, Nft, Offload};
 use super::unmatched;
 
@@ -32,7 +34,10 @@ pub(super) fn gather(config: &Config, plan: &Plan) -> Facts {
     let at_first = kernel::queues();
     let status = firewall.status(plan);
     let v6 = status.as_ref().is_ok_and(|status| {
-        status.families.iter().any(|family| family.family == Family::V6 && family.state != State::Skipped)
+        status
+            .families
+            .iter()
+            .any(|family| family.family == Family::V6 && family.state != FamilyState::Skipped)
     });
     let families = Family::ALL.into_iter().filter(|family| *family == Family::V4 || v6);
     let sockets = SocketOwners::read();
@@ -50,7 +55,7 @@ pub(super) fn gather(config: &Config, plan: &Plan) -> Facts {
     let mut offloads = nft.as_deref().map_or_else(Vec::new, nft::offloads);
     offloads.extend(flow_rules.into_iter().flatten());
     let no_iptables = match &status {
-        Err(Error::NotInstalled { program }) => Some(program.clone()),
+        Err(FirewallError::NotInstalled { program }) => Some(program.clone()),
         _ => None,
     };
     let refused = if no_iptables.is_some() { Vec::new() } else { refused(&firewall) };
@@ -201,8 +206,8 @@ fn queues(
 
 /// Of the processes that have a queue's socket open the one that reads it: the gate, as it says itself or by its name. A
 /// service manager only keeps a copy, and comes last.
-fn owner(holders: Vec<Process>, gate: Option<u32>) -> Option<Process> {
-    let rank = |process: &Process| {
+fn owner(holders: Vec<ProcessFacts>, gate: Option<u32>) -> Option<ProcessFacts> {
+    let rank = |process: &ProcessFacts| {
         (Some(process.pid) != gate, !process.is_gate(), process.keeps_descriptors(), process.pid)
     };
     holders.into_iter().min_by_key(rank)
@@ -228,8 +233,8 @@ fn ask(path: &Path) -> Result<Stats, String> {
     let asked = thread::Builder::new().spawn(move || {
         let mut stats = None;
         let outcome = Client::connect(&aside).and_then(|mut client| {
-            client.ask(&Request::Stats {}, |answer| {
-                if let Answer::Stats(told) = answer {
+            client.ask(&ControlRequest::Stats {}, |answer| {
+                if let Reply::Stats(told) = answer {
                     stats = Some(*told);
                 }
                 Ok(())
@@ -256,19 +261,19 @@ fn name_of_owner(sockets: &SocketOwners, inode: u64) -> Option<String> {
     processes::name(*pids.iter().find(own).or(pids.first())?)
 }
 
-fn holders(sockets: &SocketOwners, row: QueueRow) -> Vec<Process> {
+fn holders(sockets: &SocketOwners, row: QueueRow) -> Vec<ProcessFacts> {
     let Some(inode) = kernel::socket_inode(row.port_id) else { return Vec::new() };
     sockets.of(inode).iter().filter_map(|pid| process(*pid)).collect()
 }
 
-fn process(pid: u32) -> Option<Process> {
+fn process(pid: u32) -> Option<ProcessFacts> {
     let arguments = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     let words: Vec<_> = arguments.split(|byte| *byte == 0).map(String::from_utf8_lossy).collect();
     let started = fs::metadata(format!("/proc/{pid}")).and_then(|folder| folder.modified()).ok();
     let namespace = |pid: &str| fs::read_link(format!("/proc/{pid}/ns/net")).ok();
     let theirs = namespace(&pid.to_string());
     let rights = read(&format!("/proc/{pid}/status")).and_then(|status| rights(&status));
-    Some(Process {
+    Some(ProcessFacts {
         pid,
         name: processes::name(pid)?,
         stopped: processes::stat(pid).is_some_and(|stat| stat.starts_with(['T', 't'])),
@@ -400,7 +405,8 @@ mod tests {
 
     #[test]
     fn the_gate_is_the_owner_of_its_queue_whoever_else_has_the_socket() {
-        let process = |pid, name: &str| Process { pid, name: name.to_owned(), ..Process::default() };
+        let process =
+            |pid, name: &str| ProcessFacts { pid, name: name.to_owned(), ..ProcessFacts::default() };
         let systemd = || process(1, "systemd");
         let gate = || process(700, "sipknock");
         for (name, holders, told, expected) in [

@@ -25,25 +25,25 @@ use crate::inspect::Mode;
 use crate::net::NetSet;
 use crate::packet::Transport;
 use crate::queue::kernel;
-use message::Phone;
+use message::ProbePhone;
 use traffic::{Arrival, PATIENCE, PAUSE, Target};
 
 /// What this process is in a probe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
+pub enum ProbeRole {
     /// Sends packets, and watches what arrives.
     Witness,
     /// The gate between.
     Gate,
 }
 
-names! { Role { Witness = "witness", Gate = "gate" } }
+names! { ProbeRole { Witness = "witness", Gate = "gate" } }
 
 /// Runs a witness in a namespace of its own, with the words that this process was called with, and returns what it found.
 pub fn call() -> Vec<Finding> {
     let this = format!("/proc/{}/exe", std::process::id());
     let mut command = Command::new("unshare");
-    let command = again(command.args(["--net", "--", &this]), Role::Witness);
+    let command = again(command.args(["--net", "--", &this]), ProbeRole::Witness);
     let mut child = match command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn() {
         Ok(child) => child,
         Err(error) => {
@@ -91,7 +91,7 @@ pub fn witness(config: &Config, plan: &Plan) -> Vec<Finding> {
 /// The namespace with rules and a gate in it.
 struct Stage {
     gate: Child,
-    phones: Vec<(Scene, Phone)>,
+    phones: Vec<(Scene, ProbePhone)>,
     notes: Vec<Finding>,
 }
 
@@ -124,7 +124,7 @@ impl Stage {
         for note in report.families.iter().flat_map(|family| &family.notes) {
             notes.push(Finding::note("probe-note", note.to_string()));
         }
-        let mut gate = again(&mut Command::new("/proc/self/exe"), Role::Gate)
+        let mut gate = again(&mut Command::new("/proc/self/exe"), ProbeRole::Gate)
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
@@ -207,7 +207,7 @@ impl Drop for Stage {
 }
 
 /// Who takes part, over each family and transport; and why some do not.
-fn cast(config: &Config, plan: &Plan, notes: &mut Vec<Finding>) -> Vec<(Scene, Phone)> {
+fn cast(config: &Config, plan: &Plan, notes: &mut Vec<Finding>) -> Vec<(Scene, ProbePhone)> {
     let trusted = NetSet::new(&config.inspect.trusted);
     let mut cast = Vec::new();
     let Some(port) = plan.ports.first().map(|ports| *ports.start()) else { return cast };
@@ -230,7 +230,8 @@ fn cast(config: &Config, plan: &Plan, notes: &mut Vec<Finding>) -> Vec<(Scene, P
             continue;
         };
         for (transport, own) in plan.transports.iter().zip(own.chunks(1).cycle()) {
-            let phone = config.knocks.iter().find_map(|knock| Phone::of(config, knock, v4, own, &trusted));
+            let phone =
+                config.knocks.iter().find_map(|knock| ProbePhone::of(config, knock, v4, own, &trusted));
             let Some(phone) = phone else {
                 let text =
                     format!("{family}: no knock counts from an address that is not in `trusted`; not probed");
@@ -263,10 +264,10 @@ fn addresses(v4: bool) -> impl Iterator<Item = IpAddr> {
 
 /// What this process was started for by another one of a probe; `None` for one that a person started. From here on it ends
 /// with its parent.
-pub fn role() -> Option<Role> {
+pub fn role() -> Option<ProbeRole> {
     let told = std::env::var(ROLE).ok()?;
     let (name, parent) = told.split_once(' ')?;
-    let role = Role::ALL.into_iter().find(|role| role.name() == name)?;
+    let role = ProbeRole::ALL.into_iter().find(|role| role.name() == name)?;
     // Without it, a caller that is killed would leave its gate in the namespace; nothing else depends on it.
     let _ = set_parent_process_death_signal(Some(Signal::KILL));
     // The parent may have died before that (PR_SET_PDEATHSIG(2const)).
@@ -277,7 +278,7 @@ pub fn role() -> Option<Role> {
 }
 
 /// Has a command start this program with the words of this process, for another role.
-fn again(command: &mut Command, role: Role) -> &mut Command {
+fn again(command: &mut Command, role: ProbeRole) -> &mut Command {
     let told = format!("{} {}", role.name(), std::process::id());
     command.args(std::env::args_os().skip(1)).env(ROLE, told).stdin(Stdio::null())
 }

@@ -5,7 +5,7 @@ use crate::knock::KnockId;
 
 /// The effect of a knock on a door.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Change {
+pub enum DoorChange {
     /// A new door. `ran_out` is an earlier one of the same source whose end no sweep has reported yet.
     Opened {
         /// The new door.

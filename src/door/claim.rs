@@ -13,24 +13,24 @@ pub struct Grant {
     /// The life of its door.
     pub life: Duration,
     /// The registration whose life that is; `None` if the knock has a life of its own.
-    pub registration: Option<Registration>,
+    pub registration: Option<ClaimRegistration>,
 }
 
 /// A registration, told apart from others that come through the same door.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Registration {
+pub struct ClaimRegistration {
     /// Its user: a hash of the address-of-record (RFC 3261, 6).
     pub user: u64,
     /// Its number among the user's registrations: a hash of the instance and its reg-id (RFC 5626, 4.1 and 4.2), or of the
     /// contact if it names no instance.
     pub phone: u64,
     /// Set if it is over.
-    pub end: Option<End>,
+    pub end: Option<ClaimEnd>,
 }
 
 /// The registrations that a REGISTER with an expiry of 0 ends (RFC 3261, 10.2.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
+pub enum ClaimEnd {
     /// This registration.
     One,
     /// All of the user's.
@@ -68,7 +68,7 @@ impl Grant {
     }
 }
 
-impl Registration {
+impl ClaimRegistration {
     /// Its identity.
     pub fn id(&self) -> RegistrationId {
         RegistrationId { user: self.user, phone: self.phone }

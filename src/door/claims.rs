@@ -5,9 +5,9 @@
 //! once more, as a door is, so that it is known whom a knock has let in that is taken out of the configuration.
 
 use super::change::Limit;
-use super::claim::{Claim, End, Grant, RegistrationId};
-use super::packed::{Life, PackedKnock};
-use super::places::Places;
+use super::claim::{Claim, ClaimEnd, Grant, RegistrationId};
+use super::packed::{PackedKnock, PackedLife};
+use super::places::DoorLimits;
 use crate::knock::KnockId;
 use crate::time::Time;
 
@@ -16,7 +16,7 @@ use crate::time::Time;
 pub(super) struct Packed {
     pub(super) until: Time,
     registration: RegistrationId,
-    pub(super) life: Life,
+    pub(super) life: PackedLife,
     pub(super) knock: PackedKnock,
 }
 
@@ -128,7 +128,7 @@ impl Claims {
     ///
     /// A registration beyond [`MAX_CLAIMS`] is held by its knock like one with a life of its own: the registration of the
     /// same knock that ends first makes room, and is no longer told apart either. Those that have run out go before that.
-    pub(super) fn add(&mut self, grant: &Grant, now: Time, places: &Places) -> Result<(), Limit> {
+    pub(super) fn add(&mut self, grant: &Grant, now: Time, places: &DoorLimits) -> Result<(), Limit> {
         let knock = grant.knock;
         let new = Packed::of_grant(grant, now);
         let known =
@@ -181,7 +181,7 @@ impl Claims {
         let answered = now.after(grant.life);
         for claim in self.0.iter_mut().filter(|claim| claim.is_of(grant.knock) && claim.holds()) {
             let same = claim.registration().is_some_and(|known| {
-                known.user == ended.user && (ended.end == Some(End::All) || known.phone == ended.phone)
+                known.user == ended.user && (ended.end == Some(ClaimEnd::All) || known.phone == ended.phone)
             });
             if same && !claim.knock.is_closing() {
                 claim.until = claim.until.min(answered);
@@ -192,7 +192,7 @@ impl Claims {
     }
 
     /// Drops the claims of registrations that have ended, if another claim keeps the door open for the answers.
-    pub(super) fn drop_covered(&mut self, places: &Places) {
+    pub(super) fn drop_covered(&mut self, places: &DoorLimits) {
         let others = self.0.iter().filter(|claim| claim.holds() && !claim.knock.is_closing());
         if let Some(longest) = others.map(|claim| claim.until).max() {
             self.remove_if(places, |claim| {
@@ -212,7 +212,7 @@ impl Claims {
 
     /// Takes note of those that have run out, and gives back the places of knocks that have no other claim. Whether there
     /// were any.
-    pub(super) fn run_out(&mut self, now: Time, places: &Places) -> bool {
+    pub(super) fn run_out(&mut self, now: Time, places: &DoorLimits) -> bool {
         let ended: Vec<_> = self
             .0
             .iter_mut()
@@ -224,7 +224,7 @@ impl Claims {
     }
 
     /// The same for all that hold the door.
-    pub(super) fn release_all(&mut self, places: &Places) {
+    pub(super) fn release_all(&mut self, places: &DoorLimits) {
         let held: Vec<_> = self.0.iter_mut().filter(|claim| claim.holds()).map(Packed::release).collect();
         self.give_back(&held, places);
     }
@@ -235,7 +235,7 @@ impl Claims {
     }
 
     /// Removes claims, and gives back the places of knocks that have no other.
-    pub(super) fn remove_if(&mut self, places: &Places, mut remove: impl FnMut(&Packed) -> bool) {
+    pub(super) fn remove_if(&mut self, places: &DoorLimits, mut remove: impl FnMut(&Packed) -> bool) {
         let mut held = Vec::new();
         self.0.retain(|claim| {
             let goes = remove(claim);
@@ -248,7 +248,7 @@ impl Claims {
     }
 
     /// Gives back the place of each knock that no longer has a claim, once.
-    fn give_back(&self, knocks: &[KnockId], places: &Places) {
+    fn give_back(&self, knocks: &[KnockId], places: &DoorLimits) {
         for (index, knock) in knocks.iter().enumerate() {
             let given = knocks.get(..index).is_some_and(|earlier| earlier.contains(knock));
             if !given && !self.counts(*knock) {

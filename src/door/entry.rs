@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use super::claim::Claim;
 use super::claims::{Claims, Packed};
-use super::packed::{Life, PackedKnock, Seconds};
-use super::places::Places;
-use super::state::{Door, State};
+use super::packed::{PackedKnock, PackedLife, Seconds};
+use super::places::DoorLimits;
+use super::state::{Door, DoorState};
 use crate::knock::KnockId;
 use crate::sys;
 use crate::time::Time;
@@ -24,7 +24,7 @@ pub(super) struct Entry {
     counts: AtomicU64,
     more: Option<Box<More>>,
     /// How long it is remembered once it has run out: for as long as any of its claims is.
-    life: Life,
+    life: PackedLife,
     opened: Seconds,
     last_knock: Seconds,
     knock: PackedKnock,
@@ -90,27 +90,27 @@ impl Entry {
 
     /// What the door is at `now`.
     #[inline]
-    pub(super) fn state(&self, now: Time) -> State {
-        if now < self.expires { State::Open } else { self.state_when_shut(now) }
+    pub(super) fn state(&self, now: Time) -> DoorState {
+        if now < self.expires { DoorState::Open } else { self.state_when_shut(now) }
     }
 
     /// What the door is to a packet of so many bytes, which is counted where it passes if they are not 0, and whether
     /// it is time to [`Entry::spill`].
     #[inline]
-    pub(super) fn pass(&self, now: Time, bytes: u32) -> (State, bool) {
+    pub(super) fn pass(&self, now: Time, bytes: u32) -> (DoorState, bool) {
         let state = self.state(now);
-        (state, bytes > 0 && state == State::Open && self.count(bytes))
+        (state, bytes > 0 && state == DoorState::Open && self.count(bytes))
     }
 
     #[cold]
     #[inline(never)]
-    fn state_when_shut(&self, now: Time) -> State {
-        if now < self.expires.after(self.life.into()) { State::RunOut } else { State::None }
+    fn state_when_shut(&self, now: Time) -> DoorState {
+        if now < self.expires.after(self.life.into()) { DoorState::RunOut } else { DoorState::None }
     }
 
     /// Open, and not yet taken for run out by a sweep whose clock was ahead of this one.
     pub(super) fn is_held(&self, now: Time) -> bool {
-        self.knock.holds_place() && self.state(now) == State::Open
+        self.knock.holds_place() && self.state(now) == DoorState::Open
     }
 
     /// Whether it holds a place in the table.
@@ -191,7 +191,7 @@ impl Entry {
     /// Gives back the places of claims that have run out, and forgets those that nobody remembers. When the next one runs out,
     /// and whether it gave any back.
     #[inline]
-    pub(super) fn sweep(&mut self, now: Time, places: &Places) -> (Time, bool) {
+    pub(super) fn sweep(&mut self, now: Time, places: &DoorLimits) -> (Time, bool) {
         // Most doors have nothing more, and there can be a million of them.
         if self.more.is_none() {
             return (self.expires, false);
@@ -202,7 +202,7 @@ impl Entry {
 
     #[cold]
     #[inline(never)]
-    fn sweep_list(&mut self, now: Time, places: &Places) -> bool {
+    fn sweep_list(&mut self, now: Time, places: &DoorLimits) -> bool {
         if self.list().is_none() {
             return false;
         }
@@ -214,7 +214,7 @@ impl Entry {
     }
 
     /// Gives back all places of knocks, and that in the table. The door as it was.
-    pub(super) fn release(&mut self, places: &Places) -> Door {
+    pub(super) fn release(&mut self, places: &DoorLimits) -> Door {
         let door = self.door();
         if door.holds_place {
             places.give_back();
@@ -232,7 +232,7 @@ impl Entry {
 
     /// Removes the claims of knocks that are gone, and gives back their places. Whether any other is left, which may have run
     /// out.
-    pub(super) fn retire(&mut self, gone: impl Fn(KnockId) -> bool, now: Time, places: &Places) -> bool {
+    pub(super) fn retire(&mut self, gone: impl Fn(KnockId) -> bool, now: Time, places: &DoorLimits) -> bool {
         let claims = self.claims_mut();
         claims.run_out(now, places);
         claims.remove_if(places, |claim| gone(claim.knock.id()));

@@ -2,7 +2,7 @@
 
 use dashmap::mapref::entry::Entry::{Occupied, Vacant};
 
-use super::change::{Change, Limit};
+use super::change::{DoorChange, Limit};
 use super::claim::Grant;
 use super::claims::Claims;
 use super::entry::Entry;
@@ -28,7 +28,7 @@ impl DoorTable {
     /// Each gets a claim to the door, or has its own renewed, if the knock has room for one more door. A renewal never
     /// shortens a claim, so that two phones behind one address can't shut each other out; the end of a registration shortens
     /// its own. The door counts as that of the claim that ends last, the first of equals.
-    pub fn knock(&self, source: Source, now: Time, grants: &[Grant]) -> Change {
+    pub fn knock(&self, source: Source, now: Time, grants: &[Grant]) -> DoorChange {
         self.knock_and_pass(source, now, grants, 0, &mut Vec::new())
     }
 
@@ -41,15 +41,15 @@ impl DoorTable {
         grants: &[Grant],
         bytes: u32,
         refused: &mut Vec<KnockId>,
-    ) -> Change {
+    ) -> DoorChange {
         let change = self.open_or_renew(&Knocking { source, now, grants, bytes }, refused);
-        if !matches!(change, Change::Refused(_)) {
+        if !matches!(change, DoorChange::Refused(_)) {
             self.set_changed();
         }
         change
     }
 
-    fn open_or_renew(&self, knocking: &Knocking<'_>, refused: &mut Vec<KnockId>) -> Change {
+    fn open_or_renew(&self, knocking: &Knocking<'_>, refused: &mut Vec<KnockId>) -> DoorChange {
         let mut renewed = self.try_renew(knocking, refused);
         if renewed.is_some() && !refused.is_empty() && self.make_room(knocking.now) {
             // The packet is counted by now, if it passes.
@@ -57,8 +57,8 @@ impl DoorTable {
             renewed = self.try_renew(&Knocking { bytes, ..*knocking }, refused);
         }
         match renewed {
-            Some(Ok(door)) => Change::Renewed(door),
-            Some(Err(limit)) => Change::Refused(limit),
+            Some(Ok(door)) => DoorChange::Renewed(door),
+            Some(Err(limit)) => DoorChange::Refused(limit),
             None => self.open(knocking, refused),
         }
     }
@@ -125,20 +125,20 @@ impl DoorTable {
     }
 
     /// Opens a door where none is open.
-    fn open(&self, knocking: &Knocking<'_>, refused: &mut Vec<KnockId>) -> Change {
+    fn open(&self, knocking: &Knocking<'_>, refused: &mut Vec<KnockId>) -> DoorChange {
         let now = knocking.now;
         refused.clear();
         let has_place = self.places.take() || (self.make_room(now) && self.places.take());
         if !has_place {
             refused.extend(knocking.grants.iter().map(|grant| grant.knock));
             refused.dedup();
-            return Change::Refused(Limit::Table);
+            return DoorChange::Refused(Limit::Table);
         }
         let entry = match self.reserve(knocking, refused) {
             Ok(entry) => entry,
             Err(limit) => {
                 self.places.give_back();
-                return Change::Refused(limit);
+                return DoorChange::Refused(limit);
             }
         };
         self.insert(entry, knocking, refused)
@@ -189,7 +189,7 @@ impl DoorTable {
     }
 
     /// Puts a door with its places into the table.
-    fn insert(&self, mut entry: Entry, knocking: &Knocking<'_>, refused: &mut Vec<KnockId>) -> Change {
+    fn insert(&self, mut entry: Entry, knocking: &Knocking<'_>, refused: &mut Vec<KnockId>) -> DoorChange {
         let Knocking { source, now, bytes, .. } = *knocking;
         entry.knocked(now, bytes);
         let (door, next_end) = (entry.door(), entry.next_end());
@@ -202,8 +202,8 @@ impl DoorTable {
                 // Another queue opened it between our look and now: that place serves, ours goes back.
                 entry.release(&self.places);
                 return match self.renew(occupied.get_mut(), knocking, refused) {
-                    Ok(door) => Change::Renewed(door),
-                    Err(limit) => Change::Refused(limit),
+                    Ok(door) => DoorChange::Renewed(door),
+                    Err(limit) => DoorChange::Refused(limit),
                 };
             }
             Occupied(mut occupied) => {
@@ -215,6 +215,6 @@ impl DoorTable {
         };
         // After the insertion: a sweep that started before it and did not see the door has set its bound by now.
         self.runs_out(next_end);
-        Change::Opened { door, ran_out }
+        DoorChange::Opened { door, ran_out }
     }
 }

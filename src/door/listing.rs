@@ -9,7 +9,7 @@ use dashmap::mapref::entry::Entry::Vacant;
 use super::claim::Claim;
 use super::claims::{Claims, MAX_CLAIMS, Packed};
 use super::entry::Entry;
-use super::state::{Door, State};
+use super::state::{Door, DoorState};
 use super::table::DoorTable;
 use crate::knock::KnockId;
 use crate::net::Source;
@@ -34,7 +34,7 @@ pub struct Listed {
 
 /// What a knock holds of a door.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Held {
+pub struct HeldClaim {
     /// The knock.
     pub knock: KnockId,
     /// The end of its last claim.
@@ -54,7 +54,7 @@ pub struct Revoked {
 
 /// What became of the doors of knocks that are gone.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Retired {
+pub struct RetiredClaims {
     /// Doors that were shut.
     pub shut: u64,
     /// Doors that such knocks held, and that stay open since others hold them as well.
@@ -86,8 +86,8 @@ impl Listed {
     }
 
     /// The knocks that hold the door, the one that does so longest first.
-    pub fn held_by(&self, now: Time) -> Vec<Held> {
-        let mut held: Vec<Held> = Vec::new();
+    pub fn held_by(&self, now: Time) -> Vec<HeldClaim> {
+        let mut held: Vec<HeldClaim> = Vec::new();
         for claim in self.claims().filter(|claim| now < claim.until) {
             let registrations = u64::from(claim.registration.is_some());
             match held.iter_mut().find(|held| held.knock == claim.knock) {
@@ -95,7 +95,7 @@ impl Listed {
                     held.until = held.until.max(claim.until);
                     held.registrations += registrations;
                 }
-                None => held.push(Held { knock: claim.knock, until: claim.until, registrations }),
+                None => held.push(HeldClaim { knock: claim.knock, until: claim.until, registrations }),
             }
         }
         // The first of equals is the one that the door counts as.
@@ -126,7 +126,8 @@ impl DoorTable {
     pub fn known(&self, part: u64, parts: u64, now: Time) -> Vec<Listed> {
         let seed = self.doors.hasher();
         let wanted = |source: &Source| parts <= 1 || seed.hash_one(source) % parts == part;
-        let known = self.doors.iter().filter(|entry| wanted(entry.key()) && entry.state(now) != State::None);
+        let known =
+            self.doors.iter().filter(|entry| wanted(entry.key()) && entry.state(now) != DoorState::None);
         known.map(|entry| listed(*entry.key(), &entry)).collect()
     }
 
@@ -169,13 +170,13 @@ impl DoorTable {
     /// A source's door; `None` if none is open.
     pub fn door(&self, source: Source, now: Time) -> Option<Door> {
         let entry = self.doors.get(&source)?;
-        (entry.state(now) == State::Open).then(|| entry.door())
+        (entry.state(now) == DoorState::Open).then(|| entry.door())
     }
 
     /// A source's door with all that is known of it; `None` if none is open.
     pub fn look(&self, source: Source, now: Time) -> Option<Listed> {
         let entry = self.doors.get(&source)?;
-        (entry.state(now) == State::Open).then(|| listed(source, &entry))
+        (entry.state(now) == DoorState::Open).then(|| listed(source, &entry))
     }
 
     /// Shuts a source's door and forgets it, also where it has run out and is remembered; `None` if nothing is known of the
@@ -186,7 +187,7 @@ impl DoorTable {
         let by_knock = entry.claims().filter(|claim| claim.knock != Door::by_hand() && claim.is_known(now));
         let by_knock = by_knock.map(|claim| claim.life).max();
         let door = Some(entry.release(&self.places)).filter(|door| door.holds_place);
-        (door.is_some() || entry.state(now) != State::None).then_some(Revoked { door, by_knock })
+        (door.is_some() || entry.state(now) != DoorState::None).then_some(Revoked { door, by_knock })
     }
 
     /// Shuts and forgets all doors; `each` gets to see those that held a place. How many these were.
@@ -214,8 +215,8 @@ impl DoorTable {
         gone: impl Fn(KnockId) -> bool,
         now: Time,
         mut each: impl FnMut(Source, Door, bool),
-    ) -> Retired {
-        let mut retired = Retired::default();
+    ) -> RetiredClaims {
+        let mut retired = RetiredClaims::default();
         self.doors.retain(|source, entry| {
             let before = entry.door();
             let goes = |claim: &Claim| gone(claim.knock);

@@ -3,7 +3,7 @@
 use dashmap::SharedValue;
 
 use super::entry::Entry;
-use super::state::State;
+use super::state::DoorState;
 use super::table::DoorTable;
 use crate::net::Source;
 use crate::sys;
@@ -25,7 +25,7 @@ impl Key {
 
 /// A packet that passes where its source's door is open.
 #[derive(Clone, Copy, Debug)]
-pub struct Ask {
+pub struct Lookup {
     /// Whose it is.
     pub key: Key,
     /// Its length, for the door's count; one of 0 is not counted.
@@ -59,7 +59,7 @@ impl DoorTable {
     }
 
     /// What the source's door is at `now`.
-    pub fn state(&self, source: Source, now: Time) -> State {
+    pub fn state(&self, source: Source, now: Time) -> DoorState {
         self.pass(self.key(source), now, 0)
     }
 
@@ -67,11 +67,11 @@ impl DoorTable {
     // Not compiled into its callers, so that the table's own search is compiled into it: as a function to call it costs
     // 15 instructions.
     #[inline(never)]
-    pub fn pass(&self, Key { source, hash }: Key, now: Time, bytes: u32) -> State {
+    pub fn pass(&self, Key { source, hash }: Key, now: Time, bytes: u32) -> DoorState {
         let shard =
             self.doors.shards().get(self.doors.determine_shard(hash as usize)).map(|shard| shard.read());
-        let Some(shard) = shard else { return State::None };
-        let Some((_, entry)) = shard.get(hash, |(other, _)| *other == source) else { return State::None };
+        let Some(shard) = shard else { return DoorState::None };
+        let Some((_, entry)) = shard.get(hash, |(other, _)| *other == source) else { return DoorState::None };
         let (state, spills) = entry.get().pass(now, bytes);
         drop(shard);
         if spills {
@@ -90,28 +90,28 @@ impl DoorTable {
         &self,
         packets: &mut [P],
         now: Time,
-        ask: impl Fn(&P) -> Option<Ask>,
-        mut tell: impl FnMut(&mut P, State),
+        ask: impl Fn(&P) -> Option<Lookup>,
+        mut tell: impl FnMut(&mut P, DoorState),
     ) {
         for packets in packets.chunks_mut(TOGETHER) {
             let mut spilled = Vec::new();
             let mut shards = [const { None }; TOGETHER];
             for (packet, held) in packets.iter().zip(&mut shards) {
-                let Some(Ask { key, .. }) = ask(packet) else { continue };
+                let Some(Lookup { key, .. }) = ask(packet) else { continue };
                 let shard = self.doors.shards().get(self.doors.determine_shard(key.hash as usize));
                 *held = shard.and_then(|shard| shard.try_read());
             }
             if self.places.held() > CACHED {
                 for (packet, shard) in packets.iter().zip(&shards) {
-                    let (Some(shard), Some(Ask { key, .. })) = (shard, ask(packet)) else { continue };
+                    let (Some(shard), Some(Lookup { key, .. })) = (shard, ask(packet)) else { continue };
                     shard.get(key.hash, prefetch);
                 }
             }
             for (packet, shard) in packets.iter_mut().zip(shards) {
-                let (Some(shard), Some(Ask { key, bytes })) = (shard, ask(packet)) else { continue };
+                let (Some(shard), Some(Lookup { key, bytes })) = (shard, ask(packet)) else { continue };
                 let entry = shard.get(key.hash, |(other, _)| *other == key.source);
                 let (state, spills) =
-                    entry.map_or((State::None, false), |(_, entry)| entry.get().pass(now, bytes));
+                    entry.map_or((DoorState::None, false), |(_, entry)| entry.get().pass(now, bytes));
                 tell(packet, state);
                 if spills {
                     spilled.push(key.source);

@@ -24,13 +24,13 @@ impl From<Seconds> for Time {
 /// How long a door is remembered, rounded up: in milliseconds up to 24 days, beyond that in seconds up to 68 years,
 /// and what is more is without end.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Life(u32);
+pub(super) struct PackedLife(u32);
 
-impl Life {
+impl PackedLife {
     const IN_SECONDS: u32 = 1 << 31;
 }
 
-impl From<Duration> for Life {
+impl From<Duration> for PackedLife {
     fn from(life: Duration) -> Self {
         let fits = |units: u128| u32::try_from(units).ok().filter(|units| *units < Self::IN_SECONDS);
         let millis = fits(life.as_nanos().div_ceil(1_000_000));
@@ -39,12 +39,12 @@ impl From<Duration> for Life {
     }
 }
 
-impl From<Life> for Duration {
-    fn from(life: Life) -> Self {
-        let units = u64::from(life.0 & !Life::IN_SECONDS);
+impl From<PackedLife> for Duration {
+    fn from(life: PackedLife) -> Self {
+        let units = u64::from(life.0 & !PackedLife::IN_SECONDS);
         match life.0 {
             u32::MAX => Duration::MAX,
-            Life::IN_SECONDS.. => Duration::from_secs(units),
+            PackedLife::IN_SECONDS.. => Duration::from_secs(units),
             _ => Duration::from_millis(units),
         }
     }

@@ -8,7 +8,7 @@ use crate::knock::KnockId;
 
 /// Places for doors. Only knocks ask here; packets without one never do.
 #[derive(Debug)]
-pub(super) struct Places {
+pub(super) struct DoorLimits {
     max: AtomicUsize,
     held: AtomicUsize,
     /// Doors that somebody holds by hand, who has no limit.
@@ -23,7 +23,7 @@ struct KnockPlaces {
     max: u32,
 }
 
-impl Places {
+impl DoorLimits {
     pub(super) fn new(max: usize, per_knock: impl IntoIterator<Item = Option<u32>>) -> Self {
         let places = Self {
             max: AtomicUsize::new(max),

@@ -26,7 +26,7 @@ pub struct Door {
 
 /// The state of a source's door, as it counts for a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
+pub enum DoorState {
     /// It passes.
     Open,
     /// It had one, and it has run out.

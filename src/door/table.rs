@@ -6,8 +6,8 @@ use std::sync::{Mutex, PoisonError};
 use dashmap::DashMap;
 
 use super::entry::Entry;
-use super::places::Places;
-use super::state::{Door, State};
+use super::places::DoorLimits;
+use super::state::{Door, DoorState};
 use crate::net::Source;
 use crate::time::Time;
 
@@ -16,7 +16,7 @@ use crate::time::Time;
 pub struct DoorTable {
     pub(super) doors: DashMap<Source, Entry, ahash::RandomState>,
     /// Held by open doors, and by ones that ran out unnoticed since the last sweep.
-    pub(super) places: Places,
+    pub(super) places: DoorLimits,
     /// No claim to an open door runs out before this. A full table or a full knock needs no sweep until then.
     pub(super) next_expiry: AtomicU64,
     /// Something is not as it was when this was last asked for.
@@ -33,7 +33,7 @@ impl DoorTable {
     pub fn new(max_doors: usize, per_knock: impl IntoIterator<Item = Option<u32>>) -> Self {
         Self {
             doors: DashMap::with_hasher_and_shard_amount(ahash::RandomState::new(), Self::SHARDS),
-            places: Places::new(max_doors, per_knock),
+            places: DoorLimits::new(max_doors, per_knock),
             next_expiry: AtomicU64::new(u64::MAX),
             changed: AtomicBool::new(false),
             unreported: Mutex::new(Vec::new()),
@@ -87,7 +87,7 @@ impl DoorTable {
         let forget_all = self.doors.len() > self.places.max().saturating_mul(2);
         self.next_expiry.store(u64::MAX, Ordering::Relaxed);
         self.doors.retain(|source, entry| {
-            if entry.state(now) == State::Open {
+            if entry.state(now) == DoorState::Open {
                 let (next_end, run_out) = entry.sweep(now, &self.places);
                 freed |= run_out;
                 self.runs_out(next_end);
@@ -99,7 +99,7 @@ impl DoorTable {
                 ran_out.push((*source, door));
                 freed = true;
             }
-            !forget_all && entry.state(now) == State::RunOut
+            !forget_all && entry.state(now) == DoorState::RunOut
         });
         freed
     }

@@ -30,9 +30,9 @@ fn grant(knock: u32, secs: u64) -> Grant {
     Grant { knock: KnockId::from(knock), life: Duration::from_secs(secs), registration: None }
 }
 
-fn opened(change: Change) -> Door {
+fn opened(change: DoorChange) -> Door {
     match change {
-        Change::Opened { door, .. } => door,
+        DoorChange::Opened { door, .. } => door,
         other => panic!("{other:?}"),
     }
 }
@@ -43,19 +43,19 @@ fn opens_runs_out_is_remembered_and_forgotten() {
         let doors = DoorTable::new(10, [None]);
         opened(doors.knock(source(1), at(1000), &[grant(0, 100)]));
         for (secs, state) in [
-            (1000, State::Open),
-            (1099, State::Open),
-            (1100, State::RunOut),
-            (1199, State::RunOut),
-            (1200, State::None),
-            (9999, State::None),
+            (1000, DoorState::Open),
+            (1099, DoorState::Open),
+            (1100, DoorState::RunOut),
+            (1199, DoorState::RunOut),
+            (1200, DoorState::None),
+            (9999, DoorState::None),
         ] {
             if swept {
                 doors.sweep(at(secs));
             }
             assert_eq!(doors.state(source(1), at(secs)), state, "at {secs}, swept: {swept}");
         }
-        assert_eq!(doors.state(source(2), at(1000)), State::None);
+        assert_eq!(doors.state(source(2), at(1000)), DoorState::None);
     }
 }
 
@@ -70,7 +70,7 @@ fn a_knock_renews_while_open_and_never_shortens() {
         (80, grant(0, 100), 570, 500),
     ] {
         match doors.knock(source(1), at(now), &[grant]) {
-            Change::Renewed(door) => {
+            DoorChange::Renewed(door) => {
                 assert_eq!((door.expires, door.life()), (at(expires), Duration::from_secs(life)), "at {now}");
                 assert_eq!(door.opened, at(0));
             }
@@ -87,9 +87,9 @@ fn packets_extend_an_open_door_only() {
     assert!(doors.is_empty());
     opened(doors.knock(source(1), at(0), &[grant(0, 100)]));
     doors.extend(source(1), at(60));
-    assert_eq!(doors.state(source(1), at(159)), State::Open);
+    assert_eq!(doors.state(source(1), at(159)), DoorState::Open);
     doors.extend(source(1), at(160));
-    assert_eq!(doors.state(source(1), at(160)), State::RunOut);
+    assert_eq!(doors.state(source(1), at(160)), DoorState::RunOut);
 }
 
 #[test]
@@ -97,13 +97,13 @@ fn a_full_table_refuses_the_newcomer_and_evicts_nobody() {
     let doors = DoorTable::new(2, [None]);
     opened(doors.knock(source(1), at(0), &[grant(0, 100)]));
     opened(doors.knock(source(2), at(10), &[grant(0, 100)]));
-    assert_eq!(doors.knock(source(3), at(20), &[grant(0, 100)]), Change::Refused(Limit::Table));
-    assert!(matches!(doors.knock(source(1), at(30), &[grant(0, 100)]), Change::Renewed(_)));
+    assert_eq!(doors.knock(source(3), at(20), &[grant(0, 100)]), DoorChange::Refused(Limit::Table));
+    assert!(matches!(doors.knock(source(1), at(30), &[grant(0, 100)]), DoorChange::Renewed(_)));
     // At 110 the second has run out; no sweep is needed to notice.
     opened(doors.knock(source(3), at(110), &[grant(0, 100)]));
-    assert_eq!(doors.state(source(1), at(110)), State::Open);
-    assert_eq!(doors.state(source(2), at(110)), State::RunOut);
-    assert_eq!(doors.knock(source(2), at(111), &[grant(0, 100)]), Change::Refused(Limit::Table));
+    assert_eq!(doors.state(source(1), at(110)), DoorState::Open);
+    assert_eq!(doors.state(source(2), at(110)), DoorState::RunOut);
+    assert_eq!(doors.knock(source(2), at(111), &[grant(0, 100)]), DoorChange::Refused(Limit::Table));
     let reported: Vec<_> = doors.sweep(at(112)).into_iter().map(|(source, _)| source).collect();
     assert_eq!(reported, [source(2)], "what made room is reported by the next sweep");
 }
@@ -114,20 +114,20 @@ fn a_knock_has_its_own_limit() {
     opened(doors.knock(source(1), at(0), &[grant(0, 100)]));
     assert_eq!(
         doors.knock(source(2), at(0), &[grant(0, 100)]),
-        Change::Refused(Limit::Knock(KnockId::from(0)))
+        DoorChange::Refused(Limit::Knock(KnockId::from(0)))
     );
     assert_eq!(doors.open_count(), 1, "a refusal holds no place");
     // Of two knocks the one that has room opens, though the other would open for longer.
     assert_eq!(opened(doors.knock(source(2), at(0), &[grant(0, 500), grant(1, 50)])).knock, KnockId::from(1));
     // Another knock keeps the first source's door open for longer. The place is free once the first one's claim has run out.
-    assert!(matches!(doors.knock(source(1), at(1), &[grant(1, 500)]), Change::Renewed(_)));
+    assert!(matches!(doors.knock(source(1), at(1), &[grant(1, 500)]), DoorChange::Renewed(_)));
     assert_eq!(
         doors.knock(source(3), at(99), &[grant(0, 100)]),
-        Change::Refused(Limit::Knock(KnockId::from(0)))
+        DoorChange::Refused(Limit::Knock(KnockId::from(0)))
     );
     opened(doors.knock(source(3), at(100), &[grant(0, 100)]));
     assert_eq!((doors.open_count(), doors.held_by(KnockId::from(0))), (2, 1));
-    assert_eq!(doors.state(source(1), at(100)), State::Open);
+    assert_eq!(doors.state(source(1), at(100)), DoorState::Open);
 }
 
 #[test]
@@ -135,7 +135,7 @@ fn closing_is_at_once_and_frees_the_place() {
     let doors = DoorTable::new(1, [Some(1)]);
     let door = opened(doors.knock(source(1), at(0), &[grant(0, 100)]));
     assert_eq!(doors.close(source(1)), Some(door));
-    assert_eq!(doors.state(source(1), at(1)), State::None);
+    assert_eq!(doors.state(source(1), at(1)), DoorState::None);
     assert_eq!(doors.close(source(1)), None);
     opened(doors.knock(source(2), at(1), &[grant(0, 100)]));
 }
@@ -145,7 +145,7 @@ fn a_door_that_ran_out_unnoticed_is_handed_out_when_it_opens_again() {
     let doors = DoorTable::new(1, [Some(1)]);
     let first = opened(doors.knock(source(1), at(0), &[grant(0, 100)]));
     match doors.knock(source(1), at(150), &[grant(0, 100)]) {
-        Change::Opened { ran_out, .. } => assert!(ran_out.is_none(), "making room had noticed it"),
+        DoorChange::Opened { ran_out, .. } => assert!(ran_out.is_none(), "making room had noticed it"),
         other => panic!("{other:?}"),
     }
     assert_eq!(doors.sweep(at(150)).len(), 1);
@@ -153,7 +153,7 @@ fn a_door_that_ran_out_unnoticed_is_handed_out_when_it_opens_again() {
     let doors = DoorTable::new(2, [None]);
     opened(doors.knock(source(1), at(0), &[grant(0, 100)]));
     match doors.knock(source(1), at(150), &[grant(0, 100)]) {
-        Change::Opened { ran_out, .. } => assert_eq!(ran_out, Some(first)),
+        DoorChange::Opened { ran_out, .. } => assert_eq!(ran_out, Some(first)),
         other => panic!("{other:?}"),
     }
     assert_eq!((doors.open_count(), doors.sweep(at(150)).len()), (1, 0));
@@ -168,7 +168,7 @@ fn a_sweep_with_a_clock_that_is_ahead_loses_no_count() {
     opened(doors.knock(source(1), at(99), &[grant(1, 100)]));
     opened(doors.knock(source(2), at(99), &[grant(1, 100)]));
     assert_eq!(doors.open_count(), 2);
-    assert_eq!(doors.knock(source(3), at(99), &[grant(0, 100)]), Change::Refused(Limit::Table));
+    assert_eq!(doors.knock(source(3), at(99), &[grant(0, 100)]), DoorChange::Refused(Limit::Table));
     assert_eq!(doors.sweep(at(1000)).len(), 2);
     assert_eq!(doors.open_count(), 0);
 }
@@ -228,11 +228,11 @@ impl Model {
         self.0.values().filter(|(expires, _)| now < *expires).count()
     }
 
-    fn state(&self, source: Source, now: Time) -> State {
+    fn state(&self, source: Source, now: Time) -> DoorState {
         match self.0.get(&source) {
-            Some(&(expires, _)) if now < expires => State::Open,
-            Some(&(expires, life)) if now < expires.after(life) => State::RunOut,
-            _ => State::None,
+            Some(&(expires, _)) if now < expires => DoorState::Open,
+            Some(&(expires, life)) if now < expires.after(life) => DoorState::RunOut,
+            _ => DoorState::None,
         }
     }
 }
@@ -257,7 +257,7 @@ proptest! {
                     let (source, life) = (source(n), Duration::from_secs(life));
                     let expires = now.after(life);
                     let expected = match (model.state(source, now), model.open(now) < max_doors) {
-                        (State::Open, _) => {
+                        (DoorState::Open, _) => {
                             let door = model.0.get_mut(&source).unwrap();
                             if expires > door.0 {
                                 *door = (expires, life);
@@ -272,15 +272,15 @@ proptest! {
                     };
                     let grant = Grant { knock: KnockId::from(0), life, registration: None };
                     let change = match doors.knock(source, now, &[grant]) {
-                        Change::Opened { .. } => "opened",
-                        Change::Renewed(_) => "renewed",
-                        Change::Refused(_) => "refused",
+                        DoorChange::Opened { .. } => "opened",
+                        DoorChange::Renewed(_) => "renewed",
+                        DoorChange::Refused(_) => "refused",
                     };
                     prop_assert_eq!(change, expected);
                 }
                 Step::Extend(n) => {
                     doors.extend(source(n), now);
-                    if model.state(source(n), now) == State::Open {
+                    if model.state(source(n), now) == DoorState::Open {
                         let door = model.0.get_mut(&source(n)).unwrap();
                         door.0 = door.0.max(now.after(door.1));
                     }
@@ -298,7 +298,7 @@ proptest! {
             for n in 0..6 {
                 // Under pressure a door that ran out may be forgotten early; an open one never is.
                 let (ours, theirs) = (doors.state(source(n), now), model.state(source(n), now));
-                prop_assert!(ours == theirs || (ours, theirs) == (State::None, State::RunOut), "{:?} {:?}", ours, theirs);
+                prop_assert!(ours == theirs || (ours, theirs) == (DoorState::None, DoorState::RunOut), "{:?} {:?}", ours, theirs);
                 if max_doors >= 6 {
                     prop_assert_eq!(ours, theirs);
                 }
@@ -311,15 +311,15 @@ proptest! {
 fn a_life_longer_than_time_itself() {
     let doors = DoorTable::new(1, [None]);
     opened(doors.knock(source(1), at(5), &[Grant { life: Duration::MAX, ..grant(0, 0) }]));
-    assert_eq!(doors.state(source(1), at(u64::MAX / 2_000_000_000)), State::Open);
+    assert_eq!(doors.state(source(1), at(u64::MAX / 2_000_000_000)), DoorState::Open);
 }
 
 fn registers(knock: u32, user: u64, phone: u64, secs: u64) -> Grant {
-    let registration = Some(Registration { user, phone, end: None });
+    let registration = Some(ClaimRegistration { user, phone, end: None });
     Grant { registration, ..grant(knock, secs) }
 }
 
-fn leaves(knock: u32, user: u64, phone: u64, end: End) -> Grant {
-    let registration = Some(Registration { user, phone, end: Some(end) });
+fn leaves(knock: u32, user: u64, phone: u64, end: ClaimEnd) -> Grant {
+    let registration = Some(ClaimRegistration { user, phone, end: Some(end) });
     Grant { registration, ..grant(knock, 32) }
 }

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 use tracing::field::DisplayValue;
 
 /// The object that an event is added to, or `None` for the log.
-pub(super) type Form<'a> = Option<&'a mut Map<String, Value>>;
+pub(super) type EventForm<'a> = Option<&'a mut Map<String, Value>>;
 
 /// Writes an event in a [`Form`]: its level, its target below `sipknock::`, its text, and its fields in the log's order. The
 /// level may depend on a condition. The text is part of the object if it says more than the fields do: `message(text)`.
@@ -46,7 +46,7 @@ macro_rules! line {
 pub(super) use line;
 
 /// A field's value in both forms. One that is not there is left out.
-pub(super) trait Field {
+pub(super) trait FormField {
     fn log(&self) -> Option<&dyn tracing::Value>;
     fn json(&self) -> Value;
 }
@@ -54,7 +54,7 @@ pub(super) trait Field {
 /// A value for the log, and another one for the object; `()` is none.
 pub(super) struct Either<L, J>(pub(super) L, pub(super) J);
 
-impl<L: Field, J: Field> Field for Either<L, J> {
+impl<L: FormField, J: FormField> FormField for Either<L, J> {
     fn log(&self) -> Option<&dyn tracing::Value> {
         self.0.log()
     }
@@ -64,7 +64,7 @@ impl<L: Field, J: Field> Field for Either<L, J> {
     }
 }
 
-impl Field for () {
+impl FormField for () {
     fn log(&self) -> Option<&dyn tracing::Value> {
         None
     }
@@ -74,17 +74,17 @@ impl Field for () {
     }
 }
 
-impl<T: Field> Field for Option<T> {
+impl<T: FormField> FormField for Option<T> {
     fn log(&self) -> Option<&dyn tracing::Value> {
         self.as_ref()?.log()
     }
 
     fn json(&self) -> Value {
-        self.as_ref().map_or(Value::Null, Field::json)
+        self.as_ref().map_or(Value::Null, FormField::json)
     }
 }
 
-impl<T: Field> Field for &T {
+impl<T: FormField> FormField for &T {
     fn log(&self) -> Option<&dyn tracing::Value> {
         (*self).log()
     }
@@ -95,7 +95,7 @@ impl<T: Field> Field for &T {
 }
 
 /// Text without quotes in the log.
-impl<T: std::fmt::Display> Field for DisplayValue<T> {
+impl<T: std::fmt::Display> FormField for DisplayValue<T> {
     fn log(&self) -> Option<&dyn tracing::Value> {
         Some(self)
     }

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use tracing::field::display;
 
-use super::form::{Form, line};
+use super::form::{EventForm, line};
 use crate::learn::{PassesBy, Unready};
 
 /// What becomes of a gate that lets everything pass at first.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Grace {
+pub enum GraceEvent {
     /// It lets everything pass, for so long.
     Began(Duration),
     /// A phone has registered and not knocked.
@@ -34,8 +34,8 @@ pub enum Grace {
     },
 }
 
-impl Grace {
-    pub(super) fn put(&self, form: Form<'_>) {
+impl GraceEvent {
+    pub(super) fn put(&self, form: EventForm<'_>) {
         match self {
             Self::Began(span) => {
                 let text = "everything passes for now, so that phones can knock before strangers are dropped";

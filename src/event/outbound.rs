@@ -2,7 +2,7 @@
 
 use tracing::field::display;
 
-use super::form::{Form, line};
+use super::form::{EventForm, line};
 use crate::inspect::{Inspector, OUTBOUND, Outgoing};
 use crate::net::Source;
 use crate::outbound::OutboundDoor;
@@ -46,7 +46,7 @@ impl OutboundEvent {
         }
     }
 
-    pub(super) fn put(&self, form: Form<'_>) {
+    pub(super) fn put(&self, form: EventForm<'_>) {
         let Self { source, method, door_s, expires, why } = self;
         let (event, by, text) = match why {
             None => ("opened", Some("pbx"), "door opened by a request of the PBX"),

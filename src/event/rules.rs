@@ -1,9 +1,9 @@
 //! What becomes of the firewall's rules, in the log.
 
-use super::form::{Either, Form, line};
+use super::form::{Either, EventForm, line};
 use crate::control::protocol::{FOREIGN, RESTORED, RulesChange};
 
-pub(super) fn put(change: &RulesChange, form: Form<'_>) {
+pub(super) fn put(change: &RulesChange, form: EventForm<'_>) {
     let RulesChange { state, family, chain, by, missing_ms, detail } = change;
     let bad = state != RESTORED;
     // For how long they were not in place.

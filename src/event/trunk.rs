@@ -2,7 +2,7 @@
 
 use tracing::field::display;
 
-use super::form::{Form, line};
+use super::form::{EventForm, line};
 
 /// An INVITE from a source without a door, for a user that the PBX has registered somewhere.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,7 +16,7 @@ pub struct TrunkRefused {
 }
 
 impl TrunkRefused {
-    pub(super) fn put(&self, form: Form<'_>) {
+    pub(super) fn put(&self, form: EventForm<'_>) {
         let text =
             "a call for a user that the PBX has registered comes from an address that it does not call";
         line!(form, [WARN], "drop", text, {

@@ -1,15 +1,15 @@
 //! Changing the rules: look, write, look again. iptables can't tie a write to what was read before it, so a change that
 //! somebody else made in between shows only afterwards.
 
-use super::change::{Layout, Places, counting, wanted_counters};
+use super::change::{Layout, RulePlaces, counting, wanted_counters};
 use super::difference::Difference;
 use super::listing::Listing;
 use super::machine::{BeforeFamily, Firewall};
 use super::names::CHAIN;
-use super::note::Note;
+use super::note::FirewallNote;
 use super::plan::{Family, Plan};
-use super::programs::{ATTEMPTS, Error, Ipv4State, Tool};
-use super::report::{Change, FamilyReport};
+use super::programs::{ATTEMPTS, FirewallError, Ipv4State, Tool};
+use super::report::{FamilyChange, FamilyReport};
 use super::routes::Routes;
 use super::rules::{Feature, Ruleset};
 use super::status;
@@ -19,21 +19,23 @@ impl Firewall {
     pub(super) fn apply_family(
         &self,
         wanted: &Ruleset,
-    ) -> Result<(FamilyReport, Option<BeforeFamily>), Error> {
+    ) -> Result<(FamilyReport, Option<BeforeFamily>), FirewallError> {
         let family = wanted.family();
-        let skipped = |notes: Vec<Note>| (FamilyReport { family, change: Change::Skipped, notes }, None);
+        let skipped =
+            |notes: Vec<FirewallNote>| (FamilyReport { family, change: FamilyChange::Skipped, notes }, None);
         let notes = || wanted.notes().to_vec();
         let (tool, text) = match self.look(family) {
             Ok(Ok(found)) => found,
             Ok(Err(note)) => return Ok(skipped(if wanted.is_empty() { notes() } else { vec![note] })),
-            Err(Error::NotInstalled { .. }) if wanted.is_empty() => return Ok(skipped(notes())),
+            Err(FirewallError::NotInstalled { .. }) if wanted.is_empty() => return Ok(skipped(notes())),
             Err(error) => return Err(error),
         };
         let listing = tool.parse(&text)?;
-        let before = Places::found(&listing);
+        let before = RulePlaces::found(&listing);
         let report = if wanted.is_empty() {
-            let report = tool.reach(&Places::default(), Change::Removed)?;
-            let change = if report.change == Change::Unchanged { Change::Skipped } else { report.change };
+            let report = tool.reach(&RulePlaces::default(), FamilyChange::Removed)?;
+            let change =
+                if report.change == FamilyChange::Unchanged { FamilyChange::Skipped } else { report.change };
             FamilyReport { change, notes: notes(), ..report }
         } else {
             tool.apply(wanted, listing, self.moves)?
@@ -41,29 +43,31 @@ impl Firewall {
         Ok((report, Some(BeforeFamily { family, places: before, other: None })))
     }
 
-    pub(super) fn remove_family(&self, family: Family) -> Result<FamilyReport, Error> {
+    pub(super) fn remove_family(&self, family: Family) -> Result<FamilyReport, FirewallError> {
         let (tool, text) = match self.look(family)? {
             Ok(found) => found,
-            Err(note) => return Ok(FamilyReport { family, change: Change::Skipped, notes: vec![note] }),
+            Err(note) => {
+                return Ok(FamilyReport { family, change: FamilyChange::Skipped, notes: vec![note] });
+            }
         };
-        let mut report = tool.reach(&Places::default(), Change::Removed)?;
+        let mut report = tool.reach(&RulePlaces::default(), FamilyChange::Removed)?;
         self.clear_other(&text, &mut report);
-        if report.change == Change::Written {
-            report.change = Change::Removed;
+        if report.change == FamilyChange::Written {
+            report.change = FamilyChange::Removed;
         }
         Ok(report)
     }
 
-    pub(super) fn put_back_family(&self, before: &BeforeFamily) -> Result<FamilyReport, Error> {
-        let report = self.programs.tool(before.family).reach(&before.places, Change::PutBack)?;
+    pub(super) fn put_back_family(&self, before: &BeforeFamily) -> Result<FamilyReport, FirewallError> {
+        let report = self.programs.tool(before.family).reach(&before.places, FamilyChange::PutBack)?;
         if let Some((program, places)) = &before.other {
-            Tool { family: before.family, name: program }.reach(places, Change::PutBack)?;
+            Tool { family: before.family, name: program }.reach(places, FamilyChange::PutBack)?;
         }
         Ok(report)
     }
 
     pub(super) fn take_back(&self, before: &BeforeFamily) -> Ipv4State {
-        match self.programs.tool(before.family).reach(&before.places, Change::Written) {
+        match self.programs.tool(before.family).reach(&before.places, FamilyChange::Written) {
             Ok(_) => Ipv4State::PutBack,
             Err(error) => Ipv4State::Left(Box::new(error)),
         }
@@ -71,24 +75,24 @@ impl Firewall {
 
     /// Removes our rules from the other variant's tables, notes it in the report, and returns them.
     /// `text` is the listing of the variant in use.
-    pub(super) fn clear_other(&self, text: &str, report: &mut FamilyReport) -> Option<(String, Places)> {
+    pub(super) fn clear_other(&self, text: &str, report: &mut FamilyReport) -> Option<(String, RulePlaces)> {
         let family = report.family;
         let (program, places) = self.other_places(family, text)?;
-        let cleared = Tool { family, name: &program }.reach(&Places::default(), Change::Removed);
+        let cleared = Tool { family, name: &program }.reach(&RulePlaces::default(), FamilyChange::Removed);
         report.notes.push(match cleared {
-            Ok(_) => Note::OtherRemoved { program: program.clone() },
-            Err(error) => Note::OtherLeft { program: program.clone(), error: error.to_string() },
+            Ok(_) => FirewallNote::OtherRemoved { program: program.clone() },
+            Err(error) => FirewallNote::OtherLeft { program: program.clone(), error: error.to_string() },
         });
-        if matches!(report.change, Change::Unchanged | Change::Skipped) {
-            report.change = Change::Written;
+        if matches!(report.change, FamilyChange::Unchanged | FamilyChange::Skipped) {
+            report.change = FamilyChange::Written;
         }
         Some((program, places))
     }
 
     /// Our rules in the other variant's tables, if any. A program that fails counts as one without.
-    pub(super) fn other_places(&self, family: Family, listing: &str) -> Option<(String, Places)> {
+    pub(super) fn other_places(&self, family: Family, listing: &str) -> Option<(String, RulePlaces)> {
         let program = self.programs.other(family, listing)?;
-        let places = Places::found(&Tool { family, name: &program }.read().ok()?);
+        let places = RulePlaces::found(&Tool { family, name: &program }.read().ok()?);
         (!places.is_empty()).then_some((program, places))
     }
 }
@@ -104,15 +108,15 @@ pub(super) fn note_surroundings(
     let mut around = status::in_the_way(listing, wanted);
     around.extend(status::outside(listing, wanted, plan, routes));
     let amiss = around.into_iter().filter(|difference| !difference.is_mendable());
-    report.notes.extend(amiss.map(Note::Amiss));
+    report.notes.extend(amiss.map(FirewallNote::Amiss));
 }
 
 impl Tool<'_> {
     /// `listing` is a first look.
-    fn apply(self, wanted: &Ruleset, listing: Listing, moves: bool) -> Result<FamilyReport, Error> {
+    fn apply(self, wanted: &Ruleset, listing: Listing, moves: bool) -> Result<FamilyReport, FirewallError> {
         let mut looked = Some(listing);
-        let mut change = Change::Unchanged;
-        let mut fitted: Option<(Ruleset, Error)> = None;
+        let mut change = FamilyChange::Unchanged;
+        let mut fitted: Option<(Ruleset, FirewallError)> = None;
         for _ in 0..ATTEMPTS {
             let listing = match looked.take() {
                 Some(listing) => listing,
@@ -130,13 +134,13 @@ impl Tool<'_> {
                 let target = Layout::wanted(&fit);
                 match self.restore(&target.script(&now)) {
                     Ok(()) => {
-                        change = Change::Written;
+                        change = FamilyChange::Written;
                         counted = self.read()?;
                         if !target.same_places(&Layout::found(&counted)) {
                             continue;
                         }
                     }
-                    Err(error @ Error::Rejected { .. }) => {
+                    Err(error @ FirewallError::Rejected { .. }) => {
                         if now.same_rules(&Layout::found(&self.read()?)) {
                             // The first error is the one to tell: it is about the rules as they were asked for.
                             if let Some((_, first)) = fitted {
@@ -153,20 +157,20 @@ impl Tool<'_> {
                     Err(error) => return Err(error),
                 }
             }
-            let (wrote, fit) = self.count(&counted, fit, change == Change::Written)?;
+            let (wrote, fit) = self.count(&counted, fit, change == FamilyChange::Written)?;
             if wrote {
-                change = Change::Written;
+                change = FamilyChange::Written;
             }
             return Ok(FamilyReport { family: self.family, change, notes: fit.notes().to_vec() });
         }
-        Err(Error::Unsettled { family: self.family })
+        Err(FirewallError::Unsettled { family: self.family })
     }
 
     /// Whether all chains are there that shall jump to ours, and none that does would lose that unasked.
-    fn check_parents(self, listing: &Listing, wanted: &Ruleset, moves: bool) -> Result<(), Error> {
+    fn check_parents(self, listing: &Listing, wanted: &Ruleset, moves: bool) -> Result<(), FirewallError> {
         let wanted_in = wanted.parents();
         if let Some(parent) = wanted_in.iter().find(|parent| !listing.filter_has(parent)) {
-            return Err(Error::ParentMissing {
+            return Err(FirewallError::ParentMissing {
                 program: self.name.to_owned(),
                 family: self.family,
                 chain: (*parent).to_owned(),
@@ -187,11 +191,11 @@ impl Tool<'_> {
                 to.push(jump.chain.clone());
             }
         }
-        Err(Error::WouldMove { family: self.family, from, to })
+        Err(FirewallError::WouldMove { family: self.family, from, to })
     }
 
     /// Makes the counting rules as wanted. They are no reason to fail: what keeps them out is noted.
-    fn count(self, listing: &Listing, wanted: Ruleset, anew: bool) -> Result<(bool, Ruleset), Error> {
+    fn count(self, listing: &Listing, wanted: Ruleset, anew: bool) -> Result<(bool, Ruleset), FirewallError> {
         let now: Vec<_> = listing.counters().cloned().collect();
         let same = status::differences(listing, &wanted).iter().all(|difference| match difference {
             Difference::Missing { rule } | Difference::Extra { rule } => !rule.starts_with("-t mangle "),
@@ -203,13 +207,13 @@ impl Tool<'_> {
         }
         match self.restore(&counting(&wanted_counters(&wanted, listing), &now)) {
             Ok(()) => Ok((true, wanted)),
-            Err(Error::Rejected { .. }) => Ok((false, wanted.without(Feature::Counter))),
+            Err(FirewallError::Rejected { .. }) => Ok((false, wanted.without(Feature::Counter))),
             Err(error) => Err(error),
         }
     }
 
     /// The rules as far as they can be had. A feature that nothing is seen of may be one that an apply had to leave out.
-    pub(super) fn fitting(self, listing: &Listing, wanted: Ruleset) -> Result<Ruleset, Error> {
+    pub(super) fn fitting(self, listing: &Listing, wanted: Ruleset) -> Result<Ruleset, FirewallError> {
         let unused = wanted.features().into_iter().filter(|(feature, _)| !feature.is_used(listing));
         let bare = unused.fold(wanted.clone(), |bare, (feature, _)| bare.without(feature));
         if bare == wanted || !status::differences(listing, &bare).is_empty() {
@@ -219,7 +223,7 @@ impl Tool<'_> {
     }
 
     /// The rules without what this kernel or this iptables does not have.
-    fn without_missing(self, wanted: &Ruleset) -> Result<Ruleset, Error> {
+    fn without_missing(self, wanted: &Ruleset) -> Result<Ruleset, FirewallError> {
         let mut lesser = wanted.clone();
         for (feature, rule) in wanted.features() {
             if !self.knows(feature.table(), &rule)? {
@@ -231,35 +235,43 @@ impl Tool<'_> {
 
     /// Has the kernel take a rule and give it back in one transaction, which leaves no trace. Only the kernel itself says
     /// what it knows: `iptables-restore --test` of the nf_tables variant does not ask it.
-    fn knows(self, table: &str, rule: &str) -> Result<bool, Error> {
+    fn knows(self, table: &str, rule: &str) -> Result<bool, FirewallError> {
         let chain = format!("{CHAIN}-TRY");
         let script =
             format!("*{table}\n:{chain} - [0:0]\n-A {chain} {rule}\n-F {chain}\n-X {chain}\nCOMMIT\n");
         match self.restore(&script) {
             Ok(()) => Ok(true),
-            Err(Error::Rejected { .. }) => Ok(false),
+            Err(FirewallError::Rejected { .. }) => Ok(false),
             Err(error) => Err(error),
         }
     }
 
     /// As [`Tool::apply`], for places that have nothing to give up.
-    pub(super) fn reach(self, target: &Places, changed: Change) -> Result<FamilyReport, Error> {
+    pub(super) fn reach(
+        self,
+        target: &RulePlaces,
+        changed: FamilyChange,
+    ) -> Result<FamilyReport, FirewallError> {
         let done = |change| Ok(FamilyReport { family: self.family, change, notes: Vec::new() });
-        let mut change = Change::Unchanged;
-        let mut now = Places::found(&self.read()?);
+        let mut change = FamilyChange::Unchanged;
+        let mut now = RulePlaces::found(&self.read()?);
         for _ in 0..ATTEMPTS {
             if target.same_rules(&now) {
                 return done(change);
             }
             let restored = self.restore(&target.script(&now));
-            let after = Places::found(&self.read()?);
+            let after = RulePlaces::found(&self.read()?);
             match restored {
                 Ok(()) => change = changed,
-                Err(Error::Rejected { .. }) if !after.same_rules(&now) => {}
+                Err(FirewallError::Rejected { .. }) if !after.same_rules(&now) => {}
                 Err(error) => return Err(error),
             }
             now = after;
         }
-        if target.same_rules(&now) { done(change) } else { Err(Error::Unsettled { family: self.family }) }
+        if target.same_rules(&now) {
+            done(change)
+        } else {
+            Err(FirewallError::Unsettled { family: self.family })
+        }
     }
 }

@@ -9,7 +9,7 @@ use super::rules::{Placed, Ruleset, matched};
 
 /// Where our rules are, or shall be.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Places {
+pub(super) struct RulePlaces {
     pub(super) filter: Layout,
     /// The rules of table mangle that count.
     pub(super) counters: Vec<Rule>,
@@ -24,7 +24,7 @@ pub(super) struct Layout {
     jumps: Vec<Rule>,
 }
 
-impl Places {
+impl RulePlaces {
     /// What is there of ours.
     pub(super) fn found(listing: &Listing) -> Self {
         Self { filter: Layout::found(listing), counters: listing.counters().cloned().collect() }
@@ -273,7 +273,7 @@ mod tests {
 
     #[test]
     fn comparisons() {
-        let parse = |text: &str| Places::found(&Listing::read(text).unwrap());
+        let parse = |text: &str| RulePlaces::found(&Listing::read(text).unwrap());
         let base = "*mangle\n[1:1] -A INPUT -m comment --comment sipknock-counter\n*filter\n:SIPKNOCK - [0:0]\n\
                     [1:1] -A INPUT -p udp -j SIPKNOCK\n[1:1] -A SIPKNOCK -j DROP\n";
         for (name, other, places, rules) in [

@@ -49,7 +49,7 @@ pub enum ConfirmError {
 
 /// What came of waiting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Answer {
+pub enum Confirmation {
     /// The rules shall stay.
     Yes,
     /// Somebody said something else on the terminal.
@@ -63,13 +63,13 @@ pub enum Answer {
 /// Ready to hear an answer. It is made before the rules change, so that no signal can come in between and leave
 /// them changed.
 #[derive(Debug)]
-pub struct Vigil {
+pub struct PendingConfirmation {
     path: PathBuf,
     listener: UnixListener,
     signals: UnixStream,
 }
 
-impl Vigil {
+impl PendingConfirmation {
     /// Begins to listen, on a socket that is this network namespace's own, as its rules are.
     ///
     /// # Errors
@@ -90,23 +90,23 @@ impl Vigil {
     }
 
     /// Waits for the answer. `from_terminal`: a line on standard input is one.
-    pub fn wait(mut self, span: Duration, from_terminal: bool) -> Answer {
+    pub fn wait(mut self, span: Duration, from_terminal: bool) -> Confirmation {
         let (answer, caller) = self.listen_for(span, from_terminal);
-        if let (Answer::Yes, Some(mut caller)) = (answer, caller) {
+        if let (Confirmation::Yes, Some(mut caller)) = (answer, caller) {
             // It may have gone in the meantime; what it said counts.
             let _ = caller.write_all(HEARD);
         }
         answer
     }
 
-    fn listen_for(&mut self, span: Duration, from_terminal: bool) -> (Answer, Option<UnixStream>) {
+    fn listen_for(&mut self, span: Duration, from_terminal: bool) -> (Confirmation, Option<UnixStream>) {
         let clock = Clock::start();
         let deadline = clock.now().after(span);
         let stdin = io::stdin();
         loop {
             let left = deadline.since(clock.now());
             if left.is_zero() {
-                return (Answer::TimeUp, None);
+                return (Confirmation::TimeUp, None);
             }
             let ready = {
                 let mut descriptors = vec![
@@ -123,10 +123,10 @@ impl Vigil {
                 [ready(0), ready(1), ready(2)]
             };
             match ready {
-                [true, _, _] => return (Answer::Interrupted, None),
+                [true, _, _] => return (Confirmation::Interrupted, None),
                 [_, true, _] => {
                     if let Some(caller) = self.caller() {
-                        return (Answer::Yes, Some(caller));
+                        return (Confirmation::Yes, Some(caller));
                     }
                 }
                 [_, _, true] => match line(&mut stdin.lock()) {
@@ -154,7 +154,7 @@ impl Vigil {
     }
 }
 
-impl Drop for Vigil {
+impl Drop for PendingConfirmation {
     fn drop(&mut self) {
         // What stays is recognised as stale by the next one.
         let _ = fs::remove_file(&self.path);
@@ -189,17 +189,17 @@ pub fn has_terminal() -> bool {
 }
 
 /// A line from the terminal; `None` for one that is neither yes nor no.
-fn line(input: &mut impl Read) -> Option<Answer> {
+fn line(input: &mut impl Read) -> Option<Confirmation> {
     let mut line = [0; 64];
     // In a terminal a read gives a line. Its end is Ctrl-D, or the terminal is gone.
     let length = match input.read(&mut line) {
-        Ok(0) | Err(_) => return Some(Answer::No),
+        Ok(0) | Err(_) => return Some(Confirmation::No),
         Ok(length) => length,
     };
     let line = String::from_utf8_lossy(line.get(..length).unwrap_or_default()).trim().to_lowercase();
     match line.as_str() {
-        "yes" | "y" => Some(Answer::Yes),
-        "no" | "n" => Some(Answer::No),
+        "yes" | "y" => Some(Confirmation::Yes),
+        "no" | "n" => Some(Confirmation::No),
         _ => None,
     }
 }
@@ -269,11 +269,11 @@ mod tests {
     #[test]
     fn only_a_clear_yes_is_one() {
         for (typed, answer) in [
-            ("yes\n", Some(Answer::Yes)),
-            (" YES \r\n", Some(Answer::Yes)),
-            ("y\n", Some(Answer::Yes)),
-            ("no\n", Some(Answer::No)),
-            ("", Some(Answer::No)),
+            ("yes\n", Some(Confirmation::Yes)),
+            (" YES \r\n", Some(Confirmation::Yes)),
+            ("y\n", Some(Confirmation::Yes)),
+            ("no\n", Some(Confirmation::No)),
+            ("", Some(Confirmation::No)),
             ("\n", None),
             ("yesterday\n", None),
             ("iptables -F\n", None),

@@ -53,7 +53,7 @@ pub(super) enum Unreadable {
 }
 
 /// A line of a listing.
-enum Line<'a> {
+enum ListingLine<'a> {
     Table(&'a str),
     Chain {
         name: &'a str,
@@ -73,7 +73,7 @@ impl Listing {
         let mut listing = Self::default();
         let mut table = "";
         for line in text.lines() {
-            listing.add(&mut table, Line::read(line));
+            listing.add(&mut table, ListingLine::read(line));
         }
         listing
     }
@@ -84,9 +84,9 @@ impl Listing {
         let mut listing = Self::default();
         let mut table = "";
         for (text, number) in text.lines().zip(1..) {
-            match Line::read(text) {
-                Line::Incompatible("filter") => return Err(Unreadable::Incompatible),
-                Line::Unknown if table == "filter" => {
+            match ListingLine::read(text) {
+                ListingLine::Incompatible("filter") => return Err(Unreadable::Incompatible),
+                ListingLine::Unknown if table == "filter" => {
                     return Err(Unreadable::Line { number, text: text.to_owned() });
                 }
                 line => listing.add(&mut table, line),
@@ -95,16 +95,16 @@ impl Listing {
         Ok(listing)
     }
 
-    fn add<'a>(&mut self, table: &mut &'a str, line: Line<'a>) {
+    fn add<'a>(&mut self, table: &mut &'a str, line: ListingLine<'a>) {
         match line {
-            Line::Table(name) => *table = name,
-            Line::Chain { name, drops } => self.chain(table, name).drops = drops,
-            Line::Rule(mut rule) => {
+            ListingLine::Table(name) => *table = name,
+            ListingLine::Chain { name, drops } => self.chain(table, name).drops = drops,
+            ListingLine::Rule(mut rule) => {
                 let chain = self.chain(table, &rule.chain);
                 rule.position = chain.rules.len() + 1;
                 chain.rules.push(rule);
             }
-            Line::Incompatible(_) | Line::Other | Line::Unknown => {}
+            ListingLine::Incompatible(_) | ListingLine::Other | ListingLine::Unknown => {}
         }
     }
 
@@ -177,7 +177,7 @@ impl Listing {
     }
 }
 
-impl<'a> Line<'a> {
+impl<'a> ListingLine<'a> {
     fn read(line: &'a str) -> Self {
         if let Some(name) = line.strip_prefix('*') {
             return Self::Table(name);

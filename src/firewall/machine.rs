@@ -1,6 +1,6 @@
 //! The rules of this machine, and what they were before a change.
 
-use super::change::Places;
+use super::change::RulePlaces;
 use super::plan::Family;
 use super::programs::Programs;
 
@@ -18,9 +18,9 @@ pub struct Before(pub(super) Vec<BeforeFamily>);
 #[derive(Clone, Debug)]
 pub(super) struct BeforeFamily {
     pub(super) family: Family,
-    pub(super) places: Places,
+    pub(super) places: RulePlaces,
     /// The program of the other variant, and what it had.
-    pub(super) other: Option<(String, Places)>,
+    pub(super) other: Option<(String, RulePlaces)>,
 }
 
 impl Firewall {

@@ -10,7 +10,7 @@ use super::names::{CHAIN, CHAIN_OUT};
 
 /// A remark for the owner that is no error.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Note {
+pub enum FirewallNote {
     /// The kernel does not speak IPv6.
     NoIpv6,
     /// The kernel speaks IPv6, and there is nothing to filter it with.
@@ -52,7 +52,7 @@ pub enum Note {
 }
 
 /// What it means, and what to do about it.
-impl fmt::Display for Note {
+impl fmt::Display for FirewallNote {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoIpv6 => f.write_str("no IPv6 rules: this kernel does not speak IPv6"),
@@ -99,7 +99,7 @@ impl fmt::Display for Note {
 }
 
 /// As its sentence.
-impl Serialize for Note {
+impl Serialize for FirewallNote {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }

@@ -12,7 +12,7 @@ pub mod socket;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Notification<'a> {
     /// A table, chain or rule is new or gone.
-    Change(Change),
+    Change(RulesetChange),
     /// The transaction ends here.
     Generation(Generation<'a>),
     /// Another message, to be skipped: a set, an element, an object.
@@ -21,7 +21,7 @@ pub enum Notification<'a> {
 
 /// A change of a table, chain or rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Change {
+pub struct RulesetChange {
     /// The table's family, an `NFPROTO_` number.
     pub family: u8,
     /// The netlink port id of the socket that asked for the change.
@@ -42,7 +42,7 @@ pub struct Generation<'a> {
     pub name: &'a [u8],
 }
 
-impl Change {
+impl RulesetChange {
     /// Whether iptables or ip6tables shows this table.
     pub const fn is_of_iptables(&self) -> bool {
         matches!(self.family, NFPROTO_IPV4 | NFPROTO_IPV6)
@@ -117,7 +117,7 @@ fn read_message(kind: u16, port_id: u32, body: &[u8]) -> Result<Notification<'_>
         return Err(DecodeError::Length { kind, said: NFGEN_HDRLEN, got: body.len() });
     };
     if message != NFT_MSG_NEWGEN {
-        return Ok(Notification::Change(Change { family, port_id }));
+        return Ok(Notification::Change(RulesetChange { family, port_id }));
     }
     read_generation(port_id, attributes).map(Notification::Generation)
 }

@@ -27,7 +27,7 @@ impl Stranger {
 
     /// Whether a rule may apply to its packet.
     pub(super) fn is_met_by(self, spec: &str) -> bool {
-        Rule::read(spec, self).fit.applies
+        PathRule::read(spec, self).fit.applies
     }
 }
 
@@ -110,7 +110,7 @@ impl Listing {
         let Some(chain) = self.find(table, name).filter(|_| depth < MAX_DEPTH) else { return false };
         for listed in &chain.rules {
             let spec = &listed.spec;
-            let rule = Rule::read(spec, stranger);
+            let rule = PathRule::read(spec, stranger);
             let Fit { applies: true, certain: surely } = rule.fit else { continue };
             let certain = certain && surely;
             let action = match rule.target.as_str() {
@@ -224,7 +224,7 @@ impl Listing {
 
     /// `outermost`: the rule stands in the chain that has our jump, so that a RETURN keeps packets from it.
     fn takes_one(&self, spec: &str, stranger: Stranger, outermost: bool, depth: usize) -> bool {
-        let rule = Rule::read(spec, stranger);
+        let rule = PathRule::read(spec, stranger);
         if !rule.fit.applies || depth > MAX_DEPTH {
             return false;
         }
@@ -239,7 +239,7 @@ impl Listing {
                     if self.takes_one(&rule.spec, stranger, false, depth + 1) {
                         return true;
                     }
-                    let inner = Rule::read(&rule.spec, stranger);
+                    let inner = PathRule::read(&rule.spec, stranger);
                     let ends = inner.target == "RETURN" || DROPS.contains(&inner.target.as_str());
                     if ends && inner.fit.applies && inner.fit.certain {
                         return false;
@@ -252,7 +252,7 @@ impl Listing {
 
     /// Whether a rule of table filter drops all of this stranger's packets.
     fn drops(&self, spec: &str, stranger: Stranger) -> bool {
-        let rule = Rule::read(spec, stranger);
+        let rule = PathRule::read(spec, stranger);
         let surely = rule.fit.applies && rule.fit.certain;
         surely && (DROPS.contains(&rule.target.as_str()) || self.drops_all(&rule.target, stranger))
     }
@@ -321,7 +321,7 @@ struct Fit {
 
 /// A rule, as far as it matters.
 #[derive(Debug)]
-struct Rule {
+struct PathRule {
     fit: Fit,
     target: String,
     goes: bool,
@@ -331,7 +331,7 @@ struct Rule {
     names_port: bool,
 }
 
-impl Rule {
+impl PathRule {
     fn read(spec: &str, stranger: Stranger) -> Self {
         let mut rule = Self {
             fit: Fit { applies: true, certain: true },
@@ -476,7 +476,7 @@ mod tests {
             ("-m limit --limit 3/sec -j ACCEPT", true, false),
             ("-m comment --comment \"-p tcp -j DROP\" -j ACCEPT", true, true),
         ] {
-            let rule = Rule::read(spec, UDP);
+            let rule = PathRule::read(spec, UDP);
             assert_eq!(rule.fit.applies, applies, "{spec}");
             if applies {
                 assert_eq!(rule.fit.certain, certain, "{spec}");

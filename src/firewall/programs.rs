@@ -26,7 +26,7 @@ pub struct Programs {
 
 /// Why the rules could not be read or written.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub enum FirewallError {
     /// The plan itself is at fault.
     #[error(transparent)]
     Plan(#[from] PlanError),
@@ -152,7 +152,7 @@ pub enum Error {
     #[error("{error} (IPv6; {ipv4})")]
     Ipv6 {
         /// What went wrong with IPv6.
-        error: Box<Error>,
+        error: Box<FirewallError>,
         /// What became of the IPv4 rules.
         ipv4: Ipv4State,
     },
@@ -169,7 +169,7 @@ pub enum Ipv4State {
     PutBack,
     /// They were changed and stayed so.
     #[error("the new IPv4 rules are in, and could not be taken back: {0}")]
-    Left(Box<Error>),
+    Left(Box<FirewallError>),
 }
 
 /// One family's programs, ready to run.
@@ -204,23 +204,23 @@ impl Tool<'_> {
     ///
     /// By way of iptables-save rather than `iptables -S`: same lines, but counters in front where they are easy to read,
     /// all tables at once, and no table created by looking for one (the legacy variant's -S creates it).
-    pub(super) fn read(self) -> Result<Listing, Error> {
+    pub(super) fn read(self) -> Result<Listing, FirewallError> {
         self.parse(&self.list()?)
     }
 
     /// Reads what [`Tool::list`] gave.
-    pub(super) fn parse(self, text: &str) -> Result<Listing, Error> {
+    pub(super) fn parse(self, text: &str) -> Result<Listing, FirewallError> {
         let program = format!("{}-save", self.name);
         Listing::read(text).map_err(|unreadable| match unreadable {
-            Unreadable::Incompatible => Error::Incompatible { program, family: self.family },
+            Unreadable::Incompatible => FirewallError::Incompatible { program, family: self.family },
             Unreadable::Line { number, text } => {
-                Error::Unreadable { program, number, text: text.escape_debug().to_string() }
+                FirewallError::Unreadable { program, number, text: text.escape_debug().to_string() }
             }
         })
     }
 
     /// Table filter alone, with its counters as they are now.
-    pub(super) fn read_filter(self) -> Result<Listing, Error> {
+    pub(super) fn read_filter(self) -> Result<Listing, FirewallError> {
         self.parse(&self.save(&["-c", "-t", "filter"])?)
     }
 
@@ -231,11 +231,11 @@ impl Tool<'_> {
     }
 
     /// All tables as they are now, word for word.
-    pub(super) fn list(self) -> Result<String, Error> {
+    pub(super) fn list(self) -> Result<String, FirewallError> {
         self.save(&["-c"])
     }
 
-    fn save(self, args: &[&str]) -> Result<String, Error> {
+    fn save(self, args: &[&str]) -> Result<String, FirewallError> {
         let program = format!("{}-save", self.name);
         let output = run(&program, args, "")?;
         if !output.status.success() {
@@ -245,14 +245,14 @@ impl Tool<'_> {
     }
 
     /// Has a script read and checked, and not carried out.
-    pub(super) fn test(self, script: &str) -> Result<(), Error> {
+    pub(super) fn test(self, script: &str) -> Result<(), FirewallError> {
         let program = format!("{}-restore", self.name);
         let output = run(&program, &["--noflush", "--test", "-w", LOCK_WAIT], script)?;
         if output.status.success() { Ok(()) } else { Err(refusal(program, &output, script)) }
     }
 
     /// Loads a script, all of it or nothing of it.
-    pub(super) fn restore(self, script: &str) -> Result<(), Error> {
+    pub(super) fn restore(self, script: &str) -> Result<(), FirewallError> {
         let program = format!("{}-restore", self.name);
         let output = run(&program, &["--noflush", "-w", LOCK_WAIT], script)?;
         if output.status.success() { Ok(()) } else { Err(refusal(program, &output, script)) }
@@ -306,10 +306,10 @@ impl Hold {
     }
 }
 
-fn run(program: &str, args: &[&str], input: &str) -> Result<Output, Error> {
+fn run(program: &str, args: &[&str], input: &str) -> Result<Output, FirewallError> {
     let failed = |error: io::Error| match error.kind() {
-        io::ErrorKind::NotFound => Error::NotInstalled { program: program.to_owned() },
-        _ => Error::Run { program: program.to_owned(), error },
+        io::ErrorKind::NotFound => FirewallError::NotInstalled { program: program.to_owned() },
+        _ => FirewallError::Run { program: program.to_owned(), error },
     };
     let mut child = Command::new(program)
         .args(args)
@@ -352,9 +352,9 @@ fn search_path() -> OsString {
 }
 
 /// What a failed program meant. `script` is what it was fed.
-fn refusal(program: String, output: &Output, script: &str) -> Error {
+fn refusal(program: String, output: &Output, script: &str) -> FirewallError {
     if let Some(signal) = output.status.signal() {
-        return Error::Killed { program, signal };
+        return FirewallError::Killed { program, signal };
     }
     let said = String::from_utf8_lossy(&output.stderr);
     let said = said
@@ -364,15 +364,15 @@ fn refusal(program: String, output: &Output, script: &str) -> Error {
         .collect::<Vec<_>>()
         .join("; ");
     if said.contains("xtables lock") {
-        return Error::Locked { program };
+        return FirewallError::Locked { program };
     }
     if NOT_ALLOWED.iter().any(|words| said.contains(words)) {
-        return Error::NotRoot { program, said };
+        return FirewallError::NotRoot { program, said };
     }
     let line = line_number(&said).and_then(|number| script.lines().nth(number.checked_sub(1)?));
     let line = line.map(str::to_owned);
     let said = if said.is_empty() { output.status.to_string() } else { said };
-    Error::Rejected { program, said, line }
+    FirewallError::Rejected { program, said, line }
 }
 
 /// The number in `line 3 failed`, `Error occurred at line: 3` or `line 3: RULE_APPEND failed`.

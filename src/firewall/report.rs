@@ -2,12 +2,12 @@
 
 use serde::Serialize;
 
-use super::note::Note;
+use super::note::FirewallNote;
 use super::plan::Family;
 
 /// What a change did, family by family.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Report {
+pub struct FirewallReport {
     /// IPv4, then IPv6.
     pub families: Vec<FamilyReport>,
 }
@@ -18,15 +18,15 @@ pub struct FamilyReport {
     /// Which.
     pub family: Family,
     /// In one word.
-    pub change: Change,
+    pub change: FamilyChange,
     /// What else there is to know.
-    pub notes: Vec<Note>,
+    pub notes: Vec<FirewallNote>,
 }
 
 /// What a change did, in one word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Change {
+pub enum FamilyChange {
     /// Nothing: all was as it should be, and the counters go on.
     Unchanged,
     /// The rules were written.

@@ -10,7 +10,7 @@ use ipnet::IpNet;
 
 use super::listing::Listing;
 use super::names::{CHAIN, CHAIN_OUT, COUNTER, REASSEMBLY};
-use super::note::Note;
+use super::note::FirewallNote;
 use super::path::Stranger;
 use super::plan::{DEFAULT_PARENT, Family, Plan, PlanError};
 use super::routes::Routes;
@@ -25,7 +25,7 @@ pub struct Ruleset {
     outbound: Vec<String>,
     counters: Vec<Placed>,
     strangers: Vec<Stranger>,
-    notes: Vec<Note>,
+    notes: Vec<FirewallNote>,
 }
 
 /// A rule of a chain that is not ours.
@@ -68,7 +68,7 @@ impl Plan {
             notes: Vec::new(),
         };
         if !self.families.contains(&family) {
-            rules.notes.push(Note::NotWanted);
+            rules.notes.push(FirewallNote::NotWanted);
             return Ok(rules);
         }
         let ends = self.ends(family, routes, &mut rules.notes);
@@ -97,7 +97,7 @@ impl Plan {
             }
         }
         if rules.jumps.is_empty() {
-            rules.notes = vec![Note::NoAddress];
+            rules.notes = vec![FirewallNote::NoAddress];
             return Ok(rules);
         }
         rules.strangers = self.strangers();
@@ -109,7 +109,7 @@ impl Plan {
     }
 
     /// The beginnings of rules for packets to a PBX behind this machine, and from it.
-    fn ends(&self, family: Family, routes: &Routes, notes: &mut Vec<Note>) -> Ends {
+    fn ends(&self, family: Family, routes: &Routes, notes: &mut Vec<FirewallNote>) -> Ends {
         let mut ends = Ends { to: Vec::new(), from: Vec::new() };
         if self.chains_to_others().next().is_none() {
             return ends;
@@ -125,7 +125,7 @@ impl Plan {
             ends.to.push(format!("-d {net} "));
             let found = if interfaces.is_empty() { routes.interfaces(&net) } else { interfaces.clone() };
             if found.is_empty() && self.outbound {
-                notes.push(Note::NoInterface { net });
+                notes.push(FirewallNote::NoInterface { net });
             }
             ends.from.extend(found.iter().map(|interface| format!("-s {net} -i {interface} ")));
         }
@@ -229,7 +229,7 @@ impl Ruleset {
     }
 
     /// Notes about these rules.
-    pub fn notes(&self) -> &[Note] {
+    pub fn notes(&self) -> &[FirewallNote] {
         &self.notes
     }
 
@@ -326,12 +326,12 @@ impl Feature {
     }
 
     /// That it is missing.
-    pub(super) fn note(self) -> Note {
+    pub(super) fn note(self) -> FirewallNote {
         match self {
-            Self::Outbound => Note::OutboundLeftOut,
-            Self::SkipAnswers => Note::AnswersCopied,
-            Self::Reassembly => Note::ReassemblyLeftOut,
-            Self::Counter => Note::CounterLeftOut,
+            Self::Outbound => FirewallNote::OutboundLeftOut,
+            Self::SkipAnswers => FirewallNote::AnswersCopied,
+            Self::Reassembly => FirewallNote::ReassemblyLeftOut,
+            Self::Counter => FirewallNote::CounterLeftOut,
         }
     }
 

@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::difference::Difference;
 use super::listing::{Listing, Rule};
 use super::names::{CHAIN, CHAIN_OUT};
-use super::note::Note;
+use super::note::FirewallNote;
 use super::path::Action;
 use super::plan::{Family, Plan};
 use super::routes::Routes;
@@ -29,7 +29,7 @@ pub struct FamilyStatus {
     /// Which.
     pub family: Family,
     /// In one word.
-    pub state: State,
+    pub state: FamilyState,
     /// In detail, where the word is [`State::Differs`].
     pub differences: Vec<Difference>,
     /// The queues that our chain feeds.
@@ -39,13 +39,13 @@ pub struct FamilyStatus {
     /// Our jumps, the rules of our chains and those that count, as they are there, with what they have counted.
     pub rules: Vec<CountedRule>,
     /// What else there is to know.
-    pub notes: Vec<Note>,
+    pub notes: Vec<FirewallNote>,
 }
 
 /// How the rules of one family are, in one word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum State {
+pub enum FamilyState {
     /// As configured, and before all that could take SIP.
     InPlace,
     /// There, but otherwise.
@@ -106,7 +106,7 @@ impl Status {
 
 impl FamilyStatus {
     /// One about which nothing but the word is known.
-    pub const fn new(family: Family, state: State) -> Self {
+    pub const fn new(family: Family, state: FamilyState) -> Self {
         Self {
             family,
             state,
@@ -120,21 +120,21 @@ impl FamilyStatus {
 
     /// Whether it is as configured, or has nothing to be.
     pub const fn in_place(&self) -> bool {
-        matches!(self.state, State::InPlace | State::Skipped)
+        matches!(self.state, FamilyState::InPlace | FamilyState::Skipped)
     }
 
     /// Whether strangers may get by the gate, for all that the rules show.
     pub fn lets_by(&self) -> bool {
-        self.state == State::Absent || self.differences.iter().any(Difference::lets_by)
+        self.state == FamilyState::Absent || self.differences.iter().any(Difference::lets_by)
     }
 
     /// Whether an apply would change something.
     pub fn is_mendable(&self) -> bool {
-        self.state == State::Absent || self.differences.iter().any(Difference::is_mendable)
+        self.state == FamilyState::Absent || self.differences.iter().any(Difference::is_mendable)
     }
 
-    pub(super) fn skipped(family: Family, notes: Vec<Note>) -> Self {
-        Self { notes, ..Self::new(family, State::Skipped) }
+    pub(super) fn skipped(family: Family, notes: Vec<FirewallNote>) -> Self {
+        Self { notes, ..Self::new(family, FamilyState::Skipped) }
     }
 
     /// `around` is what is amiss beside the rules themselves.
@@ -147,11 +147,11 @@ impl FamilyStatus {
             || around.iter().any(|difference| matches!(difference, Difference::OtherVariant { .. }));
         differences.extend(around);
         let state = match (differences.is_empty(), there) {
-            (true, _) => State::InPlace,
-            (false, true) => State::Differs,
-            (false, false) => State::Absent,
+            (true, _) => FamilyState::InPlace,
+            (false, true) => FamilyState::Differs,
+            (false, false) => FamilyState::Absent,
         };
-        if state == State::Absent {
+        if state == FamilyState::Absent {
             differences.clear();
         }
         let counters = listing.counters().map(|rule| CountedRule {

@@ -52,7 +52,7 @@ fn rules_of_each_family() {
     }
     let only = Plan { families: vec![Family::V4], ..trusted };
     assert!(!rules(&only, Family::V4).is_empty() && rules(&only, Family::V6).is_empty());
-    assert_eq!(rules(&only, Family::V6).notes(), [Note::NotWanted]);
+    assert_eq!(rules(&only, Family::V6).notes(), [FirewallNote::NotWanted]);
 }
 
 #[test]
@@ -141,8 +141,8 @@ fn jumps_in_several_chains() {
     let far = Plan { pbx: far, chains: names(&["FORWARD"]), ..base };
     let rules = far.ruleset(Family::V4, &routes).unwrap();
     assert!(rules.outbound().is_empty() && rules.jumps().len() == 1, "{rules:?}");
-    assert_eq!(rules.notes(), [Note::NoInterface { net: "198.51.100.7/32".parse().unwrap() }]);
-    assert_eq!(far.ruleset(Family::V6, &routes).unwrap().notes(), [Note::NoAddress]);
+    assert_eq!(rules.notes(), [FirewallNote::NoInterface { net: "198.51.100.7/32".parse().unwrap() }]);
+    assert_eq!(far.ruleset(Family::V6, &routes).unwrap().notes(), [FirewallNote::NoAddress]);
 }
 
 #[test]
@@ -229,38 +229,44 @@ fn states_and_differences() {
     let drop = "-A SIPKNOCK -j DROP";
     let all = [UDP, TCP, TRUSTED, QUEUE];
     for (name, found, state, expected, lets_by) in [
-        ("in place", all.to_vec(), State::InPlace, vec![], false),
-        ("rules behind ours", vec![UDP, TCP, lo, TRUSTED, QUEUE], State::InPlace, vec![], false),
-        ("nothing", vec![], State::Absent, vec![], true),
-        ("only others", vec![lo], State::Absent, vec![], true),
+        ("in place", all.to_vec(), FamilyState::InPlace, vec![], false),
+        ("rules behind ours", vec![UDP, TCP, lo, TRUSTED, QUEUE], FamilyState::InPlace, vec![], false),
+        ("nothing", vec![], FamilyState::Absent, vec![], true),
+        ("only others", vec![lo], FamilyState::Absent, vec![], true),
         (
             "a stray jump",
             vec![forward],
-            State::Differs,
+            FamilyState::Differs,
             vec![missing(UDP), missing(TCP), extra(forward), missing(TRUSTED), missing(QUEUE)],
             true,
         ),
         (
             "a rule added, a rule gone",
             vec![UDP, TCP, drop, QUEUE],
-            State::Differs,
+            FamilyState::Differs,
             vec![missing(TRUSTED), extra(drop)],
             false,
         ),
         (
             "an accept added",
             [&all[..], &["-A SIPKNOCK -j ACCEPT"]].concat(),
-            State::Differs,
+            FamilyState::Differs,
             vec![extra("-A SIPKNOCK -j ACCEPT")],
             true,
         ),
-        ("a jump twice", [&all[..], &[UDP]].concat(), State::Differs, vec![extra(UDP)], false),
-        ("shuffled chain", vec![UDP, TCP, QUEUE, TRUSTED], State::Differs, vec![order("SIPKNOCK")], true),
-        ("shuffled jumps", vec![TCP, UDP, TRUSTED, QUEUE], State::Differs, vec![order("INPUT")], false),
+        ("a jump twice", [&all[..], &[UDP]].concat(), FamilyState::Differs, vec![extra(UDP)], false),
+        (
+            "shuffled chain",
+            vec![UDP, TCP, QUEUE, TRUSTED],
+            FamilyState::Differs,
+            vec![order("SIPKNOCK")],
+            true,
+        ),
+        ("shuffled jumps", vec![TCP, UDP, TRUSTED, QUEUE], FamilyState::Differs, vec![order("INPUT")], false),
         (
             "an old chain for copies",
             [&all[..], &["-A SIPKNOCK-OUT -o lo -j RETURN"]].concat(),
-            State::Differs,
+            FamilyState::Differs,
             vec![extra("-A SIPKNOCK-OUT -o lo -j RETURN")],
             false,
         ),
@@ -280,11 +286,15 @@ fn states_and_differences() {
 fn a_chain_alone_is_not_absence() {
     let wanted = rules(&Plan::default(), Family::V4);
     for text in ["*filter\n:SIPKNOCK - [0:0]\nCOMMIT\n", "*filter\n:SIPKNOCK-OUT - [0:0]\nCOMMIT\n"] {
-        assert_eq!(FamilyStatus::of(&Listing::parse(text), &wanted, vec![]).state, State::Differs, "{text}");
+        assert_eq!(
+            FamilyStatus::of(&Listing::parse(text), &wanted, vec![]).state,
+            FamilyState::Differs,
+            "{text}"
+        );
     }
     // A counting rule keeps nobody out.
     let counter = "*mangle\n-A INPUT -p udp -m comment --comment sipknock-counter\nCOMMIT\n";
-    assert_eq!(FamilyStatus::of(&Listing::parse(counter), &wanted, vec![]).state, State::Absent);
+    assert_eq!(FamilyStatus::of(&Listing::parse(counter), &wanted, vec![]).state, FamilyState::Absent);
 }
 
 /// Rules before our jump that can take SIP are a difference, and those that can't, or that drop it, are none.
@@ -499,7 +509,7 @@ fn features_that_can_be_done_without() {
     // Without copies there is no answer to leave out of them.
     let bare = wanted.clone().without(super::rules::Feature::Outbound);
     let notes = bare.without(super::rules::Feature::SkipAnswers).notes().to_vec();
-    assert_eq!(notes, [Note::OutboundLeftOut]);
+    assert_eq!(notes, [FirewallNote::OutboundLeftOut]);
 }
 
 #[test]
@@ -510,7 +520,7 @@ fn sentences() {
         difference.to_string(),
         "number 4 and not first: -A INPUT -j SIPKNOCK; SIP can be taken before it: -A INPUT -j MINE and 2 more"
     );
-    assert!(Note::OutboundLeftOut.to_string().contains("kmod-nfnetlink-log"));
+    assert!(FirewallNote::OutboundLeftOut.to_string().contains("kmod-nfnetlink-log"));
 }
 
 #[test]

@@ -12,7 +12,7 @@ impl Programs {
     pub(super) fn other(&self, family: Family, listing: &str) -> Option<String> {
         let name = self.of(family);
         let stem = name.strip_suffix(LEGACY).or_else(|| name.strip_suffix(NFT)).unwrap_or(name);
-        if is_legacy(self.tool(family), listing) {
+        if is_xtables_variant(self.tool(family), listing) {
             return Some(format!("{stem}{NFT}"));
         }
         let tables = match family {
@@ -24,7 +24,7 @@ impl Programs {
     }
 }
 
-fn is_legacy(tool: Tool<'_>, listing: &str) -> bool {
+fn is_xtables_variant(tool: Tool<'_>, listing: &str) -> bool {
     if tool.name.ends_with(LEGACY) || tool.name.ends_with(NFT) {
         return tool.name.ends_with(LEGACY);
     }
@@ -65,7 +65,7 @@ mod tests {
             ("iptables", legacy, true),
             ("no-such-program", "", false),
         ] {
-            assert_eq!(is_legacy(Tool { family: Family::V4, name }, listing), legacy, "{name}");
+            assert_eq!(is_xtables_variant(Tool { family: Family::V4, name }, listing), legacy, "{name}");
         }
     }
 }

@@ -30,7 +30,7 @@ pub enum Wish {
 
 /// A word, as it was given once: given again, it is another.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Word {
+pub struct RulesWish {
     /// The word.
     pub wish: Wish,
     stamp: String,
@@ -58,7 +58,7 @@ impl Wish {
     }
 }
 
-impl Word {
+impl RulesWish {
     /// The last word; a watch calls this first, and makes the file. `None` if there is none, and none can be had.
     pub fn hear() -> Option<Self> {
         let path = path().ok()?;

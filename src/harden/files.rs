@@ -7,7 +7,7 @@ use landlock::{
 use std::mem;
 use std::path::Path;
 
-use super::places::{Places, folder_of, real_folder_of};
+use super::places::{HardenPaths, folder_of, real_folder_of};
 
 /// Leaves this thread, and those that it starts, with the folders of the configuration and of secrets to read, those of
 /// state, socket and learned knocks to write, and what the kernel says of its queues. It also keeps TCP from being spoken,
@@ -16,7 +16,7 @@ use super::places::{Places, folder_of, real_folder_of};
 /// Whole folders, since an editor puts another file in the place of the old one, and so does the gate.
 ///
 /// Returns whether the kernel keeps to it.
-pub(super) fn restrict(places: &Places) -> Result<bool, RulesetError> {
+pub(super) fn restrict(places: &HardenPaths) -> Result<bool, RulesetError> {
     let mut rules = Ruleset::default()
         .handle_access(AccessFs::from_all(NEWEST))?
         .handle_access(AccessNet::from_all(NEWEST))?

@@ -14,7 +14,7 @@ use crate::state::DEFAULT_FILE;
 
 /// Where a gate reads, writes and listens.
 #[derive(Clone, Debug, Default)]
-pub struct Places {
+pub struct HardenPaths {
     /// The configuration and files with secrets, which a reload reads again.
     pub(super) read: Vec<PathBuf>,
     /// The file of doors.
@@ -27,7 +27,7 @@ pub struct Places {
     pub(super) port: Option<u16>,
 }
 
-impl Places {
+impl HardenPaths {
     /// The places of a gate with this configuration.
     pub fn new(config: &Config, learn: Option<&Path>) -> Self {
         // A configuration that is not there yet may be by the next reload.

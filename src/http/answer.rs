@@ -5,7 +5,7 @@ use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderName, Header
 use hyper::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version};
 
 use super::host;
-use super::service::{Sort, Wanted};
+use super::service::{PageQuery, Sort};
 use crate::metrics;
 
 /// What a request asks for.
@@ -18,18 +18,18 @@ pub(super) enum Asked {
     /// `/healthz`
     Health,
     /// `/status.json`
-    Status(Wanted),
+    Status(PageQuery),
 }
 
 /// Why a request does not get what it asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Refusal(StatusCode, &'static str);
+pub(super) struct HttpRefusal(StatusCode, &'static str);
 
 /// What a request asks for.
-pub(super) fn read<B>(request: &Request<B>, names: &[String]) -> Result<Asked, Refusal> {
+pub(super) fn read<B>(request: &Request<B>, names: &[String]) -> Result<Asked, HttpRefusal> {
     check_host(request, names)?;
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        return Err(Refusal(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are answered here\n"));
+        return Err(HttpRefusal(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are answered here\n"));
     }
     Ok(match request.uri().path() {
         "/" => Asked::Fixed("text/html; charset=utf-8", include_str!("page/index.html")),
@@ -41,19 +41,19 @@ pub(super) fn read<B>(request: &Request<B>, names: &[String]) -> Result<Asked, R
         "/status.json" => Asked::Status(wanted(request.uri())),
         _ => {
             let text = "there are /, /metrics, /healthz and /status.json here\n";
-            return Err(Refusal(StatusCode::NOT_FOUND, text));
+            return Err(HttpRefusal(StatusCode::NOT_FOUND, text));
         }
     })
 }
 
 /// Who is meant: by the Host header field, and by a request line that names somebody (RFC 9112, 3.2).
-fn check_host<B>(request: &Request<B>, names: &[String]) -> Result<(), Refusal> {
+fn check_host<B>(request: &Request<B>, names: &[String]) -> Result<(), HttpRefusal> {
     let mut hosts = request.headers().get_all(HOST).iter();
     let (host, more) = (hosts.next(), hosts.next());
     // Before HTTP/1.1 none is required, and no browser is as old.
     let complete = more.is_none() && (host.is_some() || request.version() == Version::HTTP_10);
     if !complete {
-        return Err(Refusal(StatusCode::BAD_REQUEST, "a request needs one Host header field\n"));
+        return Err(HttpRefusal(StatusCode::BAD_REQUEST, "a request needs one Host header field\n"));
     }
     let named = host.map(|host| host.to_str().unwrap_or_default());
     let target = request.uri().authority().map(|authority| authority.as_str());
@@ -62,12 +62,12 @@ fn check_host<B>(request: &Request<B>, names: &[String]) -> Result<(), Refusal> 
     }
     let text = "this Host is not known here: ask by address, or add the name to 'hosts' below [http] in the \
                 configuration\n";
-    Err(Refusal(StatusCode::MISDIRECTED_REQUEST, text))
+    Err(HttpRefusal(StatusCode::MISDIRECTED_REQUEST, text))
 }
 
 /// `?filter=TEXT&sort=NAME`; anything else is not looked at.
-fn wanted(uri: &Uri) -> Wanted {
-    let mut wanted = Wanted::default();
+fn wanted(uri: &Uri) -> PageQuery {
+    let mut wanted = PageQuery::default();
     for (key, value) in form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()) {
         match &*key {
             "filter" => wanted.filter = value.trim().chars().take(MAX_FILTER).collect(),
@@ -78,7 +78,7 @@ fn wanted(uri: &Uri) -> Wanted {
     wanted
 }
 
-pub(super) fn refused(Refusal(status, text): Refusal) -> Response<Bytes> {
+pub(super) fn refused(HttpRefusal(status, text): HttpRefusal) -> Response<Bytes> {
     let mut answer = plain(status, text);
     if status == StatusCode::METHOD_NOT_ALLOWED {
         answer.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
@@ -157,7 +157,7 @@ mod tests {
 
     #[test]
     fn paths_and_methods() {
-        let all = Wanted::default();
+        let all = PageQuery::default();
         for (line, expected) in [
             ("GET /metrics", Ok(Asked::Metrics)),
             ("HEAD /healthz", Ok(Asked::Health)),
@@ -170,8 +170,8 @@ mod tests {
             ("POST /metrics", Err(405)),
             ("OPTIONS *", Err(405)),
         ] {
-            let read =
-                read(&request(line, &["127.0.0.1:9470"]), &[]).map_err(|Refusal(status, _)| status.as_u16());
+            let read = read(&request(line, &["127.0.0.1:9470"]), &[])
+                .map_err(|HttpRefusal(status, _)| status.as_u16());
             assert_eq!(read, expected, "{line}");
         }
     }
@@ -187,7 +187,7 @@ mod tests {
             (&[], Some(400)),
         ] {
             let read = read(&request("GET /", hosts), &names);
-            assert_eq!(read.err().map(|Refusal(status, _)| status.as_u16()), status, "{hosts:?}");
+            assert_eq!(read.err().map(|HttpRefusal(status, _)| status.as_u16()), status, "{hosts:?}");
         }
     }
 
@@ -205,7 +205,7 @@ mod tests {
             ("", "", Sort::Recent),
         ] {
             let uri = format!("/status.json?{query}").parse().unwrap();
-            assert_eq!(wanted(&uri), Wanted { filter: filter.to_owned(), sort }, "{query}");
+            assert_eq!(wanted(&uri), PageQuery { filter: filter.to_owned(), sort }, "{query}");
         }
     }
 

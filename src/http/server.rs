@@ -26,19 +26,19 @@ use tokio::task::{AbortHandle, LocalSet, spawn_local};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use super::answer::{self, Asked};
-use super::service::Service;
+use super::service::PageService;
 use crate::clock::Clock;
 use crate::time::Time;
 
 /// A listening socket and its connections.
 #[derive(Debug)]
-pub struct Server {
+pub struct HttpServer {
     serving: JoinHandle<()>,
     /// Ends it when it is dropped.
     stop: oneshot::Sender<Infallible>,
 }
 
-impl Server {
+impl HttpServer {
     /// Starts to serve. `names` are those of hosts that are answered to, beside addresses and `localhost`.
     ///
     /// An address that can't be had is tried for again and again: at boot its interface may not be up yet, and a port may
@@ -50,20 +50,20 @@ impl Server {
         address: SocketAddr,
         names: Vec<String>,
         clock: Clock,
-        service: impl Service,
+        service: impl PageService,
     ) -> io::Result<Self> {
         let first = bind(address);
         let runtime = Builder::new_current_thread().enable_io().enable_time().build()?;
         let (stop, stopped) = oneshot::channel();
         let serve = move || {
-            let desk = Desk {
+            let desk = ServerState {
                 service: RefCell::new(service),
                 names,
                 clock,
                 evicted: Cell::new(0),
-                checks: Pace::default(),
-                scrapes: Pace::default(),
-                looks: Pace::default(),
+                checks: ClientPace::default(),
+                scrapes: ClientPace::default(),
+                looks: ClientPace::default(),
             };
             let local = LocalSet::new();
             runtime.block_on(local.run_until(async move {
@@ -86,18 +86,18 @@ impl Server {
 }
 
 /// What all connections share.
-struct Desk<S> {
+struct ServerState<S> {
     service: RefCell<S>,
     names: Vec<String>,
     clock: Clock,
     /// Connections that made room for others.
     evicted: Cell<u64>,
-    checks: Pace,
-    scrapes: Pace,
-    looks: Pace,
+    checks: ClientPace,
+    scrapes: ClientPace,
+    looks: ClientPace,
 }
 
-async fn tick<S: Service>(desk: Rc<Desk<S>>) {
+async fn tick<S: PageService>(desk: Rc<ServerState<S>>) {
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -113,7 +113,11 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 /// Waits until the address can be had, and serves there. The service hears of the first failure, and of success.
-async fn listen<S: Service>(first: io::Result<TcpListener>, address: SocketAddr, desk: Rc<Desk<S>>) {
+async fn listen<S: PageService>(
+    first: io::Result<TcpListener>,
+    address: SocketAddr,
+    desk: Rc<ServerState<S>>,
+) {
     let mut tried = first.and_then(tokio::net::TcpListener::from_std);
     if let Err(error) = &tried {
         desk.service.borrow_mut().listening(address, Err(error));
@@ -129,7 +133,7 @@ async fn listen<S: Service>(first: io::Result<TcpListener>, address: SocketAddr,
     accept(listener, desk).await;
 }
 
-async fn accept<S: Service>(listener: tokio::net::TcpListener, desk: Rc<Desk<S>>) {
+async fn accept<S: PageService>(listener: tokio::net::TcpListener, desk: Rc<ServerState<S>>) {
     let mut seats: VecDeque<AbortHandle> = VecDeque::new();
     loop {
         match listener.accept().await {
@@ -148,7 +152,7 @@ async fn accept<S: Service>(listener: tokio::net::TcpListener, desk: Rc<Desk<S>>
 }
 
 /// One connection, to its end.
-async fn serve<S: Service>(stream: TcpStream, desk: Rc<Desk<S>>) {
+async fn serve<S: PageService>(stream: TcpStream, desk: Rc<ServerState<S>>) {
     let respond = service_fn(|request| respond(request, &desk));
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
@@ -164,9 +168,9 @@ async fn serve<S: Service>(stream: TcpStream, desk: Rc<Desk<S>>) {
     }
 }
 
-async fn respond<S: Service>(
+async fn respond<S: PageService>(
     request: Request<Incoming>,
-    desk: &Desk<S>,
+    desk: &ServerState<S>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     let answer = match answer::read(&request, &desk.names) {
         Ok(Asked::Fixed(kind, text)) => answer::fixed(kind, text),
@@ -189,11 +193,11 @@ async fn respond<S: Service>(
 
 /// Keeps what costs something from being asked for all the time: of a core it takes a tenth at most.
 #[derive(Debug, Default)]
-struct Pace {
+struct ClientPace {
     next: Cell<Time>,
 }
 
-impl Pace {
+impl ClientPace {
     async fn turn<T>(&self, clock: Clock, work: impl FnOnce() -> T) -> T {
         loop {
             let wait = self.next.get().since(clock.now());

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use serde_json::Value;
 
 /// The content that a server serves. One thread alone asks for it.
-pub trait Service: Send + 'static {
+pub trait PageService: Send + 'static {
     /// From now on the address is served, or it can't be had yet.
     fn listening(&mut self, address: SocketAddr, outcome: Result<(), &io::Error>);
 
@@ -20,12 +20,12 @@ pub trait Service: Send + 'static {
     fn metrics(&mut self, evicted: u64) -> String;
 
     /// The content of the page.
-    fn status(&mut self, wanted: &Wanted) -> Value;
+    fn status(&mut self, wanted: &PageQuery) -> Value;
 }
 
 /// The doors that the page is to show.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Wanted {
+pub struct PageQuery {
     /// Only those of this network, or of knocks with this in their names.
     pub filter: String,
     /// Their order.

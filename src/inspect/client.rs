@@ -7,7 +7,7 @@ use crate::time::Time;
 
 /// The sender of a packet, and the time.
 #[derive(Clone, Copy)]
-pub(super) struct Client {
+pub(super) struct PacketSender {
     pub(super) address: IpAddr,
     pub(super) key: Key,
     pub(super) now: Time,

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use crate::door::Change;
+use crate::door::DoorChange;
 use crate::knock::KnockId;
 use crate::verdict::{Reason, Verdict};
 
@@ -25,7 +25,7 @@ pub struct Knocked {
     /// Every knock that matched, each once, in the order of the config: ids that the inspector has names for.
     pub knocks: Vec<KnockId>,
     /// Their effect on the source's door.
-    pub change: Change,
+    pub change: DoorChange,
     /// Those that were full and got no claim to it.
     pub refused: Vec<KnockId>,
     /// All TCP segments of the knocks, this one included, if there are several.
@@ -39,7 +39,7 @@ impl Decision {
     }
 
     /// Their effect on the source's door.
-    pub fn change(&self) -> Option<Change> {
+    pub fn change(&self) -> Option<DoorChange> {
         self.knocked.as_ref().map(|knocked| knocked.change)
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::ids::{Identities, Ids};
 use super::policy::{DEFAULT_MAX_OUTBOUND, MANUAL, Mode, Policy};
 use super::registrar::Registrar;
-use crate::door::{self, Door, DoorTable, State};
+use crate::door::{self, Door, DoorState, DoorTable};
 use crate::knock::{Knock, KnockId, KnockSet};
 use crate::net::{Cut, Source};
 use crate::outbound::{OutboundDoor, OutboundTable};
@@ -62,20 +62,21 @@ impl Inspector {
     /// Has the doors go by this one's limits, and shuts those that only knocks hold that are gone, once it has taken its
     /// predecessor's place. The sources of such knocks, and those that such a knock is remembered for, are marked, so that a PBX that goes on calling
     /// them opens no outbound door. `each` gets to see those that are shut.
-    pub fn take_over(&self, max_doors: usize, now: Time, mut each: impl FnMut(Source, Door)) -> Retired {
+    pub fn take_over(&self, max_doors: usize, now: Time, mut each: impl FnMut(Source, Door)) -> RetiredDoors {
         let mut outbound = Vec::new();
         let limit = |place: &Option<KnockId>| place.and_then(|place| self.knocks.get(place)?.max_doors);
         self.doors.limit(max_doors, self.ids.places().iter().map(limit));
         self.outbound.limit(self.policy.max_outbound.unwrap_or(DEFAULT_MAX_OUTBOUND));
         let gone = |id| id != Door::by_hand() && self.ids.place(id).is_none();
-        let door::Retired { shut: closed, kept } = self.doors.retire(gone, now, |source, door, was_shut| {
-            let closed = self.outbound.mark(source, now, self.mark_life(door.life()));
-            outbound.extend(closed.map(|closed| (source, closed)));
-            if was_shut {
-                each(source, door);
-            }
-        });
-        let mut retired = Retired { closed, kept, outbound };
+        let door::RetiredClaims { shut: closed, kept } =
+            self.doors.retire(gone, now, |source, door, was_shut| {
+                let closed = self.outbound.mark(source, now, self.mark_life(door.life()));
+                outbound.extend(closed.map(|closed| (source, closed)));
+                if was_shut {
+                    each(source, door);
+                }
+            });
+        let mut retired = RetiredDoors { closed, kept, outbound };
         if self.recut {
             self.forget_other_sources(now, &mut retired, &mut each);
         }
@@ -84,7 +85,12 @@ impl Inspector {
 
     /// Shuts the doors of sources that are none any more: an address of theirs finds no door there, and opens one of its own
     /// by its next knock.
-    fn forget_other_sources(&self, now: Time, retired: &mut Retired, each: &mut impl FnMut(Source, Door)) {
+    fn forget_other_sources(
+        &self,
+        now: Time,
+        retired: &mut RetiredDoors,
+        each: &mut impl FnMut(Source, Door),
+    ) {
         let parts = self.doors.parts(PART);
         for part in 0..parts {
             for known in self.doors.known(part, parts, now) {
@@ -178,13 +184,13 @@ impl Inspector {
 
     /// Whether a source's door is open, by a knock, by hand or by a call of the PBX.
     pub fn has_door(&self, source: Source, now: Time) -> bool {
-        self.doors.state(source, now) == State::Open || self.outbound.admits(source, now)
+        self.doors.state(source, now) == DoorState::Open || self.outbound.admits(source, now)
     }
 }
 
 /// The doors that were shut because their knocks are gone, or because the rule that makes a source has changed.
 #[derive(Debug, Default)]
-pub struct Retired {
+pub struct RetiredDoors {
     /// The number of doors, outbound ones aside.
     pub closed: u64,
     /// The number of doors that stay open since other knocks hold them, too.

@@ -2,10 +2,10 @@
 
 use std::net::IpAddr;
 
-use super::client::Client;
+use super::client::PacketSender;
 use super::inspector::Inspector;
 use crate::net::Source;
-use crate::outbound::{Effect, Inbound, Method, Request, called_user};
+use crate::outbound::{Effect, Inbound, Method, OutboundRequest, called_user};
 use crate::packet::{Body, Packet, Segment};
 use crate::time::Time;
 use crate::verdict::Reason;
@@ -81,7 +81,7 @@ impl Inspector {
     pub fn sent(&self, now: Time, packet: &Packet<'_>) -> Option<Outgoing> {
         let life = self.policy.outbound?;
         let Body::Segment(segment) = packet.body else { return None };
-        let request = Request::parse(segment.payload)?;
+        let request = OutboundRequest::parse(segment.payload)?;
         let address = packet.destination;
         if self.policy.trusted.contains(address) {
             return None;
@@ -108,7 +108,7 @@ impl Inspector {
     #[inline]
     pub(super) fn is_called(
         &self,
-        client: Client,
+        client: PacketSender,
         may_answer: impl FnOnce() -> bool,
         catch_up: &mut dyn FnMut(),
     ) -> bool {
@@ -128,7 +128,7 @@ impl Inspector {
     #[inline(never)]
     pub(super) fn without_door(
         &self,
-        client: Client,
+        client: PacketSender,
         again: Again<'_>,
         reason: Reason,
         catch_up: &mut dyn FnMut(),
@@ -141,7 +141,7 @@ impl Inspector {
     }
 
     #[cold]
-    fn through_outbound(&self, client: Client, packet: Option<Packet<'_>>, reason: Reason) -> Reason {
+    fn through_outbound(&self, client: PacketSender, packet: Option<Packet<'_>>, reason: Reason) -> Reason {
         let in_dialog = match packet.map(|packet| packet.body) {
             Some(Body::Segment(segment)) => {
                 match Inbound::of_datagram(segment.payload, segment.fragment.is_some()) {
@@ -158,7 +158,7 @@ impl Inspector {
     }
 
     /// Counts a packet that passes because the PBX has called its source, and renews the door by one inside a dialog.
-    pub(super) fn pass_outbound(&self, client: Client, in_dialog: bool) {
+    pub(super) fn pass_outbound(&self, client: PacketSender, in_dialog: bool) {
         let source = client.key.source();
         self.outbound.passed(source, client.bytes);
         if let Some(life) = self.policy.outbound.filter(|_| in_dialog) {

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use crate::door::{End, Grant, Registration};
+use crate::door::{ClaimEnd, ClaimRegistration, Grant};
 use crate::hash::{stable_hash, stable_hash_of};
 use crate::knock::KnockId;
 use crate::sip::{Contact, DEFAULT_EXPIRES, Message};
@@ -46,17 +46,17 @@ impl Registrar {
         let mut add = |phone, expires, end| {
             let end = (expires == 0).then_some(end);
             let life = if end.is_some() { GRACE } else { self.life(expires) };
-            grants.push(Grant { knock, life, registration: Some(Registration { user, phone, end }) });
+            grants.push(Grant { knock, life, registration: Some(ClaimRegistration { user, phone, end }) });
         };
         if asked.all {
-            return add(by_contact(asked.contact), asked.expires, End::All);
+            return add(by_contact(asked.contact), asked.expires, ClaimEnd::All);
         }
         let mut contacts = message.contacts().take(MAX_CONTACTS).peekable();
         if contacts.peek().is_none() {
             // It asks what there is; phones that knock by that are told apart by their users.
-            return add(by_contact(&[]), asked.expires, End::One);
+            return add(by_contact(&[]), asked.expires, ClaimEnd::One);
         }
-        contacts.for_each(|contact| add(phone(&contact), contact.expires, End::One));
+        contacts.for_each(|contact| add(phone(&contact), contact.expires, ClaimEnd::One));
     }
 
     /// The life of a registration, and some more: the phone comes back a little before its end.

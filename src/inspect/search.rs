@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::inspector::Inspector;
-use crate::door::{Ask, Grant, Key, State};
+use crate::door::{DoorState, Grant, Key, Lookup};
 use crate::knock::{Knock, KnockId, Life, Match, Payload};
 use crate::packet::{Body, Packet, Sequence, Transport};
 use crate::stream::FlowId;
@@ -12,7 +12,7 @@ use crate::verdict::Reason;
 /// A packet that was read, and searched if it is a datagram, and waits for its decision. Of all that was read it keeps
 /// only what that takes.
 #[derive(Debug)]
-pub(super) struct Seen {
+pub(super) struct SearchedPacket {
     pub(super) address: IpAddr,
     pub(super) key: Key,
     /// Of the packet, for the door's count.
@@ -26,7 +26,7 @@ pub(super) enum Content {
     /// Anything, from an address that needs no knock.
     Trusted,
     /// A datagram with knocks in it.
-    Knocking(Box<Found>),
+    Knocking(Box<FoundKnocks>),
     /// A TCP segment, which is kept elsewhere. What is to be searched for knocks depends on the door.
     Segment,
     /// What opens no door, and why it is dropped where none is open.
@@ -35,17 +35,17 @@ pub(super) enum Content {
     Told(Reason),
 }
 
-impl Seen {
+impl SearchedPacket {
     /// What is to be asked of the doors, where the decision is all in that.
     #[inline]
-    pub(super) fn ask(&self) -> Option<Ask> {
+    pub(super) fn ask(&self) -> Option<Lookup> {
         let asks = matches!(self.content, Content::Knockless(_));
-        asks.then_some(Ask { key: self.key, bytes: self.bytes })
+        asks.then_some(Lookup { key: self.key, bytes: self.bytes })
     }
 
     /// What the doors say to that.
     #[inline]
-    pub(super) fn told(&mut self, state: State) {
+    pub(super) fn resolved(&mut self, state: DoorState) {
         if let Content::Knockless(reason) = self.content {
             self.content = Content::Told(at_door(state, reason));
         }
@@ -62,11 +62,11 @@ impl Seen {
 /// What becomes of a packet without a knock: it passes where a door is open, and is dropped for `reason` where there never
 /// was one.
 #[inline]
-pub(super) fn at_door(state: State, reason: Reason) -> Reason {
+pub(super) fn at_door(state: DoorState, reason: Reason) -> Reason {
     match state {
-        State::Open => Reason::Door,
-        State::RunOut => Reason::Expired,
-        State::None => reason,
+        DoorState::Open => Reason::Door,
+        DoorState::RunOut => Reason::Expired,
+        DoorState::None => reason,
     }
 }
 
@@ -84,7 +84,7 @@ pub(super) struct StreamPart<'a> {
 
 /// Knocks that were found, and what each of them grants.
 #[derive(Debug)]
-pub(super) struct Found {
+pub(super) struct FoundKnocks {
     pub(super) knocks: Vec<KnockId>,
     pub(super) grants: Vec<Grant>,
 }
@@ -94,7 +94,11 @@ impl Inspector {
     // Compiled into its caller, as reading a packet and `settle` are: what is written piece by piece and then moved as a
     // whole makes the processor wait for its own writes.
     #[inline(always)]
-    pub(super) fn search<'a>(&self, packet: &Packet<'a>, keep: impl FnOnce(StreamPart<'a>)) -> Seen {
+    pub(super) fn search<'a>(
+        &self,
+        packet: &Packet<'a>,
+        keep: impl FnOnce(StreamPart<'a>),
+    ) -> SearchedPacket {
         let content = match packet.body {
             _ if self.policy.trusted.contains(packet.source) => Content::Trusted,
             Body::Segment(segment) => match segment.sequence {
@@ -119,26 +123,26 @@ impl Inspector {
             Body::Malformed(..) => Content::Knockless(Reason::Malformed),
         };
         let key = self.doors.key(self.policy.cut.source(packet.source));
-        Seen { address: packet.source, key, bytes: packet.length, content }
+        SearchedPacket { address: packet.source, key, bytes: packet.length, content }
     }
 
     /// The knocks of a payload that count, and what they grant.
     #[inline]
-    pub(super) fn find(&self, address: IpAddr, payload: Payload<'_>) -> Option<Box<Found>> {
+    pub(super) fn find(&self, address: IpAddr, payload: Payload<'_>) -> Option<Box<FoundKnocks>> {
         let matches = self.knocks.matched(address, payload);
         if matches.is_empty() { None } else { Some(self.granted(&matches)) }
     }
 
     #[cold]
-    fn granted(&self, matches: &[Match<'_>]) -> Box<Found> {
+    fn granted(&self, matches: &[Match<'_>]) -> Box<FoundKnocks> {
         let knocks = matches.iter().map(|found| self.ids.of_place(found.knock)).collect();
         let mut grants = Vec::with_capacity(matches.len());
         matches.iter().for_each(|found| self.grant(found, &mut grants));
-        Box::new(Found { knocks, grants })
+        Box::new(FoundKnocks { knocks, grants })
     }
 
     /// Whether any of what was found counts only with the whole of its message.
-    pub(super) fn needs_all(&self, found: &Found) -> bool {
+    pub(super) fn needs_all(&self, found: &FoundKnocks) -> bool {
         found.knocks.iter().any(|id| self.knock_of(*id).is_some_and(Knock::needs_all))
     }
 

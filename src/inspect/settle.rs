@@ -2,16 +2,16 @@
 
 use std::net::IpAddr;
 
-use super::client::Client;
+use super::client::PacketSender;
 use super::decision::{Decision, Knocked};
 use super::inspector::Inspector;
 use super::outbound::Again;
 use super::policy::{Mode, Renew};
-use super::search::{Content, Found, Seen, StreamPart, at_door};
-use crate::door::{Change, State};
+use super::search::{Content, FoundKnocks, SearchedPacket, StreamPart, at_door};
+use crate::door::{DoorChange, DoorState};
 use crate::knock::Payload;
 use crate::outbound::Inbound;
-use crate::stream::{Fate, Finding, Gathered};
+use crate::stream::{Fate, Gathered, SegmentFinding};
 use crate::time::Time;
 use crate::verdict::{Reason, Verdict};
 
@@ -22,13 +22,13 @@ impl Inspector {
     pub(super) fn settle<'a>(
         &self,
         now: Time,
-        seen: Seen,
+        seen: SearchedPacket,
         parts: &mut impl Iterator<Item = StreamPart<'a>>,
         again: Again<'a>,
         catch_up: &mut dyn FnMut(),
     ) -> Decision {
-        let Seen { address, key, bytes, content } = seen;
-        let client = Client { address, key, now, bytes };
+        let SearchedPacket { address, key, bytes, content } = seen;
+        let client = PacketSender { address, key, now, bytes };
         let is_segment = matches!(content, Content::Segment);
         let (reason, knocked) = match content {
             Content::Trusted => (Reason::Trusted, None),
@@ -58,7 +58,7 @@ impl Inspector {
 
     /// A datagram with knocks in it.
     #[inline(never)]
-    fn knocking(&self, client: Client, found: Found) -> (Reason, Option<Box<Knocked>>) {
+    fn knocking(&self, client: PacketSender, found: FoundKnocks) -> (Reason, Option<Box<Knocked>>) {
         let knocked = self.knock(client, found);
         (self.reason(client, knocked.change), Some(knocked))
     }
@@ -67,15 +67,15 @@ impl Inspector {
     #[inline(never)]
     fn segment(
         &self,
-        client: Client,
+        client: PacketSender,
         part: StreamPart<'_>,
         catch_up: &mut dyn FnMut(),
     ) -> (Reason, Option<Box<Knocked>>) {
         let mut knocked = None;
         let stranger = match self.doors.pass(client.key, client.now, 0) {
-            State::Open => return (self.segment_of_guest(client, part, &mut knocked), knocked),
-            State::RunOut => Reason::Expired,
-            State::None => Reason::NoKnock,
+            DoorState::Open => return (self.segment_through_door(client, part, &mut knocked), knocked),
+            DoorState::RunOut => Reason::Expired,
+            DoorState::None => Reason::NoKnock,
         };
         if !part.whole {
             return self.piece_of_stranger(client, part, stranger);
@@ -97,7 +97,7 @@ impl Inspector {
     #[cold]
     fn piece_of_stranger(
         &self,
-        client: Client,
+        client: PacketSender,
         part: StreamPart<'_>,
         stranger: Reason,
     ) -> (Reason, Option<Box<Knocked>>) {
@@ -114,9 +114,9 @@ impl Inspector {
     }
 
     /// One that a door lets pass, whatever is in it.
-    fn segment_of_guest(
+    fn segment_through_door(
         &self,
-        client: Client,
+        client: PacketSender,
         part: StreamPart<'_>,
         knocked: &mut Option<Box<Knocked>>,
     ) -> Reason {
@@ -143,7 +143,7 @@ impl Inspector {
     /// One that passes only with what its flow has sent before, or is dropped for `stranger`.
     fn segment_of_stranger(
         &self,
-        client: Client,
+        client: PacketSender,
         part: StreamPart<'_>,
         stranger: Reason,
         knocked: &mut Option<Box<Knocked>>,
@@ -162,7 +162,7 @@ impl Inspector {
     /// One of a source that the PBX has called.
     fn segment_of_called(
         &self,
-        client: Client,
+        client: PacketSender,
         part: StreamPart<'_>,
         stranger: Reason,
         knocked: &mut Option<Box<Knocked>>,
@@ -190,11 +190,11 @@ impl Inspector {
     /// Looks for knocks in all that is known of a flow, `last` being what came last.
     fn gathered(
         &self,
-        client: Client,
+        client: PacketSender,
         gathered: Gathered<'_>,
         last: &[u8],
         knocked: &mut Option<Box<Knocked>>,
-    ) -> Finding {
+    ) -> SegmentFinding {
         let bytes = gathered.bytes;
         // What came before was looked at when it came.
         let searched = bytes.len().saturating_sub(last.len());
@@ -203,19 +203,19 @@ impl Inspector {
         if let Some(found) = self.find(client.address, payload) {
             *knocked = Some(self.knock(client, *found));
         }
-        let Some(knocked) = knocked else { return Finding::Nothing };
+        let Some(knocked) = knocked else { return SegmentFinding::Nothing };
         if bytes.len() > last.len() {
             knocked.gathered = Some(bytes.into());
         }
         match knocked.change {
-            Change::Refused(_) => Finding::NoRoom,
-            Change::Opened { .. } | Change::Renewed(_) => Finding::Opened,
+            DoorChange::Refused(_) => SegmentFinding::NoRoom,
+            DoorChange::Opened { .. } | DoorChange::Renewed(_) => SegmentFinding::Opened,
         }
     }
 
     /// Lets what was found do what it does to the source's door.
-    fn knock(&self, client: Client, found: Found) -> Box<Knocked> {
-        let Found { knocks, grants } = found;
+    fn knock(&self, client: PacketSender, found: FoundKnocks) -> Box<Knocked> {
+        let FoundKnocks { knocks, grants } = found;
         let mut refused = Vec::new();
         let change =
             self.doors.knock_and_pass(client.key.source(), client.now, &grants, client.bytes, &mut refused);
@@ -223,10 +223,10 @@ impl Inspector {
     }
 
     /// The reason that follows from what the knocks did.
-    fn reason(&self, client: Client, change: Change) -> Reason {
+    fn reason(&self, client: PacketSender, change: DoorChange) -> Reason {
         match change {
-            Change::Opened { .. } | Change::Renewed(_) => Reason::Knock,
-            Change::Refused(_) => match self.without_knock(client, Reason::DoorLimit) {
+            DoorChange::Opened { .. } | DoorChange::Renewed(_) => Reason::Knock,
+            DoorChange::Refused(_) => match self.without_knock(client, Reason::DoorLimit) {
                 Reason::Expired => Reason::DoorLimit,
                 reason => reason,
             },
@@ -235,14 +235,14 @@ impl Inspector {
 
     /// What has no knock, or one that did nothing: [`at_door`].
     #[inline]
-    fn without_knock(&self, client: Client, reason: Reason) -> Reason {
+    fn without_knock(&self, client: PacketSender, reason: Reason) -> Reason {
         let state = self.doors.pass(client.key, client.now, client.bytes);
         self.renewed(client, at_door(state, reason))
     }
 
     /// Has what passed through a door renew it, where packets do that.
     #[inline]
-    fn renewed(&self, client: Client, reason: Reason) -> Reason {
+    fn renewed(&self, client: PacketSender, reason: Reason) -> Reason {
         if reason == Reason::Door && self.policy.renew == Renew::Packet {
             self.doors.extend(client.key.source(), client.now);
         }

@@ -9,7 +9,7 @@ mod tricks;
 use std::time::Duration;
 
 use super::*;
-use crate::door::Change;
+use crate::door::DoorChange;
 use crate::knock::{Knock, KnockId, KnockSet, Life, Part, Secret};
 use crate::net::{NetSet, Prefixes, Source};
 use crate::packet::{Flow, Transport};
@@ -350,7 +350,7 @@ fn a_successor_keeps_doors_by_the_names_of_their_knocks() {
     assert_eq!(second.knock_named("lonely"), None);
     let decision = second.inspect(at(3), &ipv4(other, &udp(b"the-new-secret mykn0ckstr1ng")));
     assert_eq!(decision.knocks(), [id("new"), id("inside")], "in the order of the config");
-    let Some(Change::Opened { door, .. }) = decision.change() else { panic!("{decision:?}") };
+    let Some(DoorChange::Opened { door, .. }) = decision.change() else { panic!("{decision:?}") };
     assert_eq!(second.name(door.knock), "new");
     assert_eq!(second.doors().held_by(id("alice")), 1);
     // The limit of the knock that has got one, and of the table.

@@ -3,7 +3,7 @@
 //! A secret counts wherever it stands in what is searched. So each byte of a packet begins another guess, and a sender
 //! tries as many secrets a second as the line carries bytes. With [`Extent::Whole`] a message is one guess.
 
-use super::entropy::{self, Entropy, Kind};
+use super::entropy::{self, Entropy, PieceKind};
 use super::extent::Extent;
 use super::spec::Knock;
 
@@ -43,7 +43,7 @@ impl Effort {
 
     /// The same of a secret that everybody knows.
     pub fn of_known(knock: &Knock) -> Self {
-        let entropy = Entropy { bits: 0.0, kind: Kind::Plain };
+        let entropy = Entropy { bits: 0.0, kind: PieceKind::Plain };
         Self { entropy, ..Self::of(knock) }
     }
 

@@ -14,7 +14,7 @@ use std::sync::LazyLock;
 use aho_corasick::{AhoCorasick, MatchKind};
 
 pub use letters::{ALNUM, HEX, KEYPAD};
-pub use piece::Kind;
+pub use piece::PieceKind;
 
 use letters::{count, distinct, log2, of_letters};
 use piece::Piece;
@@ -27,7 +27,7 @@ pub struct Entropy {
     /// Bits, from 0: half of 2 to the power of these are tried on average.
     pub bits: f64,
     /// The known form that most of it has.
-    pub kind: Kind,
+    pub kind: PieceKind,
 }
 
 /// What is random in a secret. `ignore_case`: its ASCII letters match in either case.
@@ -42,20 +42,20 @@ pub fn of(secret: &[u8], ignore_case: bool) -> Entropy {
     }
     let lower = text.to_ascii_lowercase();
     let mut words = KNOWN_WORDS.find_iter(&lower).peekable();
-    let (mut at, mut bits, mut kind, mut longest) = (0, 0.0, Kind::Plain, 0);
+    let (mut at, mut bits, mut kind, mut longest) = (0, 0.0, PieceKind::Plain, 0);
     let mut plain = Vec::new();
     while at < lower.len() {
         while words.next_if(|word| word.start() < at).is_some() {}
         let word = words.peek().filter(|word| word.start() == at).map(|word| Piece {
             length: word.len(),
             bits: if word.pattern().as_usize() < SCHEMES.len() { 0.0 } else { WORD_BITS },
-            kind: Kind::Plain,
+            kind: PieceKind::Plain,
         });
         match shape::formed(&lower, at).or(word).or_else(|| shape::row(&lower, at)) {
             Some(piece) => {
                 bits += piece.bits;
                 at += piece.length;
-                if piece.kind != Kind::Plain && piece.length > longest {
+                if piece.kind != PieceKind::Plain && piece.length > longest {
                     (kind, longest) = (piece.kind, piece.length);
                 }
             }
@@ -66,7 +66,7 @@ pub fn of(secret: &[u8], ignore_case: bool) -> Entropy {
         }
     }
     if longest * 2 < text.len() {
-        kind = Kind::Plain;
+        kind = PieceKind::Plain;
     }
     Entropy { bits: bits + of_plain(&plain), kind }
 }

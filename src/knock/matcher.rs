@@ -72,7 +72,7 @@ impl Matcher {
     /// # Errors
     /// Where the patterns together are larger than a matcher can hold: some gigabytes.
     pub fn new<'a>(patterns: impl Iterator<Item = Pattern<'a>>) -> Result<Self, BuildError> {
-        let mut plan = Plan::default();
+        let mut plan = EnginePlan::default();
         let (long, short): (Vec<_>, Vec<_>) =
             numbered(patterns).partition(|(_, pattern)| pattern.bytes.len() >= LONG);
         if let [(_, pattern)] = long[..]
@@ -104,7 +104,7 @@ impl Matcher {
         patterns: impl Iterator<Item = Pattern<'a>>,
         engine: Engine,
     ) -> Result<Self, BuildError> {
-        let mut plan = Plan::default();
+        let mut plan = EnginePlan::default();
         let (held, rest) = numbered(patterns).partition(|(_, pattern)| engine.holds(pattern));
         plan.automaton = rest;
         match engine {
@@ -177,14 +177,14 @@ fn numbered<'a>(patterns: impl Iterator<Item = Pattern<'a>>) -> impl Iterator<It
 
 /// Which engine is to hold which patterns.
 #[derive(Default)]
-struct Plan<'a> {
+struct EnginePlan<'a> {
     memmem: Vec<Numbered<'a>>,
     teddy: Vec<Numbered<'a>>,
     filter: Vec<Numbered<'a>>,
     automaton: Vec<Numbered<'a>>,
 }
 
-impl Plan<'_> {
+impl EnginePlan<'_> {
     fn build(mut self) -> Result<Matcher, BuildError> {
         let mut finders = Vec::new();
         let (short, long): (Vec<_>, Vec<_>) =

@@ -32,20 +32,20 @@ pub struct Logged {
 
 /// Whether a file that begins like this may be a log. A capture, of whatever format, has zeros in its header, but does
 /// not begin with one; a log does that was cut while Asterisk had it open (logrotate's copytruncate).
-pub fn looks_like(start: &[u8]) -> bool {
+pub fn is_log(start: &[u8]) -> bool {
     let zeros = start.iter().take_while(|byte| **byte == 0).count();
     let start = start.get(zeros..).unwrap_or_default();
     !start.is_empty() && memchr::memchr(0, start).is_none() && !start.starts_with(GZIP)
 }
 
 /// The messages of a log, in their order.
-pub fn messages<R: BufRead>(log: R) -> Messages<R> {
-    Messages { log, line: Vec::new(), again: false, obstacle: None }
+pub fn messages<R: BufRead>(log: R) -> LoggedMessages<R> {
+    LoggedMessages { log, line: Vec::new(), again: false, obstacle: None }
 }
 
 /// Iterator over a log's messages. After an error it ends.
 #[derive(Debug)]
-pub struct Messages<R> {
+pub struct LoggedMessages<R> {
     log: R,
     line: Vec<u8>,
     /// `line` is still to be looked at.
@@ -62,7 +62,7 @@ pub enum Obstacle {
     Blob,
 }
 
-impl<R: BufRead> Iterator for Messages<R> {
+impl<R: BufRead> Iterator for LoggedMessages<R> {
     type Item = io::Result<Logged>;
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -96,7 +96,7 @@ impl<R: BufRead> Iterator for Messages<R> {
     }
 }
 
-impl<R: BufRead> Messages<R> {
+impl<R: BufRead> LoggedMessages<R> {
     /// The reason for which messages could not be read so far, if there is one.
     pub fn obstacle(&self) -> Option<Obstacle> {
         self.obstacle

@@ -24,7 +24,7 @@ use crate::time::Time;
 /// Phones that registered, and users that knocked.
 #[derive(Debug, Default)]
 pub struct Census {
-    phones: HashMap<(Source, Box<str>), Phone, ahash::RandomState>,
+    phones: HashMap<(Source, Box<str>), CountedPhone, ahash::RandomState>,
     /// Users whose knock came in another message than their REGISTER.
     knocked: HashSet<(Source, Box<str>), ahash::RandomState>,
     /// Somebody has sent credentials, so that the PBX asks for them.
@@ -115,7 +115,7 @@ impl Tally {
 }
 
 #[derive(Debug)]
-struct Phone {
+struct CountedPhone {
     address: IpAddr,
     user_agent: Option<Box<str>>,
     /// Its latest REGISTER.
@@ -163,7 +163,7 @@ impl Census {
         }
         if self.phones.len() < MAX_PHONES {
             let knocked = register.knocked || self.knocked.remove(&key);
-            self.phones.insert(key, Phone { knocked, ..Phone::new(now, register) });
+            self.phones.insert(key, CountedPhone { knocked, ..CountedPhone::new(now, register) });
         } else if register.credentials {
             self.forgotten.shown += 1;
         } else {
@@ -228,7 +228,7 @@ impl Census {
     }
 }
 
-impl Phone {
+impl CountedPhone {
     fn new(now: Time, register: &Register<'_>) -> Self {
         let mut tried = [0, 0];
         tried[usize::from(register.credentials)] = 1;

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::knock::entropy::{self, Kind};
+use crate::knock::entropy::{self, PieceKind};
 use crate::knock::{Extent, Knock, Part, Secret, weakness};
 
 /// How well a value serves as a knock.
@@ -33,17 +33,17 @@ pub fn instance(urn: &[u8], extent: Extent) -> Judgement {
     let kind = entropy::of(urn, true).kind;
     let digits: Vec<u8> = urn.iter().map(u8::to_ascii_lowercase).filter(u8::is_ascii_hexdigit).collect();
     let strength = match kind {
-        Kind::Plain | Kind::Date => return plain_instance(urn, extent),
-        Kind::RandomUuid => Strength::Strong,
-        Kind::TimeUuid | Kind::NameUuid => Strength::Fair,
-        Kind::OddUuid if distinct(&digits) >= 10 => {
+        PieceKind::Plain | PieceKind::Date => return plain_instance(urn, extent),
+        PieceKind::RandomUuid => Strength::Strong,
+        PieceKind::TimeUuid | PieceKind::NameUuid => Strength::Fair,
+        PieceKind::OddUuid if distinct(&digits) >= 10 => {
             return Judgement::new(Strength::Fair, "a UUID of no standard kind, well mixed");
         }
-        Kind::OddUuid => {
+        PieceKind::OddUuid => {
             return Judgement::new(Strength::Weak, "a UUID of no standard kind, with few different digits");
         }
-        Kind::FilledUuid => Strength::Unusable,
-        Kind::MacUuid | Kind::Mac | Kind::Imei => Strength::Weak,
+        PieceKind::FilledUuid => Strength::Unusable,
+        PieceKind::MacUuid | PieceKind::Mac | PieceKind::Imei => Strength::Weak,
     };
     Judgement::new(strength, kind.what().unwrap_or_default())
 }

@@ -16,8 +16,8 @@ use crate::learn::report::candidate::{Around, Candidate, Values, printable};
 
 /// The phones, with what each of them could knock with.
 #[derive(Clone, Debug, Serialize)]
-pub struct Report {
-    phones: Vec<Entry>,
+pub struct LearnReport {
+    phones: Vec<ReportEntry>,
     #[serde(flatten)]
     seen: Seen,
 }
@@ -37,7 +37,7 @@ pub(super) struct Seen {
 }
 
 #[derive(Clone, Debug, Serialize)]
-struct Entry {
+struct ReportEntry {
     aor: String,
     source: IpAddr,
     transports: BTreeSet<&'static str>,
@@ -57,7 +57,7 @@ struct Entry {
 
 /// The form of a report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
+pub enum ReportFormat {
     /// A line for each phone, and one for all strangers.
     Text,
     /// The same with more in it.
@@ -78,7 +78,7 @@ pub enum Format {
 
 impl Roster {
     /// The report on the phones.
-    pub fn report(&self) -> Report {
+    pub fn report(&self) -> LearnReport {
         // The PBX's own requests come from where REGISTERs go to.
         let phones = self
             .phones
@@ -90,15 +90,15 @@ impl Roster {
             overlooked: self.overlooked,
             forgotten: self.forgotten,
         };
-        Report::new(phones, &self.values, seen)
+        LearnReport::new(phones, &self.values, seen)
     }
 }
 
-impl Report {
+impl LearnReport {
     fn new<'a>(phones: impl Iterator<Item = (&'a PhoneId, &'a Phone)>, values: &Values, seen: Seen) -> Self {
         let around = Around::new(values);
         let mut phones: Vec<_> =
-            phones.map(|(id, phone)| Entry::new(id, phone, seen.answers, values, &around)).collect();
+            phones.map(|(id, phone)| ReportEntry::new(id, phone, seen.answers, values, &around)).collect();
         phones.sort_by_key(|phone| (phone.stranger, phone.registered != Some(true)));
         Self { phones, seen }
     }
@@ -107,12 +107,12 @@ impl Report {
     ///
     /// # Errors
     /// As the writer.
-    pub fn write(&self, out: &mut impl Write, format: Format) -> io::Result<()> {
+    pub fn write(&self, out: &mut impl Write, format: ReportFormat) -> io::Result<()> {
         match format {
-            Format::Text => self.write_list(out, false, false),
-            Format::List { all, details } => self.write_list(out, all, details),
-            Format::Toml { weak } => self.write_toml(out, weak),
-            Format::Json => {
+            ReportFormat::Text => self.write_list(out, false, false),
+            ReportFormat::List { all, details } => self.write_list(out, all, details),
+            ReportFormat::Toml { weak } => self.write_toml(out, weak),
+            ReportFormat::Json => {
                 serde_json::to_writer(&mut *out, self)?;
                 out.write_all(b"\n")
             }
@@ -121,7 +121,7 @@ impl Report {
 
     /// Phones for which no table is written since all that tells them from others is guessed within a minute.
     pub fn refused(&self) -> usize {
-        let refused = |phone: &&Entry| {
+        let refused = |phone: &&ReportEntry| {
             let guessed = phone.candidates.iter().any(|candidate| candidate.tells() && candidate.guessable);
             guessed && phone.best(Strength::Weak).is_none() && phone.may_knock()
         };
@@ -152,7 +152,7 @@ impl Report {
     }
 }
 
-impl Entry {
+impl ReportEntry {
     fn new(id: &PhoneId, phone: &Phone, answers_seen: bool, values: &Values, around: &Around<'_>) -> Self {
         let mut candidates: Vec<_> = phone
             .sent

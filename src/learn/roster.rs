@@ -20,7 +20,7 @@ pub struct Roster {
     /// Phones so far, for that order.
     arrivals: u64,
     /// Every value of a part, and who sent it: of phones and of all others.
-    pub(super) values: HashMap<(Kind, Box<[u8]>), Senders, ahash::RandomState>,
+    pub(super) values: HashMap<(SecretKind, Box<[u8]>), Senders, ahash::RandomState>,
     /// Who was sent a REGISTER: the PBX's own requests are not a phone's.
     pub(super) registrars: BTreeSet<IpAddr>,
     /// Requests that were read.
@@ -52,7 +52,7 @@ pub(super) struct Phone {
     leaves: Option<(Rank, u64)>,
     pub(super) methods: BTreeMap<String, u64>,
     pub(super) transports: BTreeSet<&'static str>,
-    pub(super) sent: BTreeMap<(Kind, Box<[u8]>), Sent>,
+    pub(super) sent: BTreeMap<(SecretKind, Box<[u8]>), Sent>,
 }
 
 /// The order in which phones without an accepted registration make room.
@@ -76,7 +76,7 @@ pub(super) struct Sent {
 
 /// What may serve as a knock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) enum Kind {
+pub(super) enum SecretKind {
     Instance,
     DisplayName,
     UserAgent,
@@ -92,7 +92,7 @@ pub(super) struct Senders {
     pub(super) registering: BTreeSet<PhoneId>,
 }
 
-impl Kind {
+impl SecretKind {
     pub(super) const ALL: [Self; 3] = [Self::Instance, Self::DisplayName, Self::UserAgent];
 
     /// Where such a knock stands.
@@ -212,12 +212,12 @@ impl Roster {
         if phone.methods.contains_key(&method) || phone.methods.len() < MAX_METHODS {
             *phone.methods.entry(method).or_default() += 1;
         }
-        for kind in Kind::ALL {
+        for kind in SecretKind::ALL {
             let (mut texts, mut all, mut more) = (BTreeSet::new(), BTreeSet::new(), false);
             kind.part().texts(message, QuotedPairs::Undone, &mut |text| {
                 let folded = || match kind {
-                    Kind::Instance => text.to_ascii_lowercase(),
-                    Kind::DisplayName | Kind::UserAgent => text.to_vec(),
+                    SecretKind::Instance => text.to_ascii_lowercase(),
+                    SecretKind::DisplayName | SecretKind::UserAgent => text.to_vec(),
                 };
                 // Two are enough to tell that there is more than one.
                 if all.len() < 2 && text.len() <= MAX_VALUE {
@@ -271,7 +271,7 @@ impl Roster {
         true
     }
 
-    fn senders(&mut self, key: &(Kind, Box<[u8]>)) -> Option<&mut Senders> {
+    fn senders(&mut self, key: &(SecretKind, Box<[u8]>)) -> Option<&mut Senders> {
         let room = self.values.len() < MAX_ALL_VALUES;
         if !room && !self.values.contains_key(key) {
             return None;
@@ -295,13 +295,13 @@ impl Senders {
 
     /// Whether somebody else sent it: another user at another address. A phone may have several accounts, and may
     /// move. An instance is one phone's (RFC 5626, 4.1), so that with one address of each family it is still that.
-    pub(super) fn others(&self, id: &PhoneId, kind: Kind, in_registers: bool) -> bool {
+    pub(super) fn others(&self, id: &PhoneId, kind: SecretKind, in_registers: bool) -> bool {
         let set = if in_registers { &self.registering } else { &self.phones };
         let at_one_each = |v4: bool| {
             let mut sources = set.iter().map(|sender| sender.source).filter(|source| source.is_ipv4() == v4);
             sources.next().is_none_or(|first| sources.all(|source| source == first))
         };
-        let one_phone = kind == Kind::Instance && at_one_each(true) && at_one_each(false);
+        let one_phone = kind == SecretKind::Instance && at_one_each(true) && at_one_each(false);
         let differs = |other: &PhoneId| other.aor != id.aor && other.source != id.source;
         self.many || !one_phone && set.iter().any(differs)
     }
@@ -333,7 +333,7 @@ pub const MAX_PHONES: usize = 10_000;
 const MAX_VALUE: usize = 256;
 
 /// Values of all phones. Usual is one of each kind.
-const MAX_ALL_VALUES: usize = MAX_PHONES * Kind::ALL.len();
+const MAX_ALL_VALUES: usize = MAX_PHONES * SecretKind::ALL.len();
 
 /// Values of a phone, and of a message.
 const MAX_VALUES: usize = 24;

@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::event::Outcome;
+use crate::event::KnockOutcome;
 use crate::knock::KnockId;
 
 /// How long deciding a packet takes.
@@ -81,11 +81,11 @@ pub struct KnockCounts {
 }
 
 /// By [`Outcome`].
-type Cells = [AtomicU64; Outcome::ALL.len()];
+type Cells = [AtomicU64; KnockOutcome::ALL.len()];
 
 impl KnockCounts {
     /// Counts a knock.
-    pub fn add(&self, knock: KnockId, outcome: Outcome) {
+    pub fn add(&self, knock: KnockId, outcome: KnockOutcome) {
         let (block, offset) = Self::place(knock);
         let Some(block) = self.blocks.get(block) else { return };
         // Allocated once for a knock that was never seen before, from the configuration's and no stranger's names.
@@ -97,7 +97,7 @@ impl KnockCounts {
     }
 
     /// What a knock did so far, by [`Outcome`].
-    pub fn of(&self, knock: KnockId) -> [u64; Outcome::ALL.len()] {
+    pub fn of(&self, knock: KnockId) -> [u64; KnockOutcome::ALL.len()] {
         let (block, offset) = Self::place(knock);
         let cells = self.blocks.get(block).and_then(OnceLock::get).and_then(|cells| cells.get(offset));
         cells.map_or_else(Default::default, |cells| cells.each_ref().map(|cell| cell.load(Ordering::Relaxed)))
@@ -151,13 +151,13 @@ mod tests {
         assert_eq!(places.len(), all);
 
         for id in [0, 63, 64, 10_000].map(KnockId::from) {
-            counts.add(id, Outcome::Opened);
-            counts.add(id, Outcome::Refused);
-            counts.add(id, Outcome::Refused);
+            counts.add(id, KnockOutcome::Opened);
+            counts.add(id, KnockOutcome::Refused);
+            counts.add(id, KnockOutcome::Refused);
             assert_eq!(counts.of(id), [1, 0, 2]);
         }
         assert_eq!(counts.of(KnockId::from(1)), [0, 0, 0]);
-        counts.add(KnockId::from(u32::MAX), Outcome::Opened);
+        counts.add(KnockId::from(u32::MAX), KnockOutcome::Opened);
         assert_eq!(counts.of(KnockId::from(u32::MAX)), [0, 0, 0], "no knock has that id");
     }
 }

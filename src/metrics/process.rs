@@ -10,7 +10,7 @@ use crate::clock;
 
 /// What the process takes of the machine. What /proc does not tell is left out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Process {
+pub struct ProcessMetrics {
     /// CPU time of all threads.
     pub cpu: Duration,
     /// Resident memory in bytes.
@@ -21,7 +21,7 @@ pub struct Process {
     pub max_descriptors: Option<u64>,
 }
 
-impl Process {
+impl ProcessMetrics {
     /// As it is now.
     pub fn now() -> Self {
         let page = rustix::param::page_size() as u64;

@@ -75,7 +75,7 @@ fn snapshot() -> Snapshot {
         control: Some((1, 9)),
         reloads: (1, 2),
         evicted: 0,
-        process: Process { cpu: std::time::Duration::from_millis(1500), ..Process::default() },
+        process: ProcessMetrics { cpu: std::time::Duration::from_millis(1500), ..ProcessMetrics::default() },
     }
 }
 
@@ -145,7 +145,7 @@ fn every_name_and_label() {
 
 #[test]
 fn the_process_is_there() {
-    let process = Process::now();
+    let process = ProcessMetrics::now();
     assert!(process.resident.is_some_and(|bytes| bytes > 100_000), "{process:?}");
     assert!(process.descriptors.is_some_and(|count| count >= 3), "{process:?}");
     assert!(process.max_descriptors >= process.descriptors);

@@ -3,8 +3,8 @@
 //! Written after include/uapi/linux/netfilter/nfnetlink_log.h and net/netfilter/nfnetlink_log.c. Nothing here talks to a
 //! socket, and no bytes from outside can make it panic.
 
-pub use crate::netlink::DecodeError;
-use crate::netlink::{self, Frame, NLM_F_ACK, NLM_F_REQUEST, Payload, Writer, nfnetlink_kind};
+pub use crate::netlink::FrameError;
+use crate::netlink::{self, Frame, NLM_F_ACK, NLM_F_REQUEST, NetlinkWriter, NetlinkPayload, nfnetlink_kind};
 
 /// Writes the message that binds a group and configures it: at most `copy_range` bytes of each packet, each copy sent at
 /// once, numbered from 0. The kernel acknowledges it under `sequence`.
@@ -24,10 +24,10 @@ pub fn change(out: &mut Vec<u8>, group: u16, sequence: u32, copy_range: u32) {
 }
 
 /// One message of a datagram that came from the kernel.
-pub type Message<'a> = netlink::Message<Copied<'a>>;
+pub type NflogMessage<'a> = netlink::NetlinkMessage<Copied<'a>>;
 
 /// The messages of one datagram.
-pub type Messages<'a> = netlink::Messages<'a, Copied<'a>>;
+pub type NflogMessages<'a> = netlink::Messages<'a, Copied<'a>>;
 
 /// The copy of a packet that has met an NFLOG rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,10 +40,10 @@ pub struct Copied<'a> {
     pub payload: &'a [u8],
 }
 
-impl<'a> Payload<'a> for Copied<'a> {
+impl<'a> NetlinkPayload<'a> for Copied<'a> {
     const KIND: u16 = nfnetlink_kind(NFNL_SUBSYS_ULOG, NFULNL_MSG_PACKET);
 
-    fn read(frame: &Frame<'a>) -> Result<Self, DecodeError> {
+    fn read(frame: &Frame<'a>) -> Result<Self, FrameError> {
         let (group, attributes) = frame.nfnetlink()?;
         let mut number = None;
         let mut payload = &[][..];
@@ -60,13 +60,13 @@ impl<'a> Payload<'a> for Copied<'a> {
     }
 }
 
-fn begin(out: &mut Vec<u8>, flags: u16, sequence: u32, group: u16) -> Writer<'_> {
-    Writer::begin(out, nfnetlink_kind(NFNL_SUBSYS_ULOG, NFULNL_MSG_CONFIG), flags, sequence, group)
+fn begin(out: &mut Vec<u8>, flags: u16, sequence: u32, group: u16) -> NetlinkWriter<'_> {
+    NetlinkWriter::begin(out, nfnetlink_kind(NFNL_SUBSYS_ULOG, NFULNL_MSG_CONFIG), flags, sequence, group)
 }
 
 /// The size of the kernel's buffer for a datagram (`NFULA_CFG_NLBUFSIZ`) stays at its least, a page: each datagram holds
 /// one copy.
-fn configure(message: Writer<'_>, copy_range: u32) -> Writer<'_> {
+fn configure(message: NetlinkWriter<'_>, copy_range: u32) -> NetlinkWriter<'_> {
     let [a, b, c, d] = copy_range.to_be_bytes();
     message
         // `struct nfulnl_msg_config_mode`, which is packed.

@@ -2,14 +2,14 @@
 
 /// The numbers of a group's copies, in the order in which they arrive.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Sequence {
+pub(super) struct SequenceCheck {
     /// The number of the next copy, if it is known.
     next: Option<u32>,
     /// Losses that are counted and whose gap has not been met.
     ahead: u64,
 }
 
-impl Sequence {
+impl SequenceCheck {
     /// A group that is bound just now: its first copy has the number 0.
     pub(super) const fn from_zero() -> Self {
         Self { next: Some(0), ahead: 0 }
@@ -76,7 +76,7 @@ mod tests {
             ("a gap over 2^32", Some(u32::MAX - 1), &[Number(1)], 3),
             ("bound anew", Some(90), &[Number(90), Number(0), Number(1), Number(3)], 1),
         ] {
-            let mut sequence = Sequence { next: start, ahead: 0 };
+            let mut sequence = SequenceCheck { next: start, ahead: 0 };
             let lost: u64 = steps
                 .iter()
                 .map(|step| match *step {

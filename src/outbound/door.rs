@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::message::{Binding, Method, Request};
+use super::message::{ContactBinding, Method, OutboundRequest};
 use crate::time::Time;
 
 /// The permission of a source that the PBX has called.
@@ -28,7 +28,7 @@ pub struct OutboundDoor {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HeldBinding {
     /// The registration.
-    pub binding: Binding,
+    pub binding: ContactBinding,
     /// The first moment at which it no longer holds the door.
     pub until: Time,
 }
@@ -52,18 +52,18 @@ impl OutboundDoor {
     }
 
     /// Takes note of a request of the PBX.
-    pub(super) fn requested_at(&mut self, now: Time, request: &Request, life: Duration) {
+    pub(super) fn requested_at(&mut self, now: Time, request: &OutboundRequest, life: Duration) {
         self.requested = now;
         match request {
-            Request::Register(binding, asked) => self.bind(*binding, now, *asked),
-            Request::Opening(_) | Request::Other(_) => {
+            OutboundRequest::Register(binding, asked) => self.bind(*binding, now, *asked),
+            OutboundRequest::Opening(_) | OutboundRequest::Other(_) => {
                 self.held_until = self.held_until.max(now.after(life));
             }
         }
     }
 
     /// Holds the door for a registration. The end of one (0 seconds) leaves the door open for the answers.
-    fn bind(&mut self, binding: Binding, now: Time, asked: Duration) {
+    fn bind(&mut self, binding: ContactBinding, now: Time, asked: Duration) {
         let until = now.after(asked.max(ANSWERS));
         self.bindings.retain(|held| held.until > now && held.binding.aor != binding.aor);
         if self.bindings.len() >= MAX_BINDINGS

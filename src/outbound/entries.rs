@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::door::{HeldBinding, OutboundDoor};
 use super::mark::{MAX_MARKS, Mark};
-use super::message::Request;
+use super::message::OutboundRequest;
 use crate::net::{NetSet, Source};
 use crate::time::Time;
 
@@ -30,7 +30,7 @@ pub enum Effect {
 /// The content of the table, without its lock.
 #[derive(Debug, Default)]
 pub(super) struct Entries {
-    doors: HashMap<Source, Held, ahash::RandomState>,
+    doors: HashMap<Source, HeldEntry, ahash::RandomState>,
     /// The same doors by the PBX's last request, oldest first.
     by_request: BTreeSet<(Time, Source)>,
     /// Registered users and the ends of their registrations, each with the number of registrations that have both.
@@ -48,13 +48,13 @@ pub(super) struct Entries {
 
 /// A door in the table. Its counts change without the table's write lock.
 #[derive(Debug)]
-pub(super) struct Held {
+pub(super) struct HeldEntry {
     pub(super) door: OutboundDoor,
     packets: AtomicU64,
     bytes: AtomicU64,
 }
 
-impl Held {
+impl HeldEntry {
     fn of(door: OutboundDoor) -> Self {
         let (packets, bytes) = (door.packets.into(), door.bytes.into());
         Self { door, packets, bytes }
@@ -90,7 +90,7 @@ impl Entries {
         self.users.len()
     }
 
-    pub(super) fn door(&self, source: Source) -> Option<&Held> {
+    pub(super) fn door(&self, source: Source) -> Option<&HeldEntry> {
         self.doors.get(&source)
     }
 
@@ -99,7 +99,7 @@ impl Entries {
         self.doors.get_mut(&source).map(|held| &mut held.door)
     }
 
-    pub(super) fn doors(&self) -> impl Iterator<Item = (Source, &Held)> {
+    pub(super) fn doors(&self) -> impl Iterator<Item = (Source, &HeldEntry)> {
         self.doors.iter().map(|(source, held)| (*source, held))
     }
 
@@ -115,7 +115,7 @@ impl Entries {
         source: Source,
         address: IpAddr,
         now: Time,
-        request: &Request,
+        request: &OutboundRequest,
         life: Duration,
         max: usize,
     ) -> (Effect, u64) {
@@ -129,7 +129,7 @@ impl Entries {
         if let Some(held) = self.doors.get_mut(&source).filter(|held| now < held.door.expires()) {
             self.by_request.remove(&(held.door.requested, source));
             self.by_request.insert((now, source));
-            let registers = matches!(request, Request::Register(..));
+            let registers = matches!(request, OutboundRequest::Register(..));
             if registers {
                 held.door.leave(&mut self.users);
             }
@@ -163,7 +163,7 @@ impl Entries {
 
     /// Removes the doors that have run out, and returns them with those that went since the last time.
     pub(super) fn take_run_out(&mut self, now: Time) -> Vec<(Source, OutboundDoor)> {
-        let over = |held: &Held| now >= held.door.expires();
+        let over = |held: &HeldEntry| now >= held.door.expires();
         let sources: Vec<_> = self.doors().filter(|(_, held)| over(held)).map(|(source, _)| source).collect();
         let mut run_out = std::mem::take(&mut self.unreported);
         run_out.extend(sources.into_iter().filter_map(|source| Some((source, self.remove(source)?))));
@@ -180,7 +180,7 @@ impl Entries {
         self.next_end = self.next_end.min(door.expires());
         self.by_request.insert((door.requested, source));
         door.enter(&mut self.users);
-        self.doors.insert(source, Held::of(door));
+        self.doors.insert(source, HeldEntry::of(door));
     }
 
     pub(super) fn remove(&mut self, source: Source) -> Option<OutboundDoor> {

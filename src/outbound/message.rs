@@ -7,9 +7,9 @@ use crate::sip::{Message, Registration, StartLine, addresses, is_token};
 
 /// A request of the PBX.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Request {
+pub enum OutboundRequest {
     /// A REGISTER, and the life that it asks for; 0 ends the registration.
-    Register(Binding, Duration),
+    Register(ContactBinding, Duration),
     /// Another request that opens a door: it may begin a dialog, and it has no tag in To.
     Opening(Method),
     /// Any other request: it renews a door that is open.
@@ -18,7 +18,7 @@ pub enum Request {
 
 /// A registration of the PBX.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Binding {
+pub struct ContactBinding {
     /// A hash of the address-of-record, the same in every process.
     pub aor: u64,
     /// Hashes of the user parts under which the registrar may call: that of the contact, and that of the address-of-record.
@@ -55,7 +55,7 @@ pub enum Inbound {
     Refused,
 }
 
-impl Request {
+impl OutboundRequest {
     /// Reads what the PBX sent; `None` for an answer and for what is no SIP.
     pub fn parse(payload: &[u8]) -> Option<Self> {
         let message = Message::parse(payload)?;
@@ -68,7 +68,7 @@ impl Request {
         Some(match message.registration() {
             Some(registration) => {
                 let asked = Duration::from_secs(registration.expires.into());
-                Self::Register(Binding::of(&registration), asked)
+                Self::Register(ContactBinding::of(&registration), asked)
             }
             None => Self::Opening(method),
         })
@@ -88,7 +88,7 @@ impl Request {
     }
 }
 
-impl Binding {
+impl ContactBinding {
     fn of(registration: &Registration<'_>) -> Self {
         let users = [registration.contact, registration.aor].map(|uri| registered_user(user_of(uri)));
         Self { aor: stable_hash(&registration.aor.to_ascii_lowercase()), users }

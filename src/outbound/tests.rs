@@ -17,14 +17,14 @@ fn source(n: u8) -> Source {
     Source::new(address(n), Prefixes::default())
 }
 
-fn register(aor: u64, secs: u64) -> Request {
-    Request::Register(Binding { aor, users: [aor | 1, 0] }, Duration::from_secs(secs))
+fn register(aor: u64, secs: u64) -> OutboundRequest {
+    OutboundRequest::Register(ContactBinding { aor, users: [aor | 1, 0] }, Duration::from_secs(secs))
 }
 
-const OPTIONS: Request = Request::Opening(Method::Options);
-const BYE: Request = Request::Other(Method::Other);
+const OPTIONS: OutboundRequest = OutboundRequest::Opening(Method::Options);
+const BYE: OutboundRequest = OutboundRequest::Other(Method::Other);
 
-fn requested(table: &OutboundTable, n: u8, secs: u64, request: &Request) -> Effect {
+fn requested(table: &OutboundTable, n: u8, secs: u64, request: &OutboundRequest) -> Effect {
     table.requested(source(n), address(n), at(secs), request, LIFE)
 }
 
@@ -277,7 +277,7 @@ proptest! {
                 // Two accounts with one user, as with two providers.
                 Step::Register { n, aor, secs } => {
                     let users = [aor / 2 + 1, if aor == 7 { 0 } else { aor / 4 + 1 }];
-                    let request = Request::Register(Binding { aor, users }, Duration::from_secs(secs));
+                    let request = OutboundRequest::Register(ContactBinding { aor, users }, Duration::from_secs(secs));
                     requested(&table, n, now, &request);
                 }
                 Step::Request { n, opens } => _ = requested(&table, n, now, if opens { &OPTIONS } else { &BYE }),

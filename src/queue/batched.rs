@@ -15,9 +15,9 @@ use rustix::io::Errno;
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 
 use super::error::QueueError;
-use super::interface::{Binding, Counters, Queue};
-use super::message::{self, Message, Messages};
-use super::options::Options;
+use super::interface::{Queue, QueueBinding, QueueCounters};
+use super::message::{self, QueueMessage, QueueMessages};
+use super::options::QueueOptions;
 use super::pace::Pace;
 use super::sequence::{BIND_SEQUENCE, FIRST_UNUSED_SEQUENCE, RUN_SEQUENCE, SHUT_SEQUENCE, WAKE_SEQUENCE};
 use super::shutter::{ShutProgress, Shutter};
@@ -32,7 +32,7 @@ use crate::verdict::Verdict;
 #[derive(Debug)]
 pub struct BatchedQueue {
     socket: OwnedFd,
-    binding: Binding,
+    binding: QueueBinding,
     exit_open: bool,
     shut: Arc<ShutProgress>,
     /// The kernel's answer to the set-up, once it has come: an errno, or 0.
@@ -52,7 +52,7 @@ pub struct BatchedQueue {
     clock: Clock,
     /// The verdict messages of a batch.
     answers: Vec<u8>,
-    counters: Counters,
+    counters: QueueCounters,
 }
 
 /// Packets that wait for a process that is gone, as far as there are any.
@@ -77,11 +77,11 @@ impl BatchedQueue {
     ///
     /// # Errors
     /// Where the kernel refuses; the error says why and what to do.
-    pub fn open(options: &Options) -> Result<Self, QueueError> {
+    pub fn open(options: &QueueOptions) -> Result<Self, QueueError> {
         let (socket, port_id) = netlink::open().map_err(refusal::explain_socket)?;
         set_options(&socket)?;
         let receive_buffer = size_receive_buffer(&socket, options.receive_buffer)?;
-        let binding = Binding { queue: options.queue, port_id, receive_buffer };
+        let binding = QueueBinding { queue: options.queue, port_id, receive_buffer };
         let mut queue = Self::new(socket, binding, options);
         message::bind(&mut queue.answers, options.queue, BIND_SEQUENCE, options.setup());
         send(&queue.socket, &queue.answers)?;
@@ -96,7 +96,7 @@ impl BatchedQueue {
     ///
     /// # Errors
     /// Where the socket does not hold the queue.
-    pub fn adopt(socket: OwnedFd, options: &Options) -> Result<Self, QueueError> {
+    pub fn adopt(socket: OwnedFd, options: &QueueOptions) -> Result<Self, QueueError> {
         let not_held = |why| QueueError::NotHeld { queue: options.queue, why };
         if !netlink::is_netfilter(&socket) {
             return Err(not_held("it is no netfilter socket"));
@@ -119,7 +119,8 @@ impl BatchedQueue {
             true => size_receive_buffer(&socket, options.receive_buffer)?,
             false => granted,
         };
-        let mut queue = Self::new(socket, Binding { queue: options.queue, port_id, receive_buffer }, options);
+        let mut queue =
+            Self::new(socket, QueueBinding { queue: options.queue, port_id, receive_buffer }, options);
         queue.bound = Some(0);
         // Answers to messages of earlier processes may come first; this one is told from them.
         let sequence = queue.clock.now().as_nanos() as u32 | FIRST_UNUSED_SEQUENCE;
@@ -130,7 +131,7 @@ impl BatchedQueue {
         Ok(queue)
     }
 
-    fn new(socket: OwnedFd, binding: Binding, options: &Options) -> Self {
+    fn new(socket: OwnedFd, binding: QueueBinding, options: &QueueOptions) -> Self {
         Self {
             socket,
             binding,
@@ -146,7 +147,7 @@ impl BatchedQueue {
             busy_poll: options.busy_poll,
             clock: Clock::start(),
             answers: Vec::new(),
-            counters: Counters::default(),
+            counters: QueueCounters::default(),
         }
     }
 
@@ -198,17 +199,16 @@ impl BatchedQueue {
         for (slot, length) in lengths.into_iter().enumerate().take(received) {
             let start = slot * STRIDE;
             let datagram = self.slots.get(start..start + length.min(STRIDE)).unwrap_or_default();
-            for message in Messages::new(datagram) {
+            for message in QueueMessages::new(datagram) {
                 let settled = match (self.orphans, &message) {
                     // All that still waits and came before this was received by a process that is gone, and by nobody
                     // again: the kernel hands a packet over once.
-                    (Some(_), Ok(Message::Packet(packet))) => Some(packet.id.wrapping_sub(1)),
+                    (Some(_), Ok(QueueMessage::Packet(packet))) => Some(packet.id.wrapping_sub(1)),
                     // The answer to our change, and no packet before it.
-                    (Some(Orphans { last, sequence }), Ok(Message::Answer { sequence: answered, .. }))
-                        if sequence == *answered =>
-                    {
-                        Some(last)
-                    }
+                    (
+                        Some(Orphans { last, sequence }),
+                        Ok(QueueMessage::Answer { sequence: answered, .. }),
+                    ) if sequence == *answered => Some(last),
                     _ => None,
                 };
                 if let Some(last) = settled {
@@ -216,22 +216,22 @@ impl BatchedQueue {
                     give_up(&self.socket, self.binding.queue, last)?;
                 }
                 match message {
-                    Ok(Message::Packet(packet)) => self.batch.push(Waiting {
+                    Ok(QueueMessage::Packet(packet)) => self.batch.push(Waiting {
                         id: packet.id,
                         start: start + offset(datagram, packet.payload),
                         len: packet.payload.len(),
                     }),
-                    Ok(Message::Answer { sequence: BIND_SEQUENCE, errno }) => self.bound = Some(errno),
-                    Ok(Message::Answer { sequence: SHUT_SEQUENCE, .. }) => self.drained = true,
+                    Ok(QueueMessage::Answer { sequence: BIND_SEQUENCE, errno }) => self.bound = Some(errno),
+                    Ok(QueueMessage::Answer { sequence: SHUT_SEQUENCE, .. }) => self.drained = true,
                     Ok(
-                        Message::Answer { errno: 0, .. }
-                        | Message::Answer { sequence: WAKE_SEQUENCE | FIRST_UNUSED_SEQUENCE.., .. }
-                        | Message::Other,
+                        QueueMessage::Answer { errno: 0, .. }
+                        | QueueMessage::Answer { sequence: WAKE_SEQUENCE | FIRST_UNUSED_SEQUENCE.., .. }
+                        | QueueMessage::Other,
                     ) => {}
-                    Ok(Message::Answer { sequence, errno: ENOENT | ENODEV | EPERM }) => {
+                    Ok(QueueMessage::Answer { sequence, errno: ENOENT | ENODEV | EPERM }) => {
                         self.counters.stale += packets_of(sequence);
                     }
-                    Ok(Message::Answer { errno, .. }) => {
+                    Ok(QueueMessage::Answer { errno, .. }) => {
                         let error = io::Error::from_raw_os_error(errno);
                         return Err(QueueError::io("give a verdict", error));
                     }
@@ -307,11 +307,11 @@ impl Queue for BatchedQueue {
         self.socket.as_fd()
     }
 
-    fn counters(&self) -> Counters {
+    fn counters(&self) -> QueueCounters {
         self.counters
     }
 
-    fn binding(&self) -> Binding {
+    fn binding(&self) -> QueueBinding {
         self.binding
     }
 }

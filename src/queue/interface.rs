@@ -36,15 +36,15 @@ pub trait Queue: Send {
     fn socket(&self) -> BorrowedFd<'_>;
 
     /// The counts of messages, beside packets and verdicts.
-    fn counters(&self) -> Counters;
+    fn counters(&self) -> QueueCounters;
 
     /// The queue's binding in the kernel.
-    fn binding(&self) -> Binding;
+    fn binding(&self) -> QueueBinding;
 }
 
 /// The counts of a backend, beside packets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counters {
+pub struct QueueCounters {
     /// Packets whose verdicts came too late (`ENOENT`): the kernel had dropped them by itself, as it does if their
     /// interface goes away, or any base chain of the namespace.
     pub stale: u64,
@@ -52,7 +52,7 @@ pub struct Counters {
     pub unreadable: u64,
 }
 
-impl Counters {
+impl QueueCounters {
     /// Adds those of another queue.
     pub fn add(&mut self, other: Self) {
         self.stale += other.stale;
@@ -62,7 +62,7 @@ impl Counters {
 
 /// A bound queue, as the kernel has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Binding {
+pub struct QueueBinding {
     /// The queue's number.
     pub queue: u16,
     /// The netlink port id that /proc/net/netfilter/nfnetlink_queue lists for it.

@@ -3,8 +3,8 @@
 //! Written after include/uapi/linux/netfilter/nfnetlink_queue.h and net/netfilter/nfnetlink_queue.c. Nothing here
 //! talks to a socket, and no bytes from outside can make it panic.
 
-pub use crate::netlink::DecodeError;
-use crate::netlink::{self, Frame, NLM_F_ACK, NLM_F_REQUEST, Payload, Writer, nfnetlink_kind};
+pub use crate::netlink::FrameError;
+use crate::netlink::{self, Frame, NLM_F_ACK, NLM_F_REQUEST, NetlinkWriter, NetlinkPayload, nfnetlink_kind};
 use crate::verdict::Verdict;
 
 /// What a queue is set up with, in one message, so that it is never live and half configured.
@@ -80,10 +80,10 @@ pub fn drop_up_to(out: &mut Vec<u8>, queue: u16, sequence: u32, last: u32) {
 }
 
 /// One message of a datagram that came from the kernel.
-pub type Message<'a> = netlink::Message<Queued<'a>>;
+pub type QueueMessage<'a> = netlink::NetlinkMessage<Queued<'a>>;
 
 /// The messages of one datagram.
-pub type Messages<'a> = netlink::Messages<'a, Queued<'a>>;
+pub type QueueMessages<'a> = netlink::Messages<'a, Queued<'a>>;
 
 /// A packet in the kernel's queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,10 +96,10 @@ pub struct Queued<'a> {
     pub payload: &'a [u8],
 }
 
-impl<'a> Payload<'a> for Queued<'a> {
+impl<'a> NetlinkPayload<'a> for Queued<'a> {
     const KIND: u16 = nfnetlink_kind(NFNL_SUBSYS_QUEUE, NFQNL_MSG_PACKET);
 
-    fn read(frame: &Frame<'a>) -> Result<Self, DecodeError> {
+    fn read(frame: &Frame<'a>) -> Result<Self, FrameError> {
         let (queue, attributes) = frame.nfnetlink()?;
         let mut id = None;
         let mut payload = &[][..];
@@ -110,18 +110,18 @@ impl<'a> Payload<'a> for Queued<'a> {
                 _ => {}
             }
         }
-        let id = id.ok_or(DecodeError::NoId)?;
+        let id = id.ok_or(FrameError::NoId)?;
         Ok(Self { queue, id, payload })
     }
 }
 
 /// Begins a message to the kernel.
-fn begin(out: &mut Vec<u8>, message: u16, flags: u16, sequence: u32, queue: u16) -> Writer<'_> {
-    Writer::begin(out, nfnetlink_kind(NFNL_SUBSYS_QUEUE, message), flags, sequence, queue)
+fn begin(out: &mut Vec<u8>, message: u16, flags: u16, sequence: u32, queue: u16) -> NetlinkWriter<'_> {
+    NetlinkWriter::begin(out, nfnetlink_kind(NFNL_SUBSYS_QUEUE, message), flags, sequence, queue)
 }
 
 /// Sets or clears fail-open, and leaves the other flags as they are.
-fn flags(message: Writer<'_>, fail_open: bool) -> Writer<'_> {
+fn flags(message: NetlinkWriter<'_>, fail_open: bool) -> NetlinkWriter<'_> {
     let flags = if fail_open { NFQA_CFG_F_FAIL_OPEN } else { 0 };
     message
         .attribute(NFQA_CFG_MASK, &NFQA_CFG_F_FAIL_OPEN.to_be_bytes())

@@ -19,8 +19,8 @@ use rustix::net::AddressFamily;
 use rustix::net::netlink::{self, SocketAddrNetlink};
 
 use super::error::QueueError;
-use super::interface::{Binding, Counters, Queue};
-use super::options::Options;
+use super::interface::{Queue, QueueBinding, QueueCounters};
+use super::options::QueueOptions;
 use super::sequence::BIND_SEQUENCE;
 use super::shutter::{ShutProgress, Shutter};
 use super::socket::{send, size_receive_buffer};
@@ -33,13 +33,13 @@ pub struct NfqQueue {
     queue: nfq::Queue,
     /// The crate's socket, a second time.
     socket: OwnedFd,
-    binding: Binding,
+    binding: QueueBinding,
     exit_open: bool,
     shut: Arc<ShutProgress>,
     packet: Option<nfq::Message>,
     /// The last packet that was answered: giving a verdict to the crate gives the packet away.
     answered: Vec<u8>,
-    counters: Counters,
+    counters: QueueCounters,
 }
 
 impl NfqQueue {
@@ -47,13 +47,13 @@ impl NfqQueue {
     ///
     /// # Errors
     /// Where the kernel refuses; the error says why and what to do.
-    pub fn open(options: &Options) -> Result<Self, QueueError> {
+    pub fn open(options: &QueueOptions) -> Result<Self, QueueError> {
         let (mut queue, socket) = open_and_find()?;
         let address = rustix::net::getsockname(&socket).and_then(SocketAddrNetlink::try_from);
         let port_id = address.map_err(|error| QueueError::io("name the netlink socket", error))?.pid();
         size_crate_buffer(&mut queue, options.queue, port_id)?;
         let receive_buffer = size_receive_buffer(&socket, options.receive_buffer)?;
-        let binding = Binding { queue: options.queue, port_id, receive_buffer };
+        let binding = QueueBinding { queue: options.queue, port_id, receive_buffer };
 
         let mut setup = Vec::new();
         message::bind(&mut setup, options.queue, BIND_SEQUENCE, options.setup());
@@ -67,7 +67,7 @@ impl NfqQueue {
             shut: Arc::default(),
             packet: None,
             answered: Vec::new(),
-            counters: Counters::default(),
+            counters: QueueCounters::default(),
         };
         // An acknowledgement the crate swallows; a refusal comes out of its receive call.
         match this.queue.recv() {
@@ -147,11 +147,11 @@ impl Queue for NfqQueue {
         self.socket.as_fd()
     }
 
-    fn counters(&self) -> Counters {
+    fn counters(&self) -> QueueCounters {
         self.counters
     }
 
-    fn binding(&self) -> Binding {
+    fn binding(&self) -> QueueBinding {
         self.binding
     }
 }

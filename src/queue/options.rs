@@ -6,7 +6,7 @@ use super::message::Setup;
 
 /// The settings with which a queue is bound.
 #[derive(Clone, Debug)]
-pub struct Options {
+pub struct QueueOptions {
     /// The queue's number.
     pub queue: u16,
     /// Packets that may wait for a verdict.
@@ -22,7 +22,7 @@ pub struct Options {
     pub busy_poll: Duration,
 }
 
-impl Options {
+impl QueueOptions {
     pub(super) fn setup(&self) -> Setup {
         Setup { copy_range: COPY_RANGE, max_len: self.max_len, fail_open: self.overload_open }
     }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::error::QueueError;
 use super::message;
-use super::options::{COPY_RANGE, Options};
+use super::options::{COPY_RANGE, QueueOptions};
 use super::sequence::{SHUT_SEQUENCE, WAKE_SEQUENCE};
 use super::socket::send;
 
@@ -82,7 +82,7 @@ impl Shutter {
 
     /// After a [`Shutter::release`]: the queue may be served again, with the settings that it was bound with, whatever
     /// somebody else has made of them meanwhile.
-    pub fn resume(&self, options: &Options) {
+    pub fn resume(&self, options: &QueueOptions) {
         let mut message = Vec::new();
         message::change(&mut message, self.queue, WAKE_SEQUENCE, options.setup());
         // If the kernel does not take it, the next look at the queue shows why.

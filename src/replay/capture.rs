@@ -18,7 +18,7 @@ mod tests;
 
 use std::io::Read;
 
-pub use self::error::Error;
+pub use self::error::CaptureError;
 
 use self::cursor::Cursor;
 use super::link::LinkType;
@@ -38,7 +38,7 @@ use crate::time::Time;
 #[derive(Debug)]
 pub struct Capture<R> {
     cursor: Cursor<R>,
-    format: Format,
+    format: FileFormat,
     /// Set at the end and after an error: there is no next packet to be found behind a broken one.
     done: bool,
 }
@@ -48,9 +48,9 @@ impl<R: Read> Capture<R> {
     ///
     /// # Errors
     /// Where this is not a capture, ends before it says what it is, or cannot be read.
-    pub fn open(input: R) -> Result<Self, Error> {
+    pub fn open(input: R) -> Result<Self, CaptureError> {
         let mut cursor = Cursor::new(input);
-        let format = Format::of(&mut cursor)?;
+        let format = FileFormat::of(&mut cursor)?;
         Ok(Self { cursor, format, done: false })
     }
 
@@ -63,17 +63,17 @@ impl<R: Read> Capture<R> {
         clippy::should_implement_trait,
         reason = "the packet borrows from the reader, an Iterator's cannot"
     )]
-    pub fn next(&mut self) -> Result<Option<Record<'_>>, Error> {
+    pub fn next(&mut self) -> Result<Option<CaptureRecord<'_>>, CaptureError> {
         if self.done {
             return Ok(None);
         }
         let found = match &mut self.format {
-            Format::Pcap(frames) => frames.advance(&mut self.cursor),
-            Format::Pcapng(blocks) => blocks.advance(&mut self.cursor),
+            FileFormat::Pcap(frames) => frames.advance(&mut self.cursor),
+            FileFormat::Pcapng(blocks) => blocks.advance(&mut self.cursor),
         };
         self.done = !matches!(found, Ok(Some(_)));
         let Some(found) = found? else { return Ok(None) };
-        Ok(Some(Record {
+        Ok(Some(CaptureRecord {
             number: self.cursor.count_packet(),
             time: found.time,
             link: found.link,
@@ -85,7 +85,7 @@ impl<R: Read> Capture<R> {
 
 /// A packet, as it was captured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Record<'a> {
+pub struct CaptureRecord<'a> {
     /// Its place in the file, from 1 over every packet in it.
     pub number: u64,
     /// When it was seen.
@@ -99,27 +99,27 @@ pub struct Record<'a> {
 }
 
 #[derive(Debug)]
-enum Format {
-    Pcap(pcap::Frames),
+enum FileFormat {
+    Pcap(pcap::PcapFrames),
     Pcapng(pcapng::Blocks),
 }
 
-impl Format {
-    fn of<R: Read>(cursor: &mut Cursor<R>) -> Result<Self, Error> {
+impl FileFormat {
+    fn of<R: Read>(cursor: &mut Cursor<R>) -> Result<Self, CaptureError> {
         let start = cursor.peek(pcap::MAGIC_LEN)?;
         if start.is_empty() {
-            return Err(Error::Empty);
+            return Err(CaptureError::Empty);
         }
         if let Some(&(_, format, tool)) = COMPRESSIONS.iter().find(|(magic, ..)| start.starts_with(magic)) {
-            return Err(Error::Compressed { format, tool });
+            return Err(CaptureError::Compressed { format, tool });
         }
         let magic = start.to_vec();
         if magic == pcapng::MAGIC {
             return Ok(Self::Pcapng(pcapng::Blocks::open(cursor)?));
         }
-        match pcap::Frames::open(cursor)? {
+        match pcap::PcapFrames::open(cursor)? {
             Some(frames) => Ok(Self::Pcap(frames)),
-            None => Err(Error::NotACapture(magic)),
+            None => Err(CaptureError::NotACapture(magic)),
         }
     }
 }

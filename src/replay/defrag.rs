@@ -14,8 +14,8 @@ use std::collections::{HashMap, VecDeque};
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use datagram::{Datagram, Step};
-use fragment::{Fragment, Id};
+use datagram::{Datagram, DefragStep};
+use fragment::{FragmentPart, Id};
 
 use crate::inspect::Scope;
 use crate::packet::{Flow, Packet};
@@ -68,7 +68,7 @@ impl Defrag {
 
     /// Takes a packet that begins with its IP header.
     pub fn packet(&mut self, now: Time, bytes: &[u8]) -> Defragged {
-        let Some(fragment) = Fragment::of(bytes).filter(|fragment| !fragment.is_cut) else {
+        let Some(fragment) = FragmentPart::of(bytes).filter(|fragment| !fragment.is_cut) else {
             return Defragged::Alone;
         };
         self.expire(now);
@@ -102,14 +102,14 @@ impl Defrag {
         let step = datagram.add(&fragment);
         self.charged[family] = (self.charged[family] + datagram.charged).saturating_sub(before);
         match step {
-            Step::Waits => return Defragged::Withheld,
-            Step::Dropped => self.lose(id, bytes),
-            Step::Ends => self.end(id),
-            Step::Passes => {
+            DefragStep::Waits => return Defragged::Withheld,
+            DefragStep::Dropped => self.lose(id, bytes),
+            DefragStep::Ends => self.end(id),
+            DefragStep::Passes => {
                 self.end(id);
                 return Defragged::Alone;
             }
-            Step::Whole(whole) => {
+            DefragStep::Whole(whole) => {
                 self.remove(id);
                 return Defragged::Whole(whole);
             }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::tunnel::Kind;
+use super::tunnel::TunnelKind;
 
 /// Counts of packets that were seen in part or not at all. A count of 0 has no field in JSON.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -17,7 +17,7 @@ pub struct Gaps {
     pub incomplete: u64,
     /// Packets of tunnels that were not looked into.
     #[serde(skip_serializing_if = "BTreeMap::is_empty", serialize_with = "by_name")]
-    pub tunnels: BTreeMap<Kind, u64>,
+    pub tunnels: BTreeMap<TunnelKind, u64>,
     /// SIP for ports that are not inspected.
     #[serde(skip_serializing_if = "OtherPorts::is_empty")]
     pub other_ports: OtherPorts,
@@ -111,7 +111,10 @@ impl Serialize for OtherPorts {
     }
 }
 
-fn by_name<S: serde::Serializer>(tunnels: &BTreeMap<Kind, u64>, serializer: S) -> Result<S::Ok, S::Error> {
+fn by_name<S: serde::Serializer>(
+    tunnels: &BTreeMap<TunnelKind, u64>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     serializer.collect_map(tunnels.iter().map(|(kind, count)| (kind.name(), count)))
 }
 
@@ -136,7 +139,7 @@ mod tests {
         assert!(Gaps::default().sentences(true).is_empty());
         assert_eq!(serde_json::to_string(&Gaps::default()).unwrap(), "{}");
         let mut gaps = Gaps { truncated: 1, incomplete: 2, ..Gaps::default() };
-        gaps.tunnels.extend([(Kind::Gre, 9), (Kind::Esp, 1)]);
+        gaps.tunnels.extend([(TunnelKind::Gre, 9), (TunnelKind::Esp, 1)]);
         gaps.other_ports.add(5070, false);
         assert_eq!(
             gaps.sentences(true),

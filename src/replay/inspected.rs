@@ -15,12 +15,12 @@ pub struct Inspected {
     /// Transport and ports; of a later fragment, those of its datagram.
     pub flow: Flow,
     /// Its fate.
-    pub fate: Fate,
+    pub fate: PacketFate,
 }
 
 /// The fate of a packet in a capture.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Fate {
+pub enum PacketFate {
     /// The decision about a packet to the PBX.
     Decided(Decision),
     /// A packet of the PBX: it is never held, and its requests open doors.

@@ -2,11 +2,11 @@
 
 use std::borrow::Cow;
 
-use super::capture::Record;
+use super::capture::CaptureRecord;
 use super::defrag::{Defrag, Defragged};
 use super::gaps::Gaps;
 use super::link::{ETHER_MPLS, ETHER_MPLS_MULTICAST, LinkType, Skip, network_layer};
-use super::tunnel::{Kind, Tunnel};
+use super::tunnel::{Tunnel, TunnelKind};
 use crate::inspect::Scope;
 use crate::net::NetSet;
 use crate::packet::{Body, Flow, Malformed, Packet, Transport};
@@ -77,9 +77,9 @@ impl Intake {
     ///
     /// # Errors
     /// If there is no IP packet in the record, with the reason.
-    pub fn packet<'a>(&mut self, record: &Record<'a>) -> Result<Option<Cow<'a, [u8]>>, Skip> {
+    pub fn packet<'a>(&mut self, record: &CaptureRecord<'a>) -> Result<Option<Cow<'a, [u8]>>, Skip> {
         let wire = (record.wire_len as usize).max(record.data.len());
-        let frame = Frame { link: record.link, bytes: Cow::Borrowed(record.data), wire };
+        let frame = IntakeFrame { link: record.link, bytes: Cow::Borrowed(record.data), wire };
         let packet = self.network_layer(frame)?;
         Ok(self.arrive(record.time, packet))
     }
@@ -101,18 +101,18 @@ impl Intake {
             let wire = said(&packet.bytes).unwrap_or(packet.bytes.len()).saturating_sub(at);
             let bytes = tail(packet.bytes, at);
             // Neighbour discovery and the like go through tunnels, too.
-            packet = self.network_layer(Frame { link, bytes, wire }).ok()?;
+            packet = self.network_layer(IntakeFrame { link, bytes, wire }).ok()?;
         }
         self.note(&packet);
         Some(packet.bytes)
     }
 
-    fn network_layer<'a>(&mut self, frame: Frame<'a>) -> Result<Sized<'a>, Skip> {
+    fn network_layer<'a>(&mut self, frame: IntakeFrame<'a>) -> Result<Sized<'a>, Skip> {
         let found = network_layer(frame.link, &frame.bytes).map(<[u8]>::len);
         if let Err(Skip::NotIp(protocol)) = found
             && [ETHER_MPLS, ETHER_MPLS_MULTICAST].map(u32::from).contains(&protocol)
         {
-            *self.gaps.tunnels.entry(Kind::Mpls).or_default() += 1;
+            *self.gaps.tunnels.entry(TunnelKind::Mpls).or_default() += 1;
         }
         let at = frame.bytes.len() - found?;
         Ok(Sized::of(tail(frame.bytes, at), frame.wire.saturating_sub(at)))
@@ -147,7 +147,7 @@ impl Intake {
 }
 
 /// A frame, and how long it was on the wire.
-struct Frame<'a> {
+struct IntakeFrame<'a> {
     link: LinkType,
     bytes: Cow<'a, [u8]>,
     wire: usize,
@@ -237,9 +237,9 @@ mod tests {
         Scope { ports: vec![5060..=5060], transports: vec![Transport::Udp, Transport::Tcp] }
     }
 
-    fn record(data: &[u8], wire: usize) -> Record<'_> {
+    fn record(data: &[u8], wire: usize) -> CaptureRecord<'_> {
         let wire_len = u32::try_from(wire).unwrap();
-        Record { number: 1, time: Time::default(), link: LinkType::RAW, data, wire_len }
+        CaptureRecord { number: 1, time: Time::default(), link: LinkType::RAW, data, wire_len }
     }
 
     /// The packets that arrive of these, which are whole in the capture.
@@ -366,7 +366,9 @@ mod tests {
         to_vxlan[2..4].copy_from_slice(&4789u16.to_be_bytes());
         let vxlan = ipv4("192.0.2.9", &to_vxlan);
         let nested = gre(&[&[2; 12][..], &[8, 0], &vxlan].concat());
-        for (packet, kind) in [(gre(&frame), Kind::Gre), (vxlan, Kind::Vxlan), (nested, Kind::Gre)] {
+        for (packet, kind) in
+            [(gre(&frame), TunnelKind::Gre), (vxlan, TunnelKind::Vxlan), (nested, TunnelKind::Gre)]
+        {
             let mut intake = Intake::new(scope());
             let found = arrived(&mut intake, std::slice::from_ref(&packet));
             assert_eq!(found, [Some(packet.clone())]);
@@ -391,10 +393,10 @@ mod tests {
     #[test]
     fn labels_without_an_ip_packet_are_a_tunnel() {
         let frame = [&[2; 12][..], &[0x88, 0x47, 0, 1, 0x41, 64, 0, 0, 0, 0]].concat();
-        let record = Record { link: LinkType::ETHERNET, ..record(&frame, frame.len()) };
+        let record = CaptureRecord { link: LinkType::ETHERNET, ..record(&frame, frame.len()) };
         let mut intake = Intake::new(scope());
         assert_eq!(intake.packet(&record), Err(Skip::NotIp(0x8847)));
-        assert_eq!(intake.gaps().tunnels.into_iter().collect::<Vec<_>>(), [(Kind::Mpls, 1)]);
+        assert_eq!(intake.gaps().tunnels.into_iter().collect::<Vec<_>>(), [(TunnelKind::Mpls, 1)]);
     }
 
     #[test]

@@ -73,7 +73,7 @@ pub enum Skip {
 /// # Errors
 /// Where there is none, with the reason.
 pub fn network_layer(link: LinkType, data: &[u8]) -> Result<&[u8], Skip> {
-    let frame = Frame { link, data };
+    let frame = LinkFrame { link, data };
     match link {
         LinkType::ETHERNET => frame.ether(12, 14),
         LinkType::LINUX_SLL => frame.ether(14, 16),
@@ -92,12 +92,12 @@ pub fn network_layer(link: LinkType, data: &[u8]) -> Result<&[u8], Skip> {
 }
 
 #[derive(Clone, Copy)]
-struct Frame<'a> {
+struct LinkFrame<'a> {
     link: LinkType,
     data: &'a [u8],
 }
 
-impl<'a> Frame<'a> {
+impl<'a> LinkFrame<'a> {
     /// Follows an EtherType at one offset, with what it announces at the other, through VLAN tags, PPPoE and MPLS.
     ///
     /// Cooked frames have them as well: the kernel takes the outer tag out, and libpcap puts it back in.

@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 
 use super::gaps::Gaps;
-use super::inspected::{Fate, Inspected};
+use super::inspected::{Inspected, PacketFate};
 use crate::inspect::Decision;
 use crate::knock::{KnockId, KnockSet};
 use crate::time::Time;
@@ -33,7 +33,7 @@ pub struct Summary {
 impl Summary {
     /// Counts an inspected packet.
     pub fn add(&mut self, inspected: &Inspected) {
-        let Fate::Decided(decision) = &inspected.fate else {
+        let PacketFate::Decided(decision) = &inspected.fate else {
             self.outgoing += 1;
             self.accepted += 1;
             return;
@@ -73,8 +73,8 @@ impl Summary {
                 accepted: self.accepted,
                 dropped: self.inspected() - self.accepted,
                 would_drop: (self.would_drop > 0).then_some(self.would_drop),
-                reasons: Counts(self.counted().map(|(_, reason, count)| (reason, count)).collect()),
-                knocks: Counts(
+                reasons: ReplayCounts(self.counted().map(|(_, reason, count)| (reason, count)).collect()),
+                knocks: ReplayCounts(
                     self.knocks.iter().map(|(&knock, &count)| (knocks.name(knock), count)).collect(),
                 ),
                 gaps: &self.gaps,
@@ -143,8 +143,8 @@ pub fn write_packet(
     inspected: &Inspected,
 ) -> io::Result<()> {
     let decision = match &inspected.fate {
-        Fate::Decided(decision) => Some(decision),
-        Fate::Outgoing => None,
+        PacketFate::Decided(decision) => Some(decision),
+        PacketFate::Outgoing => None,
     };
     let line = PacketLine {
         file,
@@ -197,16 +197,16 @@ struct SummaryLine<'a> {
     dropped: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     would_drop: Option<u64>,
-    reasons: Counts<'a>,
-    knocks: Counts<'a>,
+    reasons: ReplayCounts<'a>,
+    knocks: ReplayCounts<'a>,
     #[serde(flatten)]
     gaps: &'a Gaps,
 }
 
 /// An object of numbers that keeps its order.
-struct Counts<'a>(Vec<(&'a str, u64)>);
+struct ReplayCounts<'a>(Vec<(&'a str, u64)>);
 
-impl Serialize for Counts<'_> {
+impl Serialize for ReplayCounts<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(Some(self.0.len()))?;
         for (name, count) in &self.0 {

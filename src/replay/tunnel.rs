@@ -4,7 +4,7 @@ use super::link::LinkType;
 
 /// A kind of tunnel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Kind {
+pub enum TunnelKind {
     /// IPv4 or IPv6 right behind an IP header: RFC 2003, RFC 2473, RFC 4213.
     Ipip,
     /// RFC 2784 with RFC 2890, and ERSPAN in it (draft-foschiano-erspan).
@@ -27,13 +27,13 @@ pub enum Kind {
 
 names! {
     /// As JSON has it.
-    pub Kind {
+    pub TunnelKind {
         Ipip = "ipip", Gre = "gre", Vxlan = "vxlan", Geneve = "geneve", Gtp = "gtp", EtherIp = "etherip",
         Mpls = "mpls", L2tp = "l2tp", Esp = "esp",
     }
 }
 
-impl Kind {
+impl TunnelKind {
     /// As people write it.
     pub const fn title(self) -> &'static str {
         match self {
@@ -54,7 +54,7 @@ impl Kind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tunnel {
     /// Its kind.
-    pub kind: Kind,
+    pub kind: TunnelKind,
     /// Start of the packet or frame in it, and which of the two it is. `None` if it can't be looked into: it is encrypted, a
     /// fragment, or something other than IP and Ethernet.
     pub inner: Option<(usize, LinkType)>,
@@ -66,11 +66,11 @@ impl Tunnel {
         let Upper { protocol, at, is_fragment } = Upper::of(packet)?;
         let body = packet.get(at..)?;
         let (kind, inner) = match protocol {
-            IPIP | IPV6_IN_IP => (Kind::Ipip, Some((0, LinkType::RAW))),
-            GRE => (Kind::Gre, gre(body)),
-            ETHER_IP => (Kind::EtherIp, Some((2, LinkType::ETHERNET))),
-            L2TP => (Kind::L2tp, None),
-            ESP => (Kind::Esp, None),
+            IPIP | IPV6_IN_IP => (TunnelKind::Ipip, Some((0, LinkType::RAW))),
+            GRE => (TunnelKind::Gre, gre(body)),
+            ETHER_IP => (TunnelKind::EtherIp, Some((2, LinkType::ETHERNET))),
+            L2TP => (TunnelKind::L2tp, None),
+            ESP => (TunnelKind::Esp, None),
             UDP if !is_fragment => in_udp(u16_at(body, 2)?, body.get(UDP_HEADER..)?)?,
             _ => return None,
         };
@@ -143,10 +143,10 @@ fn gre(body: &[u8]) -> Option<(usize, LinkType)> {
     }
 }
 
-type Found = (Kind, Option<(usize, LinkType)>);
+type Unwrapped = (TunnelKind, Option<(usize, LinkType)>);
 
 /// A port alone is no proof: the header behind it has to look like one.
-fn in_udp(port: u16, body: &[u8]) -> Option<Found> {
+fn in_udp(port: u16, body: &[u8]) -> Option<Unwrapped> {
     let header = body.first_chunk::<8>()?;
     match port {
         4789 | 8472 => {
@@ -157,7 +157,7 @@ fn in_udp(port: u16, body: &[u8]) -> Option<Found> {
                 (true, 1 | 2) => Some(LinkType::RAW),
                 (true, _) => None,
             };
-            is_one.then_some((Kind::Vxlan, link.map(|link| (8, link))))
+            is_one.then_some((TunnelKind::Vxlan, link.map(|link| (8, link))))
         }
         6081 => {
             let at = 8 + usize::from(header[0] & 0x3f) * 4;
@@ -166,15 +166,15 @@ fn in_udp(port: u16, body: &[u8]) -> Option<Found> {
                 ETHER_IPV4 | ETHER_IPV6 => Some((at, LinkType::RAW)),
                 _ => None,
             };
-            (header[0] >> 6 == 0 && header[7] == 0).then_some((Kind::Geneve, inner))
+            (header[0] >> 6 == 0 && header[7] == 0).then_some((TunnelKind::Geneve, inner))
         }
         2152 => {
             // Version 1 with its protocol type bit, and a message that carries a packet.
             let is_one = header[0] >> 4 == 3 && header[1] == 255;
-            is_one.then(|| (Kind::Gtp, gtp(body).map(|at| (at, LinkType::RAW))))
+            is_one.then(|| (TunnelKind::Gtp, gtp(body).map(|at| (at, LinkType::RAW))))
         }
         // Not zero: an SPI and not the marker of IKE.
-        4500 => (header[..4] != [0; 4] && body.len() > 16).then_some((Kind::Esp, None)),
+        4500 => (header[..4] != [0; 4] && body.len() > 16).then_some((TunnelKind::Esp, None)),
         _ => None,
     }
 }
@@ -238,67 +238,73 @@ mod tests {
         let (ethernet, raw) = (LinkType::ETHERNET, LinkType::RAW);
         let udp = |port, header: &[u8]| to_port(port, &[header, &IP].concat());
         for (name, protocol, body, kind, link) in [
-            ("IPv4 in IP", 4, IP.to_vec(), Kind::Ipip, Some(raw)),
-            ("IPv6 in IP", 41, IP.to_vec(), Kind::Ipip, Some(raw)),
-            ("GRE", 47, [&[0, 0, 8, 0][..], &IP].concat(), Kind::Gre, Some(raw)),
+            ("IPv4 in IP", 4, IP.to_vec(), TunnelKind::Ipip, Some(raw)),
+            ("IPv6 in IP", 41, IP.to_vec(), TunnelKind::Ipip, Some(raw)),
+            ("GRE", 47, [&[0, 0, 8, 0][..], &IP].concat(), TunnelKind::Gre, Some(raw)),
             (
                 "GRE, everything in it",
                 47,
                 [&[0xb0, 0, 0x86, 0xdd][..], &[9; 12], &IP].concat(),
-                Kind::Gre,
+                TunnelKind::Gre,
                 Some(raw),
             ),
             (
                 "GRE, a frame",
                 47,
                 [&[0x20, 0, 0x65, 0x58][..], &[9; 4], &IP].concat(),
-                Kind::Gre,
+                TunnelKind::Gre,
                 Some(ethernet),
             ),
-            ("ERSPAN I", 47, [&[0, 0, 0x88, 0xbe][..], &IP].concat(), Kind::Gre, Some(ethernet)),
+            ("ERSPAN I", 47, [&[0, 0, 0x88, 0xbe][..], &IP].concat(), TunnelKind::Gre, Some(ethernet)),
             (
                 "ERSPAN II",
                 47,
                 [&[0x10, 0, 0x88, 0xbe][..], &[0; 12], &IP].concat(),
-                Kind::Gre,
+                TunnelKind::Gre,
                 Some(ethernet),
             ),
             (
                 "ERSPAN III",
                 47,
                 [&[0x10, 0, 0x22, 0xeb][..], &[0; 16], &IP].concat(),
-                Kind::Gre,
+                TunnelKind::Gre,
                 Some(ethernet),
             ),
             (
                 "ERSPAN III with more",
                 47,
                 [&[0x10, 0, 0x22, 0xeb][..], &[0; 15], &[1], &[0; 8], &IP].concat(),
-                Kind::Gre,
+                TunnelKind::Gre,
                 Some(ethernet),
             ),
-            ("PPTP", 47, [&[0x30, 1, 0x88, 0x0b][..], &[9; 8], &IP].concat(), Kind::Gre, None),
-            ("GRE, routed", 47, [&[0x40, 0, 8, 0][..], &[9; 8], &IP].concat(), Kind::Gre, None),
-            ("EtherIP", 97, [&[0x30, 0][..], &IP].concat(), Kind::EtherIp, Some(ethernet)),
-            ("L2TP", 115, [9; 12].to_vec(), Kind::L2tp, None),
-            ("ESP", 50, [9; 20].to_vec(), Kind::Esp, None),
-            ("ESP in UDP", 17, to_port(4500, &[9; 20]), Kind::Esp, None),
-            ("VXLAN", 17, udp(4789, &[8, 0, 0, 0, 0, 0, 7, 0]), Kind::Vxlan, Some(ethernet)),
-            ("VXLAN on Linux's port", 17, udp(8472, &[8, 0, 0, 0, 0, 0, 7, 0]), Kind::Vxlan, Some(ethernet)),
-            ("VXLAN-GPE", 17, udp(4789, &[0x0c, 0, 0, 1, 0, 0, 7, 0]), Kind::Vxlan, Some(raw)),
+            ("PPTP", 47, [&[0x30, 1, 0x88, 0x0b][..], &[9; 8], &IP].concat(), TunnelKind::Gre, None),
+            ("GRE, routed", 47, [&[0x40, 0, 8, 0][..], &[9; 8], &IP].concat(), TunnelKind::Gre, None),
+            ("EtherIP", 97, [&[0x30, 0][..], &IP].concat(), TunnelKind::EtherIp, Some(ethernet)),
+            ("L2TP", 115, [9; 12].to_vec(), TunnelKind::L2tp, None),
+            ("ESP", 50, [9; 20].to_vec(), TunnelKind::Esp, None),
+            ("ESP in UDP", 17, to_port(4500, &[9; 20]), TunnelKind::Esp, None),
+            ("VXLAN", 17, udp(4789, &[8, 0, 0, 0, 0, 0, 7, 0]), TunnelKind::Vxlan, Some(ethernet)),
+            (
+                "VXLAN on Linux's port",
+                17,
+                udp(8472, &[8, 0, 0, 0, 0, 0, 7, 0]),
+                TunnelKind::Vxlan,
+                Some(ethernet),
+            ),
+            ("VXLAN-GPE", 17, udp(4789, &[0x0c, 0, 0, 1, 0, 0, 7, 0]), TunnelKind::Vxlan, Some(raw)),
             (
                 "Geneve",
                 17,
                 udp(6081, &[1, 0, 0x65, 0x58, 0, 0, 7, 0, 9, 9, 9, 9]),
-                Kind::Geneve,
+                TunnelKind::Geneve,
                 Some(ethernet),
             ),
-            ("GTP", 17, udp(2152, &[0x30, 255, 0, 4, 0, 0, 0, 1]), Kind::Gtp, Some(raw)),
+            ("GTP", 17, udp(2152, &[0x30, 255, 0, 4, 0, 0, 0, 1]), TunnelKind::Gtp, Some(raw)),
             (
                 "GTP with an extension",
                 17,
                 udp(2152, &[0x34, 255, 0, 12, 0, 0, 0, 1, 0, 0, 0, 0x85, 1, 0, 9, 0]),
-                Kind::Gtp,
+                TunnelKind::Gtp,
                 Some(raw),
             ),
         ] {

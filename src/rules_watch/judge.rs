@@ -1,6 +1,6 @@
 //! Whether the rules of a family do their work, judged from how they differ from the plan. Pure.
 
-use crate::firewall::{CHAIN, Difference, FamilyStatus, State};
+use crate::firewall::{CHAIN, Difference, FamilyState, FamilyStatus};
 
 /// How the rules of a family are.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,10 +29,10 @@ pub enum Condition {
 /// gate.
 pub fn judge(family: &FamilyStatus, tolerated: &[Difference]) -> Condition {
     match family.state {
-        State::Skipped => return Condition::Skipped,
-        State::InPlace => return Condition::InPlace,
-        State::Absent => return Condition::Absent,
-        State::Differs => {}
+        FamilyState::Skipped => return Condition::Skipped,
+        FamilyState::InPlace => return Condition::InPlace,
+        FamilyState::Absent => return Condition::Absent,
+        FamilyState::Differs => {}
     }
     let counts = |difference: &Difference| !tolerated.contains(difference) && !is_aside(difference);
     let (changed, behind): (Vec<_>, Vec<_>) =
@@ -142,16 +142,16 @@ mod tests {
     const TCP: &str = "-A INPUT -p tcp -m multiport --dports 5060 -j SIPKNOCK";
 
     fn judged(differences: Vec<Difference>, tolerated: &[Difference]) -> Condition {
-        let state = if differences.is_empty() { State::InPlace } else { State::Differs };
+        let state = if differences.is_empty() { FamilyState::InPlace } else { FamilyState::Differs };
         judge(&FamilyStatus { differences, ..FamilyStatus::new(Family::V4, state) }, tolerated)
     }
 
     #[test]
     fn states_of_a_family() {
         for (state, condition) in [
-            (State::InPlace, Condition::InPlace),
-            (State::Absent, Condition::Absent),
-            (State::Skipped, Condition::Skipped),
+            (FamilyState::InPlace, Condition::InPlace),
+            (FamilyState::Absent, Condition::Absent),
+            (FamilyState::Skipped, Condition::Skipped),
         ] {
             assert_eq!(judge(&FamilyStatus::new(Family::V4, state), &[]), condition);
         }

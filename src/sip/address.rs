@@ -157,7 +157,7 @@ struct Pieces<'a> {
 }
 
 /// The piece's first byte, and where it begins and ends.
-struct Piece {
+struct AddressPiece {
     byte: u8,
     start: usize,
     end: usize,
@@ -170,9 +170,9 @@ impl<'a> Pieces<'a> {
 }
 
 impl Iterator for Pieces<'_> {
-    type Item = Piece;
+    type Item = AddressPiece;
 
-    fn next(&mut self) -> Option<Piece> {
+    fn next(&mut self) -> Option<AddressPiece> {
         let start = self.at;
         let (&byte, behind) = self.text.get(start..)?.split_first()?;
         let end = match byte {
@@ -190,7 +190,7 @@ impl Iterator for Pieces<'_> {
             _ => start + 1,
         };
         self.at = end;
-        Some(Piece { byte, start, end })
+        Some(AddressPiece { byte, start, end })
     }
 }
 

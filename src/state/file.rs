@@ -33,7 +33,7 @@ pub enum StateError {
 
 /// What was there.
 #[derive(Debug)]
-pub enum Found {
+pub enum SavedDoors {
     /// Nothing.
     Nothing,
     /// Doors.
@@ -77,19 +77,19 @@ impl StateFile {
     ///
     /// # Errors
     /// Where it can neither be read nor moved.
-    pub fn read(&self) -> Result<Found, StateError> {
+    pub fn read(&self) -> Result<SavedDoors, StateError> {
         let damage = match File::open(&self.path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Nothing),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(SavedDoors::Nothing),
             Err(error) => Damage::Io(error),
             Ok(file) => match format::read(BufReader::with_capacity(BUFFER, file)) {
-                Ok(saved) => return Ok(Found::Doors(saved)),
+                Ok(saved) => return Ok(SavedDoors::Doors(saved)),
                 Err(damage) => damage,
             },
         };
         let aside = beside(&self.path, ".damaged");
         fs::rename(&self.path, &aside)
             .map_err(|error| StateError::System { path: self.path.clone(), error })?;
-        Ok(Found::SetAside(damage, aside))
+        Ok(SavedDoors::SetAside(damage, aside))
     }
 
     /// Takes note that the gate of this place has dropped strangers, for [`has_enforced`]. Once is enough.
@@ -201,11 +201,11 @@ mod tests {
         let path = folder.path().join("new/doors");
         let file = StateFile::take(&path).unwrap();
         assert!(matches!(StateFile::take(&path), Err(StateError::Taken(_))));
-        assert!(matches!(file.read(), Ok(Found::Nothing)));
+        assert!(matches!(file.read(), Ok(SavedDoors::Nothing)));
         write(&file).unwrap();
         drop(file);
         let file = StateFile::take(&path).unwrap();
-        let Ok(Found::Doors(saved)) = file.read() else { panic!() };
+        let Ok(SavedDoors::Doors(saved)) = file.read() else { panic!() };
         assert_eq!(saved.names, ["alice"]);
         assert!(!beside(&path, ".new").exists());
     }
@@ -216,13 +216,13 @@ mod tests {
         let path = folder.path().join("doors");
         let file = StateFile::take(&path).unwrap();
         fs::write(&path, "somebody's notes").unwrap();
-        let Ok(Found::SetAside(Damage::Foreign, aside)) = file.read() else { panic!() };
+        let Ok(SavedDoors::SetAside(Damage::Foreign, aside)) = file.read() else { panic!() };
         assert_eq!(fs::read(aside).unwrap(), b"somebody's notes");
-        assert!(matches!(file.read(), Ok(Found::Nothing)));
+        assert!(matches!(file.read(), Ok(SavedDoors::Nothing)));
         // A folder is moved out of the way as well.
         fs::create_dir(&path).unwrap();
         fs::remove_file(beside(&path, ".damaged")).unwrap();
-        assert!(matches!(file.read(), Ok(Found::SetAside(Damage::Io(_), _))));
+        assert!(matches!(file.read(), Ok(SavedDoors::SetAside(Damage::Io(_), _))));
     }
 
     #[test]

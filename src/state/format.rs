@@ -42,7 +42,7 @@ mod writer;
 
 pub use damage::Damage;
 pub use reader::read;
-pub use record::{BY_HAND, ClaimRecord, MarkRecord, OutboundRecord, Record, Saved};
+pub use record::{BY_HAND, ClaimRecord, DoorRecord, MarkRecord, OutboundRecord, Saved};
 pub use writer::Writer;
 
 #[cfg(test)]

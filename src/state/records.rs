@@ -4,13 +4,13 @@ use std::cmp::Reverse;
 use std::io::{self, Write};
 use std::time::Duration;
 
-use super::format::{BY_HAND, ClaimRecord, MarkRecord, OutboundRecord, Record, Saved, Writer};
+use super::format::{BY_HAND, ClaimRecord, DoorRecord, MarkRecord, OutboundRecord, Saved, Writer};
 use super::stamp::Stamp;
 use crate::door::{Claim, Door, Listed};
 use crate::inspect::Inspector;
 use crate::knock::{KnockId, SALT};
 use crate::net::Source;
-use crate::outbound::{Binding, HeldBinding, Mark, OutboundDoor};
+use crate::outbound::{ContactBinding, HeldBinding, Mark, OutboundDoor};
 use crate::time::Time;
 
 /// Writes doors as [`super::format`] has them: those that are open, and those that have run out and are remembered.
@@ -53,9 +53,9 @@ pub fn write<W: Write>(
     out.finish()
 }
 
-fn record(listed: &Listed, now: Time) -> Record {
+fn record(listed: &Listed, now: Time) -> DoorRecord {
     let claim = |claim: &Claim| claim_record(claim, now);
-    Record {
+    DoorRecord {
         source: listed.source,
         opened: listed.door.opened,
         last_knock: listed.last_knock,
@@ -92,7 +92,7 @@ fn outbound_record(source: Source, door: &OutboundDoor, now: Time) -> OutboundRe
 
 /// What became of doors of before.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Restored {
+pub struct RestoredDoors {
     /// They are open again.
     pub open: u64,
     /// They have run out.
@@ -109,13 +109,13 @@ pub struct Restored {
 
 /// Opens the doors again for as long as they would still be open, and remembers those that have run out. So much time has
 /// `passed` since they were written. `None` if they were for sources of other prefixes, and all are lost.
-pub fn restore(gate: &Inspector, now: Time, saved: &Saved, passed: Duration) -> Option<Restored> {
+pub fn restore(gate: &Inspector, now: Time, saved: &Saved, passed: Duration) -> Option<RestoredDoors> {
     if saved.prefixes != gate.cut().prefixes() {
         return None;
     }
     restore_outbound(gate, now, saved, passed);
     let ids = gate.known_again(&saved.names, saved.identities.as_ref());
-    let mut restored = Restored::default();
+    let mut restored = RestoredDoors::default();
     for record in &saved.doors {
         match gate.cut().makes(record.source) {
             true => restore_door(gate, now, record, passed, &ids, &mut restored),
@@ -128,10 +128,10 @@ pub fn restore(gate: &Inspector, now: Time, saved: &Saved, passed: Duration) -> 
 fn restore_door(
     gate: &Inspector,
     now: Time,
-    record: &Record,
+    record: &DoorRecord,
     passed: Duration,
     ids: &[Option<KnockId>],
-    restored: &mut Restored,
+    restored: &mut RestoredDoors,
 ) {
     let sole = record.claims.is_empty().then_some(&record.claim);
     let (mut claims, mut gone) = (Vec::new(), Vec::new());
@@ -167,7 +167,7 @@ fn restore_door(
         }
         return;
     };
-    let Record { last_knock, packets, bytes, .. } = *record;
+    let DoorRecord { last_knock, packets, bytes, .. } = *record;
     let door = Listed { last_knock, packets, bytes, ..door };
     if door.door.expires <= now {
         let was_open = gone.iter().any(|claim| now < claim.until);
@@ -196,8 +196,10 @@ fn restore_outbound(gate: &Inspector, now: Time, saved: &Saved, passed: Duration
     records.sort_by_key(|record| (record.requested, Reverse(record.source)));
     for record in records {
         let until = |left: Duration| now.after(left.saturating_sub(passed));
-        let held =
-            |(binding, left): &(Binding, Duration)| HeldBinding { binding: *binding, until: until(*left) };
+        let held = |(binding, left): &(ContactBinding, Duration)| HeldBinding {
+            binding: *binding,
+            until: until(*left),
+        };
         let door = OutboundDoor {
             opened: record.opened,
             method: record.method,

@@ -1,8 +1,8 @@
 //! Flows of sources that the PBX has called: message by message.
 
 use super::block::Scanner;
-use super::fate::{Fate, Finding, Gathered};
-use super::flow::{FlowId, Place, State};
+use super::fate::{Fate, Gathered, SegmentFinding};
+use super::flow::{FlowId, FlowPlace, FlowState};
 use super::passage::Step;
 use super::table::StreamTable;
 use crate::packet::Sequence;
@@ -20,7 +20,7 @@ impl StreamTable {
         id: FlowId,
         sequence: Sequence,
         payload: &[u8],
-        mut judge: impl FnMut(Gathered<'_>) -> Finding,
+        mut judge: impl FnMut(Gathered<'_>) -> SegmentFinding,
         allows: impl FnMut(&Message<'_>) -> bool,
     ) -> Fate {
         if sequence.urgent {
@@ -29,19 +29,19 @@ impl StreamTable {
         let mut guard = self.shard(id);
         let shard = &mut *guard;
         self.meet(shard, now, id, sequence);
-        let place = Place::of(sequence);
+        let place = FlowPlace::of(sequence);
         let Some(stream) = shard.flows.get_mut(&id) else { return Fate::Refused };
-        if stream.whole && stream.state == State::Refused && stream.passage.is_none() {
+        if stream.whole && stream.state == FlowState::Refused && stream.passage.is_none() {
             // Refused while the source was a stranger: it has not passed, and is sent again.
-            stream.state = State::Gathering;
+            stream.state = FlowState::Gathering;
         }
-        if stream.unsure && stream.state == State::Held && !stream.passed && !stream.ended {
+        if stream.unsure && stream.state == FlowState::Held && !stream.passed && !stream.ended {
             // Its SYN is believed.
             shard.kept -= std::mem::take(&mut stream.kept).len();
             (stream.start, stream.scanner, stream.segments) = (stream.begin, Scanner::Blank, 0);
-            stream.state = State::Gathering;
+            stream.state = FlowState::Gathering;
         }
-        if stream.state != State::Gathering || !stream.whole {
+        if stream.state != FlowState::Gathering || !stream.whole {
             return self.advance(shard, now, id, place, payload, judge);
         }
         // Of a truncated copy nobody knows what stood in the rest.
@@ -66,7 +66,7 @@ impl StreamTable {
             // Only a knock passes from here on, also one that is in several segments of this message.
             shard.kept -= stream.kept.drain(..begun).len();
             stream.start = stream.start.wrapping_add(u32::try_from(begun).unwrap_or(0));
-            (stream.state, stream.scanner) = (State::Held, Scanner::Blank);
+            (stream.state, stream.scanner) = (FlowState::Held, Scanner::Blank);
             stream.scanner.read(&stream.kept);
             (stream.passage, stream.unsure, stream.seen) = (None, false, now);
             return self.held(shard, now, id, place, payload, judge);

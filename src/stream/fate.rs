@@ -11,7 +11,7 @@ pub struct Gathered<'a> {
 
 /// The caller's finding in [`Gathered`] bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Finding {
+pub enum SegmentFinding {
     /// No knock.
     Nothing,
     /// A knock, and the door is open now.
@@ -36,11 +36,11 @@ pub enum Fate {
 }
 
 impl Fate {
-    pub(super) fn of(finding: Finding) -> Self {
+    pub(super) fn of(finding: SegmentFinding) -> Self {
         match finding {
-            Finding::Nothing => Self::Refused,
-            Finding::Opened => Self::Opened,
-            Finding::NoRoom => Self::NoRoom,
+            SegmentFinding::Nothing => Self::Refused,
+            SegmentFinding::Opened => Self::Opened,
+            SegmentFinding::NoRoom => Self::NoRoom,
         }
     }
 }

@@ -39,7 +39,7 @@ impl FlowId {
 
 /// The place of a segment in its flow.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Place {
+pub(super) struct FlowPlace {
     /// The sequence number of its first byte.
     pub(super) number: u32,
     /// Bytes on the wire.
@@ -48,7 +48,7 @@ pub(super) struct Place {
     pub(super) last: bool,
 }
 
-impl Place {
+impl FlowPlace {
     pub(super) fn of(sequence: Sequence) -> Self {
         Self {
             number: sequence.number.wrapping_add(sequence.syn.into()),
@@ -71,7 +71,7 @@ pub(super) struct Stream {
     pub(super) looked: usize,
     /// A header field became complete since then.
     pub(super) field: bool,
-    pub(super) state: State,
+    pub(super) state: FlowState,
     /// The sequence number at which it begins.
     pub(super) begin: u32,
     /// It starts with a SYN, as the connection does.
@@ -91,7 +91,7 @@ pub(super) struct Stream {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum State {
+pub(super) enum FlowState {
     /// Segments pass while they complete nothing.
     Gathering,
     /// Nothing more passes.
@@ -110,7 +110,7 @@ impl Stream {
             segments: 0,
             looked: 0,
             field: false,
-            state: State::Gathering,
+            state: FlowState::Gathering,
             begin: start,
             whole: true,
             anew: false,
@@ -159,7 +159,7 @@ impl Stream {
         if self.is_between_messages() {
             (self.start, self.passage) = (self.next(), Some(Passage::default()));
         } else if self.passed || self.ended {
-            self.state = State::Held;
+            self.state = FlowState::Held;
         }
         (self.looked, self.field, self.segments) = (0, false, 0);
         std::mem::take(&mut self.kept).len()
@@ -179,12 +179,12 @@ impl Stream {
 
     /// Whether its SYN is all that has passed.
     fn is_blank(&self) -> bool {
-        self.whole && self.state == State::Gathering && !self.passed && !self.ended
+        self.whole && self.state == FlowState::Gathering && !self.passed && !self.ended
     }
 
     /// Whether all that has passed are whole messages, each of them judged.
     pub(super) fn is_between_messages(&self) -> bool {
-        self.state == State::Gathering
+        self.state == FlowState::Gathering
             && !self.ended
             && self.passage.is_some_and(|passage| passage.is_at_start(&self.kept))
     }

@@ -1,8 +1,8 @@
 //! Held flows: only a knock passes, in one segment or with those before it.
 
 use super::block::{Progress, Scanner};
-use super::fate::{Fate, Finding, Gathered};
-use super::flow::{FlowId, Look, Place, State, Stream};
+use super::fate::{Fate, Gathered, SegmentFinding};
+use super::flow::{FlowId, FlowPlace, FlowState, Look, Stream};
 use super::table::{Shard, StreamTable};
 use crate::sip::{self, Message};
 use crate::time::Time;
@@ -14,7 +14,7 @@ impl StreamTable {
         if stream.passage.take().is_some() {
             shard.kept -= std::mem::take(&mut stream.kept).len();
         }
-        (stream.state, stream.passed) = (State::Held, true);
+        (stream.state, stream.passed) = (FlowState::Held, true);
     }
 
     /// Judges a segment of a held flow: by itself, and with those before it.
@@ -27,9 +27,9 @@ impl StreamTable {
         shard: &mut Shard,
         now: Time,
         id: FlowId,
-        place: Place,
+        place: FlowPlace,
         payload: &[u8],
-        mut judge: impl FnMut(Gathered<'_>) -> Finding,
+        mut judge: impl FnMut(Gathered<'_>) -> SegmentFinding,
     ) -> Fate {
         let fate =
             self.look(shard, now, id, place, Look { payload, itself: true, passes: false }, &mut judge);
@@ -46,9 +46,9 @@ impl StreamTable {
         shard: &mut Shard,
         now: Time,
         id: FlowId,
-        place: Place,
+        place: FlowPlace,
         Look { payload, itself, passes }: Look<'_>,
-        judge: &mut impl FnMut(Gathered<'_>) -> Finding,
+        judge: &mut impl FnMut(Gathered<'_>) -> SegmentFinding,
     ) -> Fate {
         let joins = shard.flows.get(&id).map_or(Joins::Nothing, |stream| self.joins(stream, place, payload));
         let (completes, grows) = match joins {
@@ -77,9 +77,9 @@ impl StreamTable {
         shard: &mut Shard,
         now: Time,
         id: FlowId,
-        place: Place,
+        place: FlowPlace,
         payload: &[u8],
-        judge: &mut impl FnMut(Gathered<'_>) -> Finding,
+        judge: &mut impl FnMut(Gathered<'_>) -> SegmentFinding,
     ) -> Fate {
         let Some(stream) = shard.flows.get_mut(&id) else { return Fate::Refused };
         let before = stream.kept.len();
@@ -116,8 +116,8 @@ impl StreamTable {
     }
 
     /// How a segment joins those that are kept of a held flow.
-    fn joins<'a>(&self, stream: &Stream, place: Place, payload: &'a [u8]) -> Joins<'a> {
-        let Place { number, length, last } = place;
+    fn joins<'a>(&self, stream: &Stream, place: FlowPlace, payload: &'a [u8]) -> Joins<'a> {
+        let FlowPlace { number, length, last } = place;
         let may_grow = !last && length as usize == payload.len();
         let before = stream.kept.len();
         match stream.new_bytes(number, payload).filter(|_| before > 0) {

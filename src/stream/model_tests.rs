@@ -244,7 +244,7 @@ proptest! {
                         payload[index] = *byte;
                     }
                     let sequence = flags.sequence(at, &payload);
-                    let fate = table.segment(now, id(1), sequence, &payload, |_| Finding::Nothing);
+                    let fate = table.segment(now, id(1), sequence, &payload, |_| SegmentFinding::Nothing);
                     prop_assert!(matches!(fate, Fate::Partial | Fate::Refused));
                     if fate == Fate::Partial && *arrives {
                         receivers.iter_mut().for_each(|receiver| receiver.receive(at, *flags, &payload));
@@ -263,7 +263,7 @@ proptest! {
                 Step::Flood(flows) => {
                     for port in 2..2 + flows {
                         let sequence = Flags::default().sequence(0, b"X");
-                        table.segment(now, id(port), sequence, b"X", |_| Finding::Nothing);
+                        table.segment(now, id(port), sequence, b"X", |_| SegmentFinding::Nothing);
                     }
                 }
             }
@@ -302,7 +302,7 @@ proptest! {
                         payload[index] = *byte;
                     }
                     let sequence = flags.sequence(at, &payload);
-                    let judge = |_: Gathered<'_>| Finding::Nothing;
+                    let judge = |_: Gathered<'_>| SegmentFinding::Nothing;
                     let fate = match uncalled.contains(&n) {
                         true => table.segment(now, id(1), sequence, &payload, judge),
                         false => table.called(now, id(1), sequence, &payload, judge, |message| {
@@ -352,7 +352,7 @@ proptest! {
             for _ in 0..=usize::from(again.contains(&n)) {
                 let payload = &stream[pair[0]..pair[1]];
                 let sequence = Flags::default().sequence(pair[0], payload);
-                let judge = |_: Gathered<'_>| Finding::Nothing;
+                let judge = |_: Gathered<'_>| SegmentFinding::Nothing;
                 let fate = table.called(now, id(1), sequence, payload, judge, |message| {
                     Inbound::of_message(message) != Inbound::Refused
                 });
@@ -399,7 +399,7 @@ proptest! {
             let fate = table.segment(now, id(1), sequence, payload, |gathered| {
                 let complete = !only_when_complete || !gathered.grows;
                 let knocks = gathered.bytes.windows(5).any(|window| window == b"KNOCK");
-                if complete && knocks { Finding::Opened } else { Finding::Nothing }
+                if complete && knocks { SegmentFinding::Opened } else { SegmentFinding::Nothing }
             });
             match fate {
                 Fate::Partial => read = read.max(to),

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::block::{Progress, Scanner, ends_block};
-use super::fate::{Fate, Finding, Gathered};
-use super::flow::{FlowId, Look, Place, State, Stream};
+use super::fate::{Fate, Gathered, SegmentFinding};
+use super::flow::{FlowId, FlowPlace, FlowState, Look, Stream};
 use super::loose::Loose;
 
 use crate::packet::Sequence;
@@ -100,7 +100,7 @@ impl StreamTable {
         id: FlowId,
         sequence: Sequence,
         payload: &[u8],
-        judge: impl FnMut(Gathered<'_>) -> Finding,
+        judge: impl FnMut(Gathered<'_>) -> SegmentFinding,
     ) -> Fate {
         // The receiver takes an urgent byte out of its place, so what it reads is not what stands here.
         if sequence.urgent {
@@ -108,7 +108,7 @@ impl StreamTable {
         }
         let mut shard = self.shard(id);
         self.meet(&mut shard, now, id, sequence);
-        self.advance(&mut shard, now, id, Place::of(sequence), payload, judge)
+        self.advance(&mut shard, now, id, FlowPlace::of(sequence), payload, judge)
     }
 
     /// A segment of a source whose door is open. It passes in any case; `judge` is asked if it goes on with a header
@@ -121,7 +121,7 @@ impl StreamTable {
         sequence: Sequence,
         payload: &[u8],
         itself: bool,
-        mut judge: impl FnMut(Gathered<'_>) -> Finding,
+        mut judge: impl FnMut(Gathered<'_>) -> SegmentFinding,
     ) {
         let ends = sequence.fin || sequence.rst;
         if sequence.length > 0 || ends || sequence.urgent {
@@ -155,7 +155,7 @@ impl StreamTable {
         }
         self.hold(shard, id);
         let look = Look { payload, itself, passes: true };
-        match self.look(shard, now, id, Place::of(sequence), look, &mut judge) {
+        match self.look(shard, now, id, FlowPlace::of(sequence), look, &mut judge) {
             Fate::Opened => _ = self.remove(shard, id),
             _ if shard.flows.get(&id).is_some_and(|stream| stream.kept.is_empty()) => {
                 self.remove(shard, id);
@@ -234,7 +234,7 @@ impl StreamTable {
         stream.passed |= self.loose.has(id, now);
         stream.unsure = whole && self.loose.has_everyone(now);
         if !whole || stream.passed || stream.ended {
-            stream.state = State::Held;
+            stream.state = FlowState::Held;
         }
         shard.flows.insert(id, stream);
         self.flows.fetch_add(1, Ordering::Relaxed);
@@ -246,21 +246,21 @@ impl StreamTable {
         shard: &mut Shard,
         now: Time,
         id: FlowId,
-        place: Place,
+        place: FlowPlace,
         payload: &[u8],
-        mut judge: impl FnMut(Gathered<'_>) -> Finding,
+        mut judge: impl FnMut(Gathered<'_>) -> SegmentFinding,
     ) -> Fate {
-        let Place { number, length, last } = place;
+        let FlowPlace { number, length, last } = place;
         let Some(stream) = shard.flows.get_mut(&id) else { return Fate::Refused };
         if stream.passage.take().is_some() {
             // Its source was one that the PBX had called, and is none any more.
             shard.kept -= stream.hold();
         }
-        if stream.unsure && stream.state == State::Gathering {
+        if stream.unsure && stream.state == FlowState::Gathering {
             shard.kept -= std::mem::take(&mut stream.kept).len();
-            stream.state = State::Held;
+            stream.state = FlowState::Held;
         }
-        if stream.state == State::Held {
+        if stream.state == FlowState::Held {
             return self.held(shard, now, id, place, payload, judge);
         }
         let new = stream.new_bytes(number, payload);
@@ -268,7 +268,7 @@ impl StreamTable {
             stream.seen = now;
             return Fate::Partial;
         }
-        let Some(new) = new.filter(|_| stream.state == State::Gathering) else { return Fate::Refused };
+        let Some(new) = new.filter(|_| stream.state == FlowState::Gathering) else { return Fate::Refused };
         let on_wire = length as usize - (payload.len() - new.len());
         let mut scanner = stream.scanner;
         let progress = scanner.read(new);
@@ -298,7 +298,7 @@ impl StreamTable {
                 shard.make_room(id);
                 return Fate::Partial;
             }
-            Fate::Refused => (stream.state, stream.seen) = (State::Refused, now),
+            Fate::Refused => (stream.state, stream.seen) = (FlowState::Refused, now),
             Fate::Opened => self.open(shard, now, id),
             Fate::NoRoom | Fate::Partial | Fate::Admitted => {}
         }
@@ -316,16 +316,16 @@ impl StreamTable {
             self.remove(shard, id);
             return true;
         }
-        if stream.state == State::Held && (stream.passed || !stream.whole) {
+        if stream.state == FlowState::Held && (stream.passed || !stream.whole) {
             return false;
         }
-        let blank = stream.scanner == Scanner::Blank && stream.state == State::Gathering;
+        let blank = stream.scanner == Scanner::Blank && stream.state == FlowState::Gathering;
         if stream.passed && !blank {
             return false;
         }
         // Of what has passed the receiver need not have got all, and a beginning or a RST it may have ignored.
         let in_place = !stream.anew && stream.begin == sequence.number;
-        if !stream.passed && stream.state != State::Held && (sequence.rst || in_place) {
+        if !stream.passed && stream.state != FlowState::Held && (sequence.rst || in_place) {
             self.remove(shard, id);
         } else if sequence.fin {
             (stream.ended, stream.seen) = (true, now);

@@ -30,7 +30,7 @@ fn send(table: &StreamTable, secs: u64, number: u32, payload: &str) -> (Fate, St
         payload.as_bytes(),
         |gathered| {
             seen = String::from_utf8(gathered.bytes.to_vec()).unwrap();
-            if seen.contains("KNOCK") { Finding::Opened } else { Finding::Nothing }
+            if seen.contains("KNOCK") { SegmentFinding::Opened } else { SegmentFinding::Nothing }
         },
     );
     (fate, seen)
@@ -183,7 +183,7 @@ fn a_block_is_not_searched_again_with_each_segment() {
                 table.segment(at(0), id(1), sequence(number, bytes), bytes, |gathered| {
                     searched += gathered.bytes.len();
                     at_once = at_once.max(gathered.bytes.len());
-                    Finding::Nothing
+                    SegmentFinding::Nothing
                 });
             }
             // Of a held flow each segment is also searched by itself.
@@ -219,7 +219,7 @@ fn a_flow_starts_behind_its_syn() {
     for _ in 0..2 {
         let payload = b"REG";
         let sequence = Sequence { syn: true, ..sequence(99, payload) };
-        let fate = table.segment(at(0), id(1), sequence, payload, |_| Finding::Nothing);
+        let fate = table.segment(at(0), id(1), sequence, payload, |_| SegmentFinding::Nothing);
         assert_eq!(fate, Partial);
     }
     assert_eq!(fates(&table, &[(103, "ISTER\r\n\r\n")]), [Refused]);
@@ -248,7 +248,7 @@ fn the_end_of_a_block_is_never_taken_for_a_beginning() {
         ("flows enough to be forgotten", |table| {
             for port in 2..2000 {
                 let sequence = sequence(1, b"X");
-                table.segment(at(1), id(port), sequence, b"X", |_| Finding::Nothing);
+                table.segment(at(1), id(port), sequence, b"X", |_| SegmentFinding::Nothing);
             }
             syn(table, 2, 110);
         }),
@@ -293,7 +293,7 @@ fn an_urgent_byte_is_not_read_where_it_stands() {
     syn(&table, 0, 0);
     assert_eq!(fates(&table, &[(1, "REGISTER\r\n")]), [Partial]);
     let urgent = Sequence { urgent: true, ..sequence(11, b"X\r\n") };
-    assert_eq!(table.segment(at(0), id(1), urgent, b"X\r\n", |_| Finding::Nothing), Refused);
+    assert_eq!(table.segment(at(0), id(1), urgent, b"X\r\n", |_| SegmentFinding::Nothing), Refused);
     assert_eq!(fates(&table, &[(11, "X\r\n"), (14, "\r\n")]), [Partial, Refused]);
 }
 
@@ -380,7 +380,10 @@ fn no_connection_ends_with_part_of_a_block() {
     assert_eq!(fates(&table, &[(100, "REGISTER\r\n")]), [Partial]);
     for (number, payload) in [(100, "REGISTER\r\n"), (110, "Via")] {
         let fin = Sequence { fin: true, ..sequence(number, payload.as_bytes()) };
-        assert_eq!(table.segment(at(0), id(1), fin, payload.as_bytes(), |_| Finding::Nothing), Refused);
+        assert_eq!(
+            table.segment(at(0), id(1), fin, payload.as_bytes(), |_| SegmentFinding::Nothing),
+            Refused
+        );
     }
     // Another beginning, which the receiver may not have taken for one.
     syn(&table, 1, 199);
@@ -417,7 +420,7 @@ fn a_nul_hides_nothing() {
 fn no_room_for_a_door_leaves_the_flow_as_it_is() {
     let table = StreamTable::new(SEGMENTS);
     let payload = b"KNOCK\r\n";
-    let judge = |_: Gathered<'_>| Finding::NoRoom;
+    let judge = |_: Gathered<'_>| SegmentFinding::NoRoom;
     assert_eq!(table.segment(at(0), id(1), sequence(1, payload), payload, judge), Fate::NoRoom);
     assert_eq!(fates(&table, &[(1, "KNOCK\r\n")]), [Opened]);
 }
@@ -428,7 +431,8 @@ fn flows_and_bytes_are_bounded() {
     let table = StreamTable::new(limits);
     let payload = vec![b'x'; 8192];
     for port in 1..=20_000 {
-        let fate = table.segment(at(0), id(port), sequence(1, &payload), &payload, |_| Finding::Nothing);
+        let fate =
+            table.segment(at(0), id(port), sequence(1, &payload), &payload, |_| SegmentFinding::Nothing);
         // In the end the source is in doubt, and nothing of it passes.
         assert!(matches!(fate, Partial | Refused), "{fate:?}");
         assert!(table.len() <= limits.flows + SHARDS && table.kept() <= MAX_KEPT);
@@ -441,5 +445,5 @@ fn flows_and_bytes_are_bounded() {
 fn a_truncated_copy_is_never_partial() {
     let table = StreamTable::new(SEGMENTS);
     let cut = Sequence { length: 20, ..sequence(1, b"") };
-    assert_eq!(table.segment(at(0), id(1), cut, b"REG", |_| Finding::Nothing), Refused);
+    assert_eq!(table.segment(at(0), id(1), cut, b"REG", |_| SegmentFinding::Nothing), Refused);
 }

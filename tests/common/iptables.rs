@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use sipknock::firewall::{Change, Error, Family, Firewall, Plan, Programs, State};
+use sipknock::firewall::{Family, FamilyChange, FamilyState, Firewall, FirewallError, Plan, Programs};
 
 use super::netns::Netns;
 use super::trials;
@@ -73,21 +73,21 @@ impl World {
         stem
     }
 
-    pub(crate) fn try_apply(&self, plan: &Plan) -> Result<Vec<Change>, Error> {
+    pub(crate) fn try_apply(&self, plan: &Plan) -> Result<Vec<FamilyChange>, FirewallError> {
         let report = self.netns.run(|| self.firewall.apply(plan))?;
         Ok(report.families.iter().map(|family| family.change).collect())
     }
 
-    pub(crate) fn apply(&self, plan: &Plan) -> Vec<Change> {
+    pub(crate) fn apply(&self, plan: &Plan) -> Vec<FamilyChange> {
         self.try_apply(plan).unwrap()
     }
 
-    pub(crate) fn remove(&self) -> Vec<Change> {
+    pub(crate) fn remove(&self) -> Vec<FamilyChange> {
         let report = self.netns.run(|| self.firewall.remove()).unwrap();
         report.families.iter().map(|family| family.change).collect()
     }
 
-    pub(crate) fn states(&self, plan: &Plan) -> Vec<State> {
+    pub(crate) fn states(&self, plan: &Plan) -> Vec<FamilyState> {
         let status = self.netns.run(|| self.firewall.status(plan)).unwrap();
         status.families.iter().map(|family| family.state).collect()
     }

@@ -183,7 +183,7 @@ pub(crate) fn doors_of_networks_that_are_no_sources(world: &World) {
         let alice = saved.doors[0].clone();
         for shared in ["64:ff9b::c000:207", "fe80::1", "2001:0:1:2:3::", "2001:db8:7::1"] {
             let source = Source::new(shared.parse().unwrap(), Prefixes::default());
-            saved.doors.push(sipknock::state::format::Record { source, ..alice.clone() });
+            saved.doors.push(sipknock::state::format::DoorRecord { source, ..alice.clone() });
         }
     });
     let gate = run(world, &config, &file);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use rustix::process::Signal;
-use sipknock::queue::{Backend, Options};
+use sipknock::queue::{Backend, QueueOptions};
 
 use super::*;
 
@@ -232,7 +232,7 @@ pub(super) static FAULTS: [Fault; 49] = [
             let mut patient = Patient::sound();
             patient.gate.take().unwrap().stop();
             let options =
-                Options {
+                QueueOptions {
                     queue: 0,
                     max_len: 9,
                     receive_buffer: 4096,

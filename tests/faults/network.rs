@@ -4,7 +4,7 @@ use std::process::Command;
 
 use rustix::net::netlink::{NETFILTER, SocketAddrNetlink};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketType};
-use sipknock::queue::message::{self, Message, Messages, Setup};
+use sipknock::queue::message::{self, QueueMessage, QueueMessages, Setup};
 use sipknock::verdict::Verdict;
 
 use crate::common::gate::{CLIENTS4, Gate, SECRET, SENTINEL, World, register, trusting, wait_until};
@@ -92,8 +92,8 @@ pub(crate) fn queue_stolen(world: &World) -> Outcome {
         rustix::net::sendto(&thief, &out, SendFlags::empty(), &SocketAddrNetlink::new(0, 0)).unwrap();
         let mut buffer = [0; 4096];
         let (length, _) = rustix::net::recv(&thief, &mut buffer[..], RecvFlags::empty()).unwrap();
-        match Messages::new(&buffer[..length]).next() {
-            Some(Ok(Message::Answer { errno, .. })) => errno,
+        match QueueMessages::new(&buffer[..length]).next() {
+            Some(Ok(QueueMessage::Answer { errno, .. })) => errno,
             other => panic!("{other:?}"),
         }
     };

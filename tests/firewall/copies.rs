@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::Duration;
 
-use sipknock::firewall::{Family, Plan, State};
+use sipknock::firewall::{Family, FamilyState, Plan};
 
 use super::common::gate::wait_until;
 use super::common::iptables::World;
@@ -160,7 +160,7 @@ pub(super) fn a_pbx_behind_forward(world: &World) {
     let chains = vec!["INPUT".to_owned(), "FORWARD".to_owned()];
     let plan = Plan { chains, pbx: pbx(&["172.18.0.5/32"], &[]), ..plan() };
     world.apply(&plan);
-    assert_eq!(world.states(&plan), [State::InPlace; 2]);
+    assert_eq!(world.states(&plan), [FamilyState::InPlace; 2]);
     let rules = world.rules(Family::V4);
     assert!(rules.iter().any(|rule| rule.starts_with("-A FORWARD -s 172.18.0.5/32 -i lan ")), "{rules:#?}");
 

@@ -1,7 +1,8 @@
 //! Rules in other chains, other families and the other variant's tables.
 
 use sipknock::firewall::{
-    Change, Difference, Error, Family, Firewall, Hold, Ipv4State, Note, Plan, Routes, State,
+    Difference, Family, FamilyChange, FamilyState, Firewall, FirewallError, FirewallNote, Hold, Ipv4State,
+    Plan, Routes,
 };
 
 use super::common::iptables::World;
@@ -15,7 +16,7 @@ pub(super) fn changed_chains_move_the_jumps(world: &World) {
     // Packets for this machine would pass unseen.
     let before = world.saved();
     match world.try_apply(&plan) {
-        Err(error @ Error::WouldMove { .. }) => {
+        Err(error @ FirewallError::WouldMove { .. }) => {
             let said = error.to_string();
             assert!(said.contains("INPUT") && said.contains("FORWARD") && said.contains("--move"), "{said}");
         }
@@ -24,14 +25,14 @@ pub(super) fn changed_chains_move_the_jumps(world: &World) {
     assert_eq!(world.saved(), before);
     let moving = world.firewall.clone().moving(true);
     let report = world.netns.run(|| moving.apply(&plan)).unwrap();
-    assert!(report.families.iter().all(|family| family.change == Change::Written));
+    assert!(report.families.iter().all(|family| family.change == FamilyChange::Written));
     let rules = world.rules(Family::V4);
     assert!(
         rules.iter().all(|rule| !rule.starts_with("-A INPUT") && !rule.starts_with("-A OUTPUT")),
         "{rules:#?}"
     );
     assert_eq!(rules.iter().filter(|rule| rule.starts_with("-A FORWARD")).count(), 4);
-    assert_eq!(world.apply(&plan), [Change::Unchanged; 2]);
+    assert_eq!(world.apply(&plan), [FamilyChange::Unchanged; 2]);
 }
 
 pub(super) fn several_chains_at_once(world: &World) {
@@ -42,9 +43,9 @@ pub(super) fn several_chains_at_once(world: &World) {
     let chains = ["INPUT", "FORWARD", "DOCKER-USER"].map(str::to_owned).to_vec();
     let plan = Plan { chains, pbx: pbx(&["192.0.2.7/32", "2001:db8::7/128"], &["br-1"]), ..plan() };
     // An additional chain is no move.
-    assert_eq!(world.apply(&plan), [Change::Written; 2]);
-    assert_eq!(world.states(&plan), [State::InPlace; 2]);
-    assert_eq!(world.apply(&plan), [Change::Unchanged; 2]);
+    assert_eq!(world.apply(&plan), [FamilyChange::Written; 2]);
+    assert_eq!(world.states(&plan), [FamilyState::InPlace; 2]);
+    assert_eq!(world.apply(&plan), [FamilyChange::Unchanged; 2]);
     let rules = world.rules(Family::V4);
     for chain in ["FORWARD", "DOCKER-USER"] {
         let of_chain: Vec<_> =
@@ -71,26 +72,28 @@ pub(super) fn several_chains_at_once(world: &World) {
     assert_eq!(status.families[0].differences, [Difference::Unreached { chain: "DOCKER-USER".to_owned() }]);
     assert!(status.lets_by() && !status.families[0].is_mendable());
     let report = world.netns.run(|| world.firewall.apply(&plan)).unwrap();
-    assert_eq!(report.families[0].change, Change::Unchanged);
+    assert_eq!(report.families[0].change, FamilyChange::Unchanged);
     assert!(
-        matches!(report.families[0].notes[..], [Note::Amiss(Difference::Unreached { .. })]),
+        matches!(report.families[0].notes[..], [FirewallNote::Amiss(Difference::Unreached { .. })]),
         "{report:?}"
     );
-    assert_eq!(world.remove(), [Change::Removed; 2]);
+    assert_eq!(world.remove(), [FamilyChange::Removed; 2]);
     assert!(!world.saved().contains("SIPKNOCK") && !world.saved().contains("sipknock"), "{}", world.saved());
 }
 
 pub(super) fn missing_parent_is_an_error(world: &World) {
     let plan = Plan { chains: vec!["DOCKER-USER".to_owned()], pbx: pbx(&[], &["br-1"]), ..plan() };
     match world.try_apply(&plan) {
-        Err(Error::ParentMissing { family: Family::V4, chain, .. }) => assert_eq!(chain, "DOCKER-USER"),
+        Err(FirewallError::ParentMissing { family: Family::V4, chain, .. }) => {
+            assert_eq!(chain, "DOCKER-USER")
+        }
         other => panic!("{other:?}"),
     }
     world.load(Family::V4, "*filter\n:DOCKER-USER - [0:0]\n-A FORWARD -j DOCKER-USER\nCOMMIT\n");
     let before = world.rules(Family::V4);
     match world.try_apply(&plan) {
-        Err(Error::Ipv6 { error, ipv4: Ipv4State::PutBack }) => {
-            assert!(matches!(*error, Error::ParentMissing { family: Family::V6, .. }), "{error}");
+        Err(FirewallError::Ipv6 { error, ipv4: Ipv4State::PutBack }) => {
+            assert!(matches!(*error, FirewallError::ParentMissing { family: Family::V6, .. }), "{error}");
             assert!(error.to_string().contains("families = [\"ipv4\"]"), "{error}");
         }
         other => panic!("{other:?}"),
@@ -98,8 +101,8 @@ pub(super) fn missing_parent_is_an_error(world: &World) {
     assert_eq!(world.rules(Family::V4), before);
     assert_eq!(world.rules_of(Family::V4, "mangle"), [""; 0]);
     world.load(Family::V6, "*filter\n:DOCKER-USER - [0:0]\n-A FORWARD -j DOCKER-USER\nCOMMIT\n");
-    assert_eq!(world.apply(&plan), [Change::Written; 2]);
-    assert_eq!(world.states(&plan), [State::InPlace; 2]);
+    assert_eq!(world.apply(&plan), [FamilyChange::Written; 2]);
+    assert_eq!(world.states(&plan), [FamilyState::InPlace; 2]);
 }
 
 /// Docker makes the IPv4 chain alone unless it manages ip6tables as well.
@@ -108,21 +111,21 @@ pub(super) fn a_docker_user_of_ipv4_alone(world: &World) {
     let docker = Plan { chains: vec!["DOCKER-USER".to_owned()], ..plan() };
     // Either the PBX has no IPv6 address, or the family is left out.
     for (plan, note) in [
-        (Plan { pbx: pbx(&["172.18.0.5/32"], &[]), ..docker.clone() }, Note::NoAddress),
-        (Plan { pbx: pbx(&[], &["br-1"]), families: vec![Family::V4], ..docker }, Note::NotWanted),
+        (Plan { pbx: pbx(&["172.18.0.5/32"], &[]), ..docker.clone() }, FirewallNote::NoAddress),
+        (Plan { pbx: pbx(&[], &["br-1"]), families: vec![Family::V4], ..docker }, FirewallNote::NotWanted),
     ] {
         let report = world.netns.run(|| world.firewall.apply(&plan)).unwrap();
         let changes: Vec<_> = report.families.iter().map(|family| family.change).collect();
-        assert_eq!(changes, [Change::Written, Change::Skipped]);
+        assert_eq!(changes, [FamilyChange::Written, FamilyChange::Skipped]);
         assert_eq!(report.families[1].notes, [note]);
-        assert_eq!(world.states(&plan), [State::InPlace, State::Skipped]);
+        assert_eq!(world.states(&plan), [FamilyState::InPlace, FamilyState::Skipped]);
         assert_eq!(world.rules(Family::V6), [""; 0]);
     }
     // Rules of an earlier configuration in the other family are removed.
     world.netns.run(|| world.firewall.clone().moving(true).apply(&plan())).unwrap();
     assert!(!world.rules(Family::V6).is_empty());
     let only = Plan { families: vec![Family::V4], ..plan() };
-    assert_eq!(world.apply(&only), [Change::Unchanged, Change::Removed]);
+    assert_eq!(world.apply(&only), [FamilyChange::Unchanged, FamilyChange::Removed]);
     assert_eq!(world.rules(Family::V6), [""; 0]);
     assert_eq!(world.rules_of(Family::V6, "mangle"), [""; 0]);
 }
@@ -134,7 +137,7 @@ pub(super) fn rules_of_the_other_variant_are_removed(world: &World) {
     world.netns.run(|| other.apply(&plan())).unwrap();
     let status = state(&world.firewall);
     for family in &status.families {
-        assert_eq!(family.state, State::Differs);
+        assert_eq!(family.state, FamilyState::Differs);
         let program = other.programs().of(family.family).to_owned();
         assert!(family.differences.contains(&Difference::OtherVariant { program }), "{family:?}");
     }
@@ -143,23 +146,23 @@ pub(super) fn rules_of_the_other_variant_are_removed(world: &World) {
         let program = other.programs().of(family.family).to_owned();
         assert_eq!(
             (family.change, &family.notes[..]),
-            (Change::Written, &[Note::OtherRemoved { program }][..])
+            (FamilyChange::Written, &[FirewallNote::OtherRemoved { program }][..])
         );
     }
     assert!(state(&world.firewall).in_place());
     // Now the other variant has none.
     assert!(state(&other).families.iter().all(|family| family.rules.is_empty()));
-    assert_eq!(world.apply(&plan()), [Change::Unchanged; 2]);
+    assert_eq!(world.apply(&plan()), [FamilyChange::Unchanged; 2]);
     // Both have them again, and both are cleared.
     for family in Family::ALL {
         let program = format!("{}-restore", other.programs().of(family));
         let rules = plan().ruleset(family, &Routes::default()).unwrap().restore_file();
         world.load_with(&program, &rules);
     }
-    assert_eq!(world.states(&plan()), [State::Differs; 2]);
-    assert_eq!(world.remove(), [Change::Removed; 2]);
-    assert_eq!(world.remove(), [Change::Unchanged; 2]);
-    assert!(state(&other).families.iter().all(|family| family.state == State::Absent));
+    assert_eq!(world.states(&plan()), [FamilyState::Differs; 2]);
+    assert_eq!(world.remove(), [FamilyChange::Removed; 2]);
+    assert_eq!(world.remove(), [FamilyChange::Unchanged; 2]);
+    assert!(state(&other).families.iter().all(|family| family.state == FamilyState::Absent));
 }
 
 pub(super) fn what_the_other_variant_had_is_put_back(world: &World) {
@@ -187,7 +190,7 @@ pub(super) fn a_container_that_came_back_elsewhere(world: &World) {
     world.load(Family::V4, nat);
     publish("-A", "172.18.0.5");
     world.apply(&plan);
-    assert_eq!(world.states(&plan), [State::InPlace, State::Skipped]);
+    assert_eq!(world.states(&plan), [FamilyState::InPlace, FamilyState::Skipped]);
     publish("-D", "172.18.0.5");
     publish("-A", "172.18.0.6");
     let status = world.netns.run(|| world.firewall.status(&plan)).unwrap();

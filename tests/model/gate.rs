@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use sipknock::door::{Change, Door, Grant};
+use sipknock::door::{Door, DoorChange, Grant};
 use sipknock::inspect::{Inspector, Mode, Policy, Renew};
 use sipknock::knock::{Extent, Knock, KnockSet, Life, Part, Secret};
 use sipknock::net::{Cut, NetSet, Prefixes, Source};
@@ -111,7 +111,7 @@ impl Gate {
         let now = Time::from_nanos(now);
         let source = self.source(at);
         let grant = Grant { knock: Door::by_hand(), life: Duration::from_secs(seconds), registration: None };
-        let opened = !matches!(self.core.doors().knock(source, now, &[grant]), Change::Refused(_));
+        let opened = !matches!(self.core.doors().knock(source, now, &[grant]), DoorChange::Refused(_));
         if opened {
             self.core.outbound().unmark(source, now);
         }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use rustix::net::netlink::{self, SocketAddrNetlink};
 use rustix::net::{AddressFamily, RecvFlags, sockopt};
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
-use sipknock::queue::{Backend, Options, unbind};
+use sipknock::queue::{Backend, QueueOptions, unbind};
 use socket2::{SockFilter, SockRef};
 
 use crate::common::commands::stats;
@@ -72,7 +72,7 @@ pub(crate) fn a_queue_unbound_from_outside_is_bound_again(world: &World) {
 pub(crate) fn a_stolen_queue_is_bound_again_when_the_thief_is_gone(world: &World) {
     let (gate, config) = start(world, "");
     opens(world, "198.51.100.7");
-    let options = Options {
+    let options = QueueOptions {
         queue: 0,
         max_len: 64,
         receive_buffer: 65_536,

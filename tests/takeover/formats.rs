@@ -7,9 +7,9 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::time::Duration;
 use std::{fs, thread};
 
-use sipknock::control::takeover::{Line, Offer, Word};
+use sipknock::control::takeover::{Offer, TakeoverConnection, TakeoverMessage};
 use sipknock::net::{Prefixes, Source};
-use sipknock::state::format::{ClaimRecord, Record, Saved};
+use sipknock::state::format::{ClaimRecord, DoorRecord, Saved};
 use sipknock::state::stamp::Stamp;
 
 use crate::common::commands::{doors, socket};
@@ -27,7 +27,7 @@ fn saved() -> Saved {
         closing: false,
         ran_out: false,
     };
-    let door = Record {
+    let door = DoorRecord {
         source: Source::new("198.51.100.7".parse().unwrap(), Prefixes::default()),
         opened: stamp.wall.before(Duration::from_secs(3000)),
         last_knock: stamp.wall.before(Duration::from_secs(3000)),
@@ -61,9 +61,9 @@ fn hand_over(listener: &UnixListener, file: &File) {
     writeln!(&refused, "{refusal}").unwrap();
     let (stream, _) = listener.accept().unwrap();
     assert!(asked(&stream).contains("\"format\":1"));
-    let mut line = Line::new(stream);
+    let mut line = TakeoverConnection::new(stream);
     let prefixes = Prefixes::default();
-    line.say(&Word::Offer(Offer {
+    line.say(&TakeoverMessage::Offer(Offer {
         version: "0.1.0".to_owned(),
         pid: std::process::id(),
         queues: Vec::new(),
@@ -74,11 +74,11 @@ fn hand_over(listener: &UnixListener, file: &File) {
         outbound: None,
     }))
     .unwrap();
-    assert_eq!(line.hear(DEADLINE).unwrap(), Word::Go {});
-    let handed = Word::Handed { queues: Vec::new(), outbound: false };
+    assert_eq!(line.hear(DEADLINE).unwrap(), TakeoverMessage::Go {});
+    let handed = TakeoverMessage::Handed { queues: Vec::new(), outbound: false };
     line.say_with(&handed, &[listener.as_fd(), file.as_fd()]).unwrap();
-    assert_eq!(line.hear(DEADLINE).unwrap(), Word::Taken {});
-    line.say(&Word::Done {}).unwrap();
+    assert_eq!(line.hear(DEADLINE).unwrap(), TakeoverMessage::Taken {});
+    line.say(&TakeoverMessage::Done {}).unwrap();
 }
 
 pub(crate) fn a_gate_of_format_1_hands_its_doors_over(world: &World) {

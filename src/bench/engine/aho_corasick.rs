@@ -8,20 +8,20 @@ use aho_corasick::{AhoCorasick, AhoCorasickKind, Input, MatchKind, Span};
 
 use super::compiled::{Compiled, Search, exact, timed};
 use super::unfit::Unfit;
-use crate::bench::style::Wanted;
+use crate::bench::style::BenchPattern;
 
 /// Reports every match, and of its own accord chooses how to do that.
-pub(super) fn standard(wanted: &[Wanted], kind: Option<AhoCorasickKind>) -> Result<Compiled, Unfit> {
+pub(super) fn standard(wanted: &[BenchPattern], kind: Option<AhoCorasickKind>) -> Result<Compiled, Unfit> {
     let (parts, took) = automata(split(wanted), MatchKind::Standard, kind)?;
     let memory = parts.iter().map(|(automaton, _)| automaton.memory_usage()).sum();
     Ok(Compiled::new(Standard(parts), memory, took))
 }
 
-pub(super) fn nfa(wanted: &[Wanted]) -> Result<Compiled, Unfit> {
+pub(super) fn nfa(wanted: &[BenchPattern]) -> Result<Compiled, Unfit> {
     standard(wanted, Some(AhoCorasickKind::ContiguousNFA))
 }
 
-pub(super) fn dfa(wanted: &[Wanted]) -> Result<Compiled, Unfit> {
+pub(super) fn dfa(wanted: &[BenchPattern]) -> Result<Compiled, Unfit> {
     // A row for each byte at most, and in it four bytes for each of so many kinds of bytes.
     let bytes: usize = wanted.iter().map(|knock| knock.bytes.len()).sum();
     let mut kinds = [false; 256];
@@ -40,7 +40,7 @@ pub(super) fn dfa(wanted: &[Wanted]) -> Result<Compiled, Unfit> {
 }
 
 /// Reports one match after the other, none of which overlap, so it is asked again from the byte behind a match's first.
-pub(super) fn leftmost_first(wanted: &[Wanted]) -> Result<Compiled, Unfit> {
+pub(super) fn leftmost_first(wanted: &[BenchPattern]) -> Result<Compiled, Unfit> {
     let mut parts = split(wanted);
     parts.iter_mut().for_each(|(_, knocks)| longest_first(knocks));
     let within: Vec<_> =
@@ -53,9 +53,9 @@ pub(super) fn leftmost_first(wanted: &[Wanted]) -> Result<Compiled, Unfit> {
 }
 
 /// SIMD over the beginnings of knocks, without an automaton.
-pub(super) fn teddy(wanted: &[Wanted]) -> Result<Compiled, Unfit> {
+pub(super) fn teddy(wanted: &[BenchPattern]) -> Result<Compiled, Unfit> {
     exact(wanted)?;
-    let mut knocks: Vec<Numbered<'_>> = (0..).zip(wanted).collect();
+    let mut knocks: Vec<NumberedPattern<'_>> = (0..).zip(wanted).collect();
     longest_first(&mut knocks);
     let within = begins_with(&knocks, false);
     let (searcher, took) = timed(|| Searcher::new(knocks.iter().map(|(_, knock)| &knock.bytes)));
@@ -66,13 +66,13 @@ pub(super) fn teddy(wanted: &[Wanted]) -> Result<Compiled, Unfit> {
 }
 
 /// A knock and its place.
-type Numbered<'a> = (usize, &'a Wanted);
+type NumberedPattern<'a> = (usize, &'a BenchPattern);
 
 /// Automata, each with its knocks' places.
 type Automata = Vec<(AhoCorasick, Vec<usize>)>;
 
 /// An automaton either ignores case or not: there may have to be two.
-fn split(wanted: &[Wanted]) -> Vec<(bool, Vec<Numbered<'_>>)> {
+fn split(wanted: &[BenchPattern]) -> Vec<(bool, Vec<NumberedPattern<'_>>)> {
     let of = |ignore_case| {
         let knocks: Vec<_> =
             (0..).zip(wanted).filter(|(_, knock)| knock.ignore_case == ignore_case).collect();
@@ -82,7 +82,7 @@ fn split(wanted: &[Wanted]) -> Vec<(bool, Vec<Numbered<'_>>)> {
 }
 
 fn automata(
-    parts: Vec<(bool, Vec<Numbered<'_>>)>,
+    parts: Vec<(bool, Vec<NumberedPattern<'_>>)>,
     match_kind: MatchKind,
     kind: Option<AhoCorasickKind>,
 ) -> Result<(Automata, Duration), Unfit> {
@@ -159,14 +159,15 @@ impl FirstIn for Searcher {
     }
 }
 
-fn longest_first(knocks: &mut [Numbered<'_>]) {
+fn longest_first(knocks: &mut [NumberedPattern<'_>]) {
     knocks.sort_by_key(|(_, knock)| std::cmp::Reverse(knock.bytes.len()));
 }
 
 /// For each of the patterns, longest first, the longest of those behind it with which it begins.
-fn begins_with(knocks: &[Numbered<'_>], ignore_case: bool) -> Vec<Option<usize>> {
-    let bytes =
-        |knock: &Wanted| if ignore_case { knock.bytes.to_ascii_lowercase() } else { knock.bytes.clone() };
+fn begins_with(knocks: &[NumberedPattern<'_>], ignore_case: bool) -> Vec<Option<usize>> {
+    let bytes = |knock: &BenchPattern| {
+        if ignore_case { knock.bytes.to_ascii_lowercase() } else { knock.bytes.clone() }
+    };
     let (mut known, mut lengths) = (HashMap::new(), Vec::new());
     let mut within = vec![None; knocks.len()];
     for ((at, (_, knock)), within) in knocks.iter().enumerate().zip(&mut within).rev() {

@@ -4,7 +4,7 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use super::unfit::Unfit;
-use crate::bench::style::Wanted;
+use crate::bench::style::BenchPattern;
 use crate::clock::cpu_time;
 
 /// Knocks, compiled for an engine.
@@ -74,6 +74,6 @@ pub(super) fn timed<T>(make: impl FnOnce() -> T) -> (T, Duration) {
 }
 
 /// Refuses knocks that ignore case, for engines that can't.
-pub(super) fn exact(wanted: &[Wanted]) -> Result<(), Unfit> {
+pub(super) fn exact(wanted: &[BenchPattern]) -> Result<(), Unfit> {
     if wanted.iter().any(|knock| knock.ignore_case) { Err(Unfit::Case) } else { Ok(()) }
 }

@@ -5,9 +5,9 @@ use memchr::memmem::Finder;
 
 use super::compiled::{Compiled, Search, exact, timed};
 use super::unfit::Unfit;
-use crate::bench::style::Wanted;
+use crate::bench::style::BenchPattern;
 
-pub(super) fn daachorse(wanted: &[Wanted]) -> Result<Compiled, Unfit> {
+pub(super) fn daachorse(wanted: &[BenchPattern]) -> Result<Compiled, Unfit> {
     exact(wanted)?;
     let build = || DoubleArrayAhoCorasick::<u32>::new(wanted.iter().map(|knock| &knock.bytes));
     let (automaton, took) = timed(build);
@@ -22,7 +22,7 @@ impl Search for DoubleArrayAhoCorasick<u32> {
     }
 }
 
-pub(super) fn memmem(wanted: &[Wanted]) -> Result<Compiled, Unfit> {
+pub(super) fn memmem(wanted: &[BenchPattern]) -> Result<Compiled, Unfit> {
     exact(wanted)?;
     if wanted.len() > MOST_LOOPS {
         return Err(Unfit::TooSlow);

@@ -2,15 +2,16 @@ use super::*;
 use crate::bench::Style;
 use crate::bench::traffic::{knocking, registers};
 
-fn wanted(knocks: &[(&str, bool)]) -> Vec<Wanted> {
-    let owned = |&(text, ignore_case): &(&str, bool)| Wanted { bytes: text.as_bytes().to_vec(), ignore_case };
+fn wanted(knocks: &[(&str, bool)]) -> Vec<BenchPattern> {
+    let owned =
+        |&(text, ignore_case): &(&str, bool)| BenchPattern { bytes: text.as_bytes().to_vec(), ignore_case };
     knocks.iter().map(owned).collect()
 }
 
 /// Those that hold them, with their names.
-fn compiled(wanted: &[Wanted]) -> Vec<(&'static str, Compiled)> {
-    let compile = |engine: Engine| Some((engine.name(), engine.compile(wanted).ok()?));
-    Engine::ALL.into_iter().filter_map(compile).collect()
+fn compiled(wanted: &[BenchPattern]) -> Vec<(&'static str, Compiled)> {
+    let compile = |engine: BenchEngine| Some((engine.name(), engine.compile(wanted).ok()?));
+    BenchEngine::ALL.into_iter().filter_map(compile).collect()
 }
 
 #[test]
@@ -43,7 +44,7 @@ fn every_engine_agrees_on_knocks_of_each_style() {
     for style in [Style::Random, Style::Uuid, Style::Words] {
         for (count, ignore_case) in [(1, false), (1, true), (40, false), (70, true), (70, false)] {
             let knocks = style.knocks(count).into_iter();
-            let wanted: Vec<_> = knocks.map(|bytes| Wanted { bytes, ignore_case }).collect();
+            let wanted: Vec<_> = knocks.map(|bytes| BenchPattern { bytes, ignore_case }).collect();
             let compiled = compiled(&wanted);
             assert!(compiled.len() >= if ignore_case { 6 } else { 10 });
             for packet in packets.iter().chain(&knocking(&packets, &wanted)).step_by(5) {
@@ -60,23 +61,23 @@ fn every_engine_agrees_on_knocks_of_each_style() {
 fn who_can_not_hold_knocks_says_why() {
     let of = |count, ignore_case| {
         let knocks = Style::Random.knocks(count).into_iter();
-        knocks.map(|bytes| Wanted { bytes, ignore_case }).collect::<Vec<_>>()
+        knocks.map(|bytes| BenchPattern { bytes, ignore_case }).collect::<Vec<_>>()
     };
     let (many, folded) = (of(1_000, false), of(2, true));
-    let forced = Engine::Forced;
+    let forced = BenchEngine::Forced;
     for (engine, wanted, expected) in [
-        (Engine::Memmem, &many, Unfit::TooSlow),
+        (BenchEngine::Memmem, &many, Unfit::TooSlow),
         (forced(matcher::Engine::Memmem), &many, Unfit::TooSlow),
-        (Engine::Teddy, &many, Unfit::TooMany),
+        (BenchEngine::Teddy, &many, Unfit::TooMany),
         (forced(matcher::Engine::Teddy), &many, Unfit::TooMany),
-        (Engine::AhoCorasickDfa, &of(40_000, false), Unfit::TooLarge),
-        (Engine::Memmem, &folded, Unfit::Case),
-        (Engine::Teddy, &folded, Unfit::Case),
+        (BenchEngine::AhoCorasickDfa, &of(40_000, false), Unfit::TooLarge),
+        (BenchEngine::Memmem, &folded, Unfit::Case),
+        (BenchEngine::Teddy, &folded, Unfit::Case),
         (forced(matcher::Engine::Teddy), &folded, Unfit::Case),
-        (Engine::Daachorse, &folded, Unfit::Case),
+        (BenchEngine::Daachorse, &folded, Unfit::Case),
         (forced(matcher::Engine::Filter), &wanted(&[("abc", false)]), Unfit::Kind),
     ] {
         assert_eq!(engine.compile(wanted).err(), Some(expected), "{engine:?}");
     }
-    assert_eq!(Engine::Vectorscan.compile(&many).is_ok(), Engine::Vectorscan.is_built_in());
+    assert_eq!(BenchEngine::Vectorscan.compile(&many).is_ok(), BenchEngine::Vectorscan.is_built_in());
 }

@@ -3,7 +3,7 @@ use serde_json::Value;
 use super::*;
 use crate::bench::engine::Unfit;
 
-fn report() -> Report {
+fn report() -> BenchReport {
     let one = |style, knocks, engine, median, chosen| Measured {
         case: Case { style, knocks, engine },
         ns: Spread { median, min: median - 1.0, max: median * 2.0 },
@@ -12,8 +12,8 @@ fn report() -> Report {
         chosen,
         hits: 0,
     };
-    let teddy = Case { style: Style::Random, knocks: 1_000, engine: Engine::Teddy };
-    Report {
+    let teddy = Case { style: Style::Random, knocks: 1_000, engine: BenchEngine::Teddy };
+    BenchReport {
         machine: Machine {
             cpu: "Some CPU".to_owned(),
             cores: 2,
@@ -28,10 +28,10 @@ fn report() -> Report {
         ignore_case: false,
         measurements: Measurements {
             measured: vec![
-                one(Style::Random, 1, Engine::Teddy, 53.0, None),
-                one(Style::Random, 1, Engine::Sipknock, 26.125, Some("memmem")),
-                one(Style::Random, 1_000, Engine::Sipknock, 50.0, Some("filter")),
-                one(Style::Words, 1, Engine::Daachorse, 1490.2, None),
+                one(Style::Random, 1, BenchEngine::Teddy, 53.0, None),
+                one(Style::Random, 1, BenchEngine::Sipknock, 26.125, Some("memmem")),
+                one(Style::Random, 1_000, BenchEngine::Sipknock, 50.0, Some("filter")),
+                one(Style::Words, 1, BenchEngine::Daachorse, 1490.2, None),
             ],
             left_out: vec![(teddy, Unfit::TooMany), (Case { knocks: 9_000, ..teddy }, Unfit::TooMany)],
         },

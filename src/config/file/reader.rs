@@ -8,7 +8,7 @@ use toml::{Spanned, Value};
 
 use crate::config::error::ConfigError;
 use crate::config::guard::SecretFile;
-use crate::config::place::{Note, Place};
+use crate::config::place::{ConfigNote, Place};
 
 /// A value whose type is checked by us, so that the error can name its key.
 pub(super) type Field = Option<Spanned<Value>>;
@@ -21,7 +21,7 @@ pub(super) struct Reader<'a> {
     pub(super) line_ends: Vec<usize>,
     /// This file, and those it names that hold secrets.
     pub(super) files: Vec<SecretFile>,
-    pub(super) notes: Vec<Note>,
+    pub(super) notes: Vec<ConfigNote>,
     /// Wrong values so far, so that all are told at once.
     pub(super) errors: RefCell<Vec<ConfigError>>,
 }

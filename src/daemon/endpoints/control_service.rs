@@ -14,28 +14,28 @@ use std::time::Duration;
 use crate::clock::Clock;
 use crate::config::{Config, DEFAULT_DOOR};
 use crate::control::protocol::{
-    Answer, BusiestStats, Done, DoorLine, Kind, ProtectionStats, QueueStats, Refusal, Request, StateStats,
-    Stats, reasons,
+    BusiestStats, ControlRequest, Done, DoorLine, ProtectionStats, QueueStats, Refusal, RefusalKind, Reply,
+    StateStats, Stats, reasons,
 };
-use crate::control::server::{Say, Service};
+use crate::control::server::{RequestHandler, Say};
 use crate::control::watch::{Watch, Watchers};
 use crate::daemon::busiest::Vote;
 use crate::daemon::context::{Context, Live};
 use crate::daemon::endpoints::control_service::lines::{door_stats, line};
-use crate::daemon::endpoints::control_service::selection::{Wanted, knock_named, source};
+use crate::daemon::endpoints::control_service::selection::{DoorSelection, knock_named, source};
 use crate::daemon::event_log::{ClosedDoors, EventSender};
 use crate::daemon::firewall_helper::RulesState;
-use crate::daemon::maintenance::Watched;
+use crate::daemon::maintenance::WatchedQueue;
 use crate::daemon::observers::grace::Grace;
 use crate::daemon::outbound::{OutboundReader, tell_closed};
-use crate::daemon::persistence::Counts;
-use crate::daemon::reload::{Load, Outcome, Reloader};
+use crate::daemon::persistence::WriteCounts;
+use crate::daemon::reload::{LoadConfig, ReloadOutcome, Reloader};
 use crate::daemon::systemd::Systemd;
 use crate::daemon::takeover::outgoing::TakeoverListener;
 use crate::daemon::trunks::RefusedTrunks;
 use crate::daemon::workers::watchdog::{QueueHealth, QueueStatus};
-use crate::daemon::workers::worker::Shared;
-use crate::door::{Change, Door, Grant, Limit, Listed};
+use crate::daemon::workers::worker::WorkerCounters;
+use crate::door::{Door, DoorChange, Grant, Limit, Listed};
 use crate::event::{EXPIRED, Event, FLUSHED, REVOKED};
 use crate::harden::Protection;
 use crate::inspect::Inspector;
@@ -52,7 +52,7 @@ pub(in crate::daemon) struct ControlService {
     watchers: Watchers,
     /// Gone once the gate ends, so that the log can end.
     sink: Mutex<Option<EventSender>>,
-    workers: Vec<Watched>,
+    workers: Vec<WatchedQueue>,
     trunks: Arc<RefusedTrunks>,
     outbound: Weak<OutboundReader>,
     health: QueueHealth,
@@ -61,7 +61,7 @@ pub(in crate::daemon) struct ControlService {
     /// Reloads that took effect, and that did not.
     reloads: [AtomicU64; 2],
     /// The file of doors, and what became of it.
-    kept: Option<(PathBuf, Arc<Counts>)>,
+    kept: Option<(PathBuf, Arc<WriteCounts>)>,
     protection: Option<ProtectionStats>,
     exit: Arc<TakeoverListener>,
     manager: Systemd,
@@ -71,12 +71,12 @@ pub(in crate::daemon) struct ControlService {
 impl ControlService {
     pub(in crate::daemon) fn new(
         context: Context,
-        workers: Vec<Watched>,
+        workers: Vec<WatchedQueue>,
         health: QueueHealth,
         exit: Arc<TakeoverListener>,
         manager: Systemd,
         config: &Config,
-        load: Load,
+        load: LoadConfig,
     ) -> Self {
         let Context { gate, clock, sink } = context;
         Self {
@@ -111,7 +111,7 @@ impl ControlService {
     }
 
     /// The same with a memory.
-    pub(in crate::daemon) fn keeping(self, file: Option<PathBuf>, counts: Option<Arc<Counts>>) -> Self {
+    pub(in crate::daemon) fn keeping(self, file: Option<PathBuf>, counts: Option<Arc<WriteCounts>>) -> Self {
         Self { kept: file.zip(counts), ..self }
     }
 
@@ -146,7 +146,7 @@ impl ControlService {
         self.manager.ready(if outcome.is_ok() { "reloaded" } else { "not reloaded, all is as it was" });
         self.reloads[usize::from(outcome.is_err())].fetch_add(1, Ordering::Relaxed);
         match outcome {
-            Ok(Outcome { closed, notes }) => {
+            Ok(ReloadOutcome { closed, notes }) => {
                 if let Some(outbound) = self.outbound.upgrade() {
                     outbound.behind(self.reloader.pbx());
                 }
@@ -177,7 +177,7 @@ impl ControlService {
     }
 
     /// What the queue threads count in.
-    pub(in crate::daemon) fn workers(&self) -> impl Iterator<Item = &Shared> {
+    pub(in crate::daemon) fn workers(&self) -> impl Iterator<Item = &WorkerCounters> {
         self.workers.iter().map(|(_, shared)| shared.as_ref())
     }
 
@@ -263,24 +263,24 @@ impl ControlService {
         Self { outbound: Arc::downgrade(outbound), ..self }
     }
 
-    fn list(&self, wanted: &Wanted, say: Say<'_>) -> io::Result<Done> {
+    fn list(&self, wanted: &DoorSelection, say: Say<'_>) -> io::Result<Done> {
         let (parts, mut count) = (self.gate.load().doors().parts(PART), 0);
         for part in 0..parts {
             for door in self.lines(wanted, part, parts) {
                 count += 1;
-                say(Answer::Door(door))?;
+                say(Reply::Door(door))?;
             }
         }
         let outbound = outbound::lines(&self.gate.load(), wanted, self.clock.now());
         for door in outbound {
             count += 1;
-            say(Answer::Door(door))?;
+            say(Reply::Door(door))?;
         }
         Ok(Done { doors: Some(count), ..Done::default() })
     }
 
     /// A part of the list. The gate is let go of before anything is said, so that a reload does not wait for a listener.
-    fn lines(&self, wanted: &Wanted, part: u64, parts: u64) -> Vec<DoorLine> {
+    fn lines(&self, wanted: &DoorSelection, part: u64, parts: u64) -> Vec<DoorLine> {
         let (gate, now) = (self.gate.load(), self.clock.now());
         let listed = gate.doors().listed(part, parts, now);
         listed
@@ -308,20 +308,20 @@ impl ControlService {
         let now = self.clock.now();
         let (door, event) =
             match gate.doors().knock(source, now, &[Grant { knock, life, registration: None }]) {
-                Change::Opened { door, ran_out } => {
+                DoorChange::Opened { door, ran_out } => {
                     if let Some(earlier) = ran_out {
                         self.send(Event::closed(&gate, source, earlier, EXPIRED));
                     }
                     (door, "opened")
                 }
-                Change::Renewed(door) => (door, "renewed"),
-                Change::Refused(limit) => {
+                DoorChange::Renewed(door) => (door, "renewed"),
+                DoorChange::Refused(limit) => {
                     let what = match limit {
                         Limit::Table => "inspect.max_doors doors are open: close one, or raise it",
                         Limit::Knock(_) => "the knock's max_doors are open: close one, or raise it",
                         Limit::Claims => "256 knocks and registrations hold this door already",
                     };
-                    return Err(Refusal { kind: Kind::Full, text: format!("no room: {what}") });
+                    return Err(Refusal { kind: RefusalKind::Full, text: format!("no room: {what}") });
                 }
             };
         self.send(Event::by_hand(&gate, source, knock, door, event));
@@ -392,7 +392,7 @@ impl ControlService {
 
     /// All that there is to say, for those who may ask at the control socket.
     fn all_stats(&self) -> Stats {
-        let busiest = Vote::winner(self.workers().map(Shared::vote)).map(|winner| BusiestStats {
+        let busiest = Vote::winner(self.workers().map(WorkerCounters::vote)).map(|winner| BusiestStats {
             address: winner.address.to_canonical().to_string(),
             percent: winner.percent,
             of: winner.packets,
@@ -441,37 +441,39 @@ impl ControlService {
     }
 }
 
-impl Service for ControlService {
-    fn carry_out(&self, request: Request, say: Say<'_>) -> io::Result<Result<Done, Refusal>> {
+impl RequestHandler for ControlService {
+    fn carry_out(&self, request: ControlRequest, say: Say<'_>) -> io::Result<Result<Done, Refusal>> {
         Ok(match request {
-            Request::Doors { knock, source } => {
-                let wanted = Wanted::new(&self.gate.load(), knock.as_deref(), source.as_deref());
+            ControlRequest::Doors { knock, source } => {
+                let wanted = DoorSelection::new(&self.gate.load(), knock.as_deref(), source.as_deref());
                 match wanted {
                     Ok(wanted) => Ok(self.list(&wanted, say)?),
                     Err(refusal) => Err(refusal),
                 }
             }
-            Request::Open { address, for_s, knock } => match self.open(&address, for_s, knock.as_deref()) {
-                Ok((door, done)) => {
-                    say(Answer::Door(door))?;
-                    Ok(done)
+            ControlRequest::Open { address, for_s, knock } => {
+                match self.open(&address, for_s, knock.as_deref()) {
+                    Ok((door, done)) => {
+                        say(Reply::Door(door))?;
+                        Ok(done)
+                    }
+                    Err(refusal) => Err(refusal),
                 }
-                Err(refusal) => Err(refusal),
-            },
-            Request::Close { address, mark } => self.close_door(&address, mark),
-            Request::Flush {} => self.flush(),
-            Request::Stats {} => {
-                say(Answer::Stats(Box::new(self.all_stats())))?;
+            }
+            ControlRequest::Close { address, mark } => self.close_door(&address, mark),
+            ControlRequest::Flush {} => self.flush(),
+            ControlRequest::Stats {} => {
+                say(Reply::Stats(Box::new(self.all_stats())))?;
                 Ok(Done::default())
             }
-            Request::Reload {} => self.reload(),
-            Request::Enforce {} => self.enforce(),
-            Request::Rules { report } => {
+            ControlRequest::Reload {} => self.reload(),
+            ControlRequest::Enforce {} => self.enforce(),
+            ControlRequest::Rules { report } => {
                 self.rules.take(*report);
                 Ok(Done::default())
             }
             // The server's own.
-            Request::Watch {} | Request::Takeover { .. } => Ok(Done::default()),
+            ControlRequest::Watch {} | ControlRequest::Takeover { .. } => Ok(Done::default()),
         })
     }
 

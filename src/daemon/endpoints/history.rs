@@ -23,13 +23,13 @@ pub(in crate::daemon) struct Totals {
 
 /// Packets per second over the last [`SAMPLES`] looks.
 #[derive(Debug, Default)]
-pub(in crate::daemon) struct Flow {
+pub(in crate::daemon) struct PacketHistory {
     /// Newest last, in packets per second.
     rates: VecDeque<[f64; 4]>,
     last: Option<(Time, Totals)>,
 }
 
-impl Flow {
+impl PacketHistory {
     /// Takes down what there was since the last look.
     pub(in crate::daemon) fn look(&mut self, now: Time, totals: Totals) {
         let Some((then, before)) = self.last.replace((now, totals)) else { return };
@@ -65,7 +65,7 @@ impl Flow {
 
 /// Knocks in spans of [`SPAN`], over the last [`SPANS`] of them.
 #[derive(Debug, Default)]
-pub(in crate::daemon) struct KnockFlow {
+pub(in crate::daemon) struct KnockHistory {
     /// Newest last. Of each span the [`BUSIEST`] knocks.
     spans: VecDeque<Vec<(KnockId, u64)>>,
     /// How often each had knocked when the current span began, by its id.
@@ -73,7 +73,7 @@ pub(in crate::daemon) struct KnockFlow {
     began: Option<Time>,
 }
 
-impl KnockFlow {
+impl KnockHistory {
     /// Takes down what there was since the span began, where that is over. `totals`: by id.
     pub(in crate::daemon) fn look(&mut self, now: Time, totals: &[u64]) {
         match self.began {
@@ -160,7 +160,7 @@ mod tests {
 
     #[test]
     fn rates_are_per_second_whatever_the_time_between() {
-        let mut flow = Flow::default();
+        let mut flow = PacketHistory::default();
         let totals = |accepted, lost| Totals { accepted, lost, ..Totals::default() };
         for (secs, totals) in [
             (100, totals(1000, 5)),
@@ -182,7 +182,7 @@ mod tests {
     #[test]
     fn knocks_by_span() {
         let [alice, bob, carol] = [0, 1, 2].map(KnockId::from);
-        let mut flow = KnockFlow::default();
+        let mut flow = KnockHistory::default();
         flow.look(at(0), &[10, 5]);
         assert_eq!(
             flow.of(&[alice, bob], &[10, 5]),

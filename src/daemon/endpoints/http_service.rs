@@ -13,18 +13,18 @@ use serde_json::{Value, json};
 
 use crate::clock::Clock;
 use crate::control::protocol::Stats;
-use crate::control::server::Counts;
-use crate::control::watch::{Seen, Watch};
+use crate::control::server::ClientCounts;
+use crate::control::watch::{Watch, WatchedEvent};
 use crate::daemon::endpoints::control_service::{ControlService, lines, outbound};
-use crate::daemon::endpoints::history::{Flow, KnockFlow, SPAN, Totals};
+use crate::daemon::endpoints::history::{KnockHistory, PacketHistory, SPAN, Totals};
 use crate::daemon::workers::watchdog::QueueStatus;
-use crate::event::{Event, Outcome};
+use crate::event::{Event, KnockOutcome};
 use crate::http::server::TICK;
-use crate::http::{Service, Sort, Wanted};
+use crate::http::{PageQuery, PageService, Sort};
 use crate::inspect::{Inspector, MANUAL, OUTBOUND};
 use crate::knock::KnockId;
 use crate::metrics::counts::HistogramTotal;
-use crate::metrics::{Process, Snapshot};
+use crate::metrics::{ProcessMetrics, Snapshot};
 use crate::queue::{Fault, kernel};
 use crate::verdict::{ReasonCounts, Verdict};
 
@@ -34,22 +34,22 @@ pub(in crate::daemon) struct HttpService {
     /// The gate is ending.
     stopping: Arc<AtomicBool>,
     /// Of the control socket, where there is one.
-    control: Option<Counts>,
+    control: Option<ClientCounts>,
     watch: Watch,
     /// Newest first, as JSON.
     events: VecDeque<Value>,
-    flow: Flow,
-    knocks: KnockFlow,
+    flow: PacketHistory,
+    knocks: KnockHistory,
 }
 
 impl HttpService {
     pub(in crate::daemon) fn new(
         service: Arc<ControlService>,
         stopping: Arc<AtomicBool>,
-        control: Option<Counts>,
+        control: Option<ClientCounts>,
     ) -> Self {
         let watch = service.watchers().add_ours();
-        let (flow, knocks) = (Flow::default(), KnockFlow::default());
+        let (flow, knocks) = (PacketHistory::default(), KnockHistory::default());
         Self { service, stopping, control, watch, events: VecDeque::new(), flow, knocks }
     }
 
@@ -57,13 +57,13 @@ impl HttpService {
     fn take_events(&mut self) {
         for _ in 0..MOST_AT_ONCE {
             match self.watch.next(Duration::ZERO) {
-                Seen::Event(time, event) => {
+                WatchedEvent::Event(time, event) => {
                     self.events.truncate(EVENTS - 1);
                     self.events.push_front(event.to_json(time));
                 }
                 // The page shows the last ones, and lists no others.
-                Seen::Lost(_) => {}
-                Seen::Nothing | Seen::End => return,
+                WatchedEvent::Lost(_) => {}
+                WatchedEvent::Nothing | WatchedEvent::End => return,
             }
         }
     }
@@ -78,8 +78,8 @@ impl HttpService {
     }
 
     /// What a knock did so far.
-    fn knock(&self, id: KnockId) -> [u64; Outcome::ALL.len()] {
-        let mut sums = [0; Outcome::ALL.len()];
+    fn knock(&self, id: KnockId) -> [u64; KnockOutcome::ALL.len()] {
+        let mut sums = [0; KnockOutcome::ALL.len()];
         for worker in self.service.workers() {
             sums.iter_mut().zip(worker.knocks().of(id)).for_each(|(sum, count)| *sum += count);
         }
@@ -129,9 +129,9 @@ impl HttpService {
         faults
     }
 
-    fn doors(&self, gate: &Inspector, wanted: &Wanted) -> Value {
+    fn doors(&self, gate: &Inspector, wanted: &PageQuery) -> Value {
         let now = self.service.now();
-        let filter = Filter::new(gate, &wanted.filter);
+        let filter = RowFilter::new(gate, &wanted.filter);
         let (matching, rows) = gate.doors().top(
             DOORS,
             now,
@@ -174,7 +174,7 @@ impl HttpService {
     }
 }
 
-impl Service for HttpService {
+impl PageService for HttpService {
     fn listening(&mut self, address: SocketAddr, outcome: Result<(), &io::Error>) {
         match outcome {
             Ok(()) => {
@@ -236,12 +236,12 @@ impl Service for HttpService {
             control: self.control.as_ref().map(|counts| (counts.seated() as u64, counts.refused())),
             reloads: self.service.reloads(),
             evicted,
-            process: Process::now(),
+            process: ProcessMetrics::now(),
         };
         snapshot.to_text()
     }
 
-    fn status(&mut self, wanted: &Wanted) -> Value {
+    fn status(&mut self, wanted: &PageQuery) -> Value {
         self.take_events();
         let gate = self.service.gate();
         let (done, failed) = self.service.reloads();
@@ -261,7 +261,7 @@ impl Service for HttpService {
 
 /// Which doors are wanted: those of a network, where the text is one or the beginning of an address, and those of knocks
 /// that have it in their names.
-struct Filter {
+struct RowFilter {
     net: Option<IpNet>,
     /// By id; `None`: all are.
     knocks: Option<Vec<bool>>,
@@ -269,7 +269,7 @@ struct Filter {
     outbound: bool,
 }
 
-impl Filter {
+impl RowFilter {
     fn new(gate: &Inspector, text: &str) -> Self {
         if text.is_empty() {
             return Self { net: None, knocks: None, manual: true, outbound: true };
@@ -353,11 +353,11 @@ mod tests {
     use crate::daemon::systemd::Systemd;
     use crate::daemon::takeover::outgoing::TakeoverListener;
     use crate::daemon::workers::watchdog;
-    use crate::daemon::workers::worker::Shared;
+    use crate::daemon::workers::worker::WorkerCounters;
     use crate::door::Door;
     use crate::inspect::Policy;
     use crate::knock::{Knock, KnockSet, Secret};
-    use crate::queue::Binding;
+    use crate::queue::QueueBinding;
 
     /// An overview of a gate whose queue is bound to nobody.
     fn http_service(stopping: &Arc<AtomicBool>) -> HttpService {
@@ -367,9 +367,9 @@ mod tests {
         let gate = Arc::new(ArcSwap::from_pointee(config.inspector().unwrap()));
         let clock = Clock::start();
         let (sink, _writer) = EventSender::start(clock).unwrap();
-        let workers = vec![(65_000, Arc::new(Shared::new(Arc::default(), Arc::default(), true)))];
+        let workers = vec![(65_000, Arc::new(WorkerCounters::new(Arc::default(), Arc::default(), true)))];
         let queues = watchdog::QueueHealth::default();
-        queues.serve(Binding { queue: 65_000, port_id: 1, receive_buffer: 0 });
+        queues.serve(QueueBinding { queue: 65_000, port_id: 1, receive_buffer: 0 });
         queues.set(65_000, Some(Fault::Stuck), clock.now());
         let load = Box::new(|| Err(ConfigError::NoKnock { file: "x.toml".into() }));
         let waker = Waker(UnixStream::pair().unwrap().0);
@@ -403,7 +403,7 @@ mod tests {
         expected.push("queue 65000: packets wait in it, and none is decided".to_owned());
         assert_eq!(service.faults(), expected);
         service.tick();
-        let status = service.status(&Wanted::default());
+        let status = service.status(&PageQuery::default());
         assert_eq!(status["faults"], json!(expected));
         assert!(service.metrics(0).contains("\nsipknock_healthy 0\n"));
         stopping.store(false, Ordering::Relaxed);
@@ -418,7 +418,7 @@ mod tests {
             KnockSet::new(vec![knock("Front-Desk", b"secret-one"), knock("10.0.0.0", b"secret-two")]);
         let gate = Inspector::new(Policy::default(), knocks.unwrap(), 10);
         let both = [KnockId::from(0), KnockId::from(1)];
-        let filter = Filter::new(&gate, "10.0.0.0");
+        let filter = RowFilter::new(&gate, "10.0.0.0");
         assert!(filter.passes(both.into_iter(), || "192.0.2.7/32".parse().unwrap()), "one of several knocks");
         for (text, knock, source, passes) in [
             ("", Door::by_hand(), "192.0.2.7/32", true),
@@ -433,7 +433,7 @@ mod tests {
             // A name that looks like an address is no less a name.
             ("10.0.", KnockId::from(1), "192.0.2.7/32", true),
         ] {
-            let filter = Filter::new(&gate, text);
+            let filter = RowFilter::new(&gate, text);
             assert_eq!(
                 filter.passes([knock].into_iter(), || source.parse().unwrap()),
                 passes,

@@ -19,20 +19,20 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::clock::Clock;
 use crate::control::client::{Client, ClientError};
-use crate::control::protocol::{Request, RulesReport};
+use crate::control::protocol::{ControlRequest, RulesReport};
 use crate::daemon::firewall_helper::pacing::{HEARTBEAT, hurry, timespec};
 use crate::daemon::systemd::Systemd;
 use crate::event::Event;
 use crate::firewall::{Firewall, Plan};
 use crate::harden;
-use crate::rules_watch::{Load, Watcher};
+use crate::rules_watch::{LoadPlan, RulesWatcher};
 
 /// Puts the rules in and watches over them until a signal ends it. `load` reads the plan again, on SIGHUP and when the
 /// owner has applied one.
 ///
 /// # Errors
 /// If the system does not give what that needs.
-pub fn watch(plan: Plan, keep: bool, load: Load, socket: Option<PathBuf>) -> io::Result<()> {
+pub fn watch(plan: Plan, keep: bool, load: LoadPlan, socket: Option<PathBuf>) -> io::Result<()> {
     let (ends, again) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
     for (signal, flag) in [(SIGTERM, &ends), (SIGINT, &ends), (SIGHUP, &again)] {
         signal_hook::flag::register(signal, Arc::clone(flag))?;
@@ -49,7 +49,7 @@ pub fn watch(plan: Plan, keep: bool, load: Load, socket: Option<PathBuf>) -> io:
             None
         }
     };
-    let mut watcher = Watcher::new(Firewall::default(), plan, keep, load);
+    let mut watcher = RulesWatcher::new(Firewall::default(), plan, keep, load);
     begin(&mut watcher);
     let _ = harden::keep_to_iptables();
     manager.ready("watching over the rules");
@@ -80,7 +80,7 @@ pub fn watch(plan: Plan, keep: bool, load: Load, socket: Option<PathBuf>) -> io:
 }
 
 /// Puts the rules in, unless they are to be out. If that fails it is tried again, as with rules that somebody removed.
-fn begin(watcher: &mut Watcher) {
+fn begin(watcher: &mut RulesWatcher) {
     if watcher.is_held() {
         let text =
             "'sipknock firewall remove' took the rules out: they stay out until 'sipknock firewall apply'";
@@ -94,7 +94,7 @@ fn begin(watcher: &mut Watcher) {
     watcher.trust();
 }
 
-fn tell(watcher: &mut Watcher, manager: Systemd, reporter: Option<&Reporter>) {
+fn tell(watcher: &mut RulesWatcher, manager: Systemd, reporter: Option<&Reporter>) {
     loop {
         let report = watcher.report();
         let news = !report.changes.is_empty() || !report.warnings.is_empty();
@@ -205,7 +205,7 @@ impl Carrier {
             self.client = Some(Client::connect(&self.socket)?);
         }
         let Some(client) = &mut self.client else { return Ok(()) };
-        let request = Request::Rules { report: Box::new(report.clone()) };
+        let request = ControlRequest::Rules { report: Box::new(report.clone()) };
         client.ask(&request, |_| Ok(())).map(|_| ())
     }
 

@@ -13,7 +13,7 @@ use crate::time::Time;
 /// The last report, and the sums of all of them.
 pub(in crate::daemon) struct RulesState {
     clock: Clock,
-    heard: Mutex<Heard>,
+    heard: Mutex<ReportLog>,
     /// Gone once the gate ends, so that the log can end.
     sink: Mutex<Option<EventSender>>,
     /// Connections to hold once rules are back that were missing.
@@ -21,7 +21,7 @@ pub(in crate::daemon) struct RulesState {
 }
 
 #[derive(Debug, Default)]
-struct Heard {
+struct ReportLog {
     /// The last report, and when it came.
     last: Option<(Time, RulesReport)>,
     /// Somebody watches.
@@ -113,12 +113,12 @@ impl RulesState {
         }
     }
 
-    fn heard(&self) -> MutexGuard<'_, Heard> {
+    fn heard(&self) -> MutexGuard<'_, ReportLog> {
         self.heard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Heard {
+impl ReportLog {
     fn expect(&mut self, now: Time) {
         (self.expected, self.watched) = (Some(now), true);
     }
@@ -220,7 +220,7 @@ mod tests {
 
     #[test]
     fn a_watch_that_never_reports_is_a_fault_once_one_was_expected() {
-        let mut heard = Heard::default();
+        let mut heard = ReportLog::default();
         assert_eq!(heard.stats(), None, "nobody has said that there is one");
         heard.expect(Time::from_parts(1000, 0));
         assert_eq!(heard.stats(), None, "it has some time");
@@ -235,7 +235,7 @@ mod tests {
     fn a_watch_that_ends_is_gone_at_once_and_in_the_log_if_it_stays_away() {
         let at = |secs: u64| Time::from_parts(1000 + secs, 0);
         let ends = || RulesReport { ends: true, ..report([IN_PLACE; 2], 0, 0, None) };
-        let mut heard = Heard::default();
+        let mut heard = ReportLog::default();
         heard.take(at(0), ends());
         let stats = heard.stats().unwrap();
         assert!(!stats.watched && faults(&stats).len() == 1);
@@ -261,18 +261,18 @@ mod tests {
             ),
             ("they can't be read", [IN_PLACE, IN_PLACE], Some("no iptables"), vec!["rules: no iptables"]),
         ] {
-            let mut heard = Heard::default();
+            let mut heard = ReportLog::default();
             heard.take(Time::default(), report(states, 0, 0, note));
             assert_eq!(faults(&heard.stats().unwrap()), expected, "{name}");
             heard.watched = false;
             assert_eq!(faults(&heard.stats().unwrap()).len(), 1, "{name}, unwatched");
         }
-        assert_eq!(Heard::default().stats(), None);
+        assert_eq!(ReportLog::default().stats(), None);
     }
 
     #[test]
     fn sums_go_on_with_another_watch() {
-        let mut heard = Heard::default();
+        let mut heard = ReportLog::default();
         for (restores, missing_ms, looks, sums) in [
             (0, 10, 1, (0, 10, 1)),
             (2, 700, 9, (2, 700, 9)),

@@ -70,12 +70,12 @@ const STATUS: Duration = Duration::from_secs(10);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::queue::{Binding, Fault};
+    use crate::queue::{Fault, QueueBinding};
 
     #[test]
     fn the_service_manager_hears_nothing_while_a_queue_is_stuck() {
         let health = QueueHealth::default();
-        health.serve(Binding { queue: 3, port_id: 77, receive_buffer: 0 });
+        health.serve(QueueBinding { queue: 3, port_id: 77, receive_buffer: 0 });
         let clock = Clock::start();
         let mut timers = Timers::new(clock, Systemd::of(Some(Duration::from_secs(15))));
         let start = clock.now();

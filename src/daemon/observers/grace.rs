@@ -17,7 +17,7 @@ use crate::control::protocol::GraceStats;
 use crate::daemon::context::Live;
 use crate::daemon::observers::packet_tap::{PacketTap, TapFilter, TappedPacket};
 use crate::door::Door;
-use crate::event::{Event, Grace as Told, printable_parts};
+use crate::event::{Event, GraceEvent as Told, printable_parts};
 use crate::inspect::{Decision, Inspector};
 use crate::learn::judge::is_scanner;
 use crate::learn::{Assembler, Census, Excuse, PassesBy, Register, Silent, Tally};
@@ -29,7 +29,7 @@ use crate::verdict::Reason;
 /// The time in which a gate lets everything pass, and what it has seen in it.
 #[derive(Debug)]
 pub(in crate::daemon) struct Grace {
-    shared: Arc<Shared>,
+    shared: Arc<GraceState>,
     gate: Live,
     clock: Clock,
     began: Time,
@@ -49,7 +49,7 @@ enum Phase {
 }
 
 #[derive(Debug)]
-struct Shared {
+struct GraceState {
     census: Mutex<Census>,
     /// Somebody still wants to know.
     wanted: AtomicBool,
@@ -65,7 +65,7 @@ impl Grace {
         gate: &Live,
         clock: Clock,
     ) -> io::Result<(Self, PacketTap)> {
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(GraceState {
             census: Mutex::default(),
             wanted: AtomicBool::new(true),
             missed: Default::default(),
@@ -195,13 +195,13 @@ impl Grace {
     }
 }
 
-impl Shared {
+impl GraceState {
     fn census(&self) -> std::sync::MutexGuard<'_, Census> {
         self.census.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl TapFilter for Shared {
+impl TapFilter for GraceState {
     fn wants(&self, decision: &Decision, packet: &[u8], knocked: bool) -> bool {
         if decision.reason == Reason::Trusted || !self.wanted.load(Ordering::Relaxed) {
             return false;
@@ -224,7 +224,7 @@ impl TapFilter for Shared {
     }
 }
 
-fn observe(packets: &Receiver<TappedPacket>, gate: &Live, clock: Clock, shared: &Shared) {
+fn observe(packets: &Receiver<TappedPacket>, gate: &Live, clock: Clock, shared: &GraceState) {
     let mut messages = Assembler::default();
     // Flows whose knock came in a segment that completed no message.
     let mut knocking: HashSet<(IpAddr, u16), ahash::RandomState> = HashSet::default();
@@ -255,7 +255,7 @@ fn count(
     address: IpAddr,
     message: &Message<'_>,
     knocked: bool,
-    shared: &Shared,
+    shared: &GraceState,
 ) {
     let source = gate.cut().source(address);
     let Some(asked) = message.registration() else {

@@ -12,7 +12,7 @@ use crate::daemon::observers::packet_tap::{PacketTap, TapFilter, TappedPacket};
 use crate::daemon::thread::BackgroundThread;
 use crate::event::Event;
 use crate::inspect::{Decision, Scope};
-use crate::learn::{Format, Roster};
+use crate::learn::{ReportFormat, Roster};
 use crate::packet::Packet;
 use crate::state::file::replace;
 
@@ -46,7 +46,8 @@ impl Learner {
         let missed = Arc::new(Missed(AtomicU64::default()));
         let (tap, packets) = PacketTap::new(Arc::clone(&missed) as Arc<dyn TapFilter>);
         let wanted = Arc::<AtomicBool>::default();
-        let mut work = Work { roster: Roster::new(scope), file, missed, wanted: Arc::clone(&wanted), sink };
+        let mut work =
+            LearnerWork { roster: Roster::new(scope), file, missed, wanted: Arc::clone(&wanted), sink };
         let thread = BackgroundThread::spawn("learn", move || work.observe(&packets))?;
         Ok(Self { tap, wanted, thread })
     }
@@ -69,7 +70,7 @@ impl Learner {
     }
 }
 
-struct Work {
+struct LearnerWork {
     roster: Roster,
     file: PathBuf,
     missed: Arc<Missed>,
@@ -77,7 +78,7 @@ struct Work {
     sink: EventSender,
 }
 
-impl Work {
+impl LearnerWork {
     fn observe(&mut self, packets: &Receiver<TappedPacket>) {
         loop {
             match packets.recv_timeout(LOOK_UP) {
@@ -113,9 +114,9 @@ impl Work {
 fn write(roster: &Roster, file: &Path) -> io::Result<()> {
     let report = roster.report();
     let format = match file.extension().and_then(|extension| extension.to_str()) {
-        Some("toml") => Format::Toml { weak: false },
-        Some("json") => Format::Json,
-        _ => Format::Text,
+        Some("toml") => ReportFormat::Toml { weak: false },
+        Some("json") => ReportFormat::Json,
+        _ => ReportFormat::Text,
     };
     if file == Path::new("-") {
         let mut out = io::stdout().lock();

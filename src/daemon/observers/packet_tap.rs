@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, SyncSender, TrySendError};
 
-use crate::door::Change;
+use crate::door::DoorChange;
 use crate::inspect::Decision;
 
 /// Copies packets from the queue threads to an observer's thread, without ever making a queue thread wait.
@@ -38,7 +38,7 @@ impl PacketTap {
 
     /// Hands a packet over if the observer wants it. If the observer is too far behind, the packet is only counted.
     pub(in crate::daemon) fn add(&self, decision: &Decision, packet: &[u8]) {
-        let knocked = matches!(decision.change(), Some(Change::Opened { .. } | Change::Renewed(_)));
+        let knocked = matches!(decision.change(), Some(DoorChange::Opened { .. } | DoorChange::Renewed(_)));
         if !self.filter.wants(decision, packet, knocked) {
             return;
         }

@@ -5,8 +5,8 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 
 use crate::config::Config;
-use crate::control::protocol::{Kind, Refusal, Request};
-use crate::control::takeover::{FIRST_FORMAT, FORMAT, Line, Offer, Word};
+use crate::control::protocol::{ControlRequest, Refusal, RefusalKind};
+use crate::control::takeover::{FIRST_FORMAT, FORMAT, Offer, TakeoverConnection, TakeoverMessage};
 use crate::daemon::error::DaemonError;
 use crate::daemon::outbound;
 use crate::daemon::systemd::Systemd;
@@ -67,13 +67,13 @@ impl Inherited {
 
 /// A running gate that would make way. Nothing has changed yet.
 pub(in crate::daemon) struct TakeoverOffer {
-    line: Line,
+    line: TakeoverConnection,
     pub(in crate::daemon) offer: Offer,
 }
 
 /// What a running gate hands over. It receives no packets any more, and would go on if this came to nothing.
 pub(in crate::daemon) struct PendingTakeover {
-    line: Line,
+    line: TakeoverConnection,
 }
 
 impl TakeoverOffer {
@@ -96,14 +96,14 @@ impl TakeoverOffer {
         let mut line = ask(stream, FORMAT)?;
         let mut heard = line.hear(PATIENCE);
         // A gate of before hands over doors without their claims, and hands over only to who asks for that.
-        if let Ok(Word::Error(Refusal { kind: Kind::Version, .. })) = heard {
+        if let Ok(TakeoverMessage::Error(Refusal { kind: RefusalKind::Version, .. })) = heard {
             let stream = UnixStream::connect(path).map_err(|error| refused(error.to_string()))?;
             line = ask(stream, FIRST_FORMAT)?;
             heard = line.hear(PATIENCE);
         }
         let offer = match heard {
-            Ok(Word::Offer(offer)) => offer,
-            Ok(Word::Error(Refusal { kind: Kind::BadRequest, .. })) => {
+            Ok(TakeoverMessage::Offer(offer)) => offer,
+            Ok(TakeoverMessage::Error(Refusal { kind: RefusalKind::BadRequest, .. })) => {
                 return Err(refused("the running sipknock is of a version that can't hand over: restart it"));
             }
             other => return Err(unexpected(other)),
@@ -132,9 +132,9 @@ impl TakeoverOffer {
 
     /// Has the running gate stop receiving, and takes what it hands over.
     pub(in crate::daemon) fn go(mut self) -> Result<(Inherited, PendingTakeover), DaemonError> {
-        self.line.say(&Word::Go {}).map_err(|error| refused(error.to_string()))?;
+        self.line.say(&TakeoverMessage::Go {}).map_err(|error| refused(error.to_string()))?;
         let (queues, outbound) = match self.line.hear(PATIENCE) {
-            Ok(Word::Handed { queues, outbound }) => (queues, outbound),
+            Ok(TakeoverMessage::Handed { queues, outbound }) => (queues, outbound),
             other => return Err(unexpected(other)),
         };
         let mut descriptors = self.line.descriptors();
@@ -160,9 +160,9 @@ impl TakeoverOffer {
 impl PendingTakeover {
     /// From here on all is ours: the other one ends.
     pub(in crate::daemon) fn taken(mut self) -> Result<(), DaemonError> {
-        self.line.say(&Word::Taken {}).map_err(|error| refused(error.to_string()))?;
+        self.line.say(&TakeoverMessage::Taken {}).map_err(|error| refused(error.to_string()))?;
         match self.line.hear(PATIENCE) {
-            Ok(Word::Done {}) => Ok(()),
+            Ok(TakeoverMessage::Done {}) => Ok(()),
             // It would have said so if it went on. It is gone, and only we have the queues.
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(()),
             other => Err(unexpected(other)),
@@ -172,14 +172,14 @@ impl PendingTakeover {
     /// It came to nothing: the other one goes on.
     pub(in crate::daemon) fn give_back(&self, error: &DaemonError) {
         // If it does not hear this, it sees the connection end.
-        let _ = self.line.say(&Word::Error(Refusal::failed(error.to_string())));
+        let _ = self.line.say(&TakeoverMessage::Error(Refusal::failed(error.to_string())));
     }
 }
 
-fn ask(stream: UnixStream, format: u64) -> Result<Line, DaemonError> {
-    let line = Request::Takeover { format }.line().map_err(|error| refused(error.to_string()))?;
+fn ask(stream: UnixStream, format: u64) -> Result<TakeoverConnection, DaemonError> {
+    let line = ControlRequest::Takeover { format }.line().map_err(|error| refused(error.to_string()))?;
     (&stream).write_all(&line).map_err(|error| refused(error.to_string()))?;
-    Ok(Line::new(stream))
+    Ok(TakeoverConnection::new(stream))
 }
 
 /// Nobody serves the socket, or there is none.
@@ -191,9 +191,9 @@ fn refused(text: impl Into<String>) -> DaemonError {
     DaemonError::Takeover(text.into())
 }
 
-fn unexpected(heard: io::Result<Word>) -> DaemonError {
+fn unexpected(heard: io::Result<TakeoverMessage>) -> DaemonError {
     refused(match heard {
-        Ok(Word::Error(refusal)) => refusal.text,
+        Ok(TakeoverMessage::Error(refusal)) => refusal.text,
         Ok(_) => "the running gate said something else than was its turn".to_owned(),
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => "the running gate broke off".to_owned(),
         Err(error) => format!("the running gate does not answer: {error}"),

@@ -8,9 +8,9 @@ use std::sync::{RwLock, RwLockReadGuard};
 use std::time::Duration;
 
 use crate::clock::Clock;
-use crate::control::protocol::{Kind, Refusal};
-use crate::control::server::Server;
-use crate::control::takeover::{self, FORMAT, Line, Offer, Word};
+use crate::control::protocol::{Refusal, RefusalKind};
+use crate::control::server::ControlServer;
+use crate::control::takeover::{self, FORMAT, Offer, TakeoverConnection, TakeoverMessage};
 use crate::daemon::error::DaemonError;
 use crate::daemon::event_log::EventSender;
 use crate::daemon::outbound::OutboundReader;
@@ -34,7 +34,7 @@ pub(in crate::daemon) struct TakeoverListener {
 
 /// Somebody wants to take over, and waits for the main thread to hand over.
 pub(in crate::daemon) struct TakeoverRequest {
-    line: Line,
+    line: TakeoverConnection,
     pub(in crate::daemon) pid: u32,
     /// Dropped when it is over.
     _over: SyncSender<()>,
@@ -80,13 +80,13 @@ impl TakeoverListener {
                 "sipknock {} hands over in another form, {FORMAT}, than is asked for, {format}: restart it",
                 env!("CARGO_PKG_VERSION")
             );
-            return Ok(Refusal { kind: Kind::Version, text });
+            return Ok(Refusal { kind: RefusalKind::Version, text });
         }
         if let Some(obstacle) = self.obstacle {
             return Ok(Refusal::failed(obstacle));
         }
-        let mut line = Line::new(stream.try_clone()?);
-        line.say(&Word::Offer(Offer {
+        let mut line = TakeoverConnection::new(stream.try_clone()?);
+        line.say(&TakeoverMessage::Offer(Offer {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
             queues,
@@ -96,14 +96,17 @@ impl TakeoverListener {
             grace,
             outbound,
         }))?;
-        if line.hear(PATIENCE)? != (Word::Go {}) {
+        if line.hear(PATIENCE)? != (TakeoverMessage::Go {}) {
             return Ok(Refusal::bad("the word is \"go\""));
         }
         let (over, finished) = mpsc::sync_channel(0);
         match self.requests.try_send(TakeoverRequest { line, pid, _over: over }) {
             Ok(()) => {}
             Err(TrySendError::Full(_)) => {
-                return Ok(Refusal { kind: Kind::Full, text: "somebody else is taking over".to_owned() });
+                return Ok(Refusal {
+                    kind: RefusalKind::Full,
+                    text: "somebody else is taking over".to_owned(),
+                });
             }
             Err(TrySendError::Disconnected(_)) => return Ok(Refusal::failed("the gate is ending")),
         }
@@ -120,7 +123,7 @@ pub(in crate::daemon) struct Handover<'a> {
     pub(in crate::daemon) outbound: &'a OutboundReader,
     pub(in crate::daemon) gate: &'a Inspector,
     pub(in crate::daemon) clock: Clock,
-    pub(in crate::daemon) server: &'a Server,
+    pub(in crate::daemon) server: &'a ControlServer,
     pub(in crate::daemon) exit: &'a TakeoverListener,
     pub(in crate::daemon) sink: &'a EventSender,
 }
@@ -140,12 +143,12 @@ impl Handover<'_> {
             },
             Err(error @ DaemonError::Stuck { .. }) => error.to_string(),
             Err(error) => {
-                let _ = request.line.say(&Word::Error(Refusal::failed(error.to_string())));
+                let _ = request.line.say(&TakeoverMessage::Error(Refusal::failed(error.to_string())));
                 return Err(error);
             }
         };
         // First he must know, so that never two receive.
-        let _ = request.line.say(&Word::Error(Refusal::failed(format!("not handed over: {why}"))));
+        let _ = request.line.say(&TakeoverMessage::Error(Refusal::failed(format!("not handed over: {why}"))));
         self.outbound.resume();
         self.workers.resume()?;
         self.exit.close(false);
@@ -168,11 +171,11 @@ impl Handover<'_> {
         let outbound = self.outbound.socket();
         descriptors.extend(outbound.iter().map(|(_, socket)| socket.as_fd()));
         let queues = sockets.iter().map(|(number, _)| *number).collect();
-        let handed = Word::Handed { queues, outbound: outbound.is_some() };
+        let handed = TakeoverMessage::Handed { queues, outbound: outbound.is_some() };
         request.line.say_with(&handed, &descriptors).map_err(|error| error.to_string())?;
         match request.line.hear(TAKING) {
-            Ok(Word::Taken {}) => {}
-            Ok(Word::Error(refusal)) => return Err(refusal.text),
+            Ok(TakeoverMessage::Taken {}) => {}
+            Ok(TakeoverMessage::Error(refusal)) => return Err(refusal.text),
             Ok(_) => return Err("it said something else than was its turn".to_owned()),
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
                 return Err("it has ended".to_owned());
@@ -180,7 +183,7 @@ impl Handover<'_> {
             Err(error) => return Err(error.to_string()),
         }
         // Where it has not waited for this, it will not receive either.
-        request.line.say(&Word::Done {}).map_err(|_| "it has ended".to_owned())?;
+        request.line.say(&TakeoverMessage::Done {}).map_err(|_| "it has ended".to_owned())?;
         self.server.disown();
         Ok(())
     }

@@ -7,14 +7,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::queue::kernel::QueueRow;
-use crate::queue::{Binding, Fault};
+use crate::queue::{Fault, QueueBinding};
 use crate::time::Time;
 
 /// How a queue is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::daemon) struct QueueStatus {
     /// What it is to the kernel.
-    pub(in crate::daemon) binding: Binding,
+    pub(in crate::daemon) binding: QueueBinding,
     /// What is wrong with it, and since when that is known.
     pub(in crate::daemon) fault: Option<(Fault, Time)>,
     /// How often something was wrong with it since the start. Never less than before.
@@ -37,12 +37,12 @@ impl QueueHealth {
     }
 
     /// What the queues are to the kernel.
-    pub(in crate::daemon) fn bindings(&self) -> Vec<Binding> {
+    pub(in crate::daemon) fn bindings(&self) -> Vec<QueueBinding> {
         self.queues().iter().map(|queue| queue.binding).collect()
     }
 
     /// From now on this queue is served, by this binding.
-    pub(in crate::daemon) fn serve(&self, binding: Binding) {
+    pub(in crate::daemon) fn serve(&self, binding: QueueBinding) {
         let mut queues = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match queues.iter_mut().find(|queue| queue.binding.queue == binding.queue) {
             Some(queue) => queue.binding = binding,
@@ -95,7 +95,7 @@ impl QueueMonitor {
     /// for it.
     pub(in crate::daemon) fn check(
         &mut self,
-        ours: Binding,
+        ours: QueueBinding,
         row: Option<&QueueRow>,
         decided: u64,
     ) -> Option<Fault> {
@@ -179,7 +179,7 @@ const OVERLOAD_INTERVAL: Duration = Duration::from_secs(10);
 mod tests {
     use super::*;
 
-    const OURS: Binding = Binding { queue: 3, port_id: 77, receive_buffer: 0 };
+    const OURS: QueueBinding = QueueBinding { queue: 3, port_id: 77, receive_buffer: 0 };
 
     fn row(waiting: u64) -> QueueRow {
         QueueRow { queue: 3, port_id: 77, waiting, ..QueueRow::default() }
@@ -250,7 +250,7 @@ mod tests {
         assert!(!health.set(3, Some(Fault::Stuck), Time::from_parts(10, 0)), "no news");
         assert_eq!(health.queues()[0].fault, Some((Fault::Stuck, now)));
         assert!(health.is_stuck());
-        health.serve(Binding { port_id: 78, ..OURS });
+        health.serve(QueueBinding { port_id: 78, ..OURS });
         assert!(health.set(3, None, now) && health.queues()[0].fault.is_none());
         assert!(health.set(3, Some(Fault::Lost), now) && !health.is_stuck());
         assert_eq!((health.queues()[0].faults, health.bindings()[0].port_id), (2, 78));

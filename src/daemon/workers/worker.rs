@@ -13,9 +13,9 @@ use crate::daemon::observers::packet_tap::PacketTap;
 use crate::daemon::outbound::OutboundReader;
 use crate::daemon::signals::Waker;
 use crate::daemon::trunks::RefusedTrunks;
-use crate::door::Change;
+use crate::door::DoorChange;
 use crate::drops::Drops;
-use crate::event::{Event, Outcome};
+use crate::event::{Event, KnockOutcome};
 use crate::inspect::{Batch, Inspector};
 use crate::metrics::counts::{Histogram, HistogramTotal, KnockCounts};
 use crate::queue::{Queue, QueueError};
@@ -24,7 +24,7 @@ use crate::verdict::{Reason, ReasonCounts, Verdict};
 
 /// What a queue thread shows to the one that keeps house.
 #[derive(Debug)]
-pub(in crate::daemon) struct Shared {
+pub(in crate::daemon) struct WorkerCounters {
     /// Packets by reason. Only the queue thread writes.
     reasons: [AtomicU64; Reason::ALL.len()],
     /// Those that were accepted, and that enforce mode would have dropped. They are not among the others.
@@ -45,7 +45,7 @@ pub(in crate::daemon) struct Shared {
     vote: Mutex<Vote>,
 }
 
-impl Shared {
+impl WorkerCounters {
     /// `timed`: it is to count how long decisions take.
     pub(in crate::daemon) fn new(drops: Arc<Mutex<Drops>>, trunks: Arc<RefusedTrunks>, timed: bool) -> Self {
         Self {
@@ -132,7 +132,7 @@ pub(in crate::daemon) struct Worker {
     gate: Live,
     clock: Clock,
     sink: EventSender,
-    shared: Arc<Shared>,
+    shared: Arc<WorkerCounters>,
     taps: Vec<PacketTap>,
     outbound: Arc<OutboundReader>,
     batch: Batch,
@@ -149,7 +149,7 @@ impl Worker {
     pub(in crate::daemon) fn new(
         queue: Box<dyn Queue>,
         context: Context,
-        shared: Arc<Shared>,
+        shared: Arc<WorkerCounters>,
         taps: Vec<PacketTap>,
         outbound: Arc<OutboundReader>,
     ) -> Self {
@@ -238,11 +238,11 @@ impl Worker {
             }
             let Some(knocked) = &decision.knocked else { continue };
             for &knock in &knocked.knocks {
-                self.shared.knocks.add(knock, Outcome::of(knock, knocked));
+                self.shared.knocks.add(knock, KnockOutcome::of(knock, knocked));
             }
             // What opens doors needs many addresses, what renews them one.
             let (budget, ran_out) = match knocked.change {
-                Change::Opened { ran_out, .. } => (&mut self.opened_budget, ran_out.is_some()),
+                DoorChange::Opened { ran_out, .. } => (&mut self.opened_budget, ran_out.is_some()),
                 _ => (&mut self.budget, false),
             };
             let events = decision.knocks().len() + usize::from(ran_out);

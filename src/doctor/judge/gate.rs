@@ -10,7 +10,7 @@ use crate::control::protocol::{BusiestStats, ConfigStats, OutboundStats, Stats};
 use crate::inspect::Mode;
 use crate::net::NetSet;
 
-use crate::doctor::facts::{Facts, Process};
+use crate::doctor::facts::{Facts, ProcessFacts};
 use crate::doctor::finding::{Finding, Subject};
 
 /// What the gate says of itself; nothing if it says nothing.
@@ -74,7 +74,7 @@ fn is_other(found: &[Finding]) -> bool {
 }
 
 /// Everything passes, or will for a while.
-fn open(subject: Subject<'_>, stats: &Stats, gate: Option<&Process>) -> Option<Finding> {
+fn open(subject: Subject<'_>, stats: &Stats, gate: Option<&ProcessFacts>) -> Option<Finding> {
     let pid = stats.pid;
     if let Some(grace) = &stats.grace {
         let phones = format!(
@@ -106,7 +106,7 @@ fn open(subject: Subject<'_>, stats: &Stats, gate: Option<&Process>) -> Option<F
 }
 
 /// What ends monitor mode: in the words of the gate, or in the file.
-pub(super) fn shut(subject: Subject<'_>, gate: Option<&Process>) -> String {
+pub(super) fn shut(subject: Subject<'_>, gate: Option<&ProcessFacts>) -> String {
     if gate.is_some_and(|gate| gate.monitors) {
         return match gate.and_then(|gate| gate.unit.as_deref()) {
             Some(unit) => format!(
@@ -129,7 +129,7 @@ fn not_in_force(
     subject: Subject<'_>,
     stats: &Stats,
     config: &ConfigStats,
-    gate: Option<&Process>,
+    gate: Option<&ProcessFacts>,
 ) -> Vec<Finding> {
     let mut found = Vec::new();
     let (pid, file) = (stats.pid, subject.config.path.display());
@@ -211,7 +211,7 @@ fn differs(subject: Subject<'_>, pid: u32, config: &ConfigStats) -> Option<Findi
 }
 
 /// The gate does not see what the PBX sends, although it should.
-fn outbound(subject: Subject<'_>, stats: &Stats, gate: Option<&Process>) -> Option<Finding> {
+fn outbound(subject: Subject<'_>, stats: &Stats, gate: Option<&ProcessFacts>) -> Option<Finding> {
     let off = stats.outbound.as_ref()?.off.as_ref()?;
     subject.config.firewall.outbound?;
     let text = format!(
@@ -244,7 +244,7 @@ fn evicted(subject: Subject<'_>, stats: &Stats) -> Option<Finding> {
 }
 
 /// The process that puts rules back is gone, or was never there although the unit has one.
-fn unwatched(subject: Subject<'_>, stats: &Stats, gate: Option<&Process>) -> Option<Finding> {
+fn unwatched(subject: Subject<'_>, stats: &Stats, gate: Option<&ProcessFacts>) -> Option<Finding> {
     stats.rules.as_ref().filter(|rules| !rules.watched)?;
     let text =
         "nobody watches over the firewall's rules any more: if somebody removes them, nobody puts them back";
@@ -308,7 +308,7 @@ fn one_source(facts: &Facts, busiest: &BusiestStats) -> Option<Finding> {
 }
 
 /// How the gate is started again.
-fn restart(subject: Subject<'_>, gate: Option<&Process>) -> String {
+fn restart(subject: Subject<'_>, gate: Option<&ProcessFacts>) -> String {
     match gate.and_then(|gate| gate.unit.as_deref()) {
         Some(unit) => format!("systemctl restart {unit}"),
         None => subject.command("run --takeover"),

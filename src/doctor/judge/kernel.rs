@@ -2,7 +2,7 @@
 
 use crate::doctor::facts::{Facts, Need};
 use crate::doctor::finding::{Finding, Subject};
-use crate::firewall::{Family, State};
+use crate::firewall::{Family, FamilyState};
 
 pub(super) fn judge(subject: Subject<'_>, facts: &Facts) -> Vec<Finding> {
     let mut found = Vec::new();
@@ -48,7 +48,7 @@ fn refused(subject: Subject<'_>, facts: &Facts, need: Need, said: &str) -> Findi
 
 fn has_ipv6(facts: &Facts) -> bool {
     let Some(Ok(status)) = &facts.status else { return true };
-    status.families.iter().any(|family| family.family == Family::V6 && family.state != State::Skipped)
+    status.families.iter().any(|family| family.family == Family::V6 && family.state != FamilyState::Skipped)
 }
 
 /// Each packet of a new flow that waits in a queue has an entry in conntrack's table already.

@@ -6,7 +6,7 @@ use crate::config::{DEFAULT_PATH, Fallback};
 use crate::control::protocol::QueueStats;
 
 use super::{gate, verdicts};
-use crate::doctor::facts::{Facts, Process, QueueFacts};
+use crate::doctor::facts::{Facts, ProcessFacts, QueueFacts};
 use crate::doctor::finding::{Finding, Subject};
 
 pub(super) fn judge(subject: Subject<'_>, facts: &Facts) -> Vec<Finding> {
@@ -105,8 +105,8 @@ fn nobody(subject: Subject<'_>, facts: &Facts, text: &str) -> Finding {
     Finding::fault("other-namespace", text).mend(mend)
 }
 
-fn of_owner(subject: Subject<'_>, facts: &Facts, number: u16, owner: &Process) -> Vec<Finding> {
-    let Process { pid, name, .. } = owner;
+fn of_owner(subject: Subject<'_>, facts: &Facts, number: u16, owner: &ProcessFacts) -> Vec<Finding> {
+    let ProcessFacts { pid, name, .. } = owner;
     if !owner.is_gate() && gate::told(facts).is_none_or(|stats| stats.pid != *pid) {
         if owner.keeps_descriptors() {
             let text = format!(

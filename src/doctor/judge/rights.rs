@@ -3,13 +3,14 @@
 use crate::config::Seccomp;
 use crate::harden::trusted_groups;
 
-use crate::doctor::facts::{Facts, Process, Rights};
+use crate::doctor::facts::{Facts, ProcessFacts, Rights};
 use crate::doctor::finding::{Finding, Subject};
 
 pub(super) fn judge(subject: Subject<'_>, facts: &Facts) -> Vec<Finding> {
     let mut found = secrets(subject);
     // One gate may have several queues.
-    let mut owners: Vec<&Process> = facts.queues.iter().filter_map(|queue| queue.owner.as_ref()).collect();
+    let mut owners: Vec<&ProcessFacts> =
+        facts.queues.iter().filter_map(|queue| queue.owner.as_ref()).collect();
     owners.dedup_by_key(|owner| owner.pid);
     found.extend(owners.into_iter().filter_map(|owner| of_gate(subject, owner, owner.rights?)));
     found
@@ -25,7 +26,7 @@ fn secrets(subject: Subject<'_>) -> Vec<Finding> {
     exposed.map(finding).collect()
 }
 
-fn of_gate(subject: Subject<'_>, owner: &Process, rights: Rights) -> Option<Finding> {
+fn of_gate(subject: Subject<'_>, owner: &ProcessFacts, rights: Rights) -> Option<Finding> {
     if !owner.is_gate() {
         return None;
     }

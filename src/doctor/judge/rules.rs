@@ -1,7 +1,7 @@
 //! Our rules, and those of others before and behind them.
 
 use crate::config::shell_word;
-use crate::firewall::{CHAIN, Difference, Family, FamilyStatus, Note, State};
+use crate::firewall::{CHAIN, Difference, Family, FamilyState, FamilyStatus, FirewallNote};
 use crate::rules_watch::managers;
 
 use crate::doctor::facts::{Facts, Need, Tables};
@@ -35,7 +35,7 @@ pub(super) fn place(subject: Subject<'_>, facts: &Facts) -> Vec<Finding> {
         found.extend(before);
         found.extend(family.notes.iter().filter_map(|note| left_out(subject, facts, family, note)));
         // Of rules that are gone nobody took anything.
-        if family.state != State::Absent {
+        if family.state != FamilyState::Absent {
             found.extend(taken(subject, facts, family, tables));
         }
     }
@@ -56,21 +56,30 @@ pub(super) fn instead_of_apply(subject: Subject<'_>, facts: &Facts, found: &mut 
 }
 
 /// What had to be left out of the rules, and what that costs.
-fn left_out(subject: Subject<'_>, facts: &Facts, family: &FamilyStatus, note: &Note) -> Option<Finding> {
+fn left_out(
+    subject: Subject<'_>,
+    facts: &Facts,
+    family: &FamilyStatus,
+    note: &FirewallNote,
+) -> Option<Finding> {
     let text = format!("{}: {note}", family.family.name());
     let load = |modules: &str| format!("modprobe -a {modules} && {}", subject.apply());
     Some(match note {
-        Note::OutboundLeftOut => Finding::warning("no-outbound", text).mend(load("nfnetlink_log xt_NFLOG")),
+        FirewallNote::OutboundLeftOut => {
+            Finding::warning("no-outbound", text).mend(load("nfnetlink_log xt_NFLOG"))
+        }
         // What was tried and refused is told already.
-        Note::ReassemblyLeftOut if facts.refused.iter().any(|(need, _)| *need == Need::Conntrack) => {
+        FirewallNote::ReassemblyLeftOut if facts.refused.iter().any(|(need, _)| *need == Need::Conntrack) => {
             return None;
         }
-        Note::ReassemblyLeftOut => Finding::warning("no-reassembly", text).mend(load("xt_conntrack")),
-        Note::NoInterface { .. } => {
+        FirewallNote::ReassemblyLeftOut => Finding::warning("no-reassembly", text).mend(load("xt_conntrack")),
+        FirewallNote::NoInterface { .. } => {
             Finding::warning("no-interface", text).mend(subject.edit("[firewall] pbx: add the interface"))
         }
-        Note::CounterLeftOut => Finding::note("not-counted", text).mend(load("iptable_mangle xt_comment")),
-        Note::AnswersCopied => Finding::note("answers-copied", text).mend(load("xt_u32")),
+        FirewallNote::CounterLeftOut => {
+            Finding::note("not-counted", text).mend(load("iptable_mangle xt_comment"))
+        }
+        FirewallNote::AnswersCopied => Finding::note("answers-copied", text).mend(load("xt_u32")),
         _ => return None,
     })
 }
@@ -126,17 +135,17 @@ fn of_family(subject: Subject<'_>, family: &FamilyStatus, first: bool) -> Vec<Fi
     let plan = subject.plan;
     let mut found = Vec::new();
     match family.state {
-        State::InPlace => {}
-        State::Skipped => {
-            if let Some(note @ Note::NoProgram { .. }) = family.notes.first() {
+        FamilyState::InPlace => {}
+        FamilyState::Skipped => {
+            if let Some(note @ FirewallNote::NoProgram { .. }) = family.notes.first() {
                 found.push(Finding::fault("ipv6-open", note.to_string()).mend("apt install iptables"));
             }
         }
-        State::Absent => {
+        FamilyState::Absent => {
             let text = format!("{name}: the rules are not there, so everybody reaches the PBX");
             found.push(Finding::fault("rules-absent", text).mend(subject.apply()));
         }
-        State::Differs => {
+        FamilyState::Differs => {
             if let Some(queues) = family.queues
                 && (queues.first, queues.last) != (*plan.queues.start(), *plan.queues.end())
             {
@@ -203,7 +212,7 @@ fn move_to_hook(chain: &str) -> String {
 }
 
 /// What decides a stranger's packet before our chain.
-fn before(subject: Subject<'_>, tables: &Tables, state: State) -> Vec<Finding> {
+fn before(subject: Subject<'_>, tables: &Tables, state: FamilyState) -> Vec<Finding> {
     let mut found: Vec<Finding> = Vec::new();
     let start = hook(subject);
     for stranger in strangers(subject) {
@@ -213,7 +222,7 @@ fn before(subject: Subject<'_>, tables: &Tables, state: State) -> Vec<Finding> {
         for met in ways.iter().flat_map(|(table, chain)| tables.ours.walk(table, chain, stranger)) {
             push(&mut found, earlier(subject, tables.family, stranger, &met));
         }
-        if state == State::Absent {
+        if state == FamilyState::Absent {
             continue;
         }
         let way = tables.ours.walk("filter", start, stranger);

@@ -9,10 +9,10 @@ use super::*;
 use crate::config::{Config, DEFAULT_PATH, Flags};
 use crate::control::protocol::{QueueStats, Stats};
 use crate::doctor::Severity;
-use crate::doctor::facts::{Listener, Need, Process, QueueFacts, Rights, Tables};
+use crate::doctor::facts::{Listener, Need, ProcessFacts, QueueFacts, Rights, Tables};
 use crate::doctor::nft::Nft;
 use crate::firewall::Listing;
-use crate::firewall::{Family, FamilyStatus, Note, Plan, State, Status};
+use crate::firewall::{Family, FamilyState, FamilyStatus, FirewallNote, Plan, Status};
 use crate::packet::Transport;
 use crate::queue::kernel::QueueRow;
 
@@ -60,9 +60,10 @@ fn each_fact_has_its_finding() {
             },
         ),
         ("ipv6-open", Severity::Fault, "apt install iptables", |facts| {
-            let note = Note::NoProgram { program: "ip6tables-save".to_owned() };
-            let skipped = FamilyStatus { notes: vec![note], ..family(Family::V6, State::Skipped) };
-            facts.status = Some(Ok(Status { families: vec![family(Family::V4, State::InPlace), skipped] }));
+            let note = FirewallNote::NoProgram { program: "ip6tables-save".to_owned() };
+            let skipped = FamilyStatus { notes: vec![note], ..family(Family::V6, FamilyState::Skipped) };
+            facts.status =
+                Some(Ok(Status { families: vec![family(Family::V4, FamilyState::InPlace), skipped] }));
         }),
         ("nobody-on-queue", Severity::Fault, "sipknock --config x.toml run", |facts| {
             facts.queues[0].row = None
@@ -71,17 +72,17 @@ fn each_fact_has_its_finding() {
             facts.taken_queues = vec![0, 1, 3];
             facts.gate = None;
             facts.queues[0].owner =
-                Some(Process { pid: 7, name: "suricata".to_owned(), ..Process::default() });
+                Some(ProcessFacts { pid: 7, name: "suricata".to_owned(), ..ProcessFacts::default() });
         }),
         ("stored-queue", Severity::Fault, "systemctl restart sipknock", |facts| {
             facts.gate = Some(Err("nobody".to_owned()));
             facts.queues[0].owner =
-                Some(Process { pid: 1, name: "systemd".to_owned(), ..Process::default() });
+                Some(ProcessFacts { pid: 1, name: "systemd".to_owned(), ..ProcessFacts::default() });
         }),
         ("other-namespace", Severity::Fault, "nsenter -t 4 -n sipknock --config x.toml doctor", |facts| {
             facts.queues[0].row = None;
             facts.queues[0].owner = None;
-            facts.gate_process = Some(Process { pid: 4, elsewhere: true, ..Process::default() });
+            facts.gate_process = Some(ProcessFacts { pid: 4, elsewhere: true, ..ProcessFacts::default() });
         }),
         ("stopped", Severity::Fault, "kill -CONT 4", |facts| edit_owner(facts, |owner| owner.stopped = true)),
         ("rights", Severity::Warning, "systemctl restart sipknock", |facts| {
@@ -362,13 +363,15 @@ fn sound() -> Facts {
     Facts {
         capabilities: u64::MAX,
         queue_table: true,
-        status: Some(Ok(Status { families: Family::ALL.map(|each| family(each, State::InPlace)).to_vec() })),
+        status: Some(Ok(Status {
+            families: Family::ALL.map(|each| family(each, FamilyState::InPlace)).to_vec(),
+        })),
         tables: Family::ALL.map(tables).to_vec(),
         queues: vec![QueueFacts {
             number: 0,
             row: Some(row()),
             later: Some(row()),
-            owner: Some(Process { pid: 4, name: "sipknock".to_owned(), ..Process::default() }),
+            owner: Some(ProcessFacts { pid: 4, name: "sipknock".to_owned(), ..ProcessFacts::default() }),
             receive_buffer: Some(32 << 20),
         }],
         gate: says(&[verdict(0, Some(3))]),
@@ -397,7 +400,7 @@ fn verdict(queue: u16, seconds: Option<u64>) -> QueueStats {
     }
 }
 
-fn family(family: Family, state: State) -> FamilyStatus {
+fn family(family: Family, state: FamilyState) -> FamilyStatus {
     FamilyStatus::new(family, state)
 }
 
@@ -409,7 +412,7 @@ fn refused(need: Need) -> Vec<(Need, String)> {
     vec![(need, "no such module".to_owned())]
 }
 
-fn edit_owner(facts: &mut Facts, edit: impl FnOnce(&mut Process)) {
+fn edit_owner(facts: &mut Facts, edit: impl FnOnce(&mut ProcessFacts)) {
     if let Some(owner) = &mut facts.queues[0].owner {
         edit(owner);
     }

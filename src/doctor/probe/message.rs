@@ -9,7 +9,7 @@ use crate::net::NetSet;
 
 /// A phone with a knock.
 #[derive(Clone, Debug)]
-pub(super) struct Phone {
+pub(super) struct ProbePhone {
     /// The knock's name.
     pub(super) knock: String,
     /// Where the phone is.
@@ -18,7 +18,7 @@ pub(super) struct Phone {
     pub(super) message: Vec<u8>,
 }
 
-impl Phone {
+impl ProbePhone {
     /// A phone of this family that has this knock; `None` where the knock counts from no address that would show it, or
     /// where no message with it can be made.
     pub(super) fn of(
@@ -133,7 +133,7 @@ mod tests {
             let text = format!("[[knock]]\nname = \"alice\"\nsecret = \"{secret}\"\n{keys}\n");
             let config = Config::parse(&text, Path::new("x.toml"), &Flags::default()).unwrap();
             let own = ["198.18.0.1".parse().unwrap()];
-            let phone = Phone::of(&config, &config.knocks[0], true, &own, &NetSet::default());
+            let phone = ProbePhone::of(&config, &config.knocks[0], true, &own, &NetSet::default());
             let phone = phone.unwrap_or_else(|| panic!("{keys} {secret}"));
             let elsewhere = keys.contains("sources");
             assert_eq!(phone.address != own[0], elsewhere, "{keys}");
@@ -145,6 +145,6 @@ mod tests {
         let text = "[[knock]]\nname = \"a\"\nsecret = \"mykn0ckstr1ng\"\nsources = [\"10.0.0.0/24\"]\n";
         let config = Config::parse(text, Path::new("x.toml"), &Flags::default()).unwrap();
         let trusted = NetSet::new(&["10.0.0.0/8".parse().unwrap()]);
-        assert!(Phone::of(&config, &config.knocks[0], true, &[], &trusted).is_none());
+        assert!(ProbePhone::of(&config, &config.knocks[0], true, &[], &trusted).is_none());
     }
 }

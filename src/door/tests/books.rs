@@ -21,9 +21,9 @@ enum Step {
 
 fn any_grant() -> impl Strategy<Value = Grant> {
     let knock = prop_oneof![8 => 0u32..4, 1 => Just(LAST_KNOCK)];
-    let end = prop_oneof![3 => Just(None), 1 => Just(Some(End::One)), 1 => Just(Some(End::All))];
+    let end = prop_oneof![3 => Just(None), 1 => Just(Some(ClaimEnd::One)), 1 => Just(Some(ClaimEnd::All))];
     (knock, 1u64..120, prop::option::of((0u64..2, 0u64..2, end))).prop_map(|(knock, life, registration)| {
-        let registration = registration.map(|(user, phone, end)| Registration { user, phone, end });
+        let registration = registration.map(|(user, phone, end)| ClaimRegistration { user, phone, end });
         Grant { registration, ..grant(knock, life) }
     })
 }
@@ -101,7 +101,7 @@ proptest! {
             };
             match step {
                 Step::Knock(n, grants) => match doors.knock(source(n), now, &grants) {
-                    Change::Opened { ran_out, door } => {
+                    DoorChange::Opened { ran_out, door } => {
                         if ran_out.is_some() {
                             told(&mut untold, source(n));
                         }
@@ -109,8 +109,8 @@ proptest! {
                         prop_assert!(now < door.expires);
                         *untold.entry(source(n)).or_default() += 1;
                     }
-                    Change::Renewed(door) => prop_assert!(now < door.expires),
-                    Change::Refused(limit) => {
+                    DoorChange::Renewed(door) => prop_assert!(now < door.expires),
+                    DoorChange::Refused(limit) => {
                         let full = |listed: &&Listed| match limit {
                             Limit::Table => true,
                             Limit::Knock(knock) => holds_place(&doors, listed, knock),

@@ -31,11 +31,11 @@ fn what_passes_is_counted_and_listed() {
     let doors = DoorTable::new(100_000, [None]);
     opened(doors.knock(source(1), at(1000), &[grant(0, 100)]));
     for (secs, state) in
-        [(1001, State::Open), (1099, State::Open), (1100, State::RunOut), (1200, State::None)]
+        [(1001, DoorState::Open), (1099, DoorState::Open), (1100, DoorState::RunOut), (1200, DoorState::None)]
     {
         assert_eq!(doors.pass(doors.key(source(1)), at(secs), 700), state, "at {secs}");
     }
-    assert_eq!(doors.pass(doors.key(source(2)), at(1000), 700), State::None);
+    assert_eq!(doors.pass(doors.key(source(2)), at(1000), 700), DoorState::None);
     opened(doors.knock(source(3), at(1000), &[Grant { knock: Door::by_hand(), ..grant(0, 50) }]));
     doors.knock(source(1), at(1010), &[grant(0, 20)]);
     let mut listed = doors.listed(0, 1, at(1020));
@@ -89,8 +89,8 @@ fn limits_change_under_open_doors() {
     // One that was not known when it opened a door is not counted for it.
     doors.limit(1, [Some(1), Some(1)]);
     assert_eq!(doors.open_count(), 3, "nobody loses a door");
-    assert_eq!(doors.knock(source(4), at(2), &[grant(0, 100)]), Change::Refused(Limit::Table));
-    assert!(matches!(doors.knock(source(1), at(2), &[grant(0, 100)]), Change::Renewed(_)));
+    assert_eq!(doors.knock(source(4), at(2), &[grant(0, 100)]), DoorChange::Refused(Limit::Table));
+    assert!(matches!(doors.knock(source(1), at(2), &[grant(0, 100)]), DoorChange::Renewed(_)));
 }
 
 #[test]
@@ -112,16 +112,16 @@ fn retiring_a_knock_closes_its_doors_and_leaves_others_theirs() {
             closed.push(source)
         }
     });
-    assert_eq!(retired, Retired { shut: 1, kept: 1 });
+    assert_eq!(retired, RetiredClaims { shut: 1, kept: 1 });
     assert_eq!(closed, [source(1)]);
     let state = |n, secs| doors.state(source(n), at(secs));
     assert_eq!(
         [1, 2, 3, 4, 5].map(|n| state(n, 10)),
-        [State::None, State::Open, State::Open, State::None, State::Open]
+        [DoorState::None, DoorState::Open, DoorState::Open, DoorState::None, DoorState::Open]
     );
     assert_eq!(
         (state(3, 79), state(3, 80)),
-        (State::Open, State::RunOut),
+        (DoorState::Open, DoorState::RunOut),
         "for as long as the other one holds it"
     );
     assert_eq!(

@@ -3,9 +3,9 @@
 use super::*;
 
 /// What packets are told that ask together; `None` for those that are told nothing.
-fn together(doors: &DoorTable, packets: &[(Source, u32)], now: Time) -> Vec<Option<State>> {
+fn together(doors: &DoorTable, packets: &[(Source, u32)], now: Time) -> Vec<Option<DoorState>> {
     let mut packets: Vec<_> = packets.iter().map(|&(source, bytes)| (source, bytes, None)).collect();
-    let ask = |&(source, bytes, _): &_| Some(Ask { key: doors.key(source), bytes });
+    let ask = |&(source, bytes, _): &_| Some(Lookup { key: doors.key(source), bytes });
     doors.pass_together(&mut packets, now, ask, |(_, _, told), state| *told = Some(state));
     packets.into_iter().map(|(_, _, told)| told).collect()
 }
@@ -51,10 +51,10 @@ fn nobody_is_waited_for() {
         shard(source(n)) == shard(source(0))
     };
     let told = together(&doors, &[0, 1, 4, 5].map(|n| (source(n), 1)), at(100));
-    let expected = [0, 1, 4, 5].map(|n| (!same_shard(n)).then_some(State::Open));
+    let expected = [0, 1, 4, 5].map(|n| (!same_shard(n)).then_some(DoorState::Open));
     assert_eq!(told, expected);
     drop(locked);
-    assert_eq!(together(&doors, &[(source(0), 1)], at(100)), [Some(State::Open)]);
+    assert_eq!(together(&doors, &[(source(0), 1)], at(100)), [Some(DoorState::Open)]);
     assert_eq!(
         doors.listed(0, 1, at(100)).iter().map(|listed| listed.packets).max(),
         Some(1),
@@ -74,7 +74,7 @@ fn queues_count_each_packet_once_while_doors_change() {
                 for _ in 0..rounds {
                     for (&(source, bytes), told) in open.iter().zip(together(&doors, &open, at(100))) {
                         let state = told.unwrap_or_else(|| doors.pass(doors.key(source), at(100), bytes));
-                        assert_eq!(state, State::Open);
+                        assert_eq!(state, DoorState::Open);
                     }
                 }
             })

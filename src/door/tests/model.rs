@@ -19,9 +19,9 @@ enum Step {
 
 fn any_grant() -> impl Strategy<Value = Grant> {
     let knock = prop_oneof![8 => 0u32..4, 1 => Just(LAST_KNOCK)];
-    let end = prop_oneof![3 => Just(None), 1 => Just(Some(End::One)), 1 => Just(Some(End::All))];
+    let end = prop_oneof![3 => Just(None), 1 => Just(Some(ClaimEnd::One)), 1 => Just(Some(ClaimEnd::All))];
     (knock, 1u64..120, prop::option::of((0u64..2, 0u64..2, end))).prop_map(|(knock, life, registration)| {
-        let registration = registration.map(|(user, phone, end)| Registration { user, phone, end });
+        let registration = registration.map(|(user, phone, end)| ClaimRegistration { user, phone, end });
         Grant { registration, ..grant(knock, life) }
     })
 }
@@ -52,18 +52,18 @@ impl Model {
         self.claims.get(&n).into_iter().flatten().filter(move |claim| now < claim.until)
     }
 
-    fn state(&self, n: u8, now: Time) -> State {
+    fn state(&self, n: u8, now: Time) -> DoorState {
         if self.live(n, now).next().is_some() {
-            return State::Open;
+            return DoorState::Open;
         }
         match self.claims.get(&n).into_iter().flatten().any(|claim| claim.is_known(now)) {
-            true => State::RunOut,
-            false => State::None,
+            true => DoorState::RunOut,
+            false => DoorState::None,
         }
     }
 
     fn open(&self, now: Time) -> usize {
-        (0..4).filter(|n| self.state(*n, now) == State::Open).count()
+        (0..4).filter(|n| self.state(*n, now) == DoorState::Open).count()
     }
 
     fn held_by(&self, knock: KnockId, now: Time) -> u32 {
@@ -76,7 +76,7 @@ impl Model {
     }
 
     fn knock(&mut self, n: u8, now: Time, grants: &[Grant]) -> (&'static str, Vec<KnockId>) {
-        let was_open = self.state(n, now) == State::Open;
+        let was_open = self.state(n, now) == DoorState::Open;
         let mut refused: Vec<KnockId> = Vec::new();
         if !was_open && self.open(now) >= self.max {
             return ("refused", refused);
@@ -87,7 +87,8 @@ impl Model {
             let ended = grant.registration.unwrap();
             for claim in self.claims.entry(n).or_default().iter_mut().filter(|claim| now < claim.until) {
                 let same = claim.registration.is_some_and(|known| {
-                    known.user == ended.user && (ended.end == Some(End::All) || known.phone == ended.phone)
+                    known.user == ended.user
+                        && (ended.end == Some(ClaimEnd::All) || known.phone == ended.phone)
                 });
                 if claim.knock == grant.knock && same && !claim.closing {
                     claim.until = claim.until.min(now.after(grant.life));
@@ -155,11 +156,11 @@ impl Model {
     fn retire(&mut self, knock: KnockId, now: Time) -> BTreeMap<u8, bool> {
         let mut told = BTreeMap::new();
         for n in 0..4 {
-            let was_open = self.state(n, now) == State::Open;
+            let was_open = self.state(n, now) == DoorState::Open;
             let Some(claims) = self.claims.get_mut(&n) else { continue };
             if claims.iter().any(|claim| claim.knock == knock && claim.is_known(now)) {
                 claims.retain(|claim| claim.knock != knock);
-                told.insert(n, was_open && self.state(n, now) != State::Open);
+                told.insert(n, was_open && self.state(n, now) != DoorState::Open);
             }
         }
         told
@@ -184,13 +185,13 @@ proptest! {
                     let expected = model.knock(n, now, &grants);
                     let mut refused = Vec::new();
                     let change = match doors.knock_and_pass(source(n), now, &grants, 100, &mut refused) {
-                        Change::Opened { .. } => "opened",
-                        Change::Renewed(_) => "renewed",
-                        Change::Refused(Limit::Table) => {
+                        DoorChange::Opened { .. } => "opened",
+                        DoorChange::Renewed(_) => "renewed",
+                        DoorChange::Refused(Limit::Table) => {
                             refused.clear();
                             "refused"
                         }
-                        Change::Refused(_) => "refused",
+                        DoorChange::Refused(_) => "refused",
                     };
                     prop_assert_eq!((change, refused), expected, "{:?}", grants);
                 }
@@ -204,7 +205,7 @@ proptest! {
                     let by_knock = claims.iter().filter(|claim| claim.knock != Door::by_hand() && claim.is_known(now));
                     let by_knock = by_knock.map(|claim| claim.life).max();
                     match doors.revoke(source(n), now) {
-                        None => prop_assert_eq!(state, State::None),
+                        None => prop_assert_eq!(state, DoorState::None),
                         Some(revoked) => prop_assert_eq!(revoked.by_knock, by_knock),
                     }
                 }

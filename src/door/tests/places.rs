@@ -4,8 +4,8 @@ use super::*;
 fn a_full_table_notices_a_door_that_runs_out_sooner_than_it_was_to() {
     let doors = DoorTable::new(1, [None]);
     opened(doors.knock(source(1), at(0), &[registers(0, 1, 1, 4000)]));
-    doors.knock(source(1), at(10), &[leaves(0, 1, 1, End::One)]);
-    assert_eq!(doors.knock(source(2), at(41), &[grant(0, 100)]), Change::Refused(Limit::Table));
+    doors.knock(source(1), at(10), &[leaves(0, 1, 1, ClaimEnd::One)]);
+    assert_eq!(doors.knock(source(2), at(41), &[grant(0, 100)]), DoorChange::Refused(Limit::Table));
     opened(doors.knock(source(2), at(42), &[grant(0, 100)]));
 }
 
@@ -15,7 +15,7 @@ fn making_room_goes_on_until_there_is_the_place_that_is_wanted() {
     let doors = DoorTable::new(1000, [None, Some(1)]);
     (0..=200).for_each(|n| _ = opened(doors.knock(source(n), at(0), &[grant(0, 50)])));
     opened(doors.knock(source(201), at(0), &[grant(1, 60)]));
-    assert!(matches!(doors.knock(source(202), at(59), &[grant(1, 60)]), Change::Refused(_)));
+    assert!(matches!(doors.knock(source(202), at(59), &[grant(1, 60)]), DoorChange::Refused(_)));
     opened(doors.knock(source(202), at(60), &[grant(1, 60)]));
     assert_eq!((doors.open_count(), doors.held_by(KnockId::from(1))), (1, 1));
     assert_eq!(doors.sweep(at(60)).len(), 202);
@@ -40,7 +40,7 @@ fn a_knock_that_was_not_known_when_it_opened_is_counted_all_the_same() {
     (1..=2).for_each(|n| _ = opened(doors.knock(source(n), at(0), &[grant(1, 100)])));
     doors.limit(10, [None, Some(2)]);
     let limit = Limit::Knock(KnockId::from(1));
-    assert_eq!(doors.knock(source(3), at(1), &[grant(1, 100)]), Change::Refused(limit));
+    assert_eq!(doors.knock(source(3), at(1), &[grant(1, 100)]), DoorChange::Refused(limit));
     assert!(doors.close(source(1)).is_some());
     opened(doors.knock(source(3), at(1), &[grant(1, 100)]));
     (2..=3).for_each(|n| assert!(doors.close(source(n)).is_some()));

@@ -8,8 +8,8 @@ fn shuts(grants: &[(u64, Grant)]) -> (Time, DoorTable) {
     let mut expires = Time::default();
     for &(now, grant) in grants {
         match doors.knock(source(1), at(now), &[grant]) {
-            Change::Opened { door, .. } | Change::Renewed(door) => expires = door.expires,
-            Change::Refused(limit) => panic!("{limit:?}"),
+            DoorChange::Opened { door, .. } | DoorChange::Renewed(door) => expires = door.expires,
+            DoorChange::Refused(limit) => panic!("{limit:?}"),
         }
     }
     (expires, doors)
@@ -17,7 +17,7 @@ fn shuts(grants: &[(u64, Grant)]) -> (Time, DoorTable) {
 
 #[test]
 fn the_end_of_a_registration_closes_for_nobody_else() {
-    use End::{All, One};
+    use ClaimEnd::{All, One};
     for (name, grants, expires) in [
         ("alone", vec![(0, registers(0, 1, 1, 4000)), (10, leaves(0, 1, 1, One))], 42),
         (
@@ -76,19 +76,22 @@ fn the_end_of_a_registration_closes_for_nobody_else() {
 
 #[test]
 fn packets_do_not_hold_a_door_that_is_closing() {
-    let (_, doors) = shuts(&[(0, registers(0, 1, 1, 4000)), (10, leaves(0, 1, 1, End::One))]);
+    let (_, doors) = shuts(&[(0, registers(0, 1, 1, 4000)), (10, leaves(0, 1, 1, ClaimEnd::One))]);
     doors.extend(source(1), at(40));
-    assert_eq!(doors.state(source(1), at(41)), State::Open);
-    assert_eq!(doors.state(source(1), at(42)), State::RunOut);
+    assert_eq!(doors.state(source(1), at(41)), DoorState::Open);
+    assert_eq!(doors.state(source(1), at(42)), DoorState::RunOut);
     doors.knock(source(1), at(41), &[registers(0, 1, 1, 100)]);
     doors.extend(source(1), at(100));
-    assert_eq!(doors.state(source(1), at(199)), State::Open);
+    assert_eq!(doors.state(source(1), at(199)), DoorState::Open);
 }
 
 #[test]
 fn a_place_goes_to_who_still_holds_the_door() {
-    let (_, doors) =
-        shuts(&[(0, registers(2, 1, 1, 4000)), (1, registers(0, 2, 1, 500)), (2, leaves(2, 1, 1, End::One))]);
+    let (_, doors) = shuts(&[
+        (0, registers(2, 1, 1, 4000)),
+        (1, registers(0, 2, 1, 500)),
+        (2, leaves(2, 1, 1, ClaimEnd::One)),
+    ]);
     opened(doors.knock(source(2), at(3), &[grant(2, 100)]));
     assert_eq!(doors.open_count(), 2);
 }
@@ -96,6 +99,6 @@ fn a_place_goes_to_who_still_holds_the_door() {
 #[test]
 fn more_registrations_than_are_told_apart_hold_the_door_still() {
     let many = (0..300).map(|user| (user, registers(0, user, 1, 4000)));
-    let ends = (0..MAX_CLAIMS as u64).map(|user| (400, leaves(0, user, 1, End::One)));
+    let ends = (0..MAX_CLAIMS as u64).map(|user| (400, leaves(0, user, 1, ClaimEnd::One)));
     assert_eq!(shuts(&many.chain(ends).collect::<Vec<_>>()).0, at(4299));
 }

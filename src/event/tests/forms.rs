@@ -89,15 +89,16 @@ fn all() -> Vec<Event> {
     };
     let unready = |user_agent: Option<&str>, passes| {
         let (address, user) = ([192, 0, 2, 4].into(), "201".to_owned());
-        Event::Grace(Grace::Unready(Unready {
+        Event::Grace(GraceEvent::Unready(Unready {
             address,
             user,
             user_agent: user_agent.map(str::to_owned),
             passes,
         }))
     };
-    let held =
-        |phones, unready, overlooked| Event::Grace(Grace::Held { phones, unready, unlisted: 0, overlooked });
+    let held = |phones, unready, overlooked| {
+        Event::Grace(GraceEvent::Held { phones, unready, unlisted: 0, overlooked })
+    };
     let rules = |state: &str, family: &str, by: Option<&str>, missing_ms, detail: &str| {
         Event::Rules(Box::new(RulesChange {
             state: state.to_owned(),
@@ -136,14 +137,14 @@ fn all() -> Vec<Event> {
         outbound(None),
         outbound(Some(REVOKED)),
         Event::OutboundLost { count: 6, limit: 212_992 },
-        Event::Grace(Grace::Began(Duration::from_secs(86_400))),
+        Event::Grace(GraceEvent::Began(Duration::from_secs(86_400))),
         unready(Some("Snom 300"), Some(PassesBy::Door("bob".to_owned()))),
         unready(None, Some(PassesBy::Outbound)),
         unready(None, None),
         held(3, 1, 0),
         held(3, 0, 7),
         held(0, 0, 0),
-        Event::Grace(Grace::Enforced { phones: 12, unready: 0 }),
+        Event::Grace(GraceEvent::Enforced { phones: 12, unready: 0 }),
         trunk(true),
         trunk(false),
         rules("missing", "ipv4", None, None, "INPUT does not lead to SIPKNOCK"),

@@ -23,7 +23,7 @@ pub struct Changes {
 
 /// A change of iptables's tables.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Heard {
+pub enum NotifiedChange {
     /// By this process.
     By(Author),
     /// Some notifications are lost (`ENOBUFS`), or can't be read: anything may have changed.
@@ -61,33 +61,33 @@ impl Changes {
     ///
     /// # Errors
     /// If the socket can't be used any more.
-    pub fn heard(&mut self) -> io::Result<VecDeque<Heard>> {
+    pub fn heard(&mut self) -> io::Result<VecDeque<NotifiedChange>> {
         let mut heard = VecDeque::new();
         // The socket is read empty even if a program changes tables all the time; each turn takes a bounded number.
         for _ in 0..READS {
             match rustix::net::recv(&self.socket, &mut self.buffer[..], RecvFlags::TRUNC) {
-                Ok((kept, sent)) if sent > kept => push(&mut heard, Heard::Lost),
+                Ok((kept, sent)) if sent > kept => push(&mut heard, NotifiedChange::Lost),
                 Ok((length, _)) => self.read(length, &mut heard),
                 Err(Errno::AGAIN) => break,
                 Err(Errno::INTR) => {}
-                Err(Errno::NOBUFS) => push(&mut heard, Heard::Lost),
+                Err(Errno::NOBUFS) => push(&mut heard, NotifiedChange::Lost),
                 Err(error) => return Err(error.into()),
             }
         }
         Ok(heard)
     }
 
-    fn read(&mut self, length: usize, heard: &mut VecDeque<Heard>) {
+    fn read(&mut self, length: usize, heard: &mut VecDeque<NotifiedChange>) {
         for notification in Notifications::new(self.buffer.get(..length).unwrap_or_default()) {
             match notification {
                 Ok(Notification::Change(change)) => self.touched |= change.is_of_iptables(),
                 Ok(Notification::Generation(generation)) => {
                     if std::mem::take(&mut self.touched) {
-                        push(heard, Heard::By(Author::of(&generation)));
+                        push(heard, NotifiedChange::By(Author::of(&generation)));
                     }
                 }
                 Ok(Notification::Other) => {}
-                Err(_) => push(heard, Heard::Lost),
+                Err(_) => push(heard, NotifiedChange::Lost),
             }
         }
     }
@@ -120,7 +120,7 @@ fn starter(pid: u32) -> Option<String> {
     processes::name(processes::stat(pid)?.split(' ').nth(1)?.parse().ok()?)
 }
 
-fn push(heard: &mut VecDeque<Heard>, one: Heard) {
+fn push(heard: &mut VecDeque<NotifiedChange>, one: NotifiedChange) {
     if heard.len() == MOST {
         heard.pop_front();
     }

@@ -40,7 +40,7 @@ fn generation(id: u32, port_id: u32, pid: u32, name: &str) -> Vec<u8> {
 #[test]
 fn datagrams() {
     let rule = message(NFT_MSG_NEWRULE, 7, &[2, 0, 0, 9, 5, 0, 1, 0, b'x', 0, 0, 0]);
-    let changed = |family, port_id| Ok(Notification::Change(Change { family, port_id }));
+    let changed = |family, port_id| Ok(Notification::Change(RulesetChange { family, port_id }));
     let ended = |id, port_id, pid, name| Ok(Notification::Generation(Generation { id, port_id, pid, name }));
     let length = |kind, said, got| Err(DecodeError::Length { kind, said, got });
     let mut overlong = generation(1, 2, 3, "nft");
@@ -87,7 +87,7 @@ fn datagrams() {
 #[test]
 fn families_that_iptables_shows() {
     for (family, shown) in [(1, false), (2, true), (3, false), (7, false), (10, true)] {
-        assert_eq!(Change { family, port_id: 0 }.is_of_iptables(), shown, "{family}");
+        assert_eq!(RulesetChange { family, port_id: 0 }.is_of_iptables(), shown, "{family}");
     }
 }
 

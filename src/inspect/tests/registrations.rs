@@ -21,7 +21,7 @@ fn a_registrations_life_is_the_doors() {
             );
         }
         match gate.inspect(at(100), &ipv4(PHONE, &udp(message.as_bytes()))).change() {
-            Some(Change::Opened { door, .. } | Change::Renewed(door)) => {
+            Some(DoorChange::Opened { door, .. } | DoorChange::Renewed(door)) => {
                 door.expires.since(at(100)).as_secs()
             }
             other => panic!("{other:?}"),
@@ -68,7 +68,7 @@ fn shuts_after(registers: &[(u64, &str)]) -> u64 {
     for (secs, contacts) in registers {
         let message = format!("REGISTER sip:a SIP/2.0\r\nTo: s3cret-one <sip:1@a>\r\n{contacts}\r\n\r\n");
         match gate.inspect(at(*secs), &ipv4(PHONE, &udp(message.as_bytes()))).change() {
-            Some(Change::Opened { door, .. } | Change::Renewed(door)) => {
+            Some(DoorChange::Opened { door, .. } | DoorChange::Renewed(door)) => {
                 shuts = door.expires.since(at(0)).as_secs()
             }
             other => panic!("{other:?}"),

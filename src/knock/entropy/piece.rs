@@ -2,7 +2,7 @@
 
 /// A known form of secrets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum PieceKind {
     /// None of the others.
     Plain,
     /// A UUID of version 4 or 7 (RFC 9562).
@@ -30,10 +30,10 @@ pub enum Kind {
 pub(super) struct Piece {
     pub(super) length: usize,
     pub(super) bits: f64,
-    pub(super) kind: Kind,
+    pub(super) kind: PieceKind,
 }
 
-impl Kind {
+impl PieceKind {
     /// A description of such a secret, in words that follow "it is …"; `None` for a plain text.
     pub const fn what(self) -> Option<&'static str> {
         Some(match self {

@@ -1,7 +1,7 @@
 //! Forms that a piece of a secret may have. All texts here are in small letters.
 
 use super::letters::{distinct, log2, of_letters};
-use super::piece::{Kind, Piece};
+use super::piece::{Piece, PieceKind};
 
 /// The piece of a known form that begins here, numbers among them.
 pub(super) fn formed(text: &[u8], at: usize) -> Option<Piece> {
@@ -27,7 +27,7 @@ pub(super) fn row(text: &[u8], at: usize) -> Option<Piece> {
         common(rest, forward).max(common(rest, backward))
     };
     let length = ROWS.iter().map(along).max().unwrap_or(0).max(repeated);
-    (length >= MIN_ROW).then_some(Piece { length, bits: ROW_BITS, kind: Kind::Plain })
+    (length >= MIN_ROW).then_some(Piece { length, bits: ROW_BITS, kind: PieceKind::Plain })
 }
 
 fn common(text: &[u8], row: impl Iterator<Item = u8>) -> usize {
@@ -49,15 +49,15 @@ fn uuid(text: &[u8]) -> Option<Piece> {
     let node = if value(21) & 1 == 1 { RANDOM_NODE_BITS } else { MAC_BITS };
     let seen = of_letters(&digits);
     let (kind, most) = match value(12) {
-        _ if distinct(&digits) < 4 => (Kind::FilledUuid, ROW_BITS),
-        _ if zeros >= 14 => (Kind::MacUuid, MAC_BITS),
-        1 | 6 => (Kind::TimeUuid, TIME_BITS + CLOCK_BITS + node),
+        _ if distinct(&digits) < 4 => (PieceKind::FilledUuid, ROW_BITS),
+        _ if zeros >= 14 => (PieceKind::MacUuid, MAC_BITS),
+        1 | 6 => (PieceKind::TimeUuid, TIME_BITS + CLOCK_BITS + node),
         // Its time lacks the 32 bits that move, and its clock sequence 8.
-        2 => (Kind::TimeUuid, CLOCK_BITS - 8.0 + node),
-        4 => (Kind::RandomUuid, 122.0),
-        7 => (Kind::RandomUuid, 74.0),
-        3 | 5 => (Kind::NameUuid, 122.0),
-        _ => (Kind::OddUuid, 128.0),
+        2 => (PieceKind::TimeUuid, CLOCK_BITS - 8.0 + node),
+        4 => (PieceKind::RandomUuid, 122.0),
+        7 => (PieceKind::RandomUuid, 74.0),
+        3 | 5 => (PieceKind::NameUuid, 122.0),
+        _ => (PieceKind::OddUuid, 128.0),
     };
     Some(Piece { length: UUID, bits: seen.min(most), kind })
 }
@@ -65,7 +65,7 @@ fn uuid(text: &[u8]) -> Option<Piece> {
 /// `mac:` or `imei:` and its digits, however they are grouped.
 fn labelled(text: &[u8]) -> Option<Piece> {
     for (label, kind, least, bits) in
-        [(&b"mac"[..], Kind::Mac, 12, MAC_BITS), (b"imei", Kind::Imei, 14, IMEI_BITS)]
+        [(&b"mac"[..], PieceKind::Mac, 12, MAC_BITS), (b"imei", PieceKind::Imei, 14, IMEI_BITS)]
     {
         let Some(behind) = text.strip_prefix(label) else { continue };
         let belongs = |byte: &&u8| is_hex(byte) || matches!(byte, b':' | b'-' | b'.' | b'=' | b' ' | b'_');
@@ -97,7 +97,7 @@ fn mac(text: &[u8]) -> Option<Piece> {
     };
     let length = grouped(b':', 2).or_else(|| grouped(b'-', 2)).or_else(|| grouped(b'.', 4)).or_else(bare)?;
     let ends = text.get(length).is_none_or(|byte| !byte.is_ascii_alphanumeric());
-    ends.then_some(Piece { length, bits: MAC_BITS, kind: Kind::Mac })
+    ends.then_some(Piece { length, bits: MAC_BITS, kind: PieceKind::Mac })
 }
 
 /// `2026-11-22`, `22.11.2026`, `11/22/2026`.
@@ -110,7 +110,7 @@ fn dashed_date(text: &[u8]) -> Option<Piece> {
     let places: Vec<_> =
         (0..10).filter(|at| date.get(*at).is_some_and(|byte| b"-./".contains(byte))).collect();
     let grouped = matches!(places[..], [4, 7] | [2, 5]) && digits.len() == 8;
-    (grouped && is_date(&digits)).then_some(Piece { length: 10, bits: DATE_BITS, kind: Kind::Date })
+    (grouped && is_date(&digits)).then_some(Piece { length: 10, bits: DATE_BITS, kind: PieceKind::Date })
 }
 
 /// Digits that stand alone: an IMEI, a date, a year, a version. Others are no form.
@@ -119,15 +119,15 @@ fn number(text: &[u8]) -> Option<Piece> {
     let length = run(text);
     let digits = text.get(..length)?;
     if let Some(length) = version(text, run) {
-        return Some(Piece { length, bits: VERSION_BITS, kind: Kind::Plain });
+        return Some(Piece { length, bits: VERSION_BITS, kind: PieceKind::Plain });
     }
     let date = || digits.get(..8).is_some_and(is_date);
     let (bits, kind) = match length {
-        4 if (1950..2050).contains(&value(digits)) => (log2(100), Kind::Plain),
-        8 if date() => (DATE_BITS, Kind::Date),
-        12 if date() && is_time(digits.get(8..)?) => (DATE_BITS + log2(24 * 60), Kind::Date),
-        14 if date() && is_time(digits.get(8..)?) => (DATE_BITS + log2(24 * 60 * 60), Kind::Date),
-        15 if is_imei(digits) => (IMEI_BITS, Kind::Imei),
+        4 if (1950..2050).contains(&value(digits)) => (log2(100), PieceKind::Plain),
+        8 if date() => (DATE_BITS, PieceKind::Date),
+        12 if date() && is_time(digits.get(8..)?) => (DATE_BITS + log2(24 * 60), PieceKind::Date),
+        14 if date() && is_time(digits.get(8..)?) => (DATE_BITS + log2(24 * 60 * 60), PieceKind::Date),
+        15 if is_imei(digits) => (IMEI_BITS, PieceKind::Imei),
         _ => return None,
     };
     Some(Piece { length, bits, kind })

@@ -9,10 +9,10 @@ use super::pattern::{Numbered, Pattern};
 use crate::knock::id::KnockId;
 
 /// A search for each pattern.
-pub(super) struct Memmem(Vec<(KnockId, Search)>);
+pub(super) struct Memmem(Vec<(KnockId, NeedleSearch)>);
 
 #[expect(clippy::large_enum_variant, reason = "the large one is the usual one, and there are few")]
-enum Search {
+enum NeedleSearch {
     Exact(Finder<'static>),
     Folded(Folded),
 }
@@ -26,8 +26,8 @@ impl Memmem {
     /// Leaves out patterns that it does not hold.
     pub(super) fn new(patterns: &[Numbered<'_>]) -> Self {
         let search = |pattern: &Pattern<'_>| match folds(pattern) {
-            true => Folded::new(pattern.bytes).map(Search::Folded),
-            false => Some(Search::Exact(Finder::new(pattern.bytes).into_owned())),
+            true => Folded::new(pattern.bytes).map(NeedleSearch::Folded),
+            false => Some(NeedleSearch::Exact(Finder::new(pattern.bytes).into_owned())),
         };
         Self(patterns.iter().filter_map(|(id, pattern)| Some((*id, search(pattern)?))).collect())
     }
@@ -36,7 +36,7 @@ impl Memmem {
     #[inline]
     pub(super) fn finds(&self, payload: &[u8]) -> bool {
         match &self.0[..] {
-            [(_, Search::Exact(finder))] => finder.find(payload).is_some(),
+            [(_, NeedleSearch::Exact(finder))] => finder.find(payload).is_some(),
             _ => true,
         }
     }
@@ -44,7 +44,7 @@ impl Memmem {
     pub(super) fn each(&self, payload: &[u8], mut visit: impl FnMut(KnockId, Range<usize>)) {
         for (id, search) in &self.0 {
             match search {
-                Search::Exact(finder) => {
+                NeedleSearch::Exact(finder) => {
                     let mut from = 0;
                     while let Some(at) = payload.get(from..).and_then(|rest| finder.find(rest)) {
                         let start = from + at;
@@ -52,18 +52,18 @@ impl Memmem {
                         from = start + 1;
                     }
                 }
-                Search::Folded(folded) => folded.each(payload, |range| visit(*id, range)),
+                NeedleSearch::Folded(folded) => folded.each(payload, |range| visit(*id, range)),
             }
         }
     }
 
     pub(super) fn memory_usage(&self) -> usize {
-        let len = |search: &Search| match search {
-            Search::Exact(finder) => finder.needle().len(),
-            Search::Folded(folded) => folded.len(),
+        let len = |search: &NeedleSearch| match search {
+            NeedleSearch::Exact(finder) => finder.needle().len(),
+            NeedleSearch::Folded(folded) => folded.len(),
         };
         let needles: usize = self.0.iter().map(|(_, search)| len(search)).sum();
-        needles + self.0.capacity() * size_of::<(KnockId, Search)>()
+        needles + self.0.capacity() * size_of::<(KnockId, NeedleSearch)>()
     }
 }
 

@@ -164,7 +164,7 @@ fn captures_are_no_logs() {
         (b"\x0a\x0d\x0d\x0a\x1c\0\0\0", false),
         (b"\x1f\x8b\x08", false),
     ] {
-        assert_eq!(looks_like(start), log, "{start:02x?}");
+        assert_eq!(is_log(start), log, "{start:02x?}");
     }
 }
 

@@ -7,13 +7,13 @@ use aho_corasick::AhoCorasick;
 use serde::Serialize;
 
 use crate::knock::effort::{self, Effort, Grade};
-use crate::knock::entropy::{Entropy, Kind as Form};
+use crate::knock::entropy::{Entropy, PieceKind as Form};
 use crate::knock::{Extent, Knock, Secret, weakness};
 use crate::learn::judge::{self, Judgement, Strength};
-use crate::learn::roster::{Kind, Phone, PhoneId, Senders, Sent};
+use crate::learn::roster::{Phone, PhoneId, SecretKind, Senders, Sent};
 
 /// Every value of a part, and its senders.
-pub(super) type Values = HashMap<(Kind, Box<[u8]>), Senders, ahash::RandomState>;
+pub(super) type Values = HashMap<(SecretKind, Box<[u8]>), Senders, ahash::RandomState>;
 
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Candidate {
@@ -23,7 +23,7 @@ pub(super) struct Candidate {
     #[serde(skip)]
     pub(super) bytes: Box<[u8]>,
     #[serde(skip)]
-    pub(super) kind: Kind,
+    pub(super) kind: SecretKind,
     /// In how many of the phone's requests it stands, and in how many of its REGISTERs.
     pub(super) in_requests: u64,
     pub(super) in_registers: u64,
@@ -53,7 +53,7 @@ impl Candidate {
     pub(super) fn new(
         id: &PhoneId,
         phone: &Phone,
-        kind: Kind,
+        kind: SecretKind,
         value: &[u8],
         sent: Sent,
         values: &Values,
@@ -62,9 +62,9 @@ impl Candidate {
         let extent = if sent.beside == 0 { Extent::Whole } else { Extent::Within };
         let effort = effort_of(kind, value, extent);
         let Judgement { strength, why } = match kind {
-            Kind::Instance => judge::instance(value, extent),
-            Kind::DisplayName => judge::display_name(value, &id.aor, extent),
-            Kind::UserAgent => judge::user_agent(value, &id.aor, extent),
+            SecretKind::Instance => judge::instance(value, extent),
+            SecretKind::DisplayName => judge::display_name(value, &id.aor, extent),
+            SecretKind::UserAgent => judge::user_agent(value, &id.aor, extent),
         };
         let registers = phone.registers > 0;
         let senders =
@@ -135,7 +135,7 @@ impl Candidate {
 }
 
 /// What it takes to guess a value as a knock in its place.
-fn effort_of(kind: Kind, value: &[u8], extent: Extent) -> Effort {
+fn effort_of(kind: SecretKind, value: &[u8], extent: Extent) -> Effort {
     let known = Secret::new(value).map(|secret| {
         let knock = Knock { part: kind.part(), extent, ..Knock::new("it", secret, Duration::ZERO) };
         let weighed = weakness::assess(std::slice::from_ref(&knock));
@@ -146,13 +146,13 @@ fn effort_of(kind: Kind, value: &[u8], extent: Extent) -> Effort {
 
 /// Which values stand inside others: whoever sends the longer one would knock with the shorter one.
 pub(super) struct Around<'a> {
-    inside: HashMap<(Kind, &'a [u8]), Vec<&'a Senders>>,
+    inside: HashMap<(SecretKind, &'a [u8]), Vec<&'a Senders>>,
 }
 
 impl<'a> Around<'a> {
     pub(super) fn new(values: &'a Values) -> Self {
         let mut inside: HashMap<_, Vec<_>> = HashMap::new();
-        for kind in Kind::ALL {
+        for kind in SecretKind::ALL {
             let of_kind: Vec<_> = values
                 .iter()
                 .filter(|((of, _), _)| *of == kind)
@@ -176,12 +176,12 @@ impl<'a> Around<'a> {
         Self { inside }
     }
 
-    fn of<'v>(&'v self, kind: Kind, value: &'v [u8]) -> &'v [&'v Senders] {
+    fn of<'v>(&'v self, kind: SecretKind, value: &'v [u8]) -> &'v [&'v Senders] {
         self.inside.get(&(kind, value)).map_or(&[], Vec::as_slice)
     }
 
     /// It stands inside so many others that they are not all listed.
-    fn is_common(&self, kind: Kind, value: &[u8]) -> bool {
+    fn is_common(&self, kind: SecretKind, value: &[u8]) -> bool {
         self.inside.get(&(kind, value)).is_some_and(|around| around.len() > MAX_AROUND)
     }
 }

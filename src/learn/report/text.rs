@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 use std::io::{self, Write};
 
-use super::{Entry, GIVE_A_NAME, Report, plural};
+use super::{GIVE_A_NAME, LearnReport, ReportEntry, plural};
 
-impl Report {
+impl LearnReport {
     pub(super) fn write_list(&self, out: &mut impl Write, all: bool, details: bool) -> io::Result<()> {
         let listed = || self.phones.iter().filter(|phone| all || !phone.stranger);
         if details {
@@ -79,7 +79,7 @@ impl Report {
     }
 }
 
-impl Entry {
+impl ReportEntry {
     /// Its line in a table.
     fn row(&self) -> [String; 5] {
         let best = self.candidates.first().filter(|_| self.recommended.is_some());

@@ -4,11 +4,11 @@ use std::collections::HashSet;
 use std::io::{self, Write};
 
 use super::candidate::Candidate;
-use super::{Entry, GIVE_A_NAME, Report};
+use super::{GIVE_A_NAME, LearnReport, ReportEntry};
 use crate::knock::Extent;
 use crate::learn::judge::Strength;
 
-impl Report {
+impl LearnReport {
     pub(super) fn write_toml(&self, out: &mut impl Write, weak: bool) -> io::Result<()> {
         let (mut names, mut secrets) = (HashSet::new(), HashSet::new());
         self.write_doubt(out, "# ")?;
@@ -33,7 +33,7 @@ impl Report {
     }
 }
 
-impl Entry {
+impl ReportEntry {
     /// Named after the user, with a number where others are, too.
     fn knock_name(&self, taken: &mut HashSet<String>) -> String {
         let plain = |c: char| if c.is_alphanumeric() || "-_.@+".contains(c) { c } else { '_' };

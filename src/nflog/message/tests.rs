@@ -35,34 +35,39 @@ fn the_whole_set_up_is_one_message() {
 #[test]
 fn datagrams() {
     let packet = packet_message(2, Some(77), b"payload");
-    let copied = Message::Packet(Copied { group: 2, number: Some(77), payload: b"payload" });
+    let copied = NflogMessage::Packet(Copied { group: 2, number: Some(77), payload: b"payload" });
     let ack = message(NLMSG_ERROR, 5, &[0; 20]);
     let eperm = message(NLMSG_ERROR, 1, &[&(-1i32).to_ne_bytes()[..], &[0; 16]].concat());
     let mut overlong = packet_message(2, Some(77), b"payload");
     overlong[20..22].copy_from_slice(&500u16.to_ne_bytes());
     let mut tiny_attribute = packet_message(2, Some(77), b"payload");
     tiny_attribute[20..22].copy_from_slice(&3u16.to_ne_bytes());
-    let length = |kind, said, got| Err(DecodeError::Length { kind, said, got });
+    let length = |kind, said, got| Err(FrameError::Length { kind, said, got });
     for (name, datagram, expected) in [
         ("nothing", vec![], vec![]),
         ("a packet", packet.clone(), vec![Ok(copied)]),
         (
             "a packet without a number",
             packet_message(3, None, b"early"),
-            vec![Ok(Message::Packet(Copied { group: 3, number: None, payload: b"early" }))],
+            vec![Ok(NflogMessage::Packet(Copied { group: 3, number: None, payload: b"early" }))],
         ),
         (
             "a packet without bytes",
             packet_message(3, Some(1), b""),
-            vec![Ok(Message::Packet(Copied { group: 3, number: Some(1), payload: b"" }))],
+            vec![Ok(NflogMessage::Packet(Copied { group: 3, number: Some(1), payload: b"" }))],
         ),
-        ("an acknowledgement", ack.clone(), vec![Ok(Message::Answer { sequence: 5, errno: 0 })]),
-        ("an error", eperm, vec![Ok(Message::Answer { sequence: 1, errno: 1 })]),
-        ("a queue's packet", message(0x0300, 0, &[0; 8]), vec![Ok(Message::Other)]),
+        ("an acknowledgement", ack.clone(), vec![Ok(NflogMessage::Answer { sequence: 5, errno: 0 })]),
+        ("an error", eperm, vec![Ok(NflogMessage::Answer { sequence: 1, errno: 1 })]),
+        ("a queue's packet", message(0x0300, 0, &[0; 8]), vec![Ok(NflogMessage::Other)]),
         (
             "several",
             [packet.clone(), ack, message(3, 0, &[2, 0, 0, 2]), packet].concat(),
-            vec![Ok(copied), Ok(Message::Answer { sequence: 5, errno: 0 }), Ok(Message::Other), Ok(copied)],
+            vec![
+                Ok(copied),
+                Ok(NflogMessage::Answer { sequence: 5, errno: 0 }),
+                Ok(NflogMessage::Other),
+                Ok(copied),
+            ],
         ),
         ("less than a header", vec![0; 15], vec![]),
         ("a length below the header's", vec![0; 16], vec![length(0, 0, 16)]),
@@ -75,7 +80,7 @@ fn datagrams() {
             vec![length(1, 3, tiny_attribute.len() - 20)],
         ),
     ] {
-        assert_eq!(Messages::new(&datagram).collect::<Vec<_>>(), expected, "{name}");
+        assert_eq!(NflogMessages::new(&datagram).collect::<Vec<_>>(), expected, "{name}");
     }
 }
 
@@ -88,9 +93,9 @@ proptest! {
     ) {
         let datagram: Vec<u8> =
             packets.iter().flat_map(|(group, number, payload)| packet_message(*group, *number, payload)).collect();
-        let read: Vec<_> = Messages::new(&datagram).collect();
+        let read: Vec<_> = NflogMessages::new(&datagram).collect();
         let written: Vec<_> = packets.iter()
-            .map(|(group, number, payload)| Ok(Message::Packet(Copied { group: *group, number: *number, payload })))
+            .map(|(group, number, payload)| Ok(NflogMessage::Packet(Copied { group: *group, number: *number, payload })))
             .collect();
         prop_assert_eq!(read, written);
     }
@@ -103,12 +108,12 @@ proptest! {
         prop_assert_eq!((kind, flags, read_sequence, read_group), (0x0401, 5, sequence, group));
         let [a, b, c, d] = copy_range.to_be_bytes();
         prop_assert_eq!(&attributes[1], &(NFULA_CFG_MODE, vec![a, b, c, d, 2, 0]));
-        prop_assert!(Messages::new(&out).eq([Ok(Message::Other)]));
+        prop_assert!(NflogMessages::new(&out).eq([Ok(NflogMessage::Other)]));
     }
 
     #[test]
     fn arbitrary_bytes_end(datagram: Vec<u8>) {
-        prop_assert!(Messages::new(&datagram).count() <= datagram.len() / 16 + 1);
+        prop_assert!(NflogMessages::new(&datagram).count() <= datagram.len() / 16 + 1);
     }
 
     #[test]
@@ -119,8 +124,8 @@ proptest! {
                 *place = byte;
             }
         }
-        for message in Messages::new(&datagram).flatten() {
-            if let Message::Packet(packet) = message {
+        for message in NflogMessages::new(&datagram).flatten() {
+            if let NflogMessage::Packet(packet) = message {
                 prop_assert!(packet.payload.len() <= datagram.len());
             }
         }

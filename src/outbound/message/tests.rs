@@ -2,14 +2,14 @@ use super::*;
 
 const TO: &str = "To: <sip:a@b>\r\n";
 
-fn request(text: &str) -> Option<Request> {
-    Request::parse(text.as_bytes())
+fn request(text: &str) -> Option<OutboundRequest> {
+    OutboundRequest::parse(text.as_bytes())
 }
 
 #[test]
 fn requests_of_the_pbx() {
-    let opening = |method| Some(Request::Opening(method));
-    let other = |method| Some(Request::Other(method));
+    let opening = |method| Some(OutboundRequest::Opening(method));
+    let other = |method| Some(OutboundRequest::Other(method));
     for (text, expected) in [
         (format!("OPTIONS sip:a@b SIP/2.0\r\n{TO}\r\n"), opening(Method::Options)),
         (format!("INVITE sip:a@b SIP/2.0\r\n{TO}\r\n"), opening(Method::Invite)),
@@ -47,7 +47,7 @@ fn requests_of_the_pbx() {
 #[test]
 fn registrations_of_the_pbx() {
     let binding = |text: &str| match request(text) {
-        Some(Request::Register(binding, asked)) => (binding, asked.as_secs()),
+        Some(OutboundRequest::Register(binding, asked)) => (binding, asked.as_secs()),
         other => panic!("{text:?}: {other:?}"),
     };
     let register = |expires: &str, contact: &str| {

@@ -90,7 +90,7 @@ fn verdicts() {
 #[test]
 fn datagrams() {
     let packet = packet_message(2, 77, b"payload");
-    let queued = Message::Packet(Queued { queue: 2, id: 77, payload: b"payload" });
+    let queued = QueueMessage::Packet(Queued { queue: 2, id: 77, payload: b"payload" });
     let ack = message(NLMSG_ERROR, 5, &[0; 20]);
     let enoent = message(NLMSG_ERROR, 0, &[&(-2i32).to_ne_bytes()[..], &[0; 16]].concat());
     let mut headless = packet_message(2, 77, b"payload");
@@ -99,17 +99,17 @@ fn datagrams() {
     overlong[20..22].copy_from_slice(&500u16.to_ne_bytes());
     let mut tiny_attribute = packet_message(2, 77, b"payload");
     tiny_attribute[20..22].copy_from_slice(&3u16.to_ne_bytes());
-    let length = |kind, said, got| Err(DecodeError::Length { kind, said, got });
+    let length = |kind, said, got| Err(FrameError::Length { kind, said, got });
     for (name, datagram, expected) in [
         ("nothing", vec![], vec![]),
         ("a packet", packet.clone(), vec![Ok(queued)]),
-        ("an acknowledgement", ack.clone(), vec![Ok(Message::Answer { sequence: 5, errno: 0 })]),
-        ("an error", enoent, vec![Ok(Message::Answer { sequence: 0, errno: 2 })]),
-        ("another type", message(3, 0, &[]), vec![Ok(Message::Other)]),
+        ("an acknowledgement", ack.clone(), vec![Ok(QueueMessage::Answer { sequence: 5, errno: 0 })]),
+        ("an error", enoent, vec![Ok(QueueMessage::Answer { sequence: 0, errno: 2 })]),
+        ("another type", message(3, 0, &[]), vec![Ok(QueueMessage::Other)]),
         (
             "several",
             [packet.clone(), ack, packet.clone()].concat(),
-            vec![Ok(queued), Ok(Message::Answer { sequence: 5, errno: 0 }), Ok(queued)],
+            vec![Ok(queued), Ok(QueueMessage::Answer { sequence: 5, errno: 0 }), Ok(queued)],
         ),
         ("less than a header", vec![0; 15], vec![]),
         ("a length below the header's", vec![0; 16], vec![length(0, 0, 16)]),
@@ -123,7 +123,7 @@ fn datagrams() {
         (
             "a packet without an id, then a good one",
             [headless, packet].concat(),
-            vec![Err(DecodeError::NoId), Ok(queued)],
+            vec![Err(FrameError::NoId), Ok(queued)],
         ),
         (
             "an attribute beyond its message",
@@ -136,7 +136,7 @@ fn datagrams() {
             vec![length(NFQA_PACKET_HDR, 3, tiny_attribute.len() - 20)],
         ),
     ] {
-        assert_eq!(Messages::new(&datagram).collect::<Vec<_>>(), expected, "{name}");
+        assert_eq!(QueueMessages::new(&datagram).collect::<Vec<_>>(), expected, "{name}");
     }
 }
 
@@ -146,9 +146,9 @@ proptest! {
         packets in prop::collection::vec((any::<u16>(), any::<u32>(), prop::collection::vec(any::<u8>(), 0..2000)), 0..5),
     ) {
         let datagram: Vec<u8> = packets.iter().flat_map(|(queue, id, payload)| packet_message(*queue, *id, payload)).collect();
-        let read: Vec<_> = Messages::new(&datagram).collect();
+        let read: Vec<_> = QueueMessages::new(&datagram).collect();
         let written: Vec<_> = packets.iter()
-            .map(|(queue, id, payload)| Ok(Message::Packet(Queued { queue: *queue, id: *id, payload })))
+            .map(|(queue, id, payload)| Ok(QueueMessage::Packet(Queued { queue: *queue, id: *id, payload })))
             .collect();
         prop_assert_eq!(read, written);
     }
@@ -165,7 +165,7 @@ proptest! {
 
     #[test]
     fn arbitrary_bytes_end(datagram: Vec<u8>) {
-        prop_assert!(Messages::new(&datagram).count() <= datagram.len() / 16 + 1);
+        prop_assert!(QueueMessages::new(&datagram).count() <= datagram.len() / 16 + 1);
     }
 
     #[test]
@@ -176,8 +176,8 @@ proptest! {
                 *place = byte;
             }
         }
-        for message in Messages::new(&datagram).flatten() {
-            if let Message::Packet(packet) = message {
+        for message in QueueMessages::new(&datagram).flatten() {
+            if let QueueMessage::Packet(packet) = message {
                 prop_assert!(packet.payload.len() <= datagram.len());
             }
         }

@@ -3,7 +3,7 @@
 use std::io::{ErrorKind, Read};
 use std::ops::Range;
 
-use super::error::Error;
+use super::error::CaptureError;
 use crate::replay::link::LinkType;
 use crate::time::Time;
 
@@ -32,7 +32,7 @@ impl<R: Read> Cursor<R> {
     }
 
     /// The next `wanted` bytes, or fewer where the input ends.
-    pub(super) fn peek(&mut self, wanted: usize) -> Result<&[u8], Error> {
+    pub(super) fn peek(&mut self, wanted: usize) -> Result<&[u8], CaptureError> {
         if self.ahead().len() < wanted {
             self.bytes.copy_within(self.start..self.end, 0);
             self.end -= self.start;
@@ -44,13 +44,13 @@ impl<R: Read> Cursor<R> {
     }
 
     /// The next record, of exactly `len` bytes.
-    pub(super) fn whole(&mut self, len: u64) -> Result<&[u8], Error> {
+    pub(super) fn whole(&mut self, len: u64) -> Result<&[u8], CaptureError> {
         let after = self.packets;
         let wanted = match usize::try_from(len) {
             Ok(wanted) if len <= MAX_RECORD => wanted,
-            _ => return Err(Error::TooLarge { after, len, max: MAX_RECORD }),
+            _ => return Err(CaptureError::TooLarge { after, len, max: MAX_RECORD }),
         };
-        self.peek(wanted)?.get(..wanted).ok_or(Error::Truncated { after })
+        self.peek(wanted)?.get(..wanted).ok_or(CaptureError::Truncated { after })
     }
 
     /// Moves on over `len` bytes that were peeked at. [`Self::passed`] still has them until the next peek.
@@ -62,7 +62,7 @@ impl<R: Read> Cursor<R> {
     }
 
     /// Moves on over `len` bytes of no interest, however many, without keeping them.
-    pub(super) fn skip(&mut self, len: u64) -> Result<(), Error> {
+    pub(super) fn skip(&mut self, len: u64) -> Result<(), CaptureError> {
         let mut left = len;
         while left > 0 {
             if self.peek(1)?.is_empty() {
@@ -80,7 +80,7 @@ impl<R: Read> Cursor<R> {
     }
 
     /// One read, as much as the input has ready. `false` at its end.
-    fn read_more(&mut self) -> Result<bool, Error> {
+    fn read_more(&mut self) -> Result<bool, CaptureError> {
         if self.bytes.len() < self.end + CHUNK {
             self.bytes.resize(self.end + CHUNK, 0);
         }
@@ -88,7 +88,7 @@ impl<R: Read> Cursor<R> {
         let got = loop {
             match self.input.read(room) {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(source) => return Err(Error::Io { after: self.packets, source }),
+                Err(source) => return Err(CaptureError::Io { after: self.packets, source }),
                 Ok(got) => break got.min(room.len()),
             }
         };
@@ -109,13 +109,13 @@ impl<R> Cursor<R> {
     }
 
     /// The input ends inside the record at the cursor.
-    pub(super) fn truncated(&self) -> Error {
-        Error::Truncated { after: self.packets }
+    pub(super) fn truncated(&self) -> CaptureError {
+        CaptureError::Truncated { after: self.packets }
     }
 
     /// The record at the cursor is wrong.
-    pub(super) fn malformed(&self, what: &'static str) -> Error {
-        Error::Malformed { after: self.packets, offset: self.offset, what }
+    pub(super) fn malformed(&self, what: &'static str) -> CaptureError {
+        CaptureError::Malformed { after: self.packets, offset: self.offset, what }
     }
 
     fn ahead(&self) -> &[u8] {
@@ -125,7 +125,7 @@ impl<R> Cursor<R> {
 
 /// A packet that the cursor has just passed.
 #[derive(Debug)]
-pub(super) struct Found {
+pub(super) struct RecordFound {
     pub(super) time: Time,
     pub(super) link: LinkType,
     /// Where its bytes are, see [`Cursor::passed`].

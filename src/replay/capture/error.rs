@@ -4,7 +4,7 @@ use std::io;
 
 /// Why a capture cannot be read, or not any further.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub enum CaptureError {
     /// The input failed.
     #[error("cannot read {}: {source}", match after { 0 => "it".to_owned(), _ => format!("on after packet {after}") })]
     Io {

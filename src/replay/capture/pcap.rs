@@ -8,15 +8,15 @@ use pcap_parser::{
     parse_pcap_header,
 };
 
-use super::cursor::{Cursor, Found};
+use super::cursor::{Cursor, RecordFound};
 use super::endian::Endian;
-use super::error::Error;
+use super::error::CaptureError;
 use crate::replay::link::LinkType;
 use crate::time::Time;
 
 /// How to read the frames of one file.
 #[derive(Debug)]
-pub(super) struct Frames {
+pub(super) struct PcapFrames {
     parse: FrameParser,
     /// How long the header of a frame is.
     header: usize,
@@ -25,11 +25,11 @@ pub(super) struct Frames {
     link: LinkType,
 }
 
-impl Frames {
+impl PcapFrames {
     /// Reads the file header; `None` where it is not one.
     ///
     /// Its time zone field is not looked at: libpcap ignores it too, and every writer sets it to 0.
-    pub(super) fn open<R: Read>(cursor: &mut Cursor<R>) -> Result<Option<Self>, Error> {
+    pub(super) fn open<R: Read>(cursor: &mut Cursor<R>) -> Result<Option<Self>, CaptureError> {
         let bytes = cursor.peek(FILE_HEADER)?;
         let has_magic = bytes.len() >= MAGIC_LEN;
         let header = match parse_pcap_header(bytes) {
@@ -42,7 +42,10 @@ impl Frames {
     }
 
     /// Passes the next frame; `None` where the file ends.
-    pub(super) fn advance<R: Read>(&self, cursor: &mut Cursor<R>) -> Result<Option<Found>, Error> {
+    pub(super) fn advance<R: Read>(
+        &self,
+        cursor: &mut Cursor<R>,
+    ) -> Result<Option<RecordFound>, CaptureError> {
         let header = cursor.peek(self.header)?;
         if header.is_empty() {
             return Ok(None);
@@ -55,7 +58,12 @@ impl Frames {
             Err(_) => return Err(cursor.malformed("an unreadable frame header")),
         };
         let record = cursor.pass(len);
-        Ok(Some(Found { time, link: self.link, data: record.start + self.header..record.end, wire_len }))
+        Ok(Some(RecordFound {
+            time,
+            link: self.link,
+            data: record.start + self.header..record.end,
+            wire_len,
+        }))
     }
 
     /// A fraction above a second comes with damaged files; it counts as the seconds it makes.
@@ -65,7 +73,7 @@ impl Frames {
     }
 }
 
-impl From<&PcapHeader> for Frames {
+impl From<&PcapHeader> for PcapFrames {
     fn from(header: &PcapHeader) -> Self {
         let (parse, header_len, endian): (FrameParser, usize, Endian) = if header.is_modified_format() {
             (parse_pcap_frame_modified, MODIFIED_FRAME_HEADER, Endian::Little)

@@ -13,9 +13,9 @@ use pcap_parser::{
     parse_block_le,
 };
 
-use super::cursor::{Cursor, Found};
+use super::cursor::{Cursor, RecordFound};
 use super::endian::Endian;
-use super::error::Error;
+use super::error::CaptureError;
 use crate::replay::link::LinkType;
 use crate::time::Time;
 
@@ -31,13 +31,16 @@ pub(super) struct Blocks {
 
 impl Blocks {
     /// Looks at the first section header, without passing it.
-    pub(super) fn open<R: Read>(cursor: &mut Cursor<R>) -> Result<Self, Error> {
+    pub(super) fn open<R: Read>(cursor: &mut Cursor<R>) -> Result<Self, CaptureError> {
         let endian = section_endian(cursor)?;
         Ok(Self { endian, interfaces: Vec::new(), last: Time::default() })
     }
 
     /// Passes blocks up to and including the next packet; `None` where the file ends.
-    pub(super) fn advance<R: Read>(&mut self, cursor: &mut Cursor<R>) -> Result<Option<Found>, Error> {
+    pub(super) fn advance<R: Read>(
+        &mut self,
+        cursor: &mut Cursor<R>,
+    ) -> Result<Option<RecordFound>, CaptureError> {
         loop {
             let head = cursor.peek(BLOCK_HEAD)?;
             if head.is_empty() {
@@ -62,7 +65,7 @@ impl Blocks {
                 let block = cursor.pass(len as usize);
                 let start = block.start + packet.offset;
                 self.last = packet.time;
-                return Ok(Some(Found {
+                return Ok(Some(RecordFound {
                     time: packet.time,
                     link: packet.link,
                     data: start..start + packet.kept,
@@ -74,7 +77,11 @@ impl Blocks {
     }
 
     /// Takes in what the block at the cursor says, and the packet that is in it.
-    fn block<R: Read>(&mut self, cursor: &mut Cursor<R>, len: u32) -> Result<Option<Packet>, Error> {
+    fn block<R: Read>(
+        &mut self,
+        cursor: &mut Cursor<R>,
+        len: u32,
+    ) -> Result<Option<PcapngPacket>, CaptureError> {
         let endian = self.endian;
         let block = cursor.whole(len.into())?;
         if endian.u32_at(block, block.len() - BLOCK_TAIL) != Some(len) {
@@ -93,19 +100,19 @@ impl Blocks {
             }
             Block::InterfaceDescription(described) => {
                 if self.interfaces.len() >= MAX_INTERFACES {
-                    return Err(Error::Interfaces { after: cursor.packets(), max: MAX_INTERFACES });
+                    return Err(CaptureError::Interfaces { after: cursor.packets(), max: MAX_INTERFACES });
                 }
                 self.interfaces.push(Interface::new(&described, endian));
                 return Ok(None);
             }
-            Block::EnhancedPacket(packet) => self.interface(packet.if_id).map(|interface| Packet {
+            Block::EnhancedPacket(packet) => self.interface(packet.if_id).map(|interface| PcapngPacket {
                 time: interface.time(packet.ts_high, packet.ts_low),
                 link: interface.link,
                 offset: PACKET_DATA,
                 kept: packet.packet_data().len(),
                 wire_len: packet.origlen,
             }),
-            Block::SimplePacket(packet) => self.interface(0).map(|interface| Packet {
+            Block::SimplePacket(packet) => self.interface(0).map(|interface| PcapngPacket {
                 time: self.last,
                 link: interface.link,
                 offset: SIMPLE_PACKET_DATA,
@@ -113,7 +120,7 @@ impl Blocks {
                 wire_len: packet.origlen,
             }),
             Block::Unknown(packet) => match ObsoletePacket::parse(packet.data, endian) {
-                Some(packet) => self.interface(packet.interface.into()).map(|interface| Packet {
+                Some(packet) => self.interface(packet.interface.into()).map(|interface| PcapngPacket {
                     time: interface.time(packet.ts_high, packet.ts_low),
                     link: interface.link,
                     offset: PACKET_DATA,
@@ -124,7 +131,7 @@ impl Blocks {
             },
             _ => return Ok(None),
         };
-        packet.map(Some).map_err(|UnknownInterface(id)| Error::Interface {
+        packet.map(Some).map_err(|UnknownInterface(id)| CaptureError::Interface {
             packet: cursor.packets() + 1,
             id,
             known: self.interfaces.len(),
@@ -137,7 +144,7 @@ impl Blocks {
 }
 
 /// The byte order of the section whose header is at the cursor, from its byte-order magic.
-fn section_endian<R: Read>(cursor: &mut Cursor<R>) -> Result<Endian, Error> {
+fn section_endian<R: Read>(cursor: &mut Cursor<R>) -> Result<Endian, CaptureError> {
     let head = cursor.peek(BLOCK_HEAD + BYTE_ORDER.len())?;
     match head.get(BLOCK_HEAD..).and_then(<[u8]>::first_chunk::<4>) {
         None => Err(cursor.truncated()),
@@ -202,7 +209,7 @@ impl Interface {
 }
 
 /// A packet in a block.
-struct Packet {
+struct PcapngPacket {
     time: Time,
     link: LinkType,
     /// Where in the block its bytes begin.

@@ -136,7 +136,7 @@ fn every_section_has_its_own_byte_order_and_interfaces() {
     let forgotten = [&first[..], &section(Big), &enhanced(Big, 0, 2, b"b")].concat();
     let (packets, error) = read(&forgotten[..]);
     assert_eq!(packets.len(), 1);
-    assert!(matches!(error, Some(Error::Interface { packet: 2, id: 0, known: 0 })), "{error:?}");
+    assert!(matches!(error, Some(CaptureError::Interface { packet: 2, id: 0, known: 0 })), "{error:?}");
 }
 
 #[test]
@@ -191,7 +191,7 @@ fn packets_grow_up_to_a_bound() {
     for (file, said) in [(pcap, 0xffff_ffff + 16), (pcapng, (16 << 20) + 4)] {
         let (_, error) = read(&file[..]);
         assert!(
-            matches!(error, Some(Error::TooLarge { after: 0, len, max: MAX_RECORD }) if len == said),
+            matches!(error, Some(CaptureError::TooLarge { after: 0, len, max: MAX_RECORD }) if len == said),
             "{error:?}"
         );
     }
@@ -216,9 +216,11 @@ fn a_file_cut_anywhere_gives_its_whole_packets() {
             assert_eq!(got, all[..expected], "{name}, {cut} bytes");
             match error {
                 None => assert!(ends.iter().any(|&(end, _)| end == cut), "{name}, {cut} bytes"),
-                Some(Error::Empty) => assert_eq!(cut, 0, "{name}"),
-                Some(Error::NotACapture(_)) => assert!(cut < MAGIC_LEN, "{name}, {cut} bytes"),
-                Some(Error::Truncated { after }) => assert_eq!(after, expected as u64, "{name}, {cut} bytes"),
+                Some(CaptureError::Empty) => assert_eq!(cut, 0, "{name}"),
+                Some(CaptureError::NotACapture(_)) => assert!(cut < MAGIC_LEN, "{name}, {cut} bytes"),
+                Some(CaptureError::Truncated { after }) => {
+                    assert_eq!(after, expected as u64, "{name}, {cut} bytes")
+                }
                 Some(error) => panic!("{name}, {cut} bytes: {error}"),
             }
             assert_eq!(read(Trickle::new(&file[..cut])).0, got, "{name}, {cut} bytes one at a time");
@@ -280,7 +282,7 @@ fn damage_ends_the_file_once() {
 fn the_number_of_interfaces_is_bounded() {
     let input = io::Cursor::new([section(Little), interface(Little, 1, 0, &[]).repeat(65_537)].concat());
     let (_, error) = read(input);
-    assert!(matches!(error, Some(Error::Interfaces { after: 0, max: 65_536 })), "{error:?}");
+    assert!(matches!(error, Some(CaptureError::Interfaces { after: 0, max: 65_536 })), "{error:?}");
 }
 
 #[test]
@@ -341,7 +343,7 @@ fn packet(number: u64, time: Time, link: u16, data: &[u8]) -> Packet {
 }
 
 /// All packets, and what ended them if it was not the end.
-fn read(input: impl Read) -> (Vec<Packet>, Option<Error>) {
+fn read(input: impl Read) -> (Vec<Packet>, Option<CaptureError>) {
     let mut packets = Vec::new();
     let mut capture = match Capture::open(input) {
         Ok(capture) => capture,
@@ -349,7 +351,7 @@ fn read(input: impl Read) -> (Vec<Packet>, Option<Error>) {
     };
     loop {
         match capture.next() {
-            Ok(Some(Record { number, time, link, data, wire_len })) => {
+            Ok(Some(CaptureRecord { number, time, link, data, wire_len })) => {
                 packets.push(Packet { number, time, link, data: data.to_vec(), wire_len });
             }
             Ok(None) => return (packets, None),

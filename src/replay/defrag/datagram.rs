@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::fragment::{Fragment, IPV6_HEADER};
+use super::fragment::{FragmentPart, IPV6_HEADER};
 use crate::packet::Flow;
 use crate::time::Time;
 
@@ -20,7 +20,7 @@ pub(super) struct Datagram {
     /// The headers of the first fragment, rewritten for the whole datagram.
     head: Vec<u8>,
     /// By where they begin.
-    pieces: BTreeMap<u32, Piece>,
+    pieces: BTreeMap<u32, DatagramPiece>,
     /// Ranges without a gap, by their start. Only the last run grows: a fragment that comes before it is a run of its
     /// own even if it touches another, as in the kernel, which tells duplicates from overlaps by that.
     runs: BTreeMap<u32, u32>,
@@ -36,7 +36,7 @@ pub(super) struct Datagram {
 }
 
 #[derive(Debug)]
-struct Piece {
+struct DatagramPiece {
     /// As many bytes as there were on the wire.
     length: u32,
     /// Those of them that were kept.
@@ -45,7 +45,7 @@ struct Piece {
 
 /// The effect of a fragment on its datagram.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Step {
+pub(super) enum DefragStep {
     /// It waits for others.
     Waits,
     /// It is dropped, and its datagram goes on to wait.
@@ -60,7 +60,7 @@ pub(super) enum Step {
 
 /// The place of a fragment among those that are there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
+enum DatagramPlace {
     Free,
     Inside,
     Overlap,
@@ -93,42 +93,42 @@ impl Datagram {
     }
 
     /// Adds a fragment.
-    pub(super) fn add(&mut self, fragment: &Fragment<'_>) -> Step {
+    pub(super) fn add(&mut self, fragment: &FragmentPart<'_>) -> DefragStep {
         self.fragments += 1;
         let step = match fragment.id.is_ipv6() {
             false => self.add_v4(fragment),
             true => self.add_v6(fragment),
         };
-        if matches!(step, Step::Dropped | Step::Passes) {
+        if matches!(step, DefragStep::Dropped | DefragStep::Passes) {
             self.fragments -= 1;
         }
         step
     }
 
     /// `ip_frag_queue`
-    fn add_v4(&mut self, fragment: &Fragment<'_>) -> Step {
-        let Fragment { offset, mut end, more, .. } = *fragment;
+    fn add_v4(&mut self, fragment: &FragmentPart<'_>) -> DefragStep {
+        let FragmentPart { offset, mut end, more, .. } = *fragment;
         if more {
             end &= !7;
         }
         match self.reaches(end, more) && end > offset {
             true => self.put(fragment, end),
-            false => Step::Ends,
+            false => DefragStep::Ends,
         }
     }
 
     /// `nf_ct_frag6_queue`
-    fn add_v6(&mut self, fragment: &Fragment<'_>) -> Step {
-        let Fragment { offset, end, more, .. } = *fragment;
+    fn add_v6(&mut self, fragment: &FragmentPart<'_>) -> DefragStep {
+        let FragmentPart { offset, end, more, .. } = *fragment;
         if end > MAX_LENGTH {
-            return Step::Dropped;
+            return DefragStep::Dropped;
         }
         if more && end % 8 != 0 {
-            return Step::Passes;
+            return DefragStep::Passes;
         }
         match self.reaches(end, more) && end > offset {
             true => self.put(fragment, end),
-            false => Step::Dropped,
+            false => DefragStep::Dropped,
         }
     }
 
@@ -145,12 +145,12 @@ impl Datagram {
     }
 
     /// `inet_frag_queue_insert`
-    fn put(&mut self, fragment: &Fragment<'_>, end: u32) -> Step {
+    fn put(&mut self, fragment: &FragmentPart<'_>, end: u32) -> DefragStep {
         let offset = fragment.offset;
         match self.place(offset, end) {
-            Place::Inside => return Step::Waits,
-            Place::Overlap => return Step::Ends,
-            Place::Free => {}
+            DatagramPlace::Inside => return DefragStep::Waits,
+            DatagramPlace::Overlap => return DefragStep::Ends,
+            DatagramPlace::Free => {}
         }
         match self.runs.last_entry() {
             Some(mut last) if *last.get() == offset => _ = last.insert(end),
@@ -159,7 +159,7 @@ impl Datagram {
         let length = end - offset;
         let kept = fragment.data.get(..length as usize).unwrap_or(fragment.data).to_vec();
         self.charged += kept.len() + FRAGMENT_CHARGE;
-        self.pieces.insert(offset, Piece { length, kept });
+        self.pieces.insert(offset, DatagramPiece { length, kept });
         self.there += length;
         self.ecn |= 1 << fragment.ecn;
         if offset == 0 {
@@ -172,22 +172,22 @@ impl Datagram {
         }
         let is_whole = !self.head.is_empty() && self.has_last && self.there == self.length;
         if !is_whole {
-            return Step::Waits;
+            return DefragStep::Waits;
         }
-        self.whole(fragment.id.is_ipv6()).map_or(Step::Ends, Step::Whole)
+        self.whole(fragment.id.is_ipv6()).map_or(DefragStep::Ends, DefragStep::Whole)
     }
 
-    fn place(&self, offset: u32, end: u32) -> Place {
-        let Some((_, &last)) = self.runs.last_key_value() else { return Place::Free };
+    fn place(&self, offset: u32, end: u32) -> DatagramPlace {
+        let Some((_, &last)) = self.runs.last_key_value() else { return DatagramPlace::Free };
         if last < end {
-            return if offset < last { Place::Overlap } else { Place::Free };
+            return if offset < last { DatagramPlace::Overlap } else { DatagramPlace::Free };
         }
         match self.runs.range(..end).next_back() {
             Some((&from, &to)) if to > offset => match from <= offset && end <= to {
-                true => Place::Inside,
-                false => Place::Overlap,
+                true => DatagramPlace::Inside,
+                false => DatagramPlace::Overlap,
             },
-            _ => Place::Free,
+            _ => DatagramPlace::Free,
         }
     }
 

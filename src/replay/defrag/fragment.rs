@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// A fragment, read from an IP packet.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Fragment<'a> {
+pub(super) struct FragmentPart<'a> {
     pub(super) id: Id,
     /// Start of its data in the datagram, in bytes.
     pub(super) offset: u32,
@@ -45,7 +45,7 @@ impl Id {
     }
 }
 
-impl<'a> Fragment<'a> {
+impl<'a> FragmentPart<'a> {
     /// `None` for a packet that Linux does not look at as a fragment.
     pub(super) fn of(bytes: &'a [u8]) -> Option<Self> {
         match bytes.first()? >> 4 {

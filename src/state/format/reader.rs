@@ -8,12 +8,12 @@ use super::layout::{
     CLAIM, CLOSING, DOOR, END, FIRST_VERSION, IDENTITIES, MAGIC, MARK, NO_METHOD, OUTBOUND, OUTBOUND_BY_WALL,
     RAN_OUT, REGISTERED, VERSION,
 };
-use super::record::{BY_HAND, ClaimRecord, MarkRecord, OutboundRecord, Record, Saved};
+use super::record::{BY_HAND, ClaimRecord, DoorRecord, MarkRecord, OutboundRecord, Saved};
 use super::sum::Summed;
 use crate::door::{MAX_CLAIMS, RegistrationId};
 use crate::inspect::Identities;
 use crate::net::{Prefixes, Source};
-use crate::outbound::{Binding, MAX_BINDINGS, Method};
+use crate::outbound::{ContactBinding, MAX_BINDINGS, Method};
 use crate::state::stamp::Stamp;
 use crate::time::Time;
 
@@ -139,7 +139,7 @@ impl<R: Read> Summed<R> {
         Ok(Identities { salt, digests })
     }
 
-    fn door(&mut self) -> Result<Record, Damage> {
+    fn door(&mut self) -> Result<DoorRecord, Damage> {
         let source = Source::from_bits([self.u64()?, self.u64()?]);
         let knock = self.u32()?;
         let (opened, last_knock) = (Time::from_nanos(self.u64()?), Time::from_nanos(self.u64()?));
@@ -151,7 +151,7 @@ impl<R: Read> Summed<R> {
         }
         let (closing, ran_out) = (flags & CLOSING > 0, flags & RAN_OUT > 0);
         let claim = ClaimRecord { knock, registration: None, left, life, closing, ran_out };
-        Ok(Record { source, opened, last_knock, packets, bytes, claim, claims: Vec::new() })
+        Ok(DoorRecord { source, opened, last_knock, packets, bytes, claim, claims: Vec::new() })
     }
 
     fn claim(&mut self) -> Result<ClaimRecord, Damage> {
@@ -191,7 +191,7 @@ impl<R: Read> Summed<R> {
             return Err(Damage::Broken("a door has too many registrations"));
         }
         for _ in 0..bindings {
-            let binding = Binding { aor: self.u64()?, users: [self.u64()?, self.u64()?] };
+            let binding = ContactBinding { aor: self.u64()?, users: [self.u64()?, self.u64()?] };
             record.bindings.push((binding, self.span()?));
         }
         Ok(record)

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::door::RegistrationId;
 use crate::inspect::Identities;
 use crate::net::{Prefixes, Source};
-use crate::outbound::{Binding, Method};
+use crate::outbound::{ContactBinding, Method};
 use crate::state::stamp::Stamp;
 use crate::time::Time;
 
@@ -21,7 +21,7 @@ pub struct Saved {
     /// The digests that knocks are told by, beside names; `None` in a file that has names alone.
     pub identities: Option<Identities>,
     /// The doors.
-    pub doors: Vec<Record>,
+    pub doors: Vec<DoorRecord>,
     /// The outbound doors.
     pub outbound: Vec<OutboundRecord>,
     /// The marks.
@@ -42,7 +42,7 @@ pub struct OutboundRecord {
     /// The method of the request that opened it.
     pub method: Method,
     /// The registrations, each with what it has left; [`crate::outbound::MAX_BINDINGS`] at most.
-    pub bindings: Vec<(Binding, Duration)>,
+    pub bindings: Vec<(ContactBinding, Duration)>,
 }
 
 /// A mark in the file.
@@ -58,7 +58,7 @@ pub struct MarkRecord {
 
 /// A door in the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Record {
+pub struct DoorRecord {
     /// The source that it is open for.
     pub source: Source,
     /// The time of its opening.

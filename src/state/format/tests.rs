@@ -8,7 +8,7 @@ use super::*;
 use crate::door::RegistrationId;
 use crate::inspect::Identities;
 use crate::net::{Prefixes, Source};
-use crate::outbound::{Binding, Method};
+use crate::outbound::{ContactBinding, Method};
 use crate::state::stamp::Stamp;
 use crate::time::Time;
 
@@ -42,10 +42,10 @@ fn claim(names: u32) -> impl Strategy<Value = ClaimRecord> {
     )
 }
 
-fn record(names: u32) -> impl Strategy<Value = Record> {
+fn record(names: u32) -> impl Strategy<Value = DoorRecord> {
     let claims = prop::collection::vec(claim(names), 0..4);
     (any::<[u64; 2]>(), any::<[u64; 2]>(), any::<[u64; 2]>(), claim(names), claims).prop_map(
-        |(source, times, counts, claim, claims)| Record {
+        |(source, times, counts, claim, claims)| DoorRecord {
             source: Source::from_bits(source),
             opened: Time::from_nanos(times[0]),
             last_knock: Time::from_nanos(times[1]),
@@ -64,7 +64,7 @@ fn identities(names: usize) -> impl Strategy<Value = Option<Identities>> {
 
 fn outbound() -> impl Strategy<Value = OutboundRecord> {
     let binding = (any::<u64>(), any::<[u64; 2]>(), span());
-    let binding = binding.prop_map(|(aor, users, left)| (Binding { aor, users }, left));
+    let binding = binding.prop_map(|(aor, users, left)| (ContactBinding { aor, users }, left));
     let method = prop_oneof![Just(Method::Other), prop::sample::select(Method::OPENING.to_vec())];
     let bindings = prop::collection::vec(binding, 0..4);
     (any::<[u64; 2]>(), any::<[u64; 2]>(), span(), method, bindings).prop_map(
@@ -163,7 +163,7 @@ fn no_door_has_more_claims_than_there_may_be() {
         closing: false,
         ran_out: false,
     };
-    let record = |claims| Record {
+    let record = |claims| DoorRecord {
         source: Source::from_bits([1, 2]),
         opened: Time::default(),
         last_knock: Time::default(),
@@ -172,7 +172,7 @@ fn no_door_has_more_claims_than_there_may_be() {
         claim,
         claims: vec![claim; claims],
     };
-    let file = |doors: &[Record]| {
+    let file = |doors: &[DoorRecord]| {
         let mut writer =
             Writer::new(Vec::new(), &Stamp::default(), Prefixes::default(), std::iter::empty()).unwrap();
         doors.iter().for_each(|door| writer.door(door).unwrap());
@@ -199,7 +199,7 @@ proptest! {
 
     #[test]
     fn files_of_the_first_version_are_read(saved in saved()) {
-        let sole = |door: &Record| Record { claims: Vec::new(), ..door.clone() };
+        let sole = |door: &DoorRecord| DoorRecord { claims: Vec::new(), ..door.clone() };
         let only_doors = Saved {
             identities: None,
             doors: saved.doors.iter().map(sole).collect(),

@@ -6,12 +6,12 @@ use std::time::Duration;
 use super::layout::{
     CLAIM, CLOSING, DOOR, END, IDENTITIES, MAGIC, MARK, NO_METHOD, OUTBOUND, RAN_OUT, REGISTERED, VERSION,
 };
-use super::record::{ClaimRecord, MarkRecord, OutboundRecord, Record};
+use super::record::{ClaimRecord, DoorRecord, MarkRecord, OutboundRecord};
 use super::sum::Summed;
 use crate::door::{MAX_CLAIMS, RegistrationId};
 use crate::inspect::Identities;
 use crate::net::Prefixes;
-use crate::outbound::{Binding, MAX_BINDINGS, Method};
+use crate::outbound::{ContactBinding, MAX_BINDINGS, Method};
 use crate::state::stamp::Stamp;
 
 /// Writes doors one by one.
@@ -65,7 +65,7 @@ impl<W: Write> Writer<W> {
     ///
     /// # Errors
     /// As writing has.
-    pub fn door(&mut self, record: &Record) -> io::Result<()> {
+    pub fn door(&mut self, record: &DoorRecord) -> io::Result<()> {
         let [high, low] = record.source.to_bits();
         let ClaimRecord { knock, left, life, closing, ran_out, registration: _ } = record.claim;
         self.out.write(&[DOOR])?;
@@ -114,7 +114,7 @@ impl<W: Write> Writer<W> {
         self.out.write(&[method.and_then(|method| method.try_into().ok()).unwrap_or(NO_METHOD)])?;
         let bindings = record.bindings.get(..MAX_BINDINGS).unwrap_or(&record.bindings);
         self.out.write(&u16::try_from(bindings.len()).unwrap_or(u16::MAX).to_le_bytes())?;
-        for (Binding { aor, users: [contact, user] }, left) in bindings {
+        for (ContactBinding { aor, users: [contact, user] }, left) in bindings {
             for number in [*aor, *contact, *user, nanos(*left)] {
                 self.out.write(&number.to_le_bytes())?;
             }

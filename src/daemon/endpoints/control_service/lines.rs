@@ -3,7 +3,7 @@
 use serde_json::Map;
 
 use crate::control::protocol::{DoorKnock, DoorLine, DoorStats};
-use crate::door::{Door, Held, Listed};
+use crate::door::{Door, HeldClaim, Listed};
 use crate::inspect::{Inspector, MANUAL, OUTBOUND};
 use crate::time::Time;
 
@@ -26,7 +26,7 @@ pub(in crate::daemon) fn line(gate: &Inspector, listed: &Listed, now: Time) -> D
     }
 }
 
-fn door_knock(gate: &Inspector, held: &Held, now: Time) -> DoorKnock {
+fn door_knock(gate: &Inspector, held: &HeldClaim, now: Time) -> DoorKnock {
     DoorKnock {
         knock: gate.name(held.knock).to_owned(),
         until: held.until.to_string(),

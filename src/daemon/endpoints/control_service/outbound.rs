@@ -1,15 +1,15 @@
 //! Outbound doors as people and programs get to see them.
 
 use crate::control::protocol::DoorLine;
-use crate::daemon::endpoints::control_service::selection::{Wanted, WantedKnock};
+use crate::daemon::endpoints::control_service::selection::{DoorSelection, KnockSelection};
 use crate::inspect::{Inspector, OUTBOUND};
 use crate::net::Source;
 use crate::outbound::OutboundDoor;
 use crate::time::Time;
 
 /// The open ones that are wanted, in the order of their sources.
-pub(super) fn lines(gate: &Inspector, wanted: &Wanted, now: Time) -> Vec<DoorLine> {
-    if matches!(wanted.knock, WantedKnock::This(_)) {
+pub(super) fn lines(gate: &Inspector, wanted: &DoorSelection, now: Time) -> Vec<DoorLine> {
+    if matches!(wanted.knock, KnockSelection::This(_)) {
         return Vec::new();
     }
     let open = gate.outbound().listed(now);

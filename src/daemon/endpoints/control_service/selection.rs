@@ -13,34 +13,34 @@ use crate::net::Source;
 use crate::time::Time;
 
 /// Which doors to list.
-pub(super) struct Wanted {
-    pub(super) knock: WantedKnock,
+pub(super) struct DoorSelection {
+    pub(super) knock: KnockSelection,
     net: Option<IpNet>,
 }
 
 /// By whom the doors are held that are to be listed.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum WantedKnock {
+pub(super) enum KnockSelection {
     Any,
     Outbound,
     This(KnockId),
 }
 
-impl Wanted {
+impl DoorSelection {
     pub(super) fn new(gate: &Inspector, knock: Option<&str>, source: Option<&str>) -> Result<Self, Refusal> {
         let knock = match knock {
-            None => WantedKnock::Any,
-            Some(OUTBOUND) => WantedKnock::Outbound,
-            Some(name) => WantedKnock::This(knock_named(gate, name)?),
+            None => KnockSelection::Any,
+            Some(OUTBOUND) => KnockSelection::Outbound,
+            Some(name) => KnockSelection::This(knock_named(gate, name)?),
         };
         Ok(Self { knock, net: source.map(network).transpose()? })
     }
 
     pub(super) fn includes(&self, gate: &Inspector, listed: &Listed, now: Time) -> bool {
         let by_knock = match self.knock {
-            WantedKnock::Any => true,
-            WantedKnock::Outbound => false,
-            WantedKnock::This(knock) => {
+            KnockSelection::Any => true,
+            KnockSelection::Outbound => false,
+            KnockSelection::This(knock) => {
                 listed.claims().any(|claim| claim.knock == knock && now < claim.until)
             }
         };

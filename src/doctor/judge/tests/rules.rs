@@ -33,12 +33,12 @@ fn feeds(facts: &mut Facts, counted: u64, queued: u64) {
 
 fn differs(facts: &mut Facts, difference: Difference) {
     edit_family(facts, |family| {
-        family.state = State::Differs;
+        family.state = FamilyState::Differs;
         family.differences = vec![difference];
     });
 }
 
-fn notes(facts: &mut Facts, note: Note) {
+fn notes(facts: &mut Facts, note: FirewallNote) {
     edit_family(facts, |family| family.notes = vec![note]);
 }
 
@@ -82,17 +82,17 @@ fn what_the_status_tells() {
             "no-outbound",
             Severity::Warning,
             "modprobe -a nfnetlink_log xt_NFLOG && sipknock --config x.toml firewall apply",
-            |facts| notes(facts, Note::OutboundLeftOut),
+            |facts| notes(facts, FirewallNote::OutboundLeftOut),
         ),
         ("without reassembly", "no-reassembly", Severity::Warning, "modprobe -a xt_conntrack &&", |facts| {
-            notes(facts, Note::ReassemblyLeftOut);
+            notes(facts, FirewallNote::ReassemblyLeftOut);
         }),
         ("without conntrack", "no-conntrack", Severity::Warning, "modprobe xt_conntrack &&", |facts| {
-            notes(facts, Note::ReassemblyLeftOut);
+            notes(facts, FirewallNote::ReassemblyLeftOut);
             facts.refused = refused(Need::Conntrack);
         }),
         ("without an interface", "no-interface", Severity::Warning, "[firewall] pbx", |facts| {
-            notes(facts, Note::NoInterface { net: "192.0.2.0/24".parse().unwrap() });
+            notes(facts, FirewallNote::NoInterface { net: "192.0.2.0/24".parse().unwrap() });
         }),
         (
             "a container with another address",
@@ -121,7 +121,7 @@ fn what_the_status_tells() {
             Severity::Fault,
             "firewall print   # FreePBX",
             |facts| {
-                edit_family(facts, |family| family.state = State::Absent);
+                edit_family(facts, |family| family.state = FamilyState::Absent);
                 facts.tables[0].ours =
                     Listing::parse("*filter\n:INPUT ACCEPT [0:0]\n:fpbxfirewall - [0:0]\nCOMMIT\n");
             },

@@ -13,24 +13,24 @@ pub(super) struct Marks {
     seeds: Box<[u32]>,
     seeds_shift: u32,
     /// The mark of the q-gram whose second hash has these first bits, or where in `more` its marks begin, if it has several.
-    slots: Box<[Mark]>,
+    slots: Box<[GramMark]>,
     shift: u32,
     /// One after the other. The highest bit says whether another one of the same slot follows.
-    more: Box<[Mark]>,
+    more: Box<[GramMark]>,
 }
 
 /// One place of one q-gram, from the highest bit on: whether this is none but says where several are, six more bits of the
 /// hash, the place, and the pattern.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Mark(u32);
+pub(super) struct GramMark(u32);
 
 /// A q-gram's hash, its place in a window, and the pattern that this is the window of; [`SEVERAL`] if all windows that have
 /// it there are to be looked up.
-pub(super) type Seen = (u64, usize, usize);
+pub(super) type SeenGram = (u64, usize, usize);
 
 impl Marks {
     /// `None` if there are too many.
-    pub(super) fn new(mut seen: Vec<Seen>) -> Option<Self> {
+    pub(super) fn new(mut seen: Vec<SeenGram>) -> Option<Self> {
         seen.sort_unstable();
         seen.dedup();
         let grams: Vec<_> = seen.chunk_by(|one, other| one.0 == other.0).collect();
@@ -53,9 +53,9 @@ impl Marks {
                 let together =
                     place.len() > MOST_BESIDE || place.iter().any(|(.., pattern)| *pattern >= MOST);
                 match together {
-                    true => all.push((slot, Mark::new(tag, at, SEVERAL))),
+                    true => all.push((slot, GramMark::new(tag, at, SEVERAL))),
                     false => {
-                        all.extend(place.iter().map(|&(.., pattern)| (slot, Mark::new(tag, at, pattern))))
+                        all.extend(place.iter().map(|&(.., pattern)| (slot, GramMark::new(tag, at, pattern))))
                     }
                 }
             }
@@ -64,7 +64,7 @@ impl Marks {
     }
 
     /// Finds seeds by which each q-gram has a slot to itself: first for those whose seed is that of many.
-    fn choose_seeds(&mut self, grams: &[&[Seen]]) {
+    fn choose_seeds(&mut self, grams: &[&[SeenGram]]) {
         let hashes: Vec<_> = grams.iter().filter_map(|gram| gram.first()).map(|(hash, ..)| *hash).collect();
         let seed_of = |hash: u64| hash >> self.seeds_shift;
         let mut groups: Vec<_> = hashes.chunk_by(|one, other| seed_of(*one) == seed_of(*other)).collect();
@@ -90,16 +90,16 @@ impl Marks {
     }
 
     /// Puts marks into their slots, and what a slot has no room for elsewhere.
-    fn fill(mut self, mut all: Vec<(usize, Mark)>) -> Option<Self> {
+    fn fill(mut self, mut all: Vec<(usize, GramMark)>) -> Option<Self> {
         all.sort_unstable();
         let mut more = Vec::new();
         for group in all.chunk_by(|(one, _), (other, _)| one == other) {
             let (&(slot, mut mark), before) = group.split_last()?;
             if !before.is_empty() {
                 let begin = u32::try_from(more.len()).ok().filter(|at| at & MORE == 0)?;
-                more.extend(before.iter().map(|(_, mark)| Mark(mark.0 | MORE)));
+                more.extend(before.iter().map(|(_, mark)| GramMark(mark.0 | MORE)));
                 more.push(mark);
-                mark = Mark(begin | MORE);
+                mark = GramMark(begin | MORE);
             }
             *self.slots.get_mut(slot)? = mark;
         }
@@ -116,10 +116,10 @@ impl Marks {
 
     /// Shows those of a q-gram, and few others.
     #[inline(always)]
-    pub(super) fn each(&self, hash: u64, mut visit: impl FnMut(Mark)) {
+    pub(super) fn each(&self, hash: u64, mut visit: impl FnMut(GramMark)) {
         let Some((slot, tag)) = self.slot(hash) else { return };
         let Some(&slot) = self.slots.get(slot) else { return };
-        let is_same = |mark: Mark| (mark.0 ^ tag) & TAG == 0;
+        let is_same = |mark: GramMark| (mark.0 ^ tag) & TAG == 0;
         if slot.0 & MORE == 0 {
             if is_same(slot) {
                 visit(slot);
@@ -141,7 +141,7 @@ impl Marks {
     }
 }
 
-impl Mark {
+impl GramMark {
     fn new(tag: u32, place: usize, pattern: usize) -> Self {
         let pattern = if pattern < MOST { pattern as u32 } else { ALL };
         Self(tag | (place as u32 & MAX_PLACE) << PLACE_AT | pattern)
@@ -182,7 +182,7 @@ const ALL: u32 = (1 << PLACE_AT) - 1;
 pub(super) const MOST: usize = SEVERAL - 1;
 
 /// None: that of no pattern.
-const EMPTY: Mark = Mark(!MORE ^ 1);
+const EMPTY: GramMark = GramMark(!MORE ^ 1);
 
 /// A packet may be full of a q-gram that has the same place in several windows. Comparing with so many of them costs less
 /// than looking one up.
@@ -205,7 +205,7 @@ mod tests {
         (gram as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)
     }
 
-    fn of(marks: &Marks, gram: usize) -> Vec<Mark> {
+    fn of(marks: &Marks, gram: usize) -> Vec<GramMark> {
         let mut found = Vec::new();
         marks.each(hash(gram), |mark| found.push(mark));
         found
@@ -218,8 +218,9 @@ mod tests {
             let marks = Marks::new(seen).unwrap();
             for gram in 0..1000 {
                 let found: Vec<_> = of(&marks, gram);
-                let own =
-                    |mark: &Mark| mark.place() == gram % places && [gram, SEVERAL].contains(&mark.pattern());
+                let own = |mark: &GramMark| {
+                    mark.place() == gram % places && [gram, SEVERAL].contains(&mark.pattern())
+                };
                 assert!(found.iter().any(own), "{gram} of {places}");
             }
         }

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::bloom::Bloom;
 use super::grams::{self, Grams};
-use super::marks::{self, Marks, Seen};
+use super::marks::{self, Marks, SeenGram};
 use super::stride::{MAX_STRIDE, MIN_STRIDE};
 use super::window::Rarity;
 use crate::knock::id::KnockId;
@@ -26,7 +26,7 @@ pub(in super::super) struct Sampled<const WORDS: usize> {
     buckets: Box<[u32]>,
     buckets_shift: u32,
     /// The patterns, in the order of their windows' hashes.
-    entries: Box<[Entry]>,
+    entries: Box<[PatternEntry]>,
     /// The first and the last eight bytes of their windows, letters in one case. Empty if windows have fewer.
     ends: Box<[[u64; 2]]>,
     /// Their bytes, one after the other.
@@ -35,7 +35,7 @@ pub(in super::super) struct Sampled<const WORDS: usize> {
 
 /// A pattern.
 #[derive(Clone, Copy)]
-struct Entry {
+struct PatternEntry {
     /// Of its window.
     hash: u64,
     /// Where its window begins.
@@ -125,7 +125,7 @@ impl<const WORDS: usize> Sampled<WORDS> {
             ends.extend(window_ends);
             let bucket = (hash >> self.buckets_shift) as usize;
             begins.resize(begins.len().max(bucket + 1), u32::try_from(entries.len()).ok()?);
-            entries.push(Entry {
+            entries.push(PatternEntry {
                 hash,
                 lead: u32::try_from(lead).ok()?,
                 start: u32::try_from(secrets.len()).ok()?,
@@ -144,7 +144,7 @@ impl<const WORDS: usize> Sampled<WORDS> {
     }
 
     /// Takes in the q-grams of a window.
-    fn learn(&mut self, pattern: &[u8], lead: usize, index: usize, seen: &mut Vec<Seen>) {
+    fn learn(&mut self, pattern: &[u8], lead: usize, index: usize, seen: &mut Vec<SeenGram>) {
         for place in 0..self.stride {
             let Some(hash) = self.grams.hash_at(pattern, lead + place) else { continue };
             self.known.insert(hash);
@@ -237,7 +237,7 @@ impl<const WORDS: usize> Sampled<WORDS> {
         &self,
         payload: &[u8],
         at: usize,
-        entry: &Entry,
+        entry: &PatternEntry,
         visit: &mut impl FnMut(KnockId, Range<usize>),
     ) {
         #[cfg(test)]
