@@ -1,14 +1,14 @@
 //! Whether the gate works on this machine: what is wrong, in plain words, and the command that mends it.
 //!
-//! `gather` looks, [`judge`] decides by what was seen and asks nothing further; so judgements are tested on tables of
+//! `gather` looks, [`checks`] decides by what was seen and asks nothing further; so judgements are tested on tables of
 //! facts. [`path`](crate::firewall::path) of the firewall and [`nft`] read the rules of others, and
 //! `unmatched` lists sockets of transports that no rule matches. [`probe`] sends real packets
 //! through a gate of its own, in a network namespace that is gone afterwards.
 
+pub mod checks;
 pub mod facts;
 mod finding;
 mod gather;
-pub mod judge;
 pub mod nft;
 pub mod probe;
 mod unmatched;
@@ -25,5 +25,5 @@ pub fn listeners() -> Vec<facts::Listener> {
 /// Looks at this machine and judges what it sees. Nothing is changed.
 pub fn examine(config: &Config, plan: &Plan) -> Vec<Finding> {
     let facts = gather::gather(config, plan);
-    judge::all(Subject { config, plan }, &facts)
+    checks::all(Subject { config, plan }, &facts)
 }

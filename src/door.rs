@@ -21,10 +21,10 @@ mod claim;
 mod claims;
 mod entry;
 mod knocking;
+mod limits;
 mod listing;
-mod look;
+mod lookup;
 mod packed;
-mod places;
 mod state;
 mod table;
 
@@ -32,7 +32,7 @@ pub use change::{DoorChange, Limit};
 pub use claim::{Claim, ClaimEnd, ClaimRegistration, Grant, RegistrationId};
 pub use claims::MAX_CLAIMS;
 pub use listing::{HeldClaim, Listed, RetiredClaims, Revoked};
-pub use look::{Key, Lookup};
+pub use lookup::{Key, Lookup};
 pub use state::{Door, DoorState};
 pub use table::DoorTable;
 

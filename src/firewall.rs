@@ -69,7 +69,7 @@ impl Firewall {
     ///
     /// # Errors
     /// The change of a family is carried out as a whole or not at all. If IPv6 fails, IPv4 is put back, and
-    /// [`Error::Ipv6`] says so.
+    /// [`FirewallError::Ipv6`] says so.
     pub fn apply(&self, plan: &Plan) -> Result<FirewallReport, FirewallError> {
         self.apply_within(&Hold::wait(), plan).map(|(report, _)| report)
     }

@@ -7,7 +7,7 @@
 
 mod error;
 mod files;
-mod places;
+mod paths;
 mod privileges;
 mod seccomp;
 mod user;
@@ -18,7 +18,7 @@ use std::fs;
 use crate::config::{ProcessSection, Seccomp};
 
 pub use error::HardenError;
-pub use places::HardenPaths;
+pub use paths::HardenPaths;
 pub use privileges::{keep_memory_to_itself, keep_to_iptables};
 pub use user::{Identity, trusted_groups, user_name};
 

@@ -1,7 +1,7 @@
 //! What each phone already sends that would serve as a knock.
 //!
 //! [`Roster`] is shown packets, or messages out of an Asterisk log, and keeps what tells phones apart: the
-//! display name, the instance, the User-Agent. [`Report`] judges them: does a phone always send it, does nobody else,
+//! display name, the instance, the User-Agent. [`LearnReport`] judges them: does a phone always send it, does nobody else,
 //! and could it be guessed? [`Against`] asks the other way round for whom configured knocks would open, and
 //! [`Census`] whether all phones that registered have knocked. None of them knows files or a clock.
 

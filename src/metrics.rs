@@ -29,7 +29,7 @@ pub struct Snapshot {
     pub decided: ReasonCounts,
     /// Packets that were accepted in monitor mode, and would have been dropped.
     pub spared: ReasonCounts,
-    /// Knocks by name with what they did, by [`Outcome`].
+    /// Knocks by name with what they did, by [`KnockOutcome`].
     pub knocks: Vec<(String, [u64; KnockOutcome::ALL.len()])>,
     /// The duration of decisions.
     pub inspected: HistogramTotal,

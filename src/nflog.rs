@@ -1,6 +1,6 @@
 //! Copies of what the PBX sends, by NFLOG.
 //!
-//! A rule in the firewall copies packets to a group, and one socket reads the group: a [`Reader`]. A copy delays nothing:
+//! A rule in the firewall copies packets to a group, and one socket reads the group: a [`NflogReader`]. A copy delays nothing:
 //! it lies in the socket before its packet leaves, and one that finds the socket full is lost, while its packet is not.
 //! [`message`] is the language spoken to the kernel.
 
@@ -232,7 +232,7 @@ impl NflogReader {
     }
 }
 
-/// Waits for the copies of a [`Reader`].
+/// Waits for the copies of a [`NflogReader`].
 #[derive(Debug)]
 pub struct Waiter {
     socket: OwnedFd,

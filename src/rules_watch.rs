@@ -1,7 +1,7 @@
 //! The watch over the firewall's rules: looks when somebody changed them, says what became of them, and puts them back.
 //!
 //! It needs the rights that iptables needs, CAP_NET_ADMIN and CAP_NET_RAW, and so runs in a process of its own, beside
-//! the gate that has given them up: `daemon::rules` has both ways to start it. [`Watcher`] does the work, as often as its
+//! the gate that has given them up: `daemon::rules` has both ways to start it. [`RulesWatcher`] does the work, as often as its
 //! owner gives it a turn; [`schedule`], [`mod@judge`] and [`managers`] decide, and are pure. What is found is a
 //! [`RulesReport`], which goes to the gate.
 //!
@@ -141,7 +141,7 @@ impl RulesWatcher {
         self.schedule.due().since(self.clock.now())
     }
 
-    /// Takes in what [`Watcher::descriptor`] has, and looks at the rules if it is time; puts them back if they are to be.
+    /// Takes in what [`RulesWatcher::descriptor`] has, and looks at the rules if it is time; puts them back if they are to be.
     /// Returns whether there was a look.
     pub fn turn(&mut self) -> bool {
         let own = self.firewall.own_processes();
@@ -165,7 +165,7 @@ impl RulesWatcher {
         true
     }
 
-    /// Whether a [`Watcher::report`] would hold something that was not in the last one.
+    /// Whether a [`RulesWatcher::report`] would hold something that was not in the last one.
     pub fn has_news(&self) -> bool {
         !self.news.is_empty() || !self.warnings.is_empty()
     }

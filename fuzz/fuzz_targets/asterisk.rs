@@ -14,13 +14,13 @@ use std::net::{IpAddr, SocketAddr};
 use arbitrary::{Arbitrary, Unstructured};
 use libfuzzer_sys::fuzz_target;
 use sipknock::inspect::Scope;
-use sipknock::learn::asterisk::{Logged, looks_like, messages};
-use sipknock::learn::{Format, Roster};
+use sipknock::learn::asterisk::{Logged, is_log, messages};
+use sipknock::learn::{ReportFormat, Roster};
 use sipknock::packet::Transport;
 use sipknock::sip;
 
 fuzz_target!(|bytes: &[u8]| {
-    looks_like(bytes);
+    is_log(bytes);
     let whole = read(bytes, 1 << 20);
     for capacity in [1, 7, 100] {
         assert_eq!(read(bytes, capacity), whole, "in pieces of {capacity}");
@@ -57,7 +57,7 @@ fn roster(log: &[Logged]) {
         }
     }
     let mut out = Vec::new();
-    roster.report().write(&mut out, Format::Json).expect("a vector");
+    roster.report().write(&mut out, ReportFormat::Json).expect("a vector");
     serde_json::from_slice::<serde_json::Value>(&out).expect("JSON");
 }
 

@@ -18,10 +18,10 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use libfuzzer_sys::fuzz_target;
 use sipknock::config::{Config, Flags};
-use sipknock::replay::capture::{self, Capture, Error};
+use sipknock::replay::capture::{self, Capture, CaptureError};
 use sipknock::replay::link::{LinkType, network_layer};
 use sipknock::replay::report::{Summary, write_packet};
-use sipknock::replay::{Fate, Hook, Inspected, Intake, Replay};
+use sipknock::replay::{Hook, Inspected, Intake, PacketFate, Replay};
 use sipknock::time::Time;
 
 fuzz_target!(|file: &[u8]| {
@@ -81,15 +81,15 @@ fn read(input: impl Read) -> Outcome {
 }
 
 /// How many records an error says were read before it.
-fn records_before(error: &Error) -> Option<u64> {
+fn records_before(error: &CaptureError) -> Option<u64> {
     match *error {
-        Error::Io { after, .. }
-        | Error::Truncated { after }
-        | Error::TooLarge { after, .. }
-        | Error::Malformed { after, .. }
-        | Error::Interfaces { after, .. } => Some(after),
-        Error::Interface { packet, .. } => Some(packet - 1),
-        Error::Empty | Error::Compressed { .. } | Error::NotACapture(_) => None,
+        CaptureError::Io { after, .. }
+        | CaptureError::Truncated { after }
+        | CaptureError::TooLarge { after, .. }
+        | CaptureError::Malformed { after, .. }
+        | CaptureError::Interfaces { after, .. } => Some(after),
+        CaptureError::Interface { packet, .. } => Some(packet - 1),
+        CaptureError::Empty | CaptureError::Compressed { .. } | CaptureError::NotACapture(_) => None,
     }
 }
 
@@ -139,7 +139,7 @@ fn replay(records: &[Record], hook: Hook, into_tunnels: bool) {
     let mut lines = Vec::new();
     for &(number, time, link, ref data, wire_len) in records {
         let in_frame = network_layer(link, data);
-        let arrived = intake.packet(&capture::Record { number, time, link, data, wire_len });
+        let arrived = intake.packet(&capture::CaptureRecord { number, time, link, data, wire_len });
         assert_eq!(arrived.as_ref().err(), in_frame.as_ref().err());
         let (Ok(in_frame), Ok(arrived)) = (in_frame, arrived) else { continue };
         assert!(data.ends_with(in_frame));
@@ -166,7 +166,9 @@ fn replay(records: &[Record], hook: Hook, into_tunnels: bool) {
 }
 
 fn decision(inspected: &Inspected) {
-    let Fate::Decided(decision) = &inspected.fate else { panic!("no address is known to be the PBX's") };
+    let PacketFate::Decided(decision) = &inspected.fate else {
+        panic!("no address is known to be the PBX's")
+    };
     assert_eq!(decision.verdict, decision.reason.verdict());
     assert_eq!(decision.source, Some(inspected.source));
     assert!(RULES.inspect.scope.covers(inspected.flow));

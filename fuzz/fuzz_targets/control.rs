@@ -10,17 +10,22 @@
 use arbitrary::{Arbitrary, Unstructured};
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
-use sipknock::control::protocol::{Answer, Done, DoorKnock, DoorLine, Kind, Refusal, Request, VERSION};
+use sipknock::control::protocol::{
+    ControlRequest, Done, DoorKnock, DoorLine, Refusal, RefusalKind, Reply, VERSION,
+};
 
 fuzz_target!(|bytes: &[u8]| {
     for line in bytes.split(|byte| *byte == b'\n').take(8) {
-        match Request::parse(line) {
+        match ControlRequest::parse(line) {
             Ok(request) => survives(&request),
             Err(refusal) => {
-                assert!(matches!(refusal.kind, Kind::BadRequest | Kind::Version), "{refusal:?}");
+                assert!(
+                    matches!(refusal.kind, RefusalKind::BadRequest | RefusalKind::Version),
+                    "{refusal:?}"
+                );
                 // A refusal repeats what was said at most once, escaped.
                 assert!(refusal.text.len() <= 7 * line.len() + 400, "{}", refusal.text);
-                said(&Answer::Error(refusal));
+                said(&Reply::Error(refusal));
             }
         }
     }
@@ -33,25 +38,25 @@ fuzz_target!(|bytes: &[u8]| {
     }
 });
 
-fn survives(request: &Request) {
+fn survives(request: &ControlRequest) {
     let line = request.line().expect("it can be written");
     assert_eq!(line.iter().position(|byte| *byte == b'\n'), Some(line.len() - 1));
-    assert_eq!(Request::parse(&line).as_ref(), Ok(request));
+    assert_eq!(ControlRequest::parse(&line).as_ref(), Ok(request));
     let mut object: Value = serde_json::from_slice(&line).expect("JSON");
     object["v"] = (VERSION + 1).into();
-    let other = Request::parse(object.to_string().as_bytes());
-    assert_eq!(other.expect_err("another version").kind, Kind::Version);
+    let other = ControlRequest::parse(object.to_string().as_bytes());
+    assert_eq!(other.expect_err("another version").kind, RefusalKind::Version);
     object["v"] = VERSION.into();
     object["more"] = true.into();
-    let other = Request::parse(object.to_string().as_bytes());
-    assert_eq!(other.expect_err("a field more").kind, Kind::BadRequest);
+    let other = ControlRequest::parse(object.to_string().as_bytes());
+    assert_eq!(other.expect_err("a field more").kind, RefusalKind::BadRequest);
 }
 
-fn said(answer: &Answer) {
+fn said(answer: &Reply) {
     let line = serde_json::to_string(answer).expect("it can be written");
     assert!(!line.contains('\n'));
-    assert_eq!(&serde_json::from_str::<Answer>(&line).expect("JSON"), answer);
-    assert_eq!(answer.is_last(), matches!(answer, Answer::Done(_) | Answer::Error(_)));
+    assert_eq!(&serde_json::from_str::<Reply>(&line).expect("JSON"), answer);
+    assert_eq!(answer.is_last(), matches!(answer, Reply::Done(_) | Reply::Error(_)));
 }
 
 #[derive(Arbitrary, Debug)]
@@ -68,15 +73,15 @@ enum Wish {
 impl Wish {
     fn check(self) {
         match self {
-            Self::Doors(knock, source) => survives(&Request::Doors { knock, source }),
-            Self::Open(address, for_s, knock) => survives(&Request::Open { address, for_s, knock }),
-            Self::Close(address, mark) => survives(&Request::Close { address, mark }),
+            Self::Doors(knock, source) => survives(&ControlRequest::Doors { knock, source }),
+            Self::Open(address, for_s, knock) => survives(&ControlRequest::Open { address, for_s, knock }),
+            Self::Close(address, mark) => survives(&ControlRequest::Close { address, mark }),
             Self::Plain(which) => survives(&match which % 5 {
-                0 => Request::Flush {},
-                1 => Request::Stats {},
-                2 => Request::Watch {},
-                3 => Request::Reload {},
-                _ => Request::Enforce {},
+                0 => ControlRequest::Flush {},
+                1 => ControlRequest::Stats {},
+                2 => ControlRequest::Watch {},
+                3 => ControlRequest::Reload {},
+                _ => ControlRequest::Enforce {},
             }),
             Self::Door(source, text, [expires_in_s, packets, bytes], method, knocks) => {
                 let held = |(knock, [expires_in_s, registrations]): (String, [u64; 2])| DoorKnock {
@@ -85,7 +90,7 @@ impl Wish {
                     expires_in_s,
                     registrations,
                 };
-                said(&Answer::Door(DoorLine {
+                said(&Reply::Door(DoorLine {
                     source,
                     knock: text.clone(),
                     knocks: knocks.into_iter().map(held).collect(),
@@ -100,11 +105,11 @@ impl Wish {
                 }));
             }
             Self::Done(doors, event, file, notes) => {
-                said(&Answer::Done(Done { doors, event: event.clone(), file, notes }));
+                said(&Reply::Done(Done { doors, event: event.clone(), file, notes }));
                 let text = event.unwrap_or_default();
-                said(&Answer::Error(Refusal { kind: Kind::NotFound, text }));
+                said(&Reply::Error(Refusal { kind: RefusalKind::NotFound, text }));
             }
-            Self::Lost(count) => said(&Answer::Lost(count)),
+            Self::Lost(count) => said(&Reply::Lost(count)),
         }
     }
 }

@@ -59,8 +59,11 @@ fuzz_target!(|input: &[u8]| {
 
 /// Lets every engine search.
 fn engines(lines: &[Line<'_>], payload: &[u8], by_line: &[Vec<Range<usize>>]) {
-    let occurring: Vec<_> =
-        (0u32..).zip(by_line).filter(|(_, ranges)| !ranges.is_empty()).map(|(id, _)| KnockId::from(id)).collect();
+    let occurring: Vec<_> = (0u32..)
+        .zip(by_line)
+        .filter(|(_, ranges)| !ranges.is_empty())
+        .map(|(id, _)| KnockId::from(id))
+        .collect();
     for engine in Engine::ALL {
         let patterns = lines.iter().map(|line| Pattern { bytes: line.secret, ignore_case: line.ignore_case });
         let matcher = Matcher::with_engine(patterns, engine).expect("small");

@@ -10,7 +10,7 @@
 
 use arbitrary::{Arbitrary, Unstructured};
 use libfuzzer_sys::fuzz_target;
-use sipknock::queue::message::{self, Message, Messages, Queued, Setup};
+use sipknock::queue::message::{self, QueueMessage, QueueMessages, Queued, Setup};
 use sipknock::verdict::Verdict;
 
 fuzz_target!(|bytes: &[u8]| {
@@ -26,9 +26,9 @@ fuzz_target!(|bytes: &[u8]| {
 
 fn arbitrary_datagram(bytes: &[u8]) {
     let mut count = 0;
-    for message in Messages::new(bytes) {
+    for message in QueueMessages::new(bytes) {
         count += 1;
-        if let Ok(Message::Packet(packet)) = message {
+        if let Ok(QueueMessage::Packet(packet)) = message {
             let (part, whole) = (packet.payload.as_ptr_range(), bytes.as_ptr_range());
             assert!(part.is_empty() || (whole.start <= part.start && part.end <= whole.end));
         }
@@ -96,15 +96,15 @@ impl FromKernel {
         }
     }
 
-    fn expected(&self) -> Message<'_> {
+    fn expected(&self) -> QueueMessage<'_> {
         match self {
             Self::Packet { queue, id, payload, .. } => {
-                Message::Packet(Queued { queue: *queue, id: *id, payload })
+                QueueMessage::Packet(Queued { queue: *queue, id: *id, payload })
             }
             Self::Answer { sequence, errno } => {
-                Message::Answer { sequence: *sequence, errno: (*errno).into() }
+                QueueMessage::Answer { sequence: *sequence, errno: (*errno).into() }
             }
-            Self::Other { .. } => Message::Other,
+            Self::Other { .. } => QueueMessage::Other,
         }
     }
 }
@@ -148,11 +148,11 @@ fn kernel_datagram(messages: &[FromKernel], cut: u16) {
         ends.push(datagram.len());
     }
     let expected: Vec<_> = messages.iter().map(FromKernel::expected).collect();
-    let read: Result<Vec<_>, _> = Messages::new(&datagram).collect();
+    let read: Result<Vec<_>, _> = QueueMessages::new(&datagram).collect();
     assert_eq!(read.as_ref(), Ok(&expected));
 
     let cut = usize::from(cut) % (datagram.len() + 1);
-    let read: Vec<_> = Messages::new(&datagram[..cut]).collect();
+    let read: Vec<_> = QueueMessages::new(&datagram[..cut]).collect();
     let whole = ends.iter().filter(|&&end| end <= cut).count();
     for (read, expected) in read.iter().zip(&expected).take(whole) {
         assert_eq!(read.as_ref(), Ok(expected));
@@ -186,7 +186,9 @@ impl Request {
             }
             Self::Shut { queue, sequence, fail_open } => message::shut(out, queue, sequence, fail_open),
             Self::Verdict { queue, id, accept } => message::verdict(out, queue, id, verdict(accept)),
-            Self::UpTo { queue, last, accept } => message::verdict_up_to(out, queue, 0, last, verdict(accept)),
+            Self::UpTo { queue, last, accept } => {
+                message::verdict_up_to(out, queue, 0, last, verdict(accept))
+            }
         }
     }
 
@@ -223,7 +225,7 @@ fn our_messages(requests: &[Request]) {
         request.write(&mut out);
         assert_eq!(read_back(&out[start..]), request.expected());
     }
-    assert!(Messages::new(&out).eq(requests.iter().map(|_| Ok(Message::Other))));
+    assert!(QueueMessages::new(&out).eq(requests.iter().map(|_| Ok(QueueMessage::Other))));
 }
 
 /// Reads a message of ours by rules of its own.

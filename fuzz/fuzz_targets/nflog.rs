@@ -10,7 +10,7 @@
 
 use arbitrary::{Arbitrary, Unstructured};
 use libfuzzer_sys::fuzz_target;
-use sipknock::nflog::message::{self, Copied, Message, Messages};
+use sipknock::nflog::message::{self, Copied, NflogMessage, NflogMessages};
 
 fuzz_target!(|bytes: &[u8]| {
     arbitrary_datagram(bytes);
@@ -25,9 +25,9 @@ fuzz_target!(|bytes: &[u8]| {
 
 fn arbitrary_datagram(bytes: &[u8]) {
     let mut count = 0;
-    for message in Messages::new(bytes) {
+    for message in NflogMessages::new(bytes) {
         count += 1;
-        if let Ok(Message::Packet(packet)) = message {
+        if let Ok(NflogMessage::Packet(packet)) = message {
             let (part, whole) = (packet.payload.as_ptr_range(), bytes.as_ptr_range());
             assert!(part.is_empty() || (whole.start <= part.start && part.end <= whole.end));
         }
@@ -80,15 +80,15 @@ impl FromKernel {
         }
     }
 
-    fn expected(&self) -> Message<'_> {
+    fn expected(&self) -> NflogMessage<'_> {
         match self {
             Self::Packet { group, number, payload, .. } => {
-                Message::Packet(Copied { group: *group, number: *number, payload })
+                NflogMessage::Packet(Copied { group: *group, number: *number, payload })
             }
             Self::Answer { sequence, errno } => {
-                Message::Answer { sequence: *sequence, errno: (*errno).into() }
+                NflogMessage::Answer { sequence: *sequence, errno: (*errno).into() }
             }
-            Self::Other { .. } => Message::Other,
+            Self::Other { .. } => NflogMessage::Other,
         }
     }
 }
@@ -132,11 +132,11 @@ fn kernel_datagram(messages: &[FromKernel], cut: u16) {
         ends.push(datagram.len());
     }
     let expected: Vec<_> = messages.iter().map(FromKernel::expected).collect();
-    let read: Result<Vec<_>, _> = Messages::new(&datagram).collect();
+    let read: Result<Vec<_>, _> = NflogMessages::new(&datagram).collect();
     assert_eq!(read.as_ref(), Ok(&expected));
 
     let cut = usize::from(cut) % (datagram.len() + 1);
-    let read: Vec<_> = Messages::new(&datagram[..cut]).collect();
+    let read: Vec<_> = NflogMessages::new(&datagram[..cut]).collect();
     let whole = ends.iter().filter(|&&end| end <= cut).count();
     for (read, expected) in read.iter().zip(&expected).take(whole) {
         assert_eq!(read.as_ref(), Ok(expected));
@@ -184,7 +184,7 @@ fn our_messages(requests: &[Request]) {
         request.write(&mut out);
         assert_eq!(read_back(&out[start..]), request.expected());
     }
-    assert!(Messages::new(&out).eq(requests.iter().map(|_| Ok(Message::Other))));
+    assert!(NflogMessages::new(&out).eq(requests.iter().map(|_| Ok(NflogMessage::Other))));
 }
 
 /// Reads a message of ours by rules of its own.

@@ -9,7 +9,7 @@
 
 use arbitrary::{Arbitrary, Unstructured};
 use libfuzzer_sys::fuzz_target;
-use sipknock::firewall::notify::{Change, Generation, Notification, Notifications};
+use sipknock::firewall::notify::{Generation, Notification, Notifications, RulesetChange};
 
 fuzz_target!(|bytes: &[u8]| {
     arbitrary_datagram(bytes);
@@ -40,7 +40,7 @@ struct Datagram {
 /// What the kernel may send.
 #[derive(Arbitrary, Debug)]
 enum FromKernel {
-    Change {
+    RulesetChange {
         kind: ChangeKind,
         family: u8,
         port_id: u32,
@@ -92,7 +92,7 @@ fn kernel_datagram(messages: &[FromKernel], cut: u16) {
 impl FromKernel {
     fn write(&self, out: &mut Vec<u8>) {
         match self {
-            Self::Change { kind, family, port_id, rest } => {
+            Self::RulesetChange { kind, family, port_id, rest } => {
                 write_message(
                     out,
                     0x0a00 | *kind as u16,
@@ -121,8 +121,8 @@ impl FromKernel {
 
     fn expected(&self) -> Notification<'_> {
         match self {
-            Self::Change { family, port_id, .. } => {
-                Notification::Change(Change { family: *family, port_id: *port_id })
+            Self::RulesetChange { family, port_id, .. } => {
+                Notification::Change(RulesetChange { family: *family, port_id: *port_id })
             }
             Self::End { id, port_id, process, .. } => Notification::Generation(Generation {
                 id: *id,

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
 use sipknock::config::{Config, Flags};
-use sipknock::door::Change;
+use sipknock::door::DoorChange;
 use sipknock::inspect::{Decision, Inspector};
 use sipknock::packet::{Body, Fragment, Packet, Sequence, Transport};
 use sipknock::sip;
@@ -132,7 +132,7 @@ fn decisions(bytes: &[u8], packet: Option<Packet<'_>>) {
     assert_eq!(decision.source, packet.map(|packet| packet.source));
     assert_eq!(
         reason == Reason::Knock,
-        matches!(decision.change(), Some(Change::Opened { ran_out: None, .. }))
+        matches!(decision.change(), Some(DoorChange::Opened { ran_out: None, .. }))
     );
     assert_eq!(enforcing.doors().len(), usize::from(reason == Reason::Knock));
 
@@ -202,7 +202,7 @@ fn in_net(address: IpAddr, net: &str, bits: u32) -> bool {
 
 /// Follows a door that was just opened through its lives.
 fn door(gate: &Inspector, decision: &Decision, packet: Packet<'_>) {
-    let Some(Change::Opened { door, .. }) = decision.change() else { unreachable!() };
+    let Some(DoorChange::Opened { door, .. }) = decision.change() else { unreachable!() };
     // The longest of those that matched; "folded" opens for a minute, all others for 4000 s.
     let only_folded = decision.knocks().iter().all(|&id| gate.name(id) == "folded");
     assert_eq!(door.life(), Duration::from_secs(if only_folded { 60 } else { 4000 }));
@@ -233,7 +233,7 @@ fn door(gate: &Inspector, decision: &Decision, packet: Packet<'_>) {
     let later = START.after(Duration::from_secs(1));
     let again = gate.decide(later, &packet);
     assert!(
-        matches!(again.change(), Some(Change::Renewed(renewed)) if renewed.expires == later.after(door.life()))
+        matches!(again.change(), Some(DoorChange::Renewed(renewed)) if renewed.expires == later.after(door.life()))
     );
 }
 

@@ -14,8 +14,10 @@ use libfuzzer_sys::fuzz_target;
 use sipknock::door::{MAX_CLAIMS, RegistrationId};
 use sipknock::inspect::Identities;
 use sipknock::net::{Prefixes, Source};
-use sipknock::outbound::{Binding, MAX_BINDINGS, Method};
-use sipknock::state::format::{BY_HAND, ClaimRecord, MarkRecord, OutboundRecord, Record, Saved, Writer, read};
+use sipknock::outbound::{ContactBinding, MAX_BINDINGS, Method};
+use sipknock::state::format::{
+    BY_HAND, ClaimRecord, DoorRecord, MarkRecord, OutboundRecord, Saved, Writer, read,
+};
 use sipknock::state::stamp::Stamp;
 use sipknock::time::Time;
 
@@ -89,7 +91,7 @@ struct Outbound {
 impl Outbound {
     fn record(&self) -> OutboundRecord {
         let binding = |&[aor, contact, user, left]: &[u64; 4]| {
-            (Binding { aor, users: [contact, user] }, Duration::from_nanos(left))
+            (ContactBinding { aor, users: [contact, user] }, Duration::from_nanos(left))
         };
         OutboundRecord {
             source: Source::from_bits(self.source),
@@ -139,7 +141,7 @@ impl Claim {
 impl Doors {
     fn saved(&self) -> Saved {
         let names: Vec<_> = self.names.iter().map(|name| name.chars().take(64).collect()).collect();
-        let record = |door: &Door| Record {
+        let record = |door: &Door| DoorRecord {
             source: Source::from_bits(door.source),
             opened: Time::from_nanos(door.times[0]),
             last_knock: Time::from_nanos(door.times[1]),

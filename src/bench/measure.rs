@@ -113,7 +113,7 @@ pub enum BenchError {
     },
 }
 
-/// Measures all that is planned. `progress` is told how many of [`Plan::steps`] are done with each call, and what comes.
+/// Measures all that is planned. `progress` is told how many of [`BenchPlan::steps`] are done with each call, and what comes.
 ///
 /// # Errors
 /// Where engines differ in what they find.

@@ -40,7 +40,7 @@ pub struct Config {
     pub notes: Vec<ConfigNote>,
     /// Where it was looked for.
     pub path: PathBuf,
-    /// Flags have a say in what it means, as [`Digests::meaning`] has it.
+    /// Flags have a say in what it means, as [`Digests::meaning`](crate::config::Digests::meaning) has it.
     pub flagged: bool,
 }
 

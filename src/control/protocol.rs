@@ -1,7 +1,7 @@
 //! What client and daemon say to each other: one JSON object a line.
 //!
-//! A client sends a [`Request`] with `"v":1` in it. The daemon answers with any number of lines and a last one, which is
-//! [`Answer::Done`] or [`Answer::Error`]. Fields may be added to answers within a version; clients skip what they do not know.
+//! A client sends a [`ControlRequest`] with `"v":1` in it. The daemon answers with any number of lines and a last one, which is
+//! [`Reply::Done`] or [`Reply::Error`]. Fields may be added to answers within a version; clients skip what they do not know.
 
 mod stats;
 

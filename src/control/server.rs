@@ -22,7 +22,7 @@ use crate::time::Time;
 
 /// What carries requests out.
 pub trait RequestHandler: Send + Sync + 'static {
-    /// Carries a request out, any but [`Request::Watch`]. Lines before the last one go through `say`.
+    /// Carries a request out, any but [`ControlRequest::Watch`]. Lines before the last one go through `say`.
     ///
     /// # Errors
     /// Those of `say`, for then nobody is there to listen.

@@ -1,6 +1,6 @@
 //! How a running gate's queues and doors go to another process, over the control socket.
 //!
-//! The newcomer asks with [`super::protocol::Request::Takeover`]. Then each side says a [`Word`] in its turn, a JSON object
+//! The newcomer asks with [`super::protocol::ControlRequest::Takeover`]. Then each side says a [`TakeoverMessage`] in its turn, a JSON object
 //! a line as always:
 //!
 //! | who | says | and then |
@@ -127,7 +127,7 @@ impl TakeoverConnection {
         if sent == line.len() { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) }
     }
 
-    /// What the other says next, within a time. Descriptors that come along are there for [`Line::descriptors`].
+    /// What the other says next, within a time. Descriptors that come along are there for [`TakeoverConnection::descriptors`].
     ///
     /// # Errors
     /// Where he says nothing, nothing that is understood, or has gone (`UnexpectedEof`).

@@ -124,7 +124,7 @@ mod tests {
             ]
         );
         let states = [1, 2, 3, 4].map(|n| after.doors().state(source(n), now));
-        assert_eq!(states, [DoorState::Open, DoorState::None, DoorState::RunOut, DoorState::None]);
+        assert_eq!(states, [DoorState::Open, DoorState::None, DoorState::Expired, DoorState::None]);
         let marked = [1, 2, 3, 4].map(|n| after.outbound().is_marked(source(n), now));
         assert_eq!(marked, [true, true, false, true], "of all sources that bob held or is remembered for");
     }

@@ -40,9 +40,9 @@ pub enum ClaimEnd {
 /// The registration of a claim. Its hashes are the same in every process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RegistrationId {
-    /// As [`Registration::user`].
+    /// As [`ClaimRegistration::user`].
     pub user: u64,
-    /// As [`Registration::phone`].
+    /// As [`ClaimRegistration::phone`].
     pub phone: u64,
 }
 

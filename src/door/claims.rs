@@ -6,8 +6,8 @@
 
 use super::change::Limit;
 use super::claim::{Claim, ClaimEnd, Grant, RegistrationId};
+use super::limits::DoorLimits;
 use super::packed::{PackedKnock, PackedLife};
-use super::places::DoorLimits;
 use crate::knock::KnockId;
 use crate::time::Time;
 

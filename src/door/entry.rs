@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::claim::Claim;
 use super::claims::{Claims, Packed};
+use super::limits::DoorLimits;
 use super::packed::{PackedKnock, PackedLife, Seconds};
-use super::places::DoorLimits;
 use super::state::{Door, DoorState};
 use crate::knock::KnockId;
 use crate::sys;
@@ -105,7 +105,7 @@ impl Entry {
     #[cold]
     #[inline(never)]
     fn state_when_shut(&self, now: Time) -> DoorState {
-        if now < self.expires.after(self.life.into()) { DoorState::RunOut } else { DoorState::None }
+        if now < self.expires.after(self.life.into()) { DoorState::Expired } else { DoorState::None }
     }
 
     /// Open, and not yet taken for run out by a sweep whose clock was ahead of this one.

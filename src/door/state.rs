@@ -30,7 +30,7 @@ pub enum DoorState {
     /// It passes.
     Open,
     /// It had one, and it has run out.
-    RunOut,
+    Expired,
     /// A stranger, or one whose door is forgotten.
     None,
 }

@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use dashmap::DashMap;
 
 use super::entry::Entry;
-use super::places::DoorLimits;
+use super::limits::DoorLimits;
 use super::state::{Door, DoorState};
 use crate::net::Source;
 use crate::time::Time;
@@ -99,7 +99,7 @@ impl DoorTable {
                 ran_out.push((*source, door));
                 freed = true;
             }
-            !forget_all && entry.state(now) == DoorState::RunOut
+            !forget_all && entry.state(now) == DoorState::Expired
         });
         freed
     }

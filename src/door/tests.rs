@@ -1,9 +1,9 @@
 mod books;
 mod claims;
+mod limits;
 mod listing;
-mod look;
+mod lookup;
 mod model;
-mod places;
 mod registrations;
 
 use std::collections::HashMap;
@@ -45,8 +45,8 @@ fn opens_runs_out_is_remembered_and_forgotten() {
         for (secs, state) in [
             (1000, DoorState::Open),
             (1099, DoorState::Open),
-            (1100, DoorState::RunOut),
-            (1199, DoorState::RunOut),
+            (1100, DoorState::Expired),
+            (1199, DoorState::Expired),
             (1200, DoorState::None),
             (9999, DoorState::None),
         ] {
@@ -89,7 +89,7 @@ fn packets_extend_an_open_door_only() {
     doors.extend(source(1), at(60));
     assert_eq!(doors.state(source(1), at(159)), DoorState::Open);
     doors.extend(source(1), at(160));
-    assert_eq!(doors.state(source(1), at(160)), DoorState::RunOut);
+    assert_eq!(doors.state(source(1), at(160)), DoorState::Expired);
 }
 
 #[test]
@@ -102,7 +102,7 @@ fn a_full_table_refuses_the_newcomer_and_evicts_nobody() {
     // At 110 the second has run out; no sweep is needed to notice.
     opened(doors.knock(source(3), at(110), &[grant(0, 100)]));
     assert_eq!(doors.state(source(1), at(110)), DoorState::Open);
-    assert_eq!(doors.state(source(2), at(110)), DoorState::RunOut);
+    assert_eq!(doors.state(source(2), at(110)), DoorState::Expired);
     assert_eq!(doors.knock(source(2), at(111), &[grant(0, 100)]), DoorChange::Refused(Limit::Table));
     let reported: Vec<_> = doors.sweep(at(112)).into_iter().map(|(source, _)| source).collect();
     assert_eq!(reported, [source(2)], "what made room is reported by the next sweep");
@@ -231,7 +231,7 @@ impl Model {
     fn state(&self, source: Source, now: Time) -> DoorState {
         match self.0.get(&source) {
             Some(&(expires, _)) if now < expires => DoorState::Open,
-            Some(&(expires, life)) if now < expires.after(life) => DoorState::RunOut,
+            Some(&(expires, life)) if now < expires.after(life) => DoorState::Expired,
             _ => DoorState::None,
         }
     }
@@ -298,7 +298,7 @@ proptest! {
             for n in 0..6 {
                 // Under pressure a door that ran out may be forgotten early; an open one never is.
                 let (ours, theirs) = (doors.state(source(n), now), model.state(source(n), now));
-                prop_assert!(ours == theirs || (ours, theirs) == (DoorState::None, DoorState::RunOut), "{:?} {:?}", ours, theirs);
+                prop_assert!(ours == theirs || (ours, theirs) == (DoorState::None, DoorState::Expired), "{:?} {:?}", ours, theirs);
                 if max_doors >= 6 {
                     prop_assert_eq!(ours, theirs);
                 }

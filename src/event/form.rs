@@ -24,7 +24,7 @@ macro_rules! line {
             None => tracing::event!(
                 target: concat!("sipknock::", $target),
                 tracing::Level::$level,
-                $($name = $crate::event::form::Field::log(&line!(@value $name $($value)?)),)*
+                $($name = $crate::event::form::FormField::log(&line!(@value $name $($value)?)),)*
                 "{}",
                 $text
             ),
@@ -32,7 +32,7 @@ macro_rules! line {
                 object.insert("level".to_owned(), stringify!($level).into());
                 object.insert("target".to_owned(), concat!("sipknock::", $target).into());
                 $(
-                    let value = $crate::event::form::Field::json(&line!(@value $name $($value)?));
+                    let value = $crate::event::form::FormField::json(&line!(@value $name $($value)?));
                     if !value.is_null() {
                         object.insert(stringify!($name).to_owned(), value);
                     }
@@ -107,7 +107,7 @@ impl<T: std::fmt::Display> FormField for DisplayValue<T> {
 
 macro_rules! fields {
     ($($kind:ty),*) => {
-        $(impl Field for $kind {
+        $(impl FormField for $kind {
             fn log(&self) -> Option<&dyn tracing::Value> {
                 Some(self)
             }

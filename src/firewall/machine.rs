@@ -30,7 +30,7 @@ impl Firewall {
     }
 
     /// With `moves` an apply may take our jumps out of chains that the plan does not name; otherwise it refuses
-    /// ([`Error::WouldMove`]).
+    /// ([`FirewallError::WouldMove`](crate::firewall::FirewallError::WouldMove)).
     #[must_use]
     pub fn moving(self, moves: bool) -> Self {
         Self { moves, ..self }

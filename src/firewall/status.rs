@@ -30,7 +30,7 @@ pub struct FamilyStatus {
     pub family: Family,
     /// In one word.
     pub state: FamilyState,
-    /// In detail, where the word is [`State::Differs`].
+    /// In detail, where the word is [`FamilyState::Differs`].
     pub differences: Vec<Difference>,
     /// The queues that our chain feeds.
     pub queues: Option<Queues>,

@@ -7,7 +7,7 @@ use landlock::{
 use std::mem;
 use std::path::Path;
 
-use super::places::{HardenPaths, folder_of, real_folder_of};
+use super::paths::{HardenPaths, folder_of, real_folder_of};
 
 /// Leaves this thread, and those that it starts, with the folders of the configuration and of secrets to read, those of
 /// state, socket and learned knocks to write, and what the kernel says of its queues. It also keeps TCP from being spoken,

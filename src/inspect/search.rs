@@ -65,7 +65,7 @@ impl SearchedPacket {
 pub(super) fn at_door(state: DoorState, reason: Reason) -> Reason {
     match state {
         DoorState::Open => Reason::Door,
-        DoorState::RunOut => Reason::Expired,
+        DoorState::Expired => Reason::Expired,
         DoorState::None => reason,
     }
 }

@@ -74,7 +74,7 @@ impl Inspector {
         let mut knocked = None;
         let stranger = match self.doors.pass(client.key, client.now, 0) {
             DoorState::Open => return (self.segment_through_door(client, part, &mut knocked), knocked),
-            DoorState::RunOut => Reason::Expired,
+            DoorState::Expired => Reason::Expired,
             DoorState::None => Reason::NoKnock,
         };
         if !part.whole {

@@ -8,7 +8,7 @@
 //! - `<--- SIP read from UDP:192.0.2.7:5060 --->` and `<--- Transmitting (NAT) to 192.0.2.7:5060 --->`
 //!   (channels/chan_sip.c), whose messages end where they end.
 //!
-//! Loggers put a prefix in front of the first line, or of each ([`prefix`]), rsyslog writes a message in one line, and
+//! Loggers put a prefix in front of the first line, or of each (`prefix`), rsyslog writes a message in one line, and
 //! terminals take the CRs away. Bytes of a message are a stranger's: if the length is known, nothing inside is ever
 //! taken for a line of the log.
 

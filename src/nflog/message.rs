@@ -4,7 +4,7 @@
 //! socket, and no bytes from outside can make it panic.
 
 pub use crate::netlink::FrameError;
-use crate::netlink::{self, Frame, NLM_F_ACK, NLM_F_REQUEST, NetlinkWriter, NetlinkPayload, nfnetlink_kind};
+use crate::netlink::{self, Frame, NLM_F_ACK, NLM_F_REQUEST, NetlinkPayload, NetlinkWriter, nfnetlink_kind};
 
 /// Writes the message that binds a group and configures it: at most `copy_range` bytes of each packet, each copy sent at
 /// once, numbered from 0. The kernel acknowledges it under `sequence`.

@@ -194,7 +194,7 @@ pub fn user_of(uri: &[u8]) -> &[u8] {
     user.get(..end).unwrap_or_default()
 }
 
-/// The hash of a user part, as [`Binding::users`] has it; 0 for none.
+/// The hash of a user part, as [`ContactBinding::users`] has it; 0 for none.
 pub fn registered_user(user: &[u8]) -> u64 {
     if user.is_empty() { 0 } else { stable_hash(user) | 1 }
 }

@@ -4,7 +4,7 @@
 //! talks to a socket, and no bytes from outside can make it panic.
 
 pub use crate::netlink::FrameError;
-use crate::netlink::{self, Frame, NLM_F_ACK, NLM_F_REQUEST, NetlinkWriter, NetlinkPayload, nfnetlink_kind};
+use crate::netlink::{self, Frame, NLM_F_ACK, NLM_F_REQUEST, NetlinkPayload, NetlinkWriter, nfnetlink_kind};
 use crate::verdict::Verdict;
 
 /// What a queue is set up with, in one message, so that it is never live and half configured.

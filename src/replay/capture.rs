@@ -58,7 +58,7 @@ impl<R: Read> Capture<R> {
     ///
     /// # Errors
     /// Whatever is wrong with the file, once: after an error there are no more packets. The packets before it
-    /// were whole, so a caller can report [`Error::Truncated`] and still count on them.
+    /// were whole, so a caller can report [`CaptureError::Truncated`] and still count on them.
     #[expect(
         clippy::should_implement_trait,
         reason = "the packet borrows from the reader, an Iterator's cannot"

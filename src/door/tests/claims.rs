@@ -25,7 +25,7 @@ fn taking_out_one_of_two_knocks_leaves_the_other_in() {
     assert_eq!(seen, [(source(1), KnockId::FIRST, false)], "its source is to be marked all the same");
     assert_eq!(held(&doors, 1, 10), [(1, 305)]);
     assert_eq!(doors.state(source(1), at(304)), DoorState::Open);
-    assert_eq!(doors.state(source(1), at(305)), DoorState::RunOut);
+    assert_eq!(doors.state(source(1), at(305)), DoorState::Expired);
 }
 
 #[test]
@@ -150,7 +150,7 @@ fn a_claim_that_has_run_out_is_remembered_for_its_own_life() {
     doors.sweep(at(110));
     assert_eq!(
         [105, 199, 200].map(|secs| doors.state(source(1), at(secs))),
-        [DoorState::RunOut, DoorState::RunOut, DoorState::None]
+        [DoorState::Expired, DoorState::Expired, DoorState::None]
     );
     // A door that another knock opens keeps that in mind.
     opened(doors.knock(source(1), at(120), &[grant(1, 10)]));

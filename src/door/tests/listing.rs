@@ -30,9 +30,12 @@ fn the_top_of_many_is_that_of_all() {
 fn what_passes_is_counted_and_listed() {
     let doors = DoorTable::new(100_000, [None]);
     opened(doors.knock(source(1), at(1000), &[grant(0, 100)]));
-    for (secs, state) in
-        [(1001, DoorState::Open), (1099, DoorState::Open), (1100, DoorState::RunOut), (1200, DoorState::None)]
-    {
+    for (secs, state) in [
+        (1001, DoorState::Open),
+        (1099, DoorState::Open),
+        (1100, DoorState::Expired),
+        (1200, DoorState::None),
+    ] {
         assert_eq!(doors.pass(doors.key(source(1)), at(secs), 700), state, "at {secs}");
     }
     assert_eq!(doors.pass(doors.key(source(2)), at(1000), 700), DoorState::None);
@@ -121,7 +124,7 @@ fn retiring_a_knock_closes_its_doors_and_leaves_others_theirs() {
     );
     assert_eq!(
         (state(3, 79), state(3, 80)),
-        (DoorState::Open, DoorState::RunOut),
+        (DoorState::Open, DoorState::Expired),
         "for as long as the other one holds it"
     );
     assert_eq!(

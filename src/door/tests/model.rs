@@ -57,7 +57,7 @@ impl Model {
             return DoorState::Open;
         }
         match self.claims.get(&n).into_iter().flatten().any(|claim| claim.is_known(now)) {
-            true => DoorState::RunOut,
+            true => DoorState::Expired,
             false => DoorState::None,
         }
     }

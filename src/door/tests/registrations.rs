@@ -79,7 +79,7 @@ fn packets_do_not_hold_a_door_that_is_closing() {
     let (_, doors) = shuts(&[(0, registers(0, 1, 1, 4000)), (10, leaves(0, 1, 1, ClaimEnd::One))]);
     doors.extend(source(1), at(40));
     assert_eq!(doors.state(source(1), at(41)), DoorState::Open);
-    assert_eq!(doors.state(source(1), at(42)), DoorState::RunOut);
+    assert_eq!(doors.state(source(1), at(42)), DoorState::Expired);
     doors.knock(source(1), at(41), &[registers(0, 1, 1, 100)]);
     doors.extend(source(1), at(100));
     assert_eq!(doors.state(source(1), at(199)), DoorState::Open);

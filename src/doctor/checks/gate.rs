@@ -14,7 +14,7 @@ use crate::doctor::facts::{Facts, ProcessFacts};
 use crate::doctor::finding::{Finding, Subject};
 
 /// What the gate says of itself; nothing if it says nothing.
-pub(super) fn judge(subject: Subject<'_>, facts: &Facts) -> Vec<Finding> {
+pub(super) fn check(subject: Subject<'_>, facts: &Facts) -> Vec<Finding> {
     let mut found: Vec<_> = other_config(subject, facts).into_iter().collect();
     let Some(stats) = told(facts) else { return found };
     let gate = facts.gate_process.as_ref().filter(|process| process.pid == stats.pid);

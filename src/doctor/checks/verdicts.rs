@@ -7,7 +7,7 @@ use crate::doctor::facts::{Facts, QueueFacts};
 use crate::doctor::finding::{Finding, Subject};
 
 /// Of the gate as a whole: by which of its queues a phone comes is chance, and some may see nobody for days.
-pub(super) fn judge(subject: Subject<'_>, facts: &Facts) -> Vec<Finding> {
+pub(super) fn check(subject: Subject<'_>, facts: &Facts) -> Vec<Finding> {
     let mut found: Vec<_> = unasked(subject, facts).into_iter().collect();
     let silences: Option<Vec<_>> = facts.queues.iter().map(|queue| Silence::of(facts, queue)).collect();
     let Some(latest) = silences.and_then(|all| all.into_iter().min_by_key(Silence::order)) else {

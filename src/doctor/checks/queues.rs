@@ -9,14 +9,14 @@ use super::{gate, verdicts};
 use crate::doctor::facts::{Facts, ProcessFacts, QueueFacts};
 use crate::doctor::finding::{Finding, Subject};
 
-pub(super) fn judge(subject: Subject<'_>, facts: &Facts) -> Vec<Finding> {
+pub(super) fn check(subject: Subject<'_>, facts: &Facts) -> Vec<Finding> {
     let mut found = Vec::new();
     for queue in &facts.queues {
         found.extend(of_queue(subject, facts, queue));
     }
     // Where packets wait and none is decided, that says it all.
     if !found.iter().any(|finding| finding.name == STUCK) {
-        found.extend(verdicts::judge(subject, facts));
+        found.extend(verdicts::check(subject, facts));
     }
     found
 }

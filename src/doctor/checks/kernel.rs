@@ -4,7 +4,7 @@ use crate::doctor::facts::{Facts, Need};
 use crate::doctor::finding::{Finding, Subject};
 use crate::firewall::{Family, FamilyState};
 
-pub(super) fn judge(subject: Subject<'_>, facts: &Facts) -> Vec<Finding> {
+pub(super) fn check(subject: Subject<'_>, facts: &Facts) -> Vec<Finding> {
     let mut found = Vec::new();
     if !facts.queue_table {
         let text = "the kernel has no nfnetlink_queue (/proc/net/netfilter/nfnetlink_queue is missing): no packet can be \

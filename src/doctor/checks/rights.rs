@@ -6,7 +6,7 @@ use crate::harden::trusted_groups;
 use crate::doctor::facts::{Facts, ProcessFacts, Rights};
 use crate::doctor::finding::{Finding, Subject};
 
-pub(super) fn judge(subject: Subject<'_>, facts: &Facts) -> Vec<Finding> {
+pub(super) fn check(subject: Subject<'_>, facts: &Facts) -> Vec<Finding> {
     let mut found = secrets(subject);
     // One gate may have several queues.
     let mut owners: Vec<&ProcessFacts> =

@@ -8,7 +8,7 @@ use crate::firewall::Family;
 use crate::firewall::path::{Action, Stranger};
 use crate::packet::Transport;
 
-pub(super) fn judge(subject: Subject<'_>, facts: &Facts) -> Vec<Finding> {
+pub(super) fn check(subject: Subject<'_>, facts: &Facts) -> Vec<Finding> {
     // Behind FORWARD the PBX is in another network namespace or on another machine.
     let found = match subject.plan.guards_input() {
         true => [uninspected(subject, facts), unmatched(subject, facts)].concat(),
@@ -200,7 +200,7 @@ mod tests {
         let config = Config::parse("", Path::new("x.toml"), &Flags::default()).unwrap();
         let plan =
             Plan { chains: chains.iter().map(|chain| (*chain).to_owned()).collect(), ..Plan::default() };
-        let found = judge(Subject { config: &config, plan: &plan }, facts);
+        let found = check(Subject { config: &config, plan: &plan }, facts);
         found.into_iter().map(|finding| (finding.name, finding.severity)).collect()
     }
 

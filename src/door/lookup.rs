@@ -80,7 +80,7 @@ impl DoorTable {
         state
     }
 
-    /// Tells packets that came together what [`DoorTable::pass`] says of each, where it has an [`Ask`].
+    /// Tells packets that came together what [`DoorTable::pass`] says of each, where it has an [`Lookup`].
     ///
     /// While one door comes from memory so do others, and a shard is locked once for fetching and looking. Nobody is waited
     /// for: a packet whose shard is locked for a change is told nothing, and has to ask by itself. `ask` is called some

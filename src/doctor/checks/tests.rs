@@ -292,7 +292,7 @@ fn the_last_verdict_is_told_with_what_it_means() {
     for (name, edit, expected) in rows {
         let mut facts = sound();
         edit(&mut facts);
-        let findings = queues::judge(Subject { config: &config, plan: &plan }, &facts);
+        let findings = queues::check(Subject { config: &config, plan: &plan }, &facts);
         let found: Vec<_> = findings.iter().filter(|finding| finding.name != "queues").collect();
         assert_eq!(found.len(), usize::from(expected.is_some()), "{name}: {found:#?}");
         if let Some((called, seconds, text)) = expected {
@@ -309,7 +309,7 @@ fn listeners_that_are_none_of_sip() {
     for (transport, port) in [(Transport::Udp, 4569), (Transport::Tcp, 8088), (Transport::Udp, 10_000)] {
         facts.listeners.push(listener(transport, port, "asterisk"));
     }
-    assert_eq!(ports::judge(Subject { config: &config, plan: &plan }, &facts), []);
+    assert_eq!(ports::check(Subject { config: &config, plan: &plan }, &facts), []);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use crate::doctor::facts::{Facts, ReversePath};
 use crate::doctor::finding::{Finding, Subject};
 
 /// IPv4 alone: for IPv6 the kernel has no such check.
-pub(super) fn judge(subject: Subject<'_>, facts: &Facts) -> Vec<Finding> {
+pub(super) fn check(subject: Subject<'_>, facts: &Facts) -> Vec<Finding> {
     let trusted: Vec<_> = subject.config.inspect.trusted.iter().filter(|net| can_be_forged(net)).collect();
     let all = &subject.config.inspect.trusted;
     let mut open: Vec<(&ReversePath, Vec<String>)> = Vec::new();
@@ -151,7 +151,7 @@ mod tests {
             let text = format!("[inspect]\ntrusted = [{}]\n", nets.join(", "));
             let config = Config::parse(&text, Path::new("x.toml"), &Flags::default()).unwrap();
             let facts = Facts { routes: routes(), reverse_paths: paths.to_vec(), ..Facts::default() };
-            let found = judge(Subject { config: &config, plan: &Plan::default() }, &facts);
+            let found = check(Subject { config: &config, plan: &Plan::default() }, &facts);
             let mend = found.first().and_then(|finding| finding.mend.clone()).unwrap_or_default();
             let set: Vec<_> = mend.split(' ').filter(|word| word.contains("rp_filter=")).collect();
             assert_eq!(set, expected, "{name}: {found:#?}");
