@@ -9,9 +9,9 @@ use std::ptr::{self, NonNull};
 
 use super::compiled::{Compiled, Search, timed};
 use super::unfit::Unfit;
-use crate::bench::style::Wanted;
+use crate::bench::style::BenchPattern;
 
-pub(super) fn compile(wanted: &[Wanted]) -> Result<Compiled, Unfit> {
+pub(super) fn compile(wanted: &[BenchPattern]) -> Result<Compiled, Unfit> {
     let (database, took) = timed(|| Database::new(wanted));
     let searcher = Vectorscan::new(database?)?;
     let memory = searcher.memory();
@@ -27,11 +27,11 @@ pub(super) fn version() -> String {
 struct Database(NonNull<HsDatabase>);
 
 impl Database {
-    fn new(wanted: &[Wanted]) -> Result<Self, Unfit> {
+    fn new(wanted: &[BenchPattern]) -> Result<Self, Unfit> {
         let count = c_uint::try_from(wanted.len()).map_err(|_| Unfit::TooMany)?;
         let texts: Vec<*const c_char> = wanted.iter().map(|knock| knock.bytes.as_ptr().cast()).collect();
         let lengths: Vec<usize> = wanted.iter().map(|knock| knock.bytes.len()).collect();
-        let caseless = |knock: &Wanted| if knock.ignore_case { HS_FLAG_CASELESS } else { 0 };
+        let caseless = |knock: &BenchPattern| if knock.ignore_case { HS_FLAG_CASELESS } else { 0 };
         // Once for each packet is enough, and spares it the rest.
         let flags: Vec<_> = wanted.iter().map(|knock| caseless(knock) | HS_FLAG_SINGLEMATCH).collect();
         let places: Vec<_> = (0..count).collect();
