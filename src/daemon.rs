@@ -1,10 +1,10 @@
-//! The running gate: queues bound, a thread for each, and one that keeps house.
+//! The daemon: one worker thread per NFQUEUE, and a main thread for signals, timers and expiry.
 //!
 //! A queue thread receives a batch, decides each packet, answers the batch, and only then looks at what there is to
 //! tell. The main thread waits for signals, sweeps the doors, writes the summaries of drops, and watches the
 //! kernel's counters. A third kind writes the log, so that a slow log never holds up a packet.
 //!
-//! A gate's life is the few lines of `serve`: `groundwork` with all rights, `house` without them.
+//! `serve` is the whole life cycle: `startup` runs with full privileges, `runtime` after they are dropped.
 
 mod busiest;
 mod connections;

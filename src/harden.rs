@@ -3,7 +3,7 @@
 //!
 //! All of it is done before the first thread starts, since rights belong to threads (credentials(7)) and each thread
 //! gets those of the one that made it. Anything that needs more than that is done before, or by [`crate::daemon`]'s
-//! keeper of the rules.
+//! helper for the rules.
 
 mod error;
 mod files;

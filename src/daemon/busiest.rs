@@ -15,7 +15,7 @@ pub(super) struct Vote {
     packets: u32,
 }
 
-/// What the votes of all queues come to.
+/// The result of the votes of all queues.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Winner {
     pub(super) address: IpAddr,

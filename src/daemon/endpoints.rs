@@ -1,4 +1,4 @@
-//! What others see of a gate: the desk, and the ways to it.
+//! The gate as others see it: the control service, and the ways to it.
 
 mod control_service;
 mod history;
@@ -28,7 +28,8 @@ use crate::event::Event;
 use crate::harden::Protection;
 use crate::http;
 
-/// The desk, the control socket, the pages, and the exit for a gate that takes over. All but the desk may be missing.
+/// The control service, the control socket, the pages, and the listener for processes that take over. All but the service
+/// may be missing.
 pub(in crate::daemon) struct Endpoints {
     pub(in crate::daemon) service: Arc<ControlService>,
     pub(in crate::daemon) exit: Arc<TakeoverListener>,
@@ -48,7 +49,7 @@ pub(in crate::daemon) struct GateParts {
     pub(in crate::daemon) outbound: Arc<OutboundReader>,
     pub(in crate::daemon) trunks: Arc<RefusedTrunks>,
     pub(in crate::daemon) grace: Option<Grace>,
-    /// What became of the file of doors, if there is one.
+    /// Counts of writes to the file of doors, if there is one.
     pub(in crate::daemon) kept: Option<Arc<persistence::WriteCounts>>,
     pub(in crate::daemon) rules_state: Arc<RulesState>,
     pub(in crate::daemon) rules_are_ours: bool,

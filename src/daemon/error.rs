@@ -1,4 +1,4 @@
-//! What can go wrong with a gate.
+//! The faults of a gate.
 
 use std::io;
 
@@ -47,7 +47,7 @@ pub enum DaemonError {
     /// The system would not give what a daemon needs.
     #[error("{what}: {error}")]
     System {
-        /// What was wanted.
+        /// The call that failed.
         what: &'static str,
         /// Why not.
         error: io::Error,

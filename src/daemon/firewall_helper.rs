@@ -59,7 +59,7 @@ struct HelperClient {
     answers: mpsc::Receiver<HelperAnswer>,
 }
 
-/// What the helper is told, as a line of JSON.
+/// An order to the helper, as a line of JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum HelperOrder {
@@ -70,7 +70,7 @@ enum HelperOrder {
     TakeOut,
 }
 
-/// What it says, as a line of JSON.
+/// A line of JSON from the helper.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum HelperLine {
@@ -80,7 +80,7 @@ enum HelperLine {
     Report(Box<RulesReport>),
 }
 
-/// What it answers.
+/// The helper's answer to an order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum HelperAnswer {
@@ -196,7 +196,7 @@ impl FirewallHelper {
             Ok(HelperAnswer::Done(_) | HelperAnswer::InAlready) => Event::Note(
                 "firewall rules of the gate before are taken over, and taken out at the end".to_owned(),
             ),
-            // What is in place still leads here, and the gate is up.
+            // The rules in place still lead here, and the gate is up.
             Ok(HelperAnswer::Failed(error)) | Err(error) => {
                 Event::Warning(format!("the firewall rules stay as the gate before had them: {error}"))
             }
@@ -264,7 +264,7 @@ pub fn keep(plan: &Plan, restores: bool, load: LoadPlan) -> io::Result<()> {
     }
     harden::keep_memory_to_itself()?;
     hurry();
-    // What a list of processes shows.
+    // The name in a list of processes.
     let _ = rustix::thread::set_name(c"sipknock-rules");
     // A gate that is stopped in its tracks reads nothing, and its rules are kept all the same.
     rustix::io::ioctl_fionbio(io::stdout(), true)?;

@@ -11,7 +11,7 @@ use crate::daemon::takeover::outgoing::Handover;
 use crate::event::Event;
 
 impl Daemon {
-    /// Keeps house until the gate is to end.
+    /// Serves signals, timers and requests to take over until the gate is to end.
     ///
     /// # Errors
     /// Where packets can't be decided any more.

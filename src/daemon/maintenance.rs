@@ -1,4 +1,4 @@
-//! What has to be done now and then, and not on a packet's time.
+//! Work that is due now and then, off the packets' path.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -52,7 +52,7 @@ impl Maintenance {
         }
     }
 
-    /// What another thread of this queue counts in, which from here on is watched.
+    /// The counters of another thread of this queue, which are watched from here on.
     pub(super) fn watch(&mut self, queue: u16) -> Arc<WorkerCounters> {
         let shared =
             Arc::new(WorkerCounters::new(Arc::clone(&self.drops), Arc::clone(&self.trunks), self.timed));
@@ -65,7 +65,7 @@ impl Maintenance {
         Arc::clone(&self.trunks)
     }
 
-    /// What all queue threads count in.
+    /// The counters of all queue threads.
     pub(super) fn workers(&self) -> Vec<WatchedQueue> {
         self.workers.clone()
     }

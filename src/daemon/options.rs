@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// What a gate does beside deciding packets.
+/// The parts of a gate beside deciding packets.
 #[derive(Debug, Default)]
 pub struct RunOptions {
     /// Rules to put in once packets are being decided, and to take out at a clean end.

@@ -298,7 +298,7 @@ pub(super) fn options(config: &Config) -> Option<NflogOptions> {
     config.firewall.outbound.map(|_| NflogOptions::of(outbound_group(*config.queue.numbers.start())))
 }
 
-/// Adopts a socket of another process, or binds the group anew if it is of no use.
+/// Adopts a socket of another process, or binds the group again if it is of no use.
 pub(super) fn adopt_or_open(socket: OwnedFd, options: &NflogOptions) -> Result<NflogReader, NflogError> {
     NflogReader::adopt(socket, options).or_else(|_| NflogReader::open(options))
 }

@@ -24,7 +24,7 @@ pub(super) struct DoorPersister {
     counts: Arc<WriteCounts>,
 }
 
-/// What was written so far.
+/// Counts of writes so far.
 #[derive(Debug, Default)]
 pub(super) struct WriteCounts {
     pub(super) writes: AtomicU64,
@@ -208,7 +208,7 @@ fn take_changed(gate: &Inspector) -> bool {
     doors || outbound
 }
 
-/// What it means that there is no file.
+/// The consequence of there being no file.
 const FORGETS: &str = "doors will not survive a restart";
 
 /// How often doors that change all the time are written: what is older than a second is on disk.

@@ -27,13 +27,13 @@ pub(super) struct Reloader {
     live: Live,
     clock: Clock,
     load: LoadConfig,
-    /// What is in force. Its lock lets one reload at a time.
+    /// The configuration in force. Its lock lets one reload run at a time.
     running: Mutex<Config>,
     /// The same for those who ask, who never wait for a reload.
     told: ArcSwap<ConfigStats>,
     /// While it lasts, everything passes, whatever the configuration says.
     grace: Option<Grace>,
-    /// What the PBX sends is read: outbound was on when the gate was started.
+    /// Copies of the PBX's packets are read: outbound was on when the gate was started.
     reads_outbound: bool,
 }
 
@@ -45,16 +45,16 @@ pub(super) enum Unenforced {
         "the configuration says that everything passes: take 'mode' or --monitor out, then 'sipknock reload'"
     )]
     Configured,
-    /// What is in force can't be compiled again.
+    /// The configuration in force can't be compiled again.
     #[error(transparent)]
     Config(#[from] ConfigError),
 }
 
-/// What a reload did.
+/// The outcome of a reload.
 pub(super) struct ReloadOutcome {
     /// Doors that it shut.
     pub(super) closed: u64,
-    /// What does not change by a reload, and other warnings.
+    /// Keys that a reload does not change, and other warnings.
     pub(super) notes: Vec<String>,
 }
 
@@ -139,7 +139,7 @@ impl Reloader {
             closed,
         }));
         notes.iter().cloned().map(Event::Warning).for_each(tell);
-        // What did not change is compared with what it still is the next time.
+        // Keys that did not change are compared with their old values the next time.
         let Config { queue, control, state, http, process, mut inspect, .. } = running.clone();
         inspect = crate::config::InspectSection {
             prefixes: inspect.prefixes,
@@ -183,7 +183,7 @@ impl Reloader {
     fn swap(&self, policy: Policy, knocks: KnockSet, max_doors: usize, tell: &dyn Fn(Event)) -> Closings {
         let next = Arc::new(self.live.load().successor(policy, knocks));
         let old = self.live.swap(Arc::clone(&next));
-        // Whoever is half-way through a batch may still open a door for a knock that is gone.
+        // A thread half-way through a batch may still open a door for a knock that is gone.
         for _ in 0..LONGEST_BATCH.as_millis() {
             if Arc::strong_count(&old) == 1 {
                 break;
@@ -250,7 +250,7 @@ fn needs_restart(running: &Config, wanted: &Config, reads_outbound: bool) -> Vec
     keys.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect()
 }
 
-/// What a reload does not change, or not alone.
+/// Keys that a reload does not change, or not alone.
 fn unchanged(running: &Config, wanted: &Config, restart: &[&str]) -> Vec<String> {
     let (was, is) = (&running.inspect, &wanted.inspect);
     let mut notes = Vec::new();

@@ -1,6 +1,6 @@
 //! A gate with its threads, from the first of them to the last.
 //!
-//! [`Daemon::build`] and [`Daemon::inherit`] may fail while somebody else still has the queues. After that a house is
+//! [`Daemon::build`] and [`Daemon::inherit`] may fail while another process still has the queues. After that the daemon is
 //! [opened](Daemon::open), [run](Daemon::run) and in any case [closed](Daemon::close).
 
 use std::sync::Arc;
@@ -44,11 +44,11 @@ pub(super) struct Daemon {
     /// Once the gate is open, if there is something to read.
     pub(super) outbound_thread: Option<OutboundThread>,
     pub(super) learner: Option<Learner>,
-    /// Until the desk has it.
+    /// Moved into the control service when it starts.
     pub(super) grace: Option<Grace>,
     /// Of the doors.
     pub(super) persister: Option<DoorPersister>,
-    /// What becomes of packets once nobody reads the queues, and whether rules lead there that stay.
+    /// The fate of packets once nobody reads the queues, and whether rules of others lead there.
     pub(super) on_exit: Fallback,
     pub(super) rules_lead_here: Option<bool>,
     pub(super) rules: Option<InstalledRules>,
@@ -66,8 +66,7 @@ pub(super) enum EndReason {
 }
 
 impl Daemon {
-    /// Starts the threads beside the queues, and has a place for each queue that was bound. The predecessor has not been
-    /// touched.
+    /// Starts the threads beside the queues, and adds each queue that was bound. The previous process is not touched yet.
     ///
     /// # Errors
     /// Where there is not enough for another thread.
@@ -144,7 +143,7 @@ impl Daemon {
         })?;
         self.persister = self.keep_doors(config, &inherited);
         taking.map_or(Ok(()), PendingTakeover::taken)?;
-        // Not before: the copies that wait are gone for whoever had to go on with the socket.
+        // Not before: the copies that wait would be lost to a process that has to go on with the socket.
         self.inherit_outbound(config, &mut inherited);
         if let Some(pid) = inherited.from {
             self.context

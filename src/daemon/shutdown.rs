@@ -11,7 +11,7 @@ use crate::daemon::runtime::{Daemon, EndReason, queue_names};
 use crate::daemon::takeover::doors;
 use crate::event::Event;
 
-/// Who has the queues after this gate.
+/// The holder of the queues after this gate.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Next {
     /// This process.
@@ -26,7 +26,7 @@ impl Daemon {
     /// Ends the gate, as it comes after a good end or after a fault. Where it was never opened there is no `front`.
     ///
     /// # Errors
-    /// What it ended for, or what went wrong at the end. After a fault the rules stay, so that it opens nothing.
+    /// The fault that ended it, or a fault at the end. After a fault the rules stay, so that it opens nothing.
     pub(in crate::daemon) fn close(
         mut self,
         mut endpoints: Option<Endpoints>,
@@ -59,14 +59,14 @@ impl Daemon {
                 self.manager.forget(outbound::STORE_NAME);
             }
         }
-        // Whoever comes next reads the copies that come from here on.
+        // The next process reads the copies that come from here on.
         self.outbound.pause();
         if let Some(thread) = self.outbound_thread.take() {
             thread.finish();
         }
         self.workers.stop_copying();
         self.maintenance.finish();
-        // Whoever comes next waits for the doors' file, and for nothing else.
+        // The next process waits for the file of doors, and for nothing else.
         if let Some(persister) = self.persister.take() {
             persister.finish();
         }

@@ -106,7 +106,7 @@ impl Waker {
     /// Another one than signals write.
     const BYTE: u8 = b'!';
 
-    /// That of somebody who has an errand.
+    /// A request to take over.
     const CALL: u8 = b'?';
 
     /// Another one like it.
@@ -114,7 +114,7 @@ impl Waker {
         self.0.try_clone().map(Self).map_err(system("copy a socket"))
     }
 
-    /// Calls the main thread to an errand.
+    /// Wakes the main thread for a request to take over.
     pub(super) fn call(&self) {
         let _ = (&self.0).write(&[Self::CALL]);
     }

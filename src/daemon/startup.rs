@@ -1,4 +1,4 @@
-//! What a gate gets hold of while it has all its rights.
+//! The first steps, with full privileges: queues, sockets, the helper; then privileges are dropped.
 //!
 //! It is one thread until it is confined: rights, filters and Landlock's rules are a thread's, and go to those that it
 //! starts ([`harden`]).
@@ -25,7 +25,7 @@ use crate::inspect::{Inspector, Mode};
 use crate::nflog::{NflogError, NflogReader};
 use crate::queue::{Queue, kernel};
 
-/// What a house is built upon.
+/// The parts that the daemon is built of.
 pub(super) struct Startup {
     pub(super) gate: Live,
     pub(super) clock: Clock,
@@ -38,15 +38,15 @@ pub(super) struct Startup {
     identity: Identity,
 }
 
-/// What could only be had as root, and is used once the house is open.
+/// The parts that take root, for use once packets are decided.
 pub(super) struct Privileged {
     /// The control socket, where one is wanted and nobody hands it over.
     pub(super) socket: Option<Result<Socket, SocketError>>,
-    /// Who puts the firewall's rules in and takes them out.
+    /// The helper that puts the firewall's rules in and takes them out.
     pub(super) rules: Option<FirewallHelper>,
     /// Why the kernel's counters can't be read.
     pub(super) unseen: Option<io::Error>,
-    /// What holds this process.
+    /// The limits of this process.
     pub(super) protection: Protection,
 }
 
@@ -78,7 +78,7 @@ impl Startup {
     /// after this.
     ///
     /// # Errors
-    /// Where the keeper of the rules can't be started, or the process can't be confined.
+    /// If the helper can't be started, or the process can't be confined.
     pub(super) fn drop_privileges(
         &self,
         config: &Config,
@@ -95,7 +95,7 @@ impl Startup {
         let rules = match rules {
             // Without rules of its own a gate goes on.
             Err(_) if !has_rules => None,
-            rules => rules.map_err(system("start the rules' keeper"))?,
+            rules => rules.map_err(system("start the rules' helper"))?,
         };
         let unseen = kernel::keep_readable().err();
         let protection = harden::confine(&self.identity, &places, &config.process)?;

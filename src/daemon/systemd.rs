@@ -83,7 +83,7 @@ impl Systemd {
 
     fn tell(self, states: &[NotifyState<'_>]) {
         if self.present {
-            // Whoever does not listen any more need not know.
+            // The receiver may be gone; that is fine.
             let _ = sd_notify::notify(states);
         }
     }

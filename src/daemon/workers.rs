@@ -1,7 +1,7 @@
 //! The queue threads, and looking after them.
 //!
 //! A thread that hangs can't be ended from outside. So its queue is taken from it: given up through a second
-//! descriptor of the same socket, bound anew on another socket, and served by another thread. Should the old one ever
+//! descriptor of the same socket, bound again on another socket, and served by another thread. If the old one ever
 //! wake up, the kernel takes its verdicts for nothing.
 
 pub(super) mod watchdog;
@@ -27,7 +27,7 @@ use crate::queue::kernel::{self, QueueRow};
 use crate::queue::{self, Backend, Fault, Queue, QueueBinding, QueueCounters, QueueOptions, Shutter};
 use crate::time::Time;
 
-/// What a queue thread works with.
+/// The values that a queue thread works with.
 pub(super) struct WorkerContext {
     pub(super) context: Context,
     /// Observers of the packets.
@@ -45,11 +45,11 @@ pub(super) struct WorkerPool {
     stored: bool,
     slots: Vec<Slot>,
     health: QueueHealth,
-    /// What threads counted whose queues are closed.
+    /// Counts of threads whose queues are closed.
     counted: QueueCounters,
 }
 
-/// A queue and whoever serves it.
+/// A queue and the thread that serves it.
 struct Slot {
     options: QueueOptions,
     binding: QueueBinding,
@@ -59,13 +59,13 @@ struct Slot {
     monitor: QueueMonitor,
     /// It is being shut, while others go on.
     leaving: bool,
-    /// It was bound anew because it was stuck, and had decided so much by then.
+    /// Packets decided when it was bound again because it was stuck.
     revived: Option<u64>,
     /// When the log last said that it can't be bound.
     told: Option<Time>,
 }
 
-/// Who has the queue.
+/// The holder of the queue.
 enum SlotState {
     /// Nobody yet, or nobody any more.
     Nobody(Box<dyn Queue>),
@@ -111,7 +111,7 @@ impl WorkerPool {
     /// Goes on with queues that another process has left. Those that are not configured any more are named: they are served
     /// like the others until somebody [`WorkerPool::retire`]s them, when no rule leads there any more.
     ///
-    /// What the service manager has kept is perhaps of no use, and then the queue is bound anew. A gate that is `alive` goes
+    /// A socket that the service manager has kept may be of no use; then the queue is bound again. A gate that is `alive` goes
     /// on where its queues can't be used, so that this is an error.
     pub(super) fn inherit(
         &mut self,
@@ -134,7 +134,7 @@ impl WorkerPool {
                 Err(error) if alive => return Err(error),
                 Err(error) => {
                     self.manager.forget(&store_name(number));
-                    // What waits there would wait for ever, and nobody else could bind it.
+                    // Packets that wait there would wait for ever, and no other process could bind it.
                     queue::unbind(&second, number)?;
                     let text = format!("the queue that the service manager has kept is bound anew: {error}");
                     self.context.context.sink.send(Event::Warning(text));
@@ -162,7 +162,7 @@ impl WorkerPool {
         Ok(surplus)
     }
 
-    /// No more packets for whoever learns from them.
+    /// Ends the copies to observers.
     pub(super) fn stop_copying(&mut self) {
         self.context.taps.clear();
     }
@@ -212,9 +212,9 @@ impl WorkerPool {
     /// Looks after all of them, once a second or so.
     ///
     /// # Errors
-    /// Where a queue that was stuck can't be served again, so that the process had better be started anew.
+    /// If a queue that was stuck can't be served again. The process is to be restarted then.
     pub(super) fn check(&mut self) -> Result<(), DaemonError> {
-        // Who can't see the queues does not know that they are gone.
+        // Queues that can't be seen are not known to be gone.
         let Ok(rows) = kernel::readable_queues() else { return Ok(()) };
         let now = self.context.context.clock.now();
         for slot in self.slots.iter_mut().filter(|slot| !slot.leaving) {
@@ -230,7 +230,7 @@ impl WorkerPool {
                     .for_each(|lost| self.context.context.sink.send(slot.overload(lost)));
             }
             let waiting = row.map_or(0, |row| row.waiting);
-            // A queue bound anew has yet to prove that this has helped.
+            // A queue that was bound again has not proved yet that this has helped.
             let unproven = || slot.revived.filter(|_| waiting > 0).map(|_| Fault::Stuck);
             let news = self.health.set(slot.binding.queue, fault.or_else(unproven), now);
             let Some(fault) = fault else { continue };
@@ -310,7 +310,7 @@ impl WorkerPool {
     pub(super) fn resume(&mut self) -> Result<(), DaemonError> {
         self.slots.iter().for_each(|slot| slot.shutter.resume(&slot.options));
         for slot in &mut self.slots {
-            // Whoever has not come to his end in time is seen to when he does.
+            // A thread that has not ended in time is joined when it does.
             slot.start(&self.context)?;
         }
         Ok(())
@@ -429,7 +429,7 @@ impl Slot {
         }
     }
 
-    /// Takes the queue from whoever has it, binds it anew and puts another thread at it. Whether that went well; a queue
+    /// Takes the queue from its thread, binds it again and starts another thread for it. Returns whether that went well; a queue
     /// that somebody else has is tried again at the next look.
     fn rebind(
         &mut self,
@@ -474,7 +474,7 @@ impl Slot {
     }
 }
 
-/// What the service manager calls a queue's socket.
+/// The name of a queue's socket in the service manager's store.
 pub(super) fn store_name(queue: u16) -> String {
     format!("{STORE_PREFIX}{queue}")
 }

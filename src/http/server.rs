@@ -56,7 +56,7 @@ impl HttpServer {
         let runtime = Builder::new_current_thread().enable_io().enable_time().build()?;
         let (stop, stopped) = oneshot::channel();
         let serve = move || {
-            let desk = ServerState {
+            let server = ServerState {
                 service: RefCell::new(service),
                 names,
                 clock,
@@ -67,9 +67,9 @@ impl HttpServer {
             };
             let local = LocalSet::new();
             runtime.block_on(local.run_until(async move {
-                let desk = Rc::new(desk);
-                spawn_local(tick(Rc::clone(&desk)));
-                spawn_local(listen(first, address, desk));
+                let server = Rc::new(server);
+                spawn_local(tick(Rc::clone(&server)));
+                spawn_local(listen(first, address, server));
                 let _ = stopped.await;
             }));
         };
@@ -97,12 +97,12 @@ struct ServerState<S> {
     looks: ClientPace,
 }
 
-async fn tick<S: PageService>(desk: Rc<ServerState<S>>) {
+async fn tick<S: PageService>(server: Rc<ServerState<S>>) {
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        desk.service.borrow_mut().tick();
+        server.service.borrow_mut().tick();
     }
 }
 
@@ -116,11 +116,11 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 async fn listen<S: PageService>(
     first: io::Result<TcpListener>,
     address: SocketAddr,
-    desk: Rc<ServerState<S>>,
+    server: Rc<ServerState<S>>,
 ) {
     let mut tried = first.and_then(tokio::net::TcpListener::from_std);
     if let Err(error) = &tried {
-        desk.service.borrow_mut().listening(address, Err(error));
+        server.service.borrow_mut().listening(address, Err(error));
     }
     let listener = loop {
         match tried {
@@ -129,11 +129,11 @@ async fn listen<S: PageService>(
         }
         tried = bind(address).and_then(tokio::net::TcpListener::from_std);
     };
-    desk.service.borrow_mut().listening(address, Ok(()));
-    accept(listener, desk).await;
+    server.service.borrow_mut().listening(address, Ok(()));
+    accept(listener, server).await;
 }
 
-async fn accept<S: PageService>(listener: tokio::net::TcpListener, desk: Rc<ServerState<S>>) {
+async fn accept<S: PageService>(listener: tokio::net::TcpListener, server: Rc<ServerState<S>>) {
     let mut seats: VecDeque<AbortHandle> = VecDeque::new();
     loop {
         match listener.accept().await {
@@ -141,9 +141,9 @@ async fn accept<S: PageService>(listener: tokio::net::TcpListener, desk: Rc<Serv
                 seats.retain(|seat| !seat.is_finished());
                 while seats.len() >= MAX_CONNECTIONS {
                     seats.pop_front().inspect(AbortHandle::abort);
-                    desk.evicted.set(desk.evicted.get() + 1);
+                    server.evicted.set(server.evicted.get() + 1);
                 }
-                seats.push_back(spawn_local(serve(stream, Rc::clone(&desk))).abort_handle());
+                seats.push_back(spawn_local(serve(stream, Rc::clone(&server))).abort_handle());
             }
             // Too many open files, most likely: whoever waits can wait a little longer.
             Err(_) => sleep(PAUSE).await,
@@ -152,8 +152,8 @@ async fn accept<S: PageService>(listener: tokio::net::TcpListener, desk: Rc<Serv
 }
 
 /// One connection, to its end.
-async fn serve<S: PageService>(stream: TcpStream, desk: Rc<ServerState<S>>) {
-    let respond = service_fn(|request| respond(request, &desk));
+async fn serve<S: PageService>(stream: TcpStream, server: Rc<ServerState<S>>) {
+    let respond = service_fn(|request| respond(request, &server));
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
         .header_read_timeout(PATIENCE)
@@ -170,21 +170,25 @@ async fn serve<S: PageService>(stream: TcpStream, desk: Rc<ServerState<S>>) {
 
 async fn respond<S: PageService>(
     request: Request<Incoming>,
-    desk: &ServerState<S>,
+    server: &ServerState<S>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
-    let answer = match answer::read(&request, &desk.names) {
+    let answer = match answer::read(&request, &server.names) {
         Ok(Asked::Fixed(kind, text)) => answer::fixed(kind, text),
         Ok(Asked::Health) => {
-            desk.checks.turn(desk.clock, || answer::health(&desk.service.borrow_mut().faults())).await
+            server.checks.turn(server.clock, || answer::health(&server.service.borrow_mut().faults())).await
         }
         Ok(Asked::Metrics) => {
-            let evicted = desk.evicted.get();
-            desk.scrapes
-                .turn(desk.clock, || answer::metrics(desk.service.borrow_mut().metrics(evicted)))
+            let evicted = server.evicted.get();
+            server
+                .scrapes
+                .turn(server.clock, || answer::metrics(server.service.borrow_mut().metrics(evicted)))
                 .await
         }
         Ok(Asked::Status(wanted)) => {
-            desk.looks.turn(desk.clock, || answer::status(&desk.service.borrow_mut().status(&wanted))).await
+            server
+                .looks
+                .turn(server.clock, || answer::status(&server.service.borrow_mut().status(&wanted)))
+                .await
         }
         Err(refusal) => answer::refused(refusal),
     };

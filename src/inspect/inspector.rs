@@ -25,7 +25,7 @@ pub struct Inspector {
     pub(super) outbound: Arc<OutboundTable>,
     pub(super) streams: Arc<StreamTable>,
     pub(super) registrar: Registrar,
-    /// Some sources are others than its predecessor's.
+    /// Some sources are others than those of the inspector before.
     recut: bool,
 }
 
@@ -59,9 +59,9 @@ impl Inspector {
         }
     }
 
-    /// Has the doors go by this one's limits, and shuts those that only knocks hold that are gone, once it has taken its
-    /// predecessor's place. The sources of such knocks, and those that such a knock is remembered for, are marked, so that a PBX that goes on calling
-    /// them opens no outbound door. `each` gets to see those that are shut.
+    /// Has the doors go by this one's limits, and shuts those that only knocks hold that are gone, once it has taken
+    /// the place of the inspector before it. The sources of such knocks, and those that such a knock is remembered for, are
+    /// marked, so that a PBX that goes on calling them opens no outbound door. `each` gets to see those that are shut.
     pub fn take_over(&self, max_doors: usize, now: Time, mut each: impl FnMut(Source, Door)) -> RetiredDoors {
         let mut outbound = Vec::new();
         let limit = |place: &Option<KnockId>| place.and_then(|place| self.knocks.get(place)?.max_doors);

@@ -1,4 +1,4 @@
-//! What the running gate does for those who come through the control socket.
+//! Answers to requests that come through the control socket.
 
 pub(super) mod lines;
 pub(super) mod outbound;
@@ -176,7 +176,7 @@ impl ControlService {
         self.started
     }
 
-    /// What the queue threads count in.
+    /// The counters of the queue threads.
     pub(in crate::daemon) fn workers(&self) -> impl Iterator<Item = &WorkerCounters> {
         self.workers.iter().map(|(_, shared)| shared.as_ref())
     }
@@ -253,7 +253,7 @@ impl ControlService {
         }
     }
 
-    /// What is wrong with the reader of what the PBX sends.
+    /// The fault of the reader of the PBX's packets.
     pub(in crate::daemon) fn outbound_fault(&self) -> Option<String> {
         self.outbound.upgrade()?.fault()
     }
@@ -400,7 +400,7 @@ impl ControlService {
         Stats { config: Some(Box::new(self.reloader.told().as_ref().clone())), busiest, ..self.stats() }
     }
 
-    /// What the pages show, which have no login.
+    /// The part for the pages, which have no login.
     pub(in crate::daemon) fn stats(&self) -> Stats {
         let mut totals = ReasonCounts::default();
         self.workers().for_each(|worker| totals.merge(&worker.reasons()));

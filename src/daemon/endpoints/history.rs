@@ -36,7 +36,7 @@ impl PacketHistory {
         let seconds = now.since(then).as_secs_f64();
         if seconds > 0.0 {
             let rate = |now: u64, before: u64| {
-                // A queue that is bound anew counts from 0.
+                // A queue that is bound again counts from 0.
                 let count = now.checked_sub(before).unwrap_or(now);
                 (count as f64 / seconds * 10.0).round() / 10.0
             };
@@ -166,7 +166,7 @@ mod tests {
             (100, totals(1000, 5)),
             (102, totals(1007, 5)),
             (112, totals(1007, 7)),
-            // Bound anew.
+            // Bound again.
             (113, totals(1008, 1)),
             (113, totals(2000, 1)),
         ] {

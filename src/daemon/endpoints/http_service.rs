@@ -1,4 +1,4 @@
-//! What the running gate shows over HTTP.
+//! The metrics, the health check and the status page of the running gate.
 
 use std::cmp::Reverse;
 use std::collections::VecDeque;
@@ -77,7 +77,7 @@ impl HttpService {
         sums
     }
 
-    /// What a knock did so far.
+    /// The counts of a knock so far.
     fn knock(&self, id: KnockId) -> [u64; KnockOutcome::ALL.len()] {
         let mut sums = [0; KnockOutcome::ALL.len()];
         for worker in self.service.workers() {
@@ -359,7 +359,7 @@ mod tests {
     use crate::knock::{Knock, KnockSet, Secret};
     use crate::queue::QueueBinding;
 
-    /// An overview of a gate whose queue is bound to nobody.
+    /// The service of a gate whose queue is bound to nobody.
     fn http_service(stopping: &Arc<AtomicBool>) -> HttpService {
         let flags =
             Flags { knocks: vec![values::name_and_secret("a=some-secret").unwrap()], ..Flags::default() };

@@ -13,7 +13,7 @@ pub(super) fn timespec(span: Duration) -> Timespec {
 /// Has this process, and the iptables that it starts, come before others on a busy machine: a look and a restore are some
 /// twenty processes, and packets pass the gate by meanwhile.
 pub(super) fn hurry() {
-    // Who may not has to wait with the others.
+    // A process without that right waits with the others.
     let _ = rustix::process::setpriority_process(None, PRIORITY);
 }
 

@@ -97,7 +97,7 @@ impl RulesState {
         self.heard().stats()
     }
 
-    /// What is wrong, for people.
+    /// The fault, for people.
     pub(in crate::daemon) fn faults(&self) -> Vec<String> {
         self.stats().map(|stats| faults(&stats)).unwrap_or_default()
     }
@@ -159,7 +159,7 @@ impl ReportLog {
 /// Set by a unit beside which sipknock-rules.service runs.
 const SERVICE: &str = "SIPKNOCK_RULES_SERVICE";
 
-/// What a count has grown by. Another watch counts from 0.
+/// The growth of a count. Another watch counts from 0.
 fn since(count: u64, before: u64) -> u64 {
     count.checked_sub(before).unwrap_or(count)
 }

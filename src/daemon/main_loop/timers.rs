@@ -29,7 +29,7 @@ impl Timers {
     }
 
     /// Tells the service manager that all is well, where it wants to hear that and it is so. Where a queue is stuck it
-    /// hears nothing, and starts the gate anew unless that gets better soon.
+    /// hears nothing, and restarts the gate unless that gets better soon.
     pub(in crate::daemon) fn report(&mut self, health: &QueueHealth) {
         if self.reports(self.clock.now(), health) {
             self.manager.alive();
@@ -64,7 +64,7 @@ impl Timers {
 /// How often doors are swept and counters looked at.
 const HOUSEKEEPING: Duration = Duration::from_secs(1);
 
-/// How often whoever asks `systemctl status` gets other numbers.
+/// The interval at which the numbers of `systemctl status` change.
 const STATUS: Duration = Duration::from_secs(10);
 
 #[cfg(test)]

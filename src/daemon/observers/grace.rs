@@ -88,7 +88,7 @@ impl Grace {
         *self.phase() != Phase::Over
     }
 
-    /// What is to be done now: `enforce` is called where the time is up and all phones have knocked.
+    /// Does what is due: calls `enforce` if the time is up and all phones have knocked.
     pub(in crate::daemon) fn look(&self, enforce: impl FnOnce(), tell: &dyn Fn(Event)) {
         if *self.phase() != Phase::Running || self.clock.now() < self.ends {
             return;

@@ -34,7 +34,7 @@ pub(super) fn read_doors(descriptor: OwnedFd) -> Result<Saved, format::Damage> {
     format::read(BufReader::with_capacity(BUFFER, file))
 }
 
-/// What the service manager calls the doors.
+/// The name of the doors in the service manager's store.
 pub(in crate::daemon) const DOORS: &str = "doors";
 
 /// How long one side waits for the other: longer than it takes to write or read a million doors.

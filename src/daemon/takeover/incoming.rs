@@ -16,7 +16,7 @@ use crate::net::Prefixes;
 use crate::queue;
 use crate::state::format::Saved;
 
-/// What another process has left.
+/// Queues, doors and sockets of another process.
 #[derive(Debug, Default)]
 pub(in crate::daemon) struct Inherited {
     /// The process that has handed this over; `None` where it is gone.
@@ -33,12 +33,12 @@ pub(in crate::daemon) struct Inherited {
     pub(in crate::daemon) listener: Option<OwnedFd>,
     /// Queues that are served until no rule leads there any more: the configuration has them no longer.
     pub(in crate::daemon) surplus: Vec<u16>,
-    /// What can't be used of it, and why.
+    /// The parts that can't be used, and why.
     pub(in crate::daemon) warnings: Vec<String>,
 }
 
 impl Inherited {
-    /// What the service manager has kept.
+    /// The sockets and doors that the service manager has kept.
     pub(in crate::daemon) fn kept(manager: Systemd) -> Self {
         let mut inherited = Self::default();
         for (name, descriptor) in queue::inherited() {
@@ -71,7 +71,7 @@ pub(in crate::daemon) struct TakeoverOffer {
     pub(in crate::daemon) offer: Offer,
 }
 
-/// What a running gate hands over. It receives no packets any more, and would go on if this came to nothing.
+/// A takeover under way: the running gate receives no packets any more, and goes on if this comes to nothing.
 pub(in crate::daemon) struct PendingTakeover {
     line: TakeoverConnection,
 }

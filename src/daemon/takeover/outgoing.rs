@@ -21,7 +21,7 @@ use crate::event::Event;
 use crate::inspect::Inspector;
 use crate::net::Prefixes;
 
-/// Makes way for others, on behalf of the gate's main thread.
+/// Hears processes that want to take over, on behalf of the main thread.
 pub(in crate::daemon) struct TakeoverListener {
     requests: SyncSender<TakeoverRequest>,
     waker: Waker,
@@ -32,7 +32,7 @@ pub(in crate::daemon) struct TakeoverListener {
     closed: RwLock<bool>,
 }
 
-/// Somebody wants to take over, and waits for the main thread to hand over.
+/// A process that wants to take over, and waits for the main thread to hand over.
 pub(in crate::daemon) struct TakeoverRequest {
     line: TakeoverConnection,
     pub(in crate::daemon) pid: u32,
@@ -41,7 +41,7 @@ pub(in crate::daemon) struct TakeoverRequest {
 }
 
 impl TakeoverListener {
-    /// What the main thread gets its [`TakeoverRequest`]s from comes with it.
+    /// A listener, and the channel of [`TakeoverRequest`]s for the main thread.
     pub(in crate::daemon) fn new(
         waker: Waker,
         obstacle: Option<&'static str>,
@@ -61,7 +61,7 @@ impl TakeoverListener {
         *self.closed.write().unwrap_or_else(std::sync::PoisonError::into_inner) = closed;
     }
 
-    /// Talks to whoever wants to take over until he says `go`, and then leaves him to the main thread.
+    /// Talks to a process that wants to take over until it says `go`, and then leaves it to the main thread.
     pub(in crate::daemon) fn receive(
         &self,
         stream: &UnixStream,
@@ -111,13 +111,13 @@ impl TakeoverListener {
             Err(TrySendError::Disconnected(_)) => return Ok(Refusal::failed("the gate is ending")),
         }
         self.waker.call();
-        // Ends when the errand is dropped, whatever became of it; all that is to be said has been said by then.
+        // Ends when the request is dropped, whatever its outcome; the process has heard that by then.
         let _ = finished.recv();
         Err(io::ErrorKind::ConnectionAborted.into())
     }
 }
 
-/// What is handed over, and by whom.
+/// The parts that are handed over.
 pub(in crate::daemon) struct Handover<'a> {
     pub(in crate::daemon) workers: &'a mut WorkerPool,
     pub(in crate::daemon) outbound: &'a OutboundReader,

@@ -1,7 +1,7 @@
 //! Whether the queues are served, and what was lost before anybody looked.
 //!
-//! What is judged here is numbers: the kernel's line about a queue, and how many packets its thread has decided.
-//! Who looks is [`crate::daemon::workers`].
+//! It judges numbers: the kernel's line about a queue, and how many packets its thread has decided.
+//! [`crate::daemon::workers`] reads them.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -13,15 +13,15 @@ use crate::time::Time;
 /// How a queue is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::daemon) struct QueueStatus {
-    /// What it is to the kernel.
+    /// The queue's binding in the kernel.
     pub(in crate::daemon) binding: QueueBinding,
-    /// What is wrong with it, and since when that is known.
+    /// Its fault, and the time since which that is known.
     pub(in crate::daemon) fault: Option<(Fault, Time)>,
     /// How often something was wrong with it since the start. Never less than before.
     pub(in crate::daemon) faults: u64,
 }
 
-/// How all queues are, for whoever wants to know; copies share it.
+/// The state of all queues; copies share it.
 #[derive(Clone, Debug, Default)]
 pub(in crate::daemon) struct QueueHealth(Arc<Mutex<Vec<QueueStatus>>>);
 
@@ -31,12 +31,12 @@ impl QueueHealth {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Whether a thread is stuck. A service manager that hears nothing for a while starts the gate anew.
+    /// Whether a thread is stuck. A service manager that hears nothing for a while restarts the gate.
     pub(in crate::daemon) fn is_stuck(&self) -> bool {
         self.queues().iter().any(|queue| matches!(queue.fault, Some((Fault::Stuck, _))))
     }
 
-    /// What the queues are to the kernel.
+    /// The queues' bindings in the kernel.
     pub(in crate::daemon) fn bindings(&self) -> Vec<QueueBinding> {
         self.queues().iter().map(|queue| queue.binding).collect()
     }
@@ -185,7 +185,7 @@ mod tests {
         QueueRow { queue: 3, port_id: 77, waiting, ..QueueRow::default() }
     }
 
-    /// What a watch says at each look, of packets that wait and such as were decided in all.
+    /// The monitor's findings at each check, of packets that wait and packets decided in all.
     fn faults(looks: &[(u64, u64)]) -> Vec<Option<Fault>> {
         let mut watch = QueueMonitor::new(&row(0), 0);
         looks.iter().map(|&(waiting, decided)| watch.check(OURS, Some(&row(waiting)), decided)).collect()

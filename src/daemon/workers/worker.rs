@@ -1,4 +1,4 @@
-//! A queue's thread.
+//! A worker: one thread per queue.
 
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,7 +22,7 @@ use crate::queue::{Queue, QueueError};
 use crate::time::Time;
 use crate::verdict::{Reason, ReasonCounts, Verdict};
 
-/// What a queue thread shows to the one that keeps house.
+/// Counters of a queue thread, which others read.
 #[derive(Debug)]
 pub(in crate::daemon) struct WorkerCounters {
     /// Packets by reason. Only the queue thread writes.
@@ -240,7 +240,7 @@ impl Worker {
             for &knock in &knocked.knocks {
                 self.shared.knocks.add(knock, KnockOutcome::of(knock, knocked));
             }
-            // What opens doors needs many addresses, what renews them one.
+            // Opening doors takes many addresses, renewing them one.
             let (budget, ran_out) = match knocked.change {
                 DoorChange::Opened { ran_out, .. } => (&mut self.opened_budget, ran_out.is_some()),
                 _ => (&mut self.budget, false),
