@@ -6,7 +6,7 @@ use tracing::field::DisplayValue;
 /// The object that an event is added to, or `None` for the log.
 pub(super) type EventForm<'a> = Option<&'a mut Map<String, Value>>;
 
-/// Writes an event in a [`Form`]: its level, its target below `sipknock::`, its text, and its fields in the log's order. The
+/// Writes an event in a [`EventForm`]: its level, its target below `sipknock::`, its text, and its fields in the log's order. The
 /// level may depend on a condition. The text is part of the object if it says more than the fields do: `message(text)`.
 macro_rules! line {
     ($form:expr, [$level:ident if $condition:expr, $other:ident], $($rest:tt)*) => {

@@ -33,7 +33,7 @@ use crate::time::Time;
 /// let file: &[u8] = b"\xd4\xc3\xb2\xa1\x02\0\x04\0\0\0\0\0\0\0\0\0\0\0\x04\0\x01\0\0\0";
 /// let mut capture = Capture::open(file)?;
 /// assert_eq!(capture.next()?, None);
-/// # Ok::<(), sipknock::replay::capture::Error>(())
+/// # Ok::<(), sipknock::replay::capture::CaptureError>(())
 /// ```
 #[derive(Debug)]
 pub struct Capture<R> {
