@@ -173,7 +173,12 @@ fn what_can_not_be_measured() {
         (&["--cpu", "1023"], 1, "CPU 1023"),
     ] {
         let (code, out, err) = bench(args);
-        assert_eq!((code, out.as_str()), (status, ""), "{args:?}: {err}");
+        assert_eq!(code, status, "{args:?}: {err}");
+        // With --json the error is an object on stdout as well.
+        match args.contains(&"--json") {
+            true => assert!(out.starts_with("{\"error\":") && out.contains(says), "{args:?}: {out}"),
+            false => assert_eq!(out, "", "{args:?}"),
+        }
         assert!(err.contains(says), "{args:?}: {err}");
     }
     let (code, _, err) = bench(&["--engine", "vectorscan", "--knocks", "1"]);
