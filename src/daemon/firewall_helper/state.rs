@@ -52,11 +52,11 @@ impl RulesState {
         }
     }
 
-    /// Takes a report in. Its news go to the log.
+    /// Takes a report in. Its news go to the log before the state shows them, so that the log is never behind the state.
     pub(in crate::daemon) fn take(&self, mut report: RulesReport) {
         let changes = std::mem::take(&mut report.changes);
         let warnings = std::mem::take(&mut report.warnings);
-        self.heard().take(self.clock.now(), report);
+        let now = self.clock.now();
         if let Some(connections) = &self.connections
             && changes.iter().any(|change| change.state == RESTORED)
         {
@@ -66,6 +66,7 @@ impl RulesState {
             self.send(Event::Rules(Box::new(change)));
         }
         warnings.into_iter().map(Event::Warning).for_each(|warning| self.send(warning));
+        self.heard().take(now, report);
     }
 
     /// The process that watched is gone, or was never there.
