@@ -69,7 +69,7 @@ impl Daemon {
     /// Starts the threads beside the queues, and adds each queue that was bound. The previous process is not touched yet.
     ///
     /// # Errors
-    /// Where there is not enough for another thread.
+    /// If the system has no room for another thread.
     pub(super) fn build(
         config: &Config,
         options: &RunOptions,
@@ -89,7 +89,7 @@ impl Daemon {
         let outbound = Arc::new(OutboundReader::new(context.clone(), config.firewall.pbx.networks.clone()));
         reader.into_iter().for_each(|reader| outbound.attach(reader));
         let worker_context = WorkerContext {
-            context: context.clone(),
+            common: context.clone(),
             taps: learner.as_ref().map(Learner::tap).into_iter().chain(grace_tap).collect(),
             outbound: Arc::clone(&outbound),
             waker: signals.waker()?,
@@ -128,7 +128,7 @@ impl Daemon {
     /// Goes on with queues and doors of the gate before.
     ///
     /// # Errors
-    /// Where that is not possible. A gate that runs has heard so, and goes on.
+    /// If that is not possible. A gate that runs has heard so, and goes on.
     pub(super) fn inherit(
         &mut self,
         config: &Config,
@@ -191,7 +191,7 @@ impl Daemon {
     /// nobody serves, and nobody sees a gate that is none yet.
     ///
     /// # Errors
-    /// Where packets can't be decided, or the rules not be put in.
+    /// If packets can't be decided, or the rules can't be put in.
     pub(super) fn open(
         &mut self,
         config: &Config,

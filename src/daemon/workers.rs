@@ -29,7 +29,8 @@ use crate::time::Time;
 
 /// The values that a queue thread works with.
 pub(super) struct WorkerContext {
-    pub(super) context: Context,
+    /// The gate, the time and the log.
+    pub(super) common: Context,
     /// Observers of the packets.
     pub(super) taps: Vec<PacketTap>,
     pub(super) outbound: Arc<OutboundReader>,
@@ -137,7 +138,7 @@ impl WorkerPool {
                     // Packets that wait there would wait for ever, and no other process could bind it.
                     queue::unbind(&second, number)?;
                     let text = format!("the queue that the service manager has kept is bound anew: {error}");
-                    self.context.context.sink.send(Event::Warning(text));
+                    self.context.common.sink.send(Event::Warning(text));
                     if wanted {
                         self.bind(&config.queue.options(number), daemon.watch(number))?;
                     }
@@ -157,7 +158,7 @@ impl WorkerPool {
                 "queues {surplus:?} are not configured any more, and are shut: see that no rule leads there, \
                  'sipknock firewall apply'"
             );
-            self.context.context.sink.send(Event::Warning(text));
+            self.context.common.sink.send(Event::Warning(text));
         }
         Ok(surplus)
     }
@@ -216,7 +217,7 @@ impl WorkerPool {
     pub(super) fn check(&mut self) -> Result<(), DaemonError> {
         // Queues that can't be seen are not known to be gone.
         let Ok(rows) = kernel::readable_queues() else { return Ok(()) };
-        let now = self.context.context.clock.now();
+        let now = self.context.common.clock.now();
         for slot in self.slots.iter_mut().filter(|slot| !slot.leaving) {
             let row = rows.iter().find(|row| row.queue == slot.binding.queue);
             let decided = slot.shared.packets();
@@ -227,7 +228,7 @@ impl WorkerPool {
             if let Some(row) = row.filter(|row| row.port_id == slot.binding.port_id) {
                 slot.monitor
                     .losses(row, now)
-                    .for_each(|lost| self.context.context.sink.send(slot.overload(lost)));
+                    .for_each(|lost| self.context.common.sink.send(slot.overload(lost)));
             }
             let waiting = row.map_or(0, |row| row.waiting);
             // A queue that was bound again has not proved yet that this has helped.
@@ -235,7 +236,7 @@ impl WorkerPool {
             let news = self.health.set(slot.binding.queue, fault.or_else(unproven), now);
             let Some(fault) = fault else { continue };
             if news {
-                self.context.context.sink.send(Event::QueueFault {
+                self.context.common.sink.send(Event::QueueFault {
                     queue: slot.binding.queue,
                     fault,
                     waiting,
@@ -259,7 +260,7 @@ impl WorkerPool {
     /// [`WorkerPool::release`] its queue is sent back.
     ///
     /// # Errors
-    /// Where one could not go on.
+    /// If one could not go on.
     pub(super) fn join_ended(&mut self) -> Result<(), DaemonError> {
         for slot in self.slots.iter_mut().filter(|slot| slot.is_finished()) {
             let counters = slot.join()?;
@@ -288,7 +289,7 @@ impl WorkerPool {
     /// Has all threads answer what they have received and stop, with the queues still bound.
     ///
     /// # Errors
-    /// Where one does not come to its end, or has come to a bad one. The others are to be resumed.
+    /// If one does not end, or has failed. The others are to be resumed.
     pub(super) fn release(&mut self) -> Result<(), DaemonError> {
         self.slots.iter().for_each(|slot| slot.shutter.release());
         for _ in 0..LONGEST_BATCH.as_millis() {
@@ -354,7 +355,7 @@ impl WorkerPool {
     /// Tells of what was lost and not yet told of, and sums up: packets that wait for a verdict, and what happened
     /// beside packets. Queues stay bound until this is dropped, so that the kernel's counters are there for it.
     pub(super) fn finish(&mut self) -> (u64, QueueCounters) {
-        let (rows, now) = (kernel::queues(), self.context.context.clock.now());
+        let (rows, now) = (kernel::queues(), self.context.common.clock.now());
         let ours = |slot: &Slot| {
             rows.iter().find(|row| (row.queue, row.port_id) == (slot.binding.queue, slot.binding.port_id))
         };
@@ -364,7 +365,7 @@ impl WorkerPool {
             waiting += row.map_or(0, |row| row.waiting);
             slot.monitor
                 .last_losses(row, now)
-                .for_each(|lost| self.context.context.sink.send(slot.overload(lost)));
+                .for_each(|lost| self.context.common.sink.send(slot.overload(lost)));
             if let SlotState::Nobody(queue) = &slot.state {
                 counted.add(queue.counters());
             }
@@ -379,7 +380,7 @@ impl Slot {
             SlotState::Nobody(queue) => {
                 let (shared, outbound) = (Arc::clone(&self.shared), Arc::clone(&context.outbound));
                 let worker =
-                    Worker::new(queue, context.context.clone(), shared, context.taps.clone(), outbound);
+                    Worker::new(queue, context.common.clone(), shared, context.taps.clone(), outbound);
                 let thread =
                     worker.spawn(context.waker.another()?).map_err(system("start a queue thread"))?;
                 self.state = SlotState::Thread(thread);
@@ -457,14 +458,14 @@ impl Slot {
                 self.monitor = QueueMonitor::new(&row, self.shared.packets());
                 self.told = None;
                 let text = format!("queue {} is bound anew, and served by another thread", binding.queue);
-                context.context.sink.send(Event::Note(text));
+                context.common.sink.send(Event::Note(text));
                 Ok(true)
             }
             (Err(error), Fault::Stuck) => Err(error.into()),
             (Err(error), Fault::Lost) => {
                 if self.told.is_none_or(|told| now.since(told) >= SAY_AGAIN) {
                     self.told = Some(now);
-                    context.context.sink.send(Event::Warning(format!(
+                    context.common.sink.send(Event::Warning(format!(
                         "queue {queue} can't be bound again, and is tried again every second: {error}"
                     )));
                 }
