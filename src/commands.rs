@@ -50,7 +50,7 @@ pub fn run(cli: &Cli) -> Result<ExitCode, Failure> {
         Command::Generate(args) => generate::run(args),
     };
     match done {
-        // Whoever reads our output has seen enough, as `head` has.
+        // The reader of the output has seen enough, as `head` has.
         Err(Failure::Work(WorkError::Output(error))) if error.kind() == io::ErrorKind::BrokenPipe => {
             Ok(ExitCode::SUCCESS)
         }

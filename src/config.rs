@@ -40,7 +40,7 @@ impl Config {
     /// Reads a file, and lets flags have their say. `required` is false for the default path, which need not exist.
     ///
     /// # Errors
-    /// Where something is unreadable, unknown, out of range, contradictory or missing.
+    /// If something is unreadable, unknown, out of range, contradictory or missing.
     pub fn load(path: &Path, required: bool, flags: &Flags) -> Result<Self, ConfigError> {
         match guard::read(path) {
             Ok((text, file)) => Self::parse_file(&text, path, Some(file), flags),
@@ -86,5 +86,5 @@ pub fn readable_secrets(
         .collect()
 }
 
-/// Where the configuration is looked for.
+/// The path of the configuration, unless `--config` says otherwise.
 pub const DEFAULT_PATH: &str = "/etc/sipknock/sipknock.toml";

@@ -37,7 +37,7 @@ pub(crate) fn of_role(role: Role) -> Vec<IpAddr> {
     addresses
 }
 
-/// What an address is to this machine.
+/// The role of an address on this machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
     /// One of its own.

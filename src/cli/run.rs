@@ -40,7 +40,7 @@ pub struct GateArgs {
 }
 
 impl GateArgs {
-    /// What flags say.
+    /// The values of the flags.
     pub fn flags(&self) -> Flags {
         Flags {
             knocks: self.knock.clone(),
@@ -94,7 +94,7 @@ pub struct RunArgs {
 }
 
 impl RunArgs {
-    /// What flags say.
+    /// The values of the flags.
     pub fn flags(&self) -> Flags {
         let place = |flag: &Option<String>| flag.as_deref().map(values::place);
         Flags {

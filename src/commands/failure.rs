@@ -29,7 +29,7 @@ pub enum Failure {
     Work(WorkError),
 }
 
-/// What failed while working.
+/// A failure of the work itself.
 #[derive(Debug, thiserror::Error)]
 pub enum WorkError {
     /// The gate.

@@ -20,9 +20,9 @@ pub enum ConfigError {
     /// A value is wrong.
     #[error("{place}: {text}")]
     Value {
-        /// Where it stands.
+        /// Its place.
         place: Place,
-        /// What is wrong with it and what would be right.
+        /// The fault, and a right value.
         text: String,
     },
     /// Several values are wrong.

@@ -10,7 +10,7 @@ use crate::config::values;
 use crate::knock::{Life, Secret};
 use crate::queue::Backend;
 
-/// What flags say. A flag wins over the file; knocks and trusted networks add to it.
+/// The values of the flags. A flag wins over the file; knocks and trusted networks add to it.
 #[derive(Clone, Debug, Default)]
 pub struct Flags {
     /// `--knock NAME=SECRET`

@@ -22,7 +22,7 @@ pub struct SecretFile {
     /// Its permissions; `None` for what is no regular file, such as a pipe.
     pub(super) mode: Option<u32>,
     pub(super) group: u32,
-    /// What it had in it, for [`Digests`](crate::config::Digests).
+    /// The digest of its bytes, for [`Digests`](crate::config::Digests).
     pub(super) content: FileDigest,
 }
 

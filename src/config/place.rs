@@ -17,9 +17,9 @@ pub struct Place {
 /// Something valid that its writer should see.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigNote {
-    /// Where it stands.
+    /// Its place.
     pub place: Place,
-    /// What about it.
+    /// The remark.
     pub text: String,
 }
 

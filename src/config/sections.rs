@@ -27,7 +27,7 @@ pub struct InspectSection {
     pub trusted: Vec<IpNet>,
     /// Enforce or monitor.
     pub mode: Mode,
-    /// What renews a door.
+    /// The packets that renew a door.
     pub renew: Renew,
     /// The lengths of the prefixes that make a source out of an address.
     pub prefixes: Prefixes,
@@ -54,9 +54,9 @@ pub struct QueueSection {
     pub max_len: u32,
     /// The receive buffer to ask for, in bytes.
     pub receive_buffer: usize,
-    /// What happens to packets that find the queue full.
+    /// The fate of packets that find the queue full.
     pub on_overload: Fallback,
-    /// What happens to packets while no daemon listens.
+    /// The fate of packets while no daemon listens.
     pub on_exit: Fallback,
     /// How long to look for the next packet without sleeping.
     pub busy_poll: Duration,
@@ -93,7 +93,7 @@ pub struct StateSection {
 /// `[http]`: how a running gate is watched.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HttpSection {
-    /// Where metrics and the status page are served; `None`: nowhere.
+    /// The address of metrics and the status page; `None`: they are not served.
     pub listen: Option<SocketAddr>,
     /// Names of hosts that it answers to, beside addresses and `localhost`.
     pub hosts: Vec<String>,
@@ -106,13 +106,13 @@ pub struct ProcessSection {
     pub user: String,
     /// Somebody wrote that name down, so that it has to exist.
     pub user_named: bool,
-    /// What becomes of system calls that the gate does not need.
+    /// The fate of system calls that the gate does not need.
     pub seccomp: Seccomp,
     /// Whether files that the gate does not need are out of its reach.
     pub landlock: bool,
 }
 
-/// What becomes of system calls that the gate does not need.
+/// The fate of system calls that the gate does not need.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Seccomp {
     /// They fail, as if the kernel had no such call. Those that only an intruder makes end the process.
@@ -124,7 +124,7 @@ pub enum Seccomp {
     Off,
 }
 
-/// What becomes of packets that can't be inspected.
+/// The fate of packets that can't be inspected.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Fallback {
     /// They are dropped.

@@ -36,9 +36,9 @@ pub struct Config {
     pub knocks: Vec<Knock>,
     /// The files that were read, as far as they hold secrets or are the configuration.
     pub files: Vec<SecretFile>,
-    /// What is valid and yet perhaps not what was meant.
+    /// Remarks on values that are valid and perhaps not meant.
     pub notes: Vec<ConfigNote>,
-    /// Where it was looked for.
+    /// The path that it was read from, or would have been.
     pub path: PathBuf,
     /// Flags have a say in what it means, as [`Digests::meaning`](crate::config::Digests::meaning) has it.
     pub flagged: bool,
@@ -51,10 +51,10 @@ impl Config {
         Some(whole_path(&file.path))
     }
 
-    /// What the packets are held against, with no door open.
+    /// The inspector that follows, with no door open.
     ///
     /// # Errors
-    /// Where there is no knock, or the secrets are too many or too long to compile.
+    /// If there is no knock, or the secrets are too many or too long to compile.
     pub fn inspector(&self) -> Result<Inspector, ConfigError> {
         let (policy, knocks) = self.compile()?;
         Ok(Inspector::new(policy, knocks, self.inspect.max_doors))

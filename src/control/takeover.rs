@@ -127,7 +127,7 @@ impl TakeoverConnection {
         if sent == line.len() { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) }
     }
 
-    /// What the other says next, within a time. Descriptors that come along are there for [`TakeoverConnection::descriptors`].
+    /// The next message of the other side, within a time. Descriptors that come along are there for [`TakeoverConnection::descriptors`].
     ///
     /// # Errors
     /// Where he says nothing, nothing that is understood, or has gone (`UnexpectedEof`).

@@ -14,7 +14,7 @@ impl Daemon {
     /// Serves signals, timers and requests to take over until the gate is to end.
     ///
     /// # Errors
-    /// Where packets can't be decided any more.
+    /// If packets can't be decided any more.
     pub(in crate::daemon) fn run(&mut self, endpoints: &Endpoints) -> Result<EndReason, DaemonError> {
         let queues = self.workers.health();
         let mut timers = Timers::new(self.context.clock, self.manager);

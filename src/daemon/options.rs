@@ -10,7 +10,7 @@ pub struct RunOptions {
     pub rules: bool,
     /// Watch over the rules that are there, where this process is root's.
     pub watch: bool,
-    /// Where to write what phones send that would serve as a knock, at the end and on SIGUSR1.
+    /// The file for the report on values that would serve as knocks, written at the end and on SIGUSR1.
     pub learn: Option<PathBuf>,
     /// For how long everything passes at first.
     pub grace: Option<Duration>,

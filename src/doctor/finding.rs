@@ -8,11 +8,11 @@ use crate::firewall::Plan;
 /// Something that was found out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
-    /// What it is called, for programs.
+    /// Its name, for programs.
     pub name: String,
     /// How bad it is.
     pub severity: Severity,
-    /// What it is, for people.
+    /// The finding in words, for people.
     pub text: String,
     /// The command that mends it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -70,10 +70,10 @@ impl Finding {
     }
 }
 
-/// What the machine is held against.
+/// The configuration and the plan that the machine is compared with.
 #[derive(Clone, Copy, Debug)]
 pub struct Subject<'a> {
-    /// What the gate is told.
+    /// The configuration of the gate.
     pub config: &'a Config,
     /// The rules that follow.
     pub plan: &'a Plan,
@@ -99,7 +99,7 @@ impl Subject<'_> {
         )
     }
 
-    /// What puts the rules in, on top.
+    /// The command that puts the rules in, on top.
     pub(super) fn apply(&self) -> String {
         let mut words = "firewall apply".to_owned();
         if self.config.firewall.typed {

@@ -59,7 +59,7 @@ pub enum Difference {
     Outside {
         /// The rule of table nat.
         rule: String,
-        /// Where it sends them.
+        /// Their new destination.
         to: String,
     },
     /// The other variant of iptables has rules of ours, too.

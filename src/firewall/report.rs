@@ -1,29 +1,29 @@
-//! What a change of the rules did.
+//! The outcome of a change of the rules.
 
 use serde::Serialize;
 
 use super::note::FirewallNote;
 use super::plan::Family;
 
-/// What a change did, family by family.
+/// The outcome of a change, family by family.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct FirewallReport {
     /// IPv4, then IPv6.
     pub families: Vec<FamilyReport>,
 }
 
-/// What a change did to one family.
+/// The outcome of a change for one family.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct FamilyReport {
     /// Which.
     pub family: Family,
     /// In one word.
     pub change: FamilyChange,
-    /// What else there is to know.
+    /// Remarks.
     pub notes: Vec<FirewallNote>,
 }
 
-/// What a change did, in one word.
+/// The outcome of a change, in one word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum FamilyChange {

@@ -122,7 +122,7 @@ impl Inspector {
     ) -> Reason {
         let StreamPart { id, sequence, payload, whole, .. } = part;
         let found = self.find(client.address, Payload::Stream(payload));
-        // What else it needs may stand in another segment, and then the knock is found with that one.
+        // The rest that it needs may stand in another segment, and then the knock is found with that one.
         let waits = whole && found.as_ref().is_some_and(|found| self.needs_all(found));
         if let Some(found) = found.filter(|_| !waits) {
             *knocked = Some(self.knock(client, *found));

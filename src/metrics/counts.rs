@@ -96,7 +96,7 @@ impl KnockCounts {
         }
     }
 
-    /// What a knock did so far, by [`KnockOutcome`].
+    /// The effects of a knock so far, by [`KnockOutcome`].
     pub fn of(&self, knock: KnockId) -> [u64; KnockOutcome::ALL.len()] {
         let (block, offset) = Self::place(knock);
         let cells = self.blocks.get(block).and_then(OnceLock::get).and_then(|cells| cells.get(offset));

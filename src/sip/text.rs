@@ -48,9 +48,9 @@ struct Folds<'a> {
     next: usize,
     /// Words of the block that are still to be looked at.
     words: slice::Iter<'a, [u8; WORD]>,
-    /// What follows the last of them, in a text's last block, and zeros.
+    /// The bytes behind the last of them, in a text's last block, and zeros.
     tail: Option<[u8; WORD]>,
-    /// Where the word ends that is looked at.
+    /// The end of the word that is looked at.
     end: usize,
     /// The high bit of each byte of it that is a line feed, and was not shown.
     found: u64,

@@ -90,7 +90,7 @@ fn outbound_record(source: Source, door: &OutboundDoor, now: Time) -> OutboundRe
     }
 }
 
-/// What became of doors of before.
+/// The outcome for doors of before.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RestoredDoors {
     /// They are open again.

@@ -144,7 +144,7 @@ impl StreamTable {
     }
 }
 
-/// What a segment is to those that are kept of a held flow.
+/// The relation of a segment to those that are kept of a held flow.
 enum Joins<'a> {
     /// All of it is there.
     Again,

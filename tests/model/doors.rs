@@ -108,5 +108,5 @@ pub(crate) fn life_of(expires: u32) -> u64 {
     (expires + (expires / 10).max(30)).clamp(60, 86_400)
 }
 
-/// What the end of a registration leaves open for its answers.
+/// The time that the end of a registration leaves open for its answers.
 pub(crate) const GRACE: u64 = 32 * SECOND;

@@ -204,7 +204,7 @@ impl Reference {
             }
         }
         for (knock, (claim, end)) in grants {
-            // What ends opens a shut door for the answers, if nothing else opens it.
+            // A registration that ends opens a shut door for the answers, if nothing else opens it.
             if end.is_some() && (open || any_holds) {
                 continue;
             }

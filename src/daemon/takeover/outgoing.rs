@@ -182,7 +182,7 @@ impl Handover<'_> {
             }
             Err(error) => return Err(error.to_string()),
         }
-        // Where it has not waited for this, it will not receive either.
+        // A process that has not waited for this will not receive either.
         request.line.say(&TakeoverMessage::Done {}).map_err(|_| "it has ended".to_owned())?;
         self.server.disown();
         Ok(())

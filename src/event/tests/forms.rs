@@ -7,7 +7,7 @@ use super::*;
 use crate::learn::{PassesBy, Unready};
 use crate::verdict::Reason;
 
-/// What a subscriber has written.
+/// The output of a subscriber.
 #[derive(Clone, Default)]
 struct Written(Arc<Mutex<Vec<u8>>>);
 
@@ -22,7 +22,7 @@ impl Write for Written {
 }
 
 impl Written {
-    /// What is written meanwhile, without the time.
+    /// The output meanwhile, without the time.
     fn by(json: bool, write: impl FnOnce()) -> String {
         let written = Self::default();
         let out = written.clone();

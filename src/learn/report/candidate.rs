@@ -69,7 +69,7 @@ impl Candidate {
         let registers = phone.registers > 0;
         let senders =
             || values.get(&(kind, value.into())).into_iter().chain(around.of(kind, value).iter().copied());
-        // Whoever relays a phone's call sends its name, too, but does not register with it.
+        // A relay of a phone's call sends its name, too, but does not register with it.
         let relayed = |senders: &Senders| {
             let relays =
                 |other: &&PhoneId| other.source != id.source && !senders.registering.contains(*other);
@@ -134,7 +134,7 @@ impl Candidate {
     }
 }
 
-/// What it takes to guess a value as a knock in its place.
+/// The effort of guessing a value as a knock in its place.
 fn effort_of(kind: SecretKind, value: &[u8], extent: Extent) -> Effort {
     let known = Secret::new(value).map(|secret| {
         let knock = Knock { part: kind.part(), extent, ..Knock::new("it", secret, Duration::ZERO) };

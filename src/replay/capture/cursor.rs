@@ -128,7 +128,7 @@ impl<R> Cursor<R> {
 pub(super) struct RecordFound {
     pub(super) time: Time,
     pub(super) link: LinkType,
-    /// Where its bytes are, see [`Cursor::passed`].
+    /// The place of its bytes, see [`Cursor::passed`].
     pub(super) data: Range<usize>,
     pub(super) wire_len: u32,
 }

@@ -9,7 +9,7 @@ use super::grams::rehash;
 /// No two q-grams share a slot, so that a stranger's packet finds no q-gram that is dearer than others, but those that
 /// stand in several windows.
 pub(super) struct Marks {
-    /// What those q-grams are hashed with again whose hash has these first bits.
+    /// The seeds of the second hash, by the first bits of the first one.
     seeds: Box<[u32]>,
     seeds_shift: u32,
     /// The mark of the q-gram whose second hash has these first bits, or where in `more` its marks begin, if it has several.
