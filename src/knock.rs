@@ -49,8 +49,8 @@ pub struct KnockSet {
     reads: bool,
     /// Quoted pairs may hide a secret.
     pairs: bool,
-    /// A fold may hide a secret.
-    folds: bool,
+    /// The search for folds, if a fold may hide a secret.
+    folds: Option<sip::FoldFinder>,
     /// Some secret may stand in a packet, and with its folds undone no more.
     straddle: bool,
 }
@@ -129,7 +129,10 @@ impl KnockSet {
             longest: knocks.iter().map(|knock| knock.secret.expose().len()).max().unwrap_or(0),
             reads: roles.iter().any(|role| *role != KnockRole::Plain),
             pairs: places.iter().any(|place| place.pairs == QuotedPairs::Undone),
-            folds: knocks.iter().any(|knock| knock.part.unfolds(knock.secret.expose())),
+            folds: knocks
+                .iter()
+                .any(|knock| knock.part.unfolds(knock.secret.expose()))
+                .then(sip::FoldFinder::new),
             straddle: knocks.iter().any(|knock| straddles(knock.secret.expose())),
             roles,
             places,
@@ -168,7 +171,7 @@ impl KnockSet {
     /// pairs are undone.
     pub fn matched<'a>(&self, source: IpAddr, payload: Payload<'a>) -> Vec<Match<'a>> {
         let (text, reads) = self.unsearched(payload);
-        let (hits, hidden) = match reads && (self.folds || self.pairs) {
+        let (hits, hidden) = match reads && (self.folds.is_some() || self.pairs) {
             true => self.search_undone(text),
             false => (self.matcher.occurring(text), Vec::new()),
         };
@@ -201,9 +204,9 @@ impl KnockSet {
 
     /// The secrets of a text, and those that folds and quoted pairs hide from the matcher.
     fn search_undone(&self, text: &[u8]) -> (Vec<KnockId>, Vec<KnockId>) {
-        let unfolded = match self.folds {
-            true => sip::unfold_first(text, MAX_FOLDS, MIN_LINES.max(text.len() / BYTES_PER_LINE)),
-            false => Cow::Borrowed(text),
+        let unfolded = match &self.folds {
+            Some(folds) => folds.unfold_first(text, MAX_FOLDS),
+            None => Cow::Borrowed(text),
         };
         let (hits, mut hidden) = match &unfolded {
             Cow::Borrowed(_) => (self.matcher.occurring(text), Vec::new()),
@@ -360,15 +363,8 @@ fn straddles(secret: &[u8]) -> bool {
     memchr::memchr2(b'\r', b'\n', secret).is_some() || ends.iter().zip(&second).any(wide)
 }
 
-/// Folds of a packet that are undone: the first ones, in lines of [`BYTES_PER_LINE`] and more on average. Phones fold no
-/// line, or a long one.
-const MAX_FOLDS: usize = 8;
-
-/// The shortest lines of phones, those of compact forms, have more; only a body has shorter ones, and comes later.
-const BYTES_PER_LINE: usize = 16;
-
-/// Lines that are looked at in a payload of any length.
-const MIN_LINES: usize = 16;
+/// Folds of a packet that are undone: the first ones. Captured phones fold no line, and only a fold inside a secret hides it.
+const MAX_FOLDS: usize = 4;
 
 /// Quoted pairs of a packet that are undone: the first ones. A name has two quotes, or four.
 const MAX_PAIRS: usize = 16;

@@ -18,7 +18,7 @@ pub use message::{Message, StartLine};
 pub(crate) use registration::DEFAULT_EXPIRES;
 pub use registration::{Contact, Registration};
 pub use stream::{complete_fields, completed_field, messages};
-pub use text::{QuotedPairs, unescape, unescape_first, unfold, unfold_first};
+pub use text::{FoldFinder, QuotedPairs, unescape, unescape_first, unfold};
 
 pub(crate) use address::bare_instance;
 pub(crate) use header::{long_name, shortest_name};
