@@ -25,14 +25,14 @@ pub fn refusal(tables: &Listing, chains: &[String]) -> Option<&'static str> {
 /// The chain of FreePBX's firewall.
 const FREEPBX: &str = "fpbxfirewall";
 
-/// FreePBX's module (drivers/Iptables.class.php in its sources) takes a rule of INPUT that stands before its own jump and
-/// does not hold the text "fail2ban" for an intrusion, and makes its tables anew. Each line of its custom rules is
-/// arguments of iptables or ip6tables, which go through a shell with all special signs escaped, also those within quotes.
-const FREEPBX_REFUSAL: &str = "FreePBX's firewall is here (chain fpbxfirewall). It throws all tables away as soon as it \
-    finds a rule in INPUT that is not its own, unless the rule's text holds \"fail2ban\"; so nothing is put into INPUT. \
-    Let FreePBX put the rules in: Connectivity -> Firewall -> Advanced, enable \"Custom Firewall Rules\", and enter the \
-    lines of 'sipknock firewall print' into \"Custom Rules\", those of ip6tables for IPv6, each without its first word \
-    and without quotes, and each that goes to INPUT with '-m comment --comment fail2ban' before its '-j'";
+/// FreePBX's module (`drivers/Iptables.class.php` in its sources) takes a rule of INPUT before its own jump for an intrusion, and
+/// flushes its tables, unless its custom rules are enabled or the rule's text has "fail2ban" or "f2b". Each line of its custom
+/// rules is arguments of iptables or ip6tables. They pass a shell with all special signs escaped, also those within quotes.
+const FREEPBX_REFUSAL: &str = "FreePBX's firewall is here (chain fpbxfirewall). It flushes all tables if a rule that is not \
+    its own stands before it in INPUT, unless custom rules are enabled in it; so nothing is put into INPUT. Let FreePBX put \
+    the rules in: Connectivity -> Firewall -> Advanced, enable \"Custom Firewall Rules\", and enter the lines of 'sipknock \
+    firewall print' into \"Custom Rules\", those of ip6tables for IPv6, each without its first word and without quotes. \
+    docs/recipes/freepbx.md has the commands";
 
 /// Names that end in `*` are beginnings.
 const MANAGERS: &[(&str, &str)] = &[
