@@ -36,7 +36,7 @@ impl Report {
     pub(crate) fn strangers(&mut self, measured: &Measured) {
         let of = |keeper, knocks| find(measured, keeper, knocks, Traffic::Strangers, SOURCES, None);
         self.section("Strangers at full speed", &format!(
-            "{SOURCES} sources that do not know a knock, as fast as one core sends. All packets are dropped; none should be lost before that. \
+            "{SOURCES} sources that do not know a knock, as fast as one core sends. All packets are dropped; none should be lost before a decision. \
              Packets per second, and how many times those of the seed rules. *busy_poll* is sipknock with a queue thread \
              that does not sleep while packets come. The four take turns of up to 50,000 packets, in changing order."
         ));
@@ -120,7 +120,7 @@ impl Report {
         let of = |keeper, knocks| find(measured, keeper, knocks, Traffic::Phones, SOURCES, None);
         self.section("CPU per packet", &format!(
             "{SOURCES} phones whose doors are open, packets without a knock, full speed: all are searched and all are accepted, as by accept-all, \
-             which takes them from the queue in the same way and looks at nothing. Microseconds of the process's CPU time per packet, the kernel's \
+             which takes them from the queue in the same way and reads nothing. Microseconds of the process's CPU time per packet, the kernel's \
              part of the queue in it; in brackets those of the whole machine, the sender included. They get twice as many packets as above, in turns of 10,000 and in changing order."
         ));
         self.row(&[
@@ -160,7 +160,7 @@ impl Report {
         ));
         self.row(&[
             "packets per second",
-            "keeper",
+            "filter",
             "lost, at most",
             "accepted of phones",
             "of strangers",
@@ -193,7 +193,7 @@ impl Report {
     pub(crate) fn latency(&mut self, measured: &[((Keeper, usize), Vec<Latency>)]) {
         self.section("Latency at 10,000 packets per second", "From send to the server's socket, one packet of a phone with an open door at a time, in microseconds.");
         self.row(&[
-            "keeper",
+            "filter",
             "knocks",
             "p50",
             "p99",
@@ -245,8 +245,8 @@ impl Report {
     pub(crate) fn doors(&mut self, rounds: &[Vec<doors::Seen>]) {
         self.section(
             "Doors",
-            "Open doors of sources in random order. Nanoseconds for a door, asked for with the 31 others of its batch as queues do, and alone. \
-             A shard is locked, and packets of its sources wait, for as long as it is swept, or doubles because of one knock more.",
+            "Open doors of sources in random order. Nanoseconds for a door, looked up with the 31 others of its batch as queues do, and alone. \
+             A shard is locked, and packets of its sources wait, while it is swept, or grows because of one more knock.",
         );
         self.row(&[
             "doors",
