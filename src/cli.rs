@@ -34,7 +34,7 @@ use crate::learn::ReportFormat as LearnFormat;
 use crate::log::LogFormat;
 use crate::replay::Hook;
 
-/// Opens the SIP port to phones that carry a secret, and to nobody else
+/// Opens the SIP port to phones that send a secret, and drops everything else
 #[derive(Debug, Parser)]
 #[command(version, arg_required_else_help = true, infer_subcommands = false)]
 #[command(after_help = "Try it on a capture, without root and without touching anything:\n  \
@@ -43,13 +43,13 @@ pub struct Cli {
     /// The configuration file; the default one need not exist
     #[arg(long, global = true, value_name = "PATH", help_heading = "Global options")]
     config: Option<PathBuf>,
-    /// The form of the log
+    /// Format of the log
     #[arg(long, global = true, value_name = "FORM", default_value = "text", help_heading = "Global options")]
     pub log_format: LogFormat,
-    /// Log more; twice for everything
+    /// More detail in the log; twice for all of it
     #[arg(short, long, global = true, action = clap::ArgAction::Count, help_heading = "Global options")]
     pub verbose: u8,
-    /// What to do
+    /// The command to run
     #[command(subcommand)]
     pub command: Command,
 }
@@ -75,11 +75,11 @@ impl Cli {
         self.config.as_deref()
     }
 
-    /// Where the control socket is: as said here, else as configured, else where it usually is. A configuration that
-    /// only root may read is no reason to give up.
+    /// The path of the control socket: from the flag, else from the configuration, else the default. A configuration that
+    /// only root may read counts as none.
     ///
     /// # Errors
-    /// Where a configuration was named that can't be used, or there is to be no socket.
+    /// If a configuration was named that can't be used, or the socket is switched off.
     pub fn socket(&self, args: &ControlArgs) -> Result<PathBuf, ConfigError> {
         if let Some(path) = &args.control {
             return Ok(path.clone());
@@ -91,7 +91,7 @@ impl Cli {
         configured.ok_or_else(|| {
             let place = Place { key: "control.socket".to_owned(), ..Place::default() };
             let text =
-                "it is off, so the gate can't be reached: say where it is with --control PATH".to_owned();
+                "it is off, so the gate can't be reached: name the socket with --control PATH".to_owned();
             ConfigError::Value { place, text }
         })
     }
@@ -101,10 +101,10 @@ impl Cli {
         Self::command()
     }
 
-    /// The configuration as file and flags have it.
+    /// The configuration from file and flags.
     ///
     /// # Errors
-    /// Where it is not valid.
+    /// If it is not valid.
     pub fn configuration(&self, gate: &GateArgs) -> Result<Config, ConfigError> {
         self.configuration_of(&gate.flags())
     }
@@ -112,7 +112,7 @@ impl Cli {
     /// The same with flags of a command that has few of them.
     ///
     /// # Errors
-    /// Where it is not valid.
+    /// If it is not valid.
     pub fn configuration_of(&self, flags: &Flags) -> Result<Config, ConfigError> {
         let path = self.config.as_deref().unwrap_or(Path::new(DEFAULT_PATH));
         Config::load(path, self.config.is_some(), flags)
@@ -134,11 +134,11 @@ fn without_secrets(mut error: clap::Error) -> clap::Error {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Inspect queued packets, and let those pass that may
+    /// Decide queued packets: accept sources that knock, drop all others
     #[command(after_help = "Example, for a first try (needs root):\n  \
         sipknock run --knock alice-desk=mykn0ckstr1ng --port 5060 --monitor --firewall\n\n\
         Secrets given with --knock can be read by every user of this machine in the list of processes.\n\
-        For use, put them into the configuration file.\n\n\
+        In daily use, write them into the configuration file.\n\n\
         After an upgrade, without a service manager:\n  \
         sipknock run --takeover\n\
         With systemd: systemctl restart sipknock")]
@@ -148,16 +148,16 @@ pub enum Command {
         after_help = "Example:\n  sipknock replay --knock alice-desk=mykn0ckstr1ng --json capture.pcapng | jq .reason"
     )]
     Replay(ReplayArgs),
-    /// List what each phone already sends that would serve as a knock
+    /// List the values that each phone already sends and that would serve as a knock
     #[command(after_help = "Examples:\n  \
         sipknock learn capture.pcapng\n  \
         sipknock learn --details --all capture.pcapng\n  \
         sipknock learn --toml /var/log/asterisk/full >> /etc/sipknock/sipknock.toml\n\n\
         Reads pcap and pcapng, and the logs of Asterisk after 'pjsip set logger on' or 'sip set debug on', also as\n\
-        docker compose, the journal and rsyslog have them. Phones that registered come first, a line each.\n\
-        What it prints holds secrets.")]
+        docker compose, the journal and rsyslog write them. Phones that registered come first, a line each.\n\
+        The output holds secrets.")]
     Learn(LearnArgs),
-    /// Validate the configuration, and warn about weak knocks
+    /// Validate the configuration, and warn of weak knocks
     #[command(after_help = "Examples:\n  \
         sipknock check --config ./sipknock.toml\n  \
         sipknock check --against capture.pcapng\n  \
@@ -166,17 +166,17 @@ pub enum Command {
         Exit status: 0 the configuration is valid, 1 failed while working, 2 it is not, or a knock is guessed within\n\
         a minute. 'run' and 'reload' warn of such a knock and go on with it.")]
     Check(CheckArgs),
-    /// Show, put in or take out the iptables rules that queue SIP packets
+    /// Print, put in or take out the iptables rules that queue SIP packets
     #[command(after_help = "Example:\n  sipknock firewall print\n  sipknock firewall apply")]
     Firewall(FirewallArgs),
-    /// Prove that the gate is shut to strangers and open to phones on this machine, or say what is wrong
+    /// Prove that strangers are kept out and phones get in on this machine, or name the faults
     #[command(after_help = "Examples:\n  \
         sipknock doctor\n  \
         sipknock doctor --probe    # with real packets, in a network namespace of its own\n\n\
-        Exit status: 0 the gate is sound, 1 faults were found, 2 wrong words or configuration.\n\
+        Exit status: 0 the gate is sound, 1 faults were found, 2 wrong arguments or configuration.\n\
         It changes nothing.")]
     Doctor(DoctorArgs),
-    /// Show the doors of the running gate, open and close them
+    /// List, open and close the doors of the running gate
     #[command(args_conflicts_with_subcommands = true)]
     #[command(after_help = "Examples:\n  \
         sipknock doors\n  \
@@ -187,16 +187,16 @@ pub enum Command {
     /// Show the counters of the running gate
     #[command(after_help = "Example:\n  sipknock stats --json | jq .doors.open")]
     Stats(StatsArgs),
-    /// Show what happens at the running gate, as it happens
+    /// Print the events of the running gate as they happen
     #[command(after_help = "Example:\n  sipknock watch --json | jq 'select(.event == \"opened\")'")]
     Watch(WatchArgs),
-    /// Have the running gate read its configuration again, as SIGHUP does
+    /// Make the running gate read its configuration again, as SIGHUP does
     #[command(after_help = "Example:\n  sipknock check && sipknock reload\n\n\
-        Doors stay open, but for those of knocks that are gone. A configuration that is not valid changes nothing.")]
+        Doors stay open, except those that only removed knocks hold. A configuration that is not valid changes nothing.")]
     Reload(ReloadArgs),
-    /// Have the running gate drop strangers before the time of 'run --grace' is up, or after it
+    /// Make the running gate drop strangers now, before the end of its grace or after it
     #[command(after_help = "Example:\n  sipknock stats && sipknock enforce\n\n\
-        It says which phones have registered and not knocked: those are shut out until they do.")]
+        It lists the phones that have registered and not knocked: these are shut out until they knock.")]
     Enforce(EnforceArgs),
     /// Make a strong knock that a phone's keypad can type
     #[command(after_help = "Examples:\n  \
@@ -205,7 +205,7 @@ pub enum Command {
         Bits that a sender at 1 Gbit/s guesses within a minute are refused with status 2.")]
     Keygen(KeygenArgs),
     #[cfg(feature = "bench")]
-    /// Measure how fast knocks are found on this machine, by sipknock and by others
+    /// Measure how fast sipknock and other engines find knocks on this machine
     #[cfg(feature = "bench")]
     #[command(after_help = "Examples:\n  \
         sipknock bench\n  \
@@ -220,7 +220,7 @@ pub enum Command {
 /// `replay`
 #[derive(Debug, Args)]
 pub struct ReplayArgs {
-    /// What to inspect, and what opens
+    /// Ports, knocks and doors
     #[command(flatten)]
     pub gate: GateArgs,
     /// pcap or pcapng files, decided one after the other; - for standard input
@@ -232,7 +232,7 @@ pub struct ReplayArgs {
     /// The hook whose packets are decided
     #[arg(long, value_enum, value_name = "HOOK", default_value_t)]
     pub hook: Hook,
-    /// Look into GRE, IPIP, VXLAN, Geneve and GTP, as if these tunnels ended at the gate
+    /// Decode GRE, IPIP, VXLAN, Geneve and GTP, as if these tunnels ended at the gate
     #[arg(long)]
     pub tunnels: bool,
     /// Print a JSON object per inspected packet, and one at the end
@@ -249,13 +249,13 @@ pub struct LearnArgs {
     /// Captures or Asterisk logs; - for standard input
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
-    /// Look into GRE, IPIP, VXLAN, Geneve and GTP, as a mirrored port may send them
+    /// Decode GRE, IPIP, VXLAN, Geneve and GTP, as a mirrored port may send them
     #[arg(long)]
     pub tunnels: bool,
     /// Print ready `[[knock]]` tables for the configuration file
     #[arg(long, conflicts_with = "json")]
     pub toml: bool,
-    /// With --toml: also those that can be guessed, where a phone sends nothing better
+    /// With --toml: also values that can be guessed, if a phone sends nothing better
     #[arg(long, requires = "toml")]
     pub weak: bool,
     /// Print a JSON object
@@ -264,7 +264,7 @@ pub struct LearnArgs {
     /// List strangers, too: senders without an accepted registration
     #[arg(long, conflicts_with_all = ["json", "toml"])]
     pub all: bool,
-    /// Show all that each phone sends, and how well it serves
+    /// Show all values that each phone sends, and the strength of each
     #[arg(long, conflicts_with_all = ["json", "toml"])]
     pub details: bool,
 }
@@ -288,14 +288,14 @@ impl LearnArgs {
 /// `check`
 #[derive(Debug, Args)]
 pub struct CheckArgs {
-    /// What to inspect, and what opens
+    /// Ports, knocks and doors
     #[command(flatten)]
     pub gate: GateArgs,
     /// Show for which packets of captures and messages of Asterisk logs each knock would open, and warn if that is not one
     /// phone
     #[arg(long, value_name = "FILE", num_args = 1..)]
     pub against: Vec<PathBuf>,
-    /// What to make of files that others can read
+    /// Treatment of files that others can read
     #[command(flatten)]
     pub files: FilesArgs,
     /// Print a JSON object
@@ -317,20 +317,21 @@ pub struct DoctorArgs {
 /// `keygen`
 #[derive(Debug, Args)]
 pub struct KeygenArgs {
-    /// Which characters to use
+    /// The characters of the secret
     #[arg(long, value_enum, default_value = "keypad")]
     pub alphabet: Alphabet,
-    /// How hard it is to guess: 2 to the power of this many tries
+    /// Its strength: 2 to the power of this many tries
     #[arg(long, value_name = "BITS", default_value_t = 64, value_parser = clap::value_parser!(u16).range(32..=256))]
     pub bits: u16,
-    /// How many to make
+    /// The number of secrets
     #[arg(long, short = 'n', value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub count: u32,
     /// Name the knock; several are numbered
     #[arg(long, value_name = "NAME", value_parser = values::knock_name)]
     pub name: Option<String>,
-    /// Where the phone sends it, as `in` has it in the configuration: from-display-name, contact-instance, header:NAME
-    /// and others. With --toml and the keypad's letters the display name is meant if nothing is said. A part that can be the secret and nothing else is written with match = "whole"
+    /// The place where the phone sends it, as `in` of the configuration: from-display-name, contact-instance, header:NAME
+    /// and others. The default with --toml and the keypad's letters is the display name. A place that can be the secret
+    /// alone is written with match = "whole"
     #[arg(long = "in", value_name = "PART", value_parser = Part::parse)]
     pub within: Option<Part>,
     /// Print ready `[[knock]]` tables for the configuration file
@@ -341,7 +342,7 @@ pub struct KeygenArgs {
     pub json: bool,
 }
 
-/// What a secret is made of.
+/// The characters of a secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Alphabet {
     /// Letters that need one press each on a keypad, and never the same key twice in a row
@@ -357,7 +358,7 @@ pub enum Alphabet {
 /// `generate`
 #[derive(Debug, Args)]
 pub struct GenerateArgs {
-    /// Where to write them
+    /// The folder to write them to
     pub folder: PathBuf,
 }
 

@@ -8,7 +8,7 @@ use super::run::{PortList, Ports};
 use crate::bench::{BenchEngine, Style};
 use crate::config::Flags;
 
-/// What to measure, and how to show it.
+/// Subjects of the measurement, and the form of its output.
 #[derive(Debug, Args)]
 pub struct BenchArgs {
     /// Search the payloads that these captures have for inspected ports, instead of generated REGISTERs; - for
@@ -18,26 +18,26 @@ pub struct BenchArgs {
     /// With --capture: ports that are inspected, as in 5060,5061-5063
     #[arg(long, value_name = "PORTS", value_parser = Ports, requires = "capture")]
     port: Option<PortList>,
-    /// How many knocks, up to 100000; several are measured one after the other
+    /// Numbers of knocks, up to 100000; several are measured one after the other
     #[arg(long, value_name = "N", value_delimiter = ',', default_value = "1,10,100,1000,10000",
         value_parser = clap::value_parser!(u32).range(1..=100_000))]
     knocks: Vec<u32>,
-    /// Their kinds
+    /// Styles of the knocks
     #[arg(long, value_name = "STYLE", value_delimiter = ',', default_value = "random,uuid,words")]
     style: Vec<Style>,
     /// Letters of all knocks match in either case
     #[arg(long)]
     pub ignore_case: bool,
-    /// Who is measured
+    /// The engines to measure
     #[arg(long, value_name = "ENGINE", value_delimiter = ',', default_value = EVERY_ENGINE, value_parser = engine_names())]
     engine: Vec<String>,
-    /// Measure everything so many times; the median counts
+    /// The number of rounds; the median counts
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=1_000))]
     pub rounds: u16,
-    /// One short round: shows that it works, and measures nothing worth telling
+    /// One short round, to see that it works: its figures mean nothing
     #[arg(long, conflicts_with = "rounds")]
     pub quick: bool,
-    /// The core to run on; without it the last one that there is
+    /// The core to run on; the default is the last one
     #[arg(long, value_name = "N")]
     pub cpu: Option<usize>,
     /// Print a Markdown table for each style
@@ -69,7 +69,7 @@ impl BenchArgs {
         Style::value_variants().iter().copied().filter(chosen).collect()
     }
 
-    /// Who is measured, each once. One that this build has not is there only if asked for by its name.
+    /// The engines to measure, each once. One that this build lacks is there only if it was named.
     pub fn engines(&self) -> Vec<BenchEngine> {
         let named = |name: &str| self.engine.iter().any(|engine| engine == name);
         let chosen =

@@ -1,4 +1,4 @@
-//! The commands that see and turn the running gate.
+//! The commands that read and control the running gate.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -8,10 +8,10 @@ use ipnet::IpNet;
 
 use crate::config::values;
 
-/// Which gate is meant.
+/// The gate to reach.
 #[derive(Clone, Debug, Args)]
 pub struct ControlArgs {
-    /// The control socket of the running gate, where it is not the one that the configuration names
+    /// The control socket of the running gate, if it is not the one of the configuration
     #[arg(long, value_name = "PATH")]
     pub control: Option<PathBuf>,
 }
@@ -19,27 +19,27 @@ pub struct ControlArgs {
 /// `doors`
 #[derive(Debug, Args)]
 pub struct DoorsArgs {
-    /// What to do with them; else they are listed
+    /// An action; without one, the doors are listed
     #[command(subcommand)]
     pub action: Option<DoorsAction>,
-    /// Which to list
+    /// The doors to list
     #[command(flatten)]
     pub list: ListArgs,
 }
 
-/// What to do with doors.
+/// An action on doors.
 #[derive(Debug, Subcommand)]
 pub enum DoorsAction {
-    /// List the open ones
+    /// List the open doors
     #[command(after_help = "Example:\n  sipknock doors list --sort bytes")]
     List(ListArgs),
-    /// Open one for an address, or keep it open for longer
+    /// Open a door for an address, or keep it open for longer
     #[command(after_help = "Example:\n  sipknock doors open 198.51.100.7 --for 1h")]
     Open(OpenArgs),
-    /// Close one; the next packet is dropped already
+    /// Close a door: the next packet of that address is dropped
     #[command(after_help = "Example:\n  sipknock doors close 198.51.100.7")]
     Close(CloseArgs),
-    /// Close all
+    /// Close all doors
     #[command(after_help = "Example:\n  sipknock doors flush --yes")]
     Flush(FlushArgs),
 }
@@ -47,19 +47,19 @@ pub enum DoorsAction {
 /// `doors list`
 #[derive(Debug, Args)]
 pub struct ListArgs {
-    /// Only those that this knock holds; manual: those opened by hand; outbound: those of whom the PBX has called
+    /// Only doors that this knock holds; manual: those opened by hand; outbound: those of sources that the PBX has called
     #[arg(long, value_name = "NAME")]
     pub knock: Option<String>,
-    /// Only those of sources in this network
+    /// Only doors of sources in this network
     #[arg(long, value_name = "CIDR", value_parser = values::network)]
     pub source: Option<IpNet>,
-    /// What to sort them by
+    /// The column to sort by
     #[arg(long, value_name = "COLUMN", value_enum, default_value = "source")]
     pub sort: SortBy,
     /// Print a JSON object per door
     #[arg(long)]
     pub json: bool,
-    /// Which gate
+    /// The gate to reach
     #[command(flatten)]
     pub gate: ControlArgs,
 }
@@ -73,7 +73,7 @@ pub enum SortBy {
     Knock,
     /// Oldest first
     Opened,
-    /// The one that has not knocked for longest first
+    /// The longest time since the last knock first
     LastKnock,
     /// The one that closes next first
     Expires,
@@ -86,19 +86,19 @@ pub enum SortBy {
 /// `doors open`
 #[derive(Debug, Args)]
 pub struct OpenArgs {
-    /// For whom
+    /// The address
     #[arg(value_name = "ADDR")]
     pub address: String,
-    /// For how long, as in 1h or 90m; else as long as the configuration says
+    /// The time that it stays open, as in 1h or 90m; the default is that of the configuration
     #[arg(long = "for", value_name = "SPAN", value_parser = values::duration)]
     pub life: Option<Duration>,
-    /// As if this knock had come
+    /// The knock that holds it, as if it had come
     #[arg(long, value_name = "NAME")]
     pub knock: Option<String>,
     /// Print a JSON object
     #[arg(long)]
     pub json: bool,
-    /// Which gate
+    /// The gate to reach
     #[command(flatten)]
     pub gate: ControlArgs,
 }
@@ -106,16 +106,16 @@ pub struct OpenArgs {
 /// `doors close`
 #[derive(Debug, Args)]
 pub struct CloseArgs {
-    /// Whose
+    /// The address
     #[arg(value_name = "ADDR")]
     pub address: String,
-    /// Keep requests of the PBX from opening a door for it, too; done anyway if a knock holds the door
+    /// Also keep requests of the PBX from opening a door for it; always done if a knock holds the door
     #[arg(long)]
     pub mark: bool,
     /// Print a JSON object
     #[arg(long)]
     pub json: bool,
-    /// Which gate
+    /// The gate to reach
     #[command(flatten)]
     pub gate: ControlArgs,
 }
@@ -123,13 +123,13 @@ pub struct CloseArgs {
 /// `doors flush`
 #[derive(Debug, Args)]
 pub struct FlushArgs {
-    /// Do not ask; without a terminal nothing is asked
+    /// Do not ask; without a terminal it does not ask either
     #[arg(long, short)]
     pub yes: bool,
     /// Print a JSON object
     #[arg(long)]
     pub json: bool,
-    /// Which gate
+    /// The gate to reach
     #[command(flatten)]
     pub gate: ControlArgs,
 }
@@ -140,7 +140,7 @@ pub struct StatsArgs {
     /// Print a JSON object
     #[arg(long)]
     pub json: bool,
-    /// Which gate
+    /// The gate to reach
     #[command(flatten)]
     pub gate: ControlArgs,
 }
@@ -151,7 +151,7 @@ pub struct WatchArgs {
     /// Print a JSON object per event, with the fields of the log
     #[arg(long)]
     pub json: bool,
-    /// Which gate
+    /// The gate to reach
     #[command(flatten)]
     pub gate: ControlArgs,
 }
@@ -162,7 +162,7 @@ pub struct ReloadArgs {
     /// Print a JSON object
     #[arg(long)]
     pub json: bool,
-    /// Which gate
+    /// The gate to reach
     #[command(flatten)]
     pub gate: ControlArgs,
 }
@@ -173,7 +173,7 @@ pub struct EnforceArgs {
     /// Print a JSON object
     #[arg(long)]
     pub json: bool,
-    /// Which gate
+    /// The gate to reach
     #[command(flatten)]
     pub gate: ControlArgs,
 }

@@ -1,4 +1,4 @@
-//! `firewall` and what its rules follow from.
+//! `firewall`, and the flags of its rules.
 
 use std::time::Duration;
 
@@ -10,40 +10,40 @@ use crate::config::{Flags, values};
 /// `firewall`
 #[derive(Debug, Args)]
 pub struct FirewallArgs {
-    /// What to do with the rules
+    /// The action
     #[command(subcommand)]
     pub action: FirewallAction,
 }
 
-/// What to do with the rules.
+/// An action on the rules.
 #[derive(Debug, Subcommand)]
 pub enum FirewallAction {
     /// Print the rules as commands, without running them
     #[command(after_help = "Example:\n  sipknock firewall print --restore ipv4 | iptables-restore --noflush")]
     Print(PrintArgs),
-    /// Put the rules in; what is there already is brought up to date
-    #[command(after_help = "Example, where phones or your own way in are at stake:\n  \
+    /// Put the rules in, or bring them up to date
+    #[command(after_help = "Example, taken back without a confirmation:\n  \
         sipknock firewall apply --confirm 60s\n\n\
-        For a PBX in a container, for a first try; [firewall] in the configuration file is the place to keep it:\n  \
+        For a PBX in a container, for a first try; in daily use, write it into [firewall] of the configuration file:\n  \
         sipknock firewall apply --chain INPUT --chain DOCKER-USER --pbx 172.18.0.5")]
     Apply(ApplyArgs),
-    /// Keep what 'firewall apply --confirm' has put in, from another shell
+    /// Keep the rules of 'firewall apply --confirm', from another shell
     #[command(after_help = "Example:\n  sipknock firewall apply --confirm 60s   # in one shell\n  \
         sipknock firewall confirm               # in another")]
     Confirm(ConfirmArgs),
     /// Take the rules out, and leave no trace
     #[command(after_help = "Example, which also works without a configuration:\n  sipknock firewall remove")]
     Remove(RemoveArgs),
-    /// Say whether the rules are in place, with their counters; exit status 1 where they are not
+    /// Say if the rules are in place, with their counters; exit status 1 if not
     #[command(after_help = "Example:\n  sipknock firewall status || sipknock doctor")]
     Status(RulesArgs),
-    /// Put the rules in, and put them back when somebody else removes them, until a signal; the service sipknock-rules
-    /// does this, since a gate has no right to
+    /// Put the rules in, and put them back if another program removes them, until a signal; the service sipknock-rules
+    /// does this, since the gate has no right to
     #[command(after_help = "Example:\n  sipknock firewall watch")]
     Watch(WatchRulesArgs),
 }
 
-/// What the rules follow from.
+/// The flags of the rules.
 #[derive(Debug, Args)]
 pub struct RulesArgs {
     /// Ports, networks and queues
@@ -57,7 +57,7 @@ pub struct RulesArgs {
     /// repeatable
     #[arg(long, value_name = "ADDRESS", value_parser = values::pbx)]
     pbx: Vec<values::PbxEntry>,
-    /// Without effect: no rule accepts replies unseen any more
+    /// Without effect: no rule accepts replies without a decision
     #[arg(long, hide = true)]
     no_replies: bool,
     /// Print a JSON object
@@ -75,16 +75,16 @@ impl RulesArgs {
 /// `firewall watch`
 #[derive(Debug, Args)]
 pub struct WatchRulesArgs {
-    /// What the rules follow from
+    /// Ports, networks and chains
     #[command(flatten)]
     pub gate: GateArgs,
-    /// Where the gate hears how its rules are; off: nowhere
+    /// The control socket of the gate, to report the state of the rules to; off: no report
     #[arg(long, value_name = "PATH")]
     control: Option<String>,
 }
 
 impl WatchRulesArgs {
-    /// What flags say.
+    /// The values of the flags.
     pub fn flags(&self) -> Flags {
         let control = self.control.as_deref().map(values::place);
         Flags { control, ..self.gate.flags() }
@@ -94,13 +94,13 @@ impl WatchRulesArgs {
 /// `firewall apply`
 #[derive(Debug, Args)]
 pub struct ApplyArgs {
-    /// What the rules follow from
+    /// Ports, networks and chains
     #[command(flatten)]
     pub rules: RulesArgs,
-    /// Put everything back as it was, unless somebody types yes or runs 'sipknock firewall confirm' in that time
+    /// Put everything back as it was, unless 'yes' is typed or 'sipknock firewall confirm' runs in that time
     #[arg(long, value_name = "SPAN", value_parser = values::patience)]
     pub confirm: Option<Duration>,
-    /// Take the rules out of chains that the configuration does not name any more
+    /// Take the rules out of chains that the configuration no longer names
     #[arg(long = "move")]
     pub moves: bool,
 }
@@ -116,7 +116,7 @@ pub struct ConfirmArgs {
 /// `firewall print`
 #[derive(Debug, Args)]
 pub struct PrintArgs {
-    /// What the rules follow from
+    /// Ports, networks and chains
     #[command(flatten)]
     pub rules: RulesArgs,
     /// Print a file for iptables-restore --noflush (ipv4) or ip6tables-restore --noflush (ipv6) instead

@@ -1,4 +1,4 @@
-//! `run`, and what other commands have of its flags.
+//! `run`, and flags that other commands share with it.
 
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
@@ -12,9 +12,9 @@ use crate::config::{Flags, values};
 use crate::knock::{Life, Secret};
 use crate::queue::Backend;
 
-/// Flags that say what the configuration file otherwise says.
+/// Flags that stand for keys of the configuration file.
 #[derive(Clone, Debug, Args)]
-#[command(next_help_heading = "Gate (adds to the configuration file, or wins over it)")]
+#[command(next_help_heading = "Gate (adds to the configuration file, or replaces its value)")]
 pub struct GateArgs {
     /// A knock; repeatable
     #[arg(long, value_name = "NAME=SECRET", value_parser = NameAndSecret)]
@@ -22,7 +22,7 @@ pub struct GateArgs {
     /// Ports to inspect, as in 5060,5061-5063
     #[arg(long, value_name = "PORTS", value_parser = Ports)]
     port: Option<PortList>,
-    /// How long a door stays open after a knock, as in 4000s; expires: as long as the registration lives
+    /// The time that a door stays open after a knock, as in 4000s; expires: as long as the registration lives
     #[arg(long, value_name = "SPAN", value_parser = values::life)]
     door: Option<Life>,
     /// A network that passes without a knock; repeatable
@@ -31,10 +31,10 @@ pub struct GateArgs {
     /// NFQUEUE numbers, as in 0 or 0-3
     #[arg(long, value_name = "NUMBERS", value_parser = values::queues)]
     queue: Option<RangeInclusive<u16>>,
-    /// How packets are read from the kernel: batched or nfq
+    /// The way to read packets from the kernel: batched or nfq
     #[arg(long, value_name = "BACKEND", value_parser = values::backend)]
     backend: Option<Backend>,
-    /// Accept everything, and say what would be dropped
+    /// Accept everything, and log what would be dropped
     #[arg(long)]
     monitor: bool,
 }
@@ -58,37 +58,37 @@ impl GateArgs {
 /// `run`
 #[derive(Debug, Args)]
 pub struct RunArgs {
-    /// What to inspect, and what opens
+    /// Ports, knocks and doors
     #[command(flatten)]
     pub gate: GateArgs,
     /// Put the firewall rules in at the start, and take them out at a clean exit
     #[arg(long)]
     pub firewall: bool,
-    /// Write down what phones send that would serve as a knock, at the end and on SIGUSR1: as configuration to a file
-    /// whose name ends in .toml, as JSON for .json, else as text; - or nothing for standard output
+    /// Write the values that phones send and that would serve as a knock, at the end and on SIGUSR1: as configuration to a
+    /// file whose name ends in .toml, as JSON for .json, else as text; - or nothing for standard output
     #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true, default_missing_value = "-")]
     pub learn: Option<PathBuf>,
-    /// Let everything pass for that long at first, as in 1h. Then drop strangers, if all phones that have registered have
-    /// knocked; else list those that have not, and go on letting everything pass until 'sipknock enforce'
+    /// Accept everything for that long at first, as in 1h. Then drop strangers, if all phones that have registered have
+    /// knocked; otherwise list those that have not, and keep accepting everything until 'sipknock enforce'
     #[arg(long, value_name = "SPAN", value_parser = values::grace, conflicts_with = "monitor")]
     pub grace: Option<Duration>,
-    /// Take queues and doors over from the gate that runs with the same control socket, without losing a packet; it ends
-    /// once this one is ready. Where none runs, start as usual
+    /// Take queues and doors over from the gate with the same control socket, without losing a packet; that one ends once
+    /// this one is ready. If none runs, start as usual
     #[arg(long)]
     pub takeover: bool,
-    /// Where 'sipknock doors' and others reach this gate; off: nowhere
+    /// The control socket, through which 'sipknock doors' and others reach this gate; off: none
     #[arg(long, value_name = "PATH")]
     control: Option<String>,
     /// The file that keeps doors over a restart; off: none
     #[arg(long, value_name = "PATH")]
     state: Option<String>,
-    /// Serve metrics and a status page there, as in 127.0.0.1:9470; off: nowhere
+    /// The address of metrics and status page, as in 127.0.0.1:9470; off: none
     #[arg(long, value_name = "ADDR:PORT", value_parser = listen)]
     http: Option<ListenAddress>,
-    /// As whom to run once the queues are bound, where root starts it; root: go on as root
+    /// The user to become once the queues are bound, if root starts it; root: stay root
     #[arg(long, value_name = "NAME", value_parser = values::user)]
     user: Option<String>,
-    /// What to make of files that others can read
+    /// Treatment of files that others can read
     #[command(flatten)]
     pub files: FilesArgs,
 }
@@ -107,10 +107,10 @@ impl RunArgs {
     }
 }
 
-/// What commands that rely on secrets make of files that hold them.
+/// Treatment of files with secrets that others can read.
 #[derive(Clone, Copy, Debug, Args)]
 pub struct FilesArgs {
-    /// Only warn where others can read a file that holds secrets
+    /// Only warn if others can read a file that holds secrets
     #[arg(long)]
     pub allow_readable_secrets: bool,
 }
@@ -137,7 +137,7 @@ impl clap::builder::TypedValueParser for Ports {
     }
 }
 
-/// Where to listen, if anywhere. A type of its own, since clap takes a bare `Option` for a flag that may be missing.
+/// The address to listen on, if any. A type of its own, since clap takes a bare `Option` for a flag that may be missing.
 #[derive(Clone, Copy, Debug)]
 struct ListenAddress(Option<SocketAddr>);
 
