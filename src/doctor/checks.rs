@@ -24,17 +24,13 @@ pub fn all(subject: Subject<'_>, facts: &Facts) -> Vec<Finding> {
     // To those who may not, the kernel shows no rules and no queues, which would look like faults.
     let way = match facts.nft {
         Nft::Unknown => {
-            "nothing in iptables drops what the gate accepts; nft shows nothing, so tables of nftables were not looked at"
+            "nothing in iptables drops what the gate accepts; nft shows nothing, so tables of nftables were not checked"
         }
         Nft::Tables(_) => "nothing in iptables and nftables drops what the gate accepts",
     };
     let blind = !may(facts, CAP_NET_ADMIN);
     for (name, all_is_well, found) in [
-        (
-            "configuration",
-            "the configuration has knocks, and lets nobody else in",
-            configuration(subject, facts),
-        ),
+        ("configuration", "the configuration has knocks, and no other way in", configuration(subject, facts)),
         (
             "capabilities",
             "this process may look at rules and at other processes",
@@ -46,14 +42,14 @@ pub fn all(subject: Subject<'_>, facts: &Facts) -> Vec<Finding> {
         ("managers", "no other firewall manager is at work", rules::managers(subject, facts)),
         (
             "gate",
-            "the running gate drops strangers, and goes by this configuration",
+            "the running gate drops strangers, and uses this configuration",
             gate::check(subject, facts),
         ),
         ("queues", "a gate listens on each queue, and has lost no packet", queues::check(subject, facts)),
-        ("ports", "what listens for SIP here is inspected", ports::check(subject, facts)),
+        ("ports", "all SIP listeners of this machine are inspected", ports::check(subject, facts)),
         (
             "sources",
-            "no forged source comes in as a trusted one from where the kernel can tell",
+            "no trusted source can be forged as far as the kernel can tell",
             forged::check(subject, facts),
         ),
         ("rights", "no gate has more rights than it needs", rights::check(subject, facts)),
@@ -138,7 +134,7 @@ fn capabilities(subject: Subject<'_>, facts: &Facts) -> Vec<Finding> {
         ];
     }
     if !may(facts, CAP_SYS_PTRACE) {
-        let text = "this process has no CAP_SYS_PTRACE: whose sockets those of others are can't be seen";
+        let text = "this process has no CAP_SYS_PTRACE: the owners of other processes' sockets can't be seen";
         return vec![Finding::note("capabilities", text)];
     }
     Vec::new()

@@ -62,7 +62,7 @@ pub fn call() -> Vec<Finding> {
     serde_json::from_str(out.trim()).unwrap_or_else(|_| {
         let said = said.trim().escape_debug();
         let text = format!(
-            "the probe did not get to its end, which needs root and leave to make a network namespace: {said}"
+            "the probe did not reach its end; it needs root and the right to make a network namespace: {said}"
         );
         vec![Finding::fault("probe-impossible", text).mend("sudo sipknock doctor --probe")]
     })

@@ -36,8 +36,8 @@ fn finding(facts: &Facts, open: &[(&ReversePath, Vec<String>)], nets: &[String])
         })
         .collect();
     let text = format!(
-        "the trusted {} is not behind {}, and packets that come from there with such a source are accepted all the same: whoever \
-         forges it reaches the PBX over UDP without a knock. If answers to a sender may leave by another interface than its packets come \
+        "the trusted {} is not behind {}, and packets that come from there with such a source are accepted: a sender \
+         that forges it reaches the PBX over UDP without a knock. If answers to a sender may leave by another interface than its packets come \
          in by, use a rule that drops this source there instead",
         nets.join(", "),
         interfaces.join(" and ")

@@ -54,15 +54,14 @@ pub(super) fn other_config(subject: Subject<'_>, facts: &Facts) -> Option<Findin
     Some(match theirs {
         Some(theirs) => {
             let text = format!(
-                "the gate, process {pid}, goes by {theirs}, and this command by {here}: what is found here is not said of \
-                 that gate"
+                "the gate, process {pid}, uses {theirs}, and this command {here}: these findings do not hold for that gate"
             );
             let mend = format!("sipknock --config {} doctor", shell_word(theirs));
             Finding::fault(OTHER_CONFIG, text).mend(mend)
         }
         None => {
             let text = format!(
-                "the gate, process {pid}, goes by flags alone, and not by {here}: nothing of what {here} says is in force"
+                "the gate, process {pid}, uses flags alone, and not {here}: nothing in {here} is in force"
             );
             Finding::fault(OTHER_CONFIG, text).mend(subject.command("run --takeover"))
         }
@@ -98,9 +97,8 @@ fn open(subject: Subject<'_>, stats: &Stats, gate: Option<&ProcessFacts>) -> Opt
         });
     }
     (stats.mode == "monitor").then(|| {
-        let text = format!(
-            "the gate, process {pid}, is in mode \"monitor\": strangers pass, and are only written down"
-        );
+        let text =
+            format!("the gate, process {pid}, is in mode \"monitor\": strangers pass, and are only logged");
         Finding::fault("monitor", text).mend(shut(subject, gate))
     })
 }
@@ -138,8 +136,8 @@ fn not_in_force(
         let flags = config.flags || subject.config.flagged;
         if files != config.files && (flags || meaning != config.meaning) {
             let text = format!(
-                "{file}, or a file with a secret that it names, has changed since the gate, process {pid}, read it at {}: \
-                 what it says now is not in force",
+                "{file}, or a file with a secret that it names, has changed since the gate, process {pid}, read it at \
+                 {}: its present text is not in force",
                 config.read
             );
             return vec![Finding::fault("not-reloaded", text).mend(subject.command("reload"))];
@@ -147,7 +145,7 @@ fn not_in_force(
     }
     if !config.restart.is_empty() {
         let text = format!(
-            "{file} has other values of {} than the gate, process {pid}, goes by: only a restart puts them in force",
+            "{file} has other values of {} than the gate, process {pid}, uses: only a restart puts them in force",
             config.restart.join(", ")
         );
         found.push(Finding::warning("restart-needed", text).mend(restart(subject, gate)));
@@ -157,7 +155,7 @@ fn not_in_force(
     if everybody_trusted(&subject.config.inspect.trusted).is_empty() {
         for family in everybody_trusted(&trusted) {
             let text = format!(
-                "the gate, process {pid}, was told by a flag to trust every {family} address: strangers pass without a knock"
+                "the gate, process {pid}, trusts every {family} address by a flag: strangers pass without a knock"
             );
             found.push(Finding::fault("everybody-trusted", text).mend(restart(subject, gate)));
         }
@@ -198,12 +196,12 @@ fn differs(subject: Subject<'_>, pid: u32, config: &ConfigStats) -> Option<Findi
         return None;
     }
     let text = format!(
-        "the gate, process {pid}, goes by {}, which is what the rules follow from: flags say one thing and {} another",
+        "the gate, process {pid}, uses {}, which the rules depend on: flags and {} differ",
         differences.join("; by "),
         subject.config.path.display()
     );
     let mend = format!(
-        "$EDITOR {}   # write down what the flags say, and take them out; then: {}, and start the gate without them",
+        "$EDITOR {}   # write the values of the flags here; then: {}, and start the gate without these flags",
         shell_word(&subject.config.path),
         subject.apply()
     );
@@ -246,8 +244,7 @@ fn evicted(subject: Subject<'_>, stats: &Stats) -> Option<Finding> {
 /// The process that puts rules back is gone, or was never there although the unit has one.
 fn unwatched(subject: Subject<'_>, stats: &Stats, gate: Option<&ProcessFacts>) -> Option<Finding> {
     stats.rules.as_ref().filter(|rules| !rules.watched)?;
-    let text =
-        "nobody watches over the firewall's rules any more: if somebody removes them, nobody puts them back";
+    let text = "no process watches the firewall's rules: if another program removes them, they stay away";
     let mend = match gate.and_then(|gate| gate.unit.as_ref()) {
         Some(_) => "systemctl restart sipknock-rules".to_owned(),
         None => restart(subject, gate),
@@ -265,7 +262,7 @@ fn trunks(subject: Subject<'_>, stats: &Stats) -> Option<Finding> {
         format!("; others called so, too: {}", others.join(", "))
     };
     let text = format!(
-        "{} calls from {} for {}, with whom the PBX has registered somewhere, were dropped: if that is the provider, it \
+        "{} calls from {} for {}, with which the PBX has registered somewhere, were dropped: if that is the provider, it \
          calls from another address than the one registered at{others}",
         first.calls, first.source, first.user
     );
@@ -286,7 +283,7 @@ fn one_source(facts: &Facts, busiest: &BusiestStats) -> Option<Finding> {
     let parsed: Option<IpAddr> = address.parse().ok();
     let held = |addresses: &[IpAddr]| parsed.is_some_and(|address| addresses.contains(&address));
     let what = format!("{percent} of 100 packets come from {address}");
-    let door = "one knock opens for all who come through it";
+    let door = "one knock opens for everybody behind it";
     let mend = format!(
         "tcpdump -c 20 -ni any host {address}   # and have the SIP ports reach this machine without it"
     );

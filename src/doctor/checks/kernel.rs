@@ -25,7 +25,8 @@ fn refused(subject: Subject<'_>, facts: &Facts, need: Need, said: &str) -> Findi
             .mend("modprobe xt_multiport"),
         Need::Conntrack => {
             let text = format!(
-                "conntrack rules are refused, so nothing puts IPv6 fragments together: a knock behind the first fragment of a \
+                "conntrack rules are refused, so nothing reassembles IPv6 fragments: a knock behind the first \
+                 fragment of a \
                  datagram is not found, and TCP segments in fragments are dropped: {said}"
             );
             let mend = format!("modprobe xt_conntrack && {}", subject.apply());
@@ -59,8 +60,8 @@ fn room(subject: Subject<'_>, facts: &Facts) -> Option<Finding> {
     let wanted = (waiting * 4).next_power_of_two();
     let text = format!(
         "{waiting} packets may wait in the queues (max_len {} in each), and conntrack has room for {entries} flows \
-         (net.netfilter.nf_conntrack_max): a flood over IPv6, or where a rule of others tracks IPv4, fills its table, and then the kernel drops \
-         everybody's new flows",
+         (net.netfilter.nf_conntrack_max): a flood over IPv6, or if a rule of another program tracks IPv4, fills its \
+         table, and then the kernel drops all new flows",
         queue.max_len
     );
     // At once, and at the next start: the key is there only once the module is.
@@ -79,8 +80,8 @@ fn offloaded(subject: Subject<'_>, facts: &Facts) -> Vec<Finding> {
     }
     let finding = |offload: &super::super::nft::Offload| {
         let text = format!(
-            "`{}` hands flows past our rules once they have begun: a door that closes shuts nobody out, and knocks in \
-             them renew nothing",
+            "`{}` hands flows past our rules once they have begun: a door that closes shuts no source out, and knocks \
+             in them renew nothing",
             offload.rule
         );
         Finding::fault("flow-offload", text).mend(&offload.mend)

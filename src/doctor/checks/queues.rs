@@ -27,7 +27,7 @@ fn of_queue(subject: Subject<'_>, facts: &Facts, queue: &QueueFacts) -> Vec<Find
     let Some(row) = queue.row else {
         let meanwhile = match config.on_exit {
             Fallback::Closed => "packets for it are dropped, also those of phones",
-            Fallback::Open => "packets for it pass unchecked, as on_exit = \"open\" has it",
+            Fallback::Open => "packets for it pass unchecked, since on_exit is \"open\"",
         };
         return vec![nobody(subject, facts, &format!("nobody listens on queue {number}: {meanwhile}"))];
     };
@@ -45,7 +45,7 @@ fn of_queue(subject: Subject<'_>, facts: &Facts, queue: &QueueFacts) -> Vec<Find
             let ago = told.and_then(QueueStats::last_verdict_ago);
             let ago = ago.map_or_else(String::new, |ago| format!(" ({ago})"));
             let text = format!(
-                "{} packets wait in queue {number}, and none is decided{ago}: the gate hangs, and nobody gets through",
+                "{} packets wait in queue {number}, and none is decided{ago}: the gate hangs, and no phone gets through",
                 later.waiting
             );
             let finding = Finding::fault(STUCK, text).mend("systemctl restart sipknock");
@@ -131,13 +131,12 @@ fn of_owner(subject: Subject<'_>, facts: &Facts, number: u16, owner: &ProcessFac
     }
     let mut found = Vec::new();
     if owner.stopped {
-        let text = format!("the gate, process {pid}, is stopped by a signal: nobody gets through");
+        let text = format!("the gate, process {pid}, is stopped by a signal: no phone gets through");
         found.push(Finding::fault("stopped", text).mend(format!("kill -CONT {pid}")));
     }
     if owner.monitors && gate::told(facts).is_none() {
-        let text = format!(
-            "the gate, process {pid}, runs with --monitor: strangers pass, and are only written down"
-        );
+        let text =
+            format!("the gate, process {pid}, runs with --monitor: strangers pass, and are only logged");
         found.push(Finding::fault("monitor", text).mend(gate::shut(subject, Some(owner))));
     }
     found

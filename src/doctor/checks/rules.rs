@@ -124,7 +124,7 @@ fn unfed(subject: Subject<'_>, facts: &Facts, found: &[Finding]) -> Option<Findi
     // Of a queue that nobody reads that is told already.
     let read = facts.queues.iter().any(|queue| queue.row.is_some());
     let text = format!(
-        "our rules have handed {} packets to a queue while this was looked at, and none came to the queues that the gate reads",
+        "our rules have handed {} packets to a queue during this check, and none came to the queues that the gate reads",
         fed.counted
     );
     read.then(|| Finding::fault("unfed-queues", text).mend(subject.apply()))
@@ -238,7 +238,7 @@ fn before(subject: Subject<'_>, tables: &Tables, state: FamilyState) -> Vec<Find
                 (Action::Accept, false) if met.established => Finding::fault(
                     "established-before",
                     format!(
-                        "{name}: `{rule}` comes before our rules: once in, a phone is not looked at any more, so a \
+                        "{name}: `{rule}` comes before our rules: the gate does not see a phone once it is in, so a \
                          closed door does not shut it out and its knocks renew nothing"
                     ),
                 ),
@@ -342,7 +342,7 @@ pub(super) fn behind(subject: Subject<'_>, facts: &Facts) -> Vec<Finding> {
                 let rule = format!("-t {} {}", met.table, line(&met));
                 let whose = program.map_or_else(String::new, |program| format!(", a rule of {program},"));
                 let text = format!(
-                    "{name}, {proto} port {port}: `{rule}`{whose} drops everything, also what the gate accepts"
+                    "{name}, {proto} port {port}: `{rule}`{whose} drops everything, also packets that the gate accepts"
                 );
                 let mend = delete(tables.family, &met);
                 let mend = match program {
@@ -356,14 +356,14 @@ pub(super) fn behind(subject: Subject<'_>, facts: &Facts) -> Vec<Finding> {
         for table in tables {
             if let Some(command) = table.dropped_by(stranger.transport, port) {
                 let text = format!(
-                    "the nftables table {} drops {proto} port {port}, whatever the gate accepts",
+                    "the nftables table {} drops {proto} port {port}, also packets that the gate accepts",
                     table.name
                 );
                 push(&mut found, Some(Finding::fault("dropped-behind", text).mend(command)));
             } else if table.drops_the_rest && !table.accepts(stranger.transport, port) {
                 let text = format!(
-                    "the nftables table {} drops what it does not accept, and it does not accept {proto} port {port}: \
-                     phones whose knock the gate accepts are dropped there",
+                    "the nftables table {} drops by default, and does not accept {proto} port {port}: phones whose \
+                     knock the gate accepts are dropped there",
                     table.name
                 );
                 let mend = match table.name.ends_with(" firewalld") {
@@ -397,7 +397,7 @@ pub(super) fn managers(subject: Subject<'_>, facts: &Facts) -> Vec<Finding> {
         if there {
             let text = format!(
                 "{name} writes rules here, too. It may put them before ours or flush ours: put ours in after it, and \
-                 look again after each `{reload}`"
+                 check again after each `{reload}`"
             );
             found.push(Finding::note("manager", text).mend(subject.apply()));
         }

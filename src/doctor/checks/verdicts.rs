@@ -91,8 +91,8 @@ fn unasked(subject: Subject<'_>, facts: &Facts) -> Option<Finding> {
         None => return None,
     };
     let text = format!(
-        "what the gate, process {}, does is not known, nor how long ago its last verdict was: {why}; was it started with \
-         another --control?",
+        "the state of the gate, process {}, is not known, nor the time of its last verdict: {why}; was it started \
+         with another --control?",
         owner.pid
     );
     Some(Finding::note("unasked", text).mend(subject.command("stats --control PATH")))
