@@ -339,8 +339,8 @@ impl Event {
                          queues (queue.numbers)"
                     ),
                     _ => format!(
-                        "the socket's buffer was full: raise queue.receive_buffer beyond {limit} bytes, and see that \
-                         it is granted"
+                        "the socket's buffer was full: raise queue.receive_buffer beyond {limit} bytes, and check \
+                         that it is granted"
                     ),
                 };
                 line!(form, [WARN], "daemon", "packets lost before inspection", {
@@ -349,8 +349,8 @@ impl Event {
             }
             Self::QueueFault { queue, fault, waiting } => {
                 let text = match fault {
-                    Fault::Stuck => "packets wait and none is decided: the queue is bound anew",
-                    Fault::Lost => "somebody has unbound the queue, or has taken it: it is bound anew",
+                    Fault::Stuck => "packets wait and none is decided: the queue is bound again",
+                    Fault::Lost => "another program has unbound the queue or taken it: it is bound again",
                 };
                 line!(form, [ERROR], "daemon", text, { event: "fault", queue, fault: display(fault), waiting });
             }
@@ -375,8 +375,8 @@ impl Event {
             }
             Self::Outbound(outbound) => outbound.put(form),
             Self::OutboundLost { count, limit } => {
-                let text = "copies of what the PBX sends were lost: a provider that it called just now may be taken for a \
-                            stranger until it is called again";
+                let text = "copies of the PBX's packets were lost: a provider that it has just called may count as a \
+                stranger until the next call";
                 line!(form, [WARN], "daemon", text, { event: "overload", place: OUTBOUND, count, limit });
             }
             Self::Grace(grace) => grace.put(form),

@@ -83,7 +83,7 @@ impl Snapshot {
             events
                 .map(move |(outcome, count)| ([("knock", name.as_str()), ("event", outcome.name())], *count))
         });
-        all.counters("sipknock_knocks_total", "Knocks by name and what they did to a door.", knocks);
+        all.counters("sipknock_knocks_total", "Knocks by name and outcome.", knocks);
         all.histogram(
             "sipknock_inspect_seconds",
             "Time to decide a packet; each packet of a batch counts with the batch's mean.",
@@ -105,7 +105,11 @@ impl Snapshot {
         let by_knock = names.map(|name| ([("knock", name)], held(name)));
         all.gauges("sipknock_doors_held", "Open doors by the knock that holds them.", by_knock);
         let Some(outbound) = &self.stats.outbound else { return };
-        all.gauge("sipknock_outbound_doors_open", "Open doors of whom the PBX has called.", outbound.open);
+        all.gauge(
+            "sipknock_outbound_doors_open",
+            "Open doors of sources that the PBX has called.",
+            outbound.open,
+        );
         all.gauge("sipknock_outbound_doors_max", "Such doors that may be open at a time.", outbound.max);
         all.counter(
             "sipknock_outbound_evicted_total",
@@ -120,18 +124,14 @@ impl Snapshot {
         if outbound.wanted {
             all.gauge(
                 "sipknock_outbound_reading",
-                "Whether what the PBX sends is seen, so that its requests open doors.",
+                "Whether the PBX's packets are read, so that its requests open doors.",
                 outbound.group.is_some().into(),
             );
         }
-        all.counter(
-            "sipknock_outbound_copies_total",
-            "Packets of the PBX that were looked at.",
-            outbound.copies,
-        );
+        all.counter("sipknock_outbound_copies_total", "Packets of the PBX that were read.", outbound.copies);
         all.counter(
             "sipknock_outbound_lost_total",
-            "Packets of the PBX that could not be looked at, since the receive buffer was full.",
+            "Packets of the PBX that could not be read, since the receive buffer was full.",
             outbound.lost,
         );
     }
@@ -144,14 +144,14 @@ impl Snapshot {
         });
         all.counters(
             "sipknock_queue_dropped_total",
-            "Packets lost before anybody looked: the queue was full (kernel), or its socket's buffer was (socket).",
+            "Packets lost before a decision: the queue was full (kernel), or its socket's buffer was (socket).",
             lost,
         );
         let stale = self.stats.queues.iter().zip(&numbers);
         let stale = stale.map(|(queue, number)| ([("queue", number.as_str())], queue.stale));
         all.counters(
             "sipknock_queue_stale_total",
-            "Packets that the kernel dropped while they waited for a verdict: somebody deleted a base chain, or an interface.",
+            "Packets that the kernel dropped while they waited for a verdict: a base chain or an interface was deleted.",
             stale,
         );
         let waiting = self.stats.queues.iter().zip(&numbers);
@@ -178,7 +178,7 @@ impl Snapshot {
         let rules = self.stats.rules.as_ref();
         all.gauge(
             "sipknock_rules_watched",
-            "Whether somebody watches over the firewall's rules.",
+            "Whether a process watches the firewall's rules.",
             rules.is_some_and(|rules| rules.watched).into(),
         );
         let Some(rules) = rules else { return };
@@ -207,7 +207,7 @@ impl Snapshot {
         all.gauges("sipknock_build_info", "The program.", [([("version", self.stats.version.as_str())], 1)]);
         all.gauge(
             "sipknock_healthy",
-            "Whether nothing is known to be wrong; /healthz says what is.",
+            "Whether no fault is known; /healthz lists faults.",
             self.healthy.into(),
         );
         let monitors = self.stats.mode == "monitor";

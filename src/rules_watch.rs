@@ -246,7 +246,7 @@ impl RulesWatcher {
 
     fn deaf(&mut self, error: &io::Error) {
         self.warn(format!(
-            "changes of the rules are not heard of ({error}): they are looked at every {}",
+            "notifications of changed rules can't be read ({error}): the rules are checked every {}",
             format_duration(ROUND)
         ));
     }
@@ -355,7 +355,7 @@ impl RulesWatcher {
         let mendable = |watched: &WatchedRules| watched.is_lost() && watched.condition.is_mendable();
         if !self.families.iter().any(mendable) {
             self.note =
-                Some("'sipknock firewall apply' does not mend that: see 'sipknock doctor'".to_owned());
+                Some("'sipknock firewall apply' does not correct that: see 'sipknock doctor'".to_owned());
             return Ok(());
         }
         if !self.keep {
@@ -411,7 +411,7 @@ impl RulesWatcher {
         let here = if known.is_empty() {
             String::new()
         } else {
-            format!(" (of those who manage a firewall, {} are here)", known.join(", "))
+            format!(" (firewall managers on this machine: {})", known.join(", "))
         };
         format!(
             "the firewall rules are not put back for {}: {by} has removed them {LIMIT} times within {}{here}; end that, and \

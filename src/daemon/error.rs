@@ -34,15 +34,15 @@ pub enum DaemonError {
     RulesLeft(String),
     /// A queue thread decides nothing, and another one in its place did not help.
     #[error(
-        "queue {queue}: packets wait and are not decided, and binding it anew does not help: start sipknock again, and \
-         report what the log has about it"
+        "queue {queue}: packets wait and are not decided, and rebinding it did not help: start sipknock again, and \
+         report the lines of the log about it"
     )]
     Stuck {
         /// The queue.
         queue: u16,
     },
     /// A running gate does not hand over.
-    #[error("not taken over, and the running gate goes on: {0}")]
+    #[error("not taken over, and the running gate continues: {0}")]
     Takeover(String),
     /// The system would not give what a daemon needs.
     #[error("{what}: {error}")]

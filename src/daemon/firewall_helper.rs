@@ -174,7 +174,7 @@ impl FirewallHelper {
             helper.ask(HelperOrder::Watch)?;
             Ok(InstalledRules { helper, ours: false })
         };
-        let failed = |error| sink.send(Event::Warning(format!("nobody watches over the rules: {error}")));
+        let failed = |error| sink.send(Event::Warning(format!("no process watches the rules: {error}")));
         begin().map_err(failed).ok()
     }
 

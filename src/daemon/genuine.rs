@@ -32,8 +32,8 @@ impl Genuine {
             Err(error) => {
                 if !std::mem::replace(&mut self.fails, true) {
                     tell(format!(
-                        "the kernel does not tell its connections ({error}), so that no line of drops has 'established', and \
-                         whatever bans by them bans nobody: modprobe tcp_diag"
+                        "the kernel does not list its connections ({error}), so no line of drops has 'established', \
+                         and nothing is banned by these lines: modprobe tcp_diag"
                     ));
                 }
                 Proven::default()

@@ -82,7 +82,8 @@ impl OutboundReader {
             Ok(reader) => (state.reader, state.off) = (Some(reader), None),
             Err(error) => {
                 let text = format!(
-                    "outbound is off, so that whom the PBX calls gets no door and needs one by a knock or `trusted`: {error}"
+                    "outbound is off, so a source that the PBX calls gets no door by that and needs a knock or \
+                     `trusted`: {error}"
                 );
                 state.off = Some(error.to_string());
                 drop(state);
@@ -155,9 +156,7 @@ impl OutboundReader {
     pub(super) fn fault(&self) -> Option<String> {
         let state = self.lock();
         let error = state.off.as_ref().filter(|_| state.failed)?;
-        Some(format!(
-            "outbound: what the PBX sends is not seen any more, until the gate is restarted: {error}"
-        ))
+        Some(format!("outbound: the PBX's packets are not read until the gate is restarted: {error}"))
     }
 
     /// Doors, marks and the counts of the reader.

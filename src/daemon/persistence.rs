@@ -193,8 +193,8 @@ impl PersisterWork {
                 if self.failing.is_none_or(|last| now.since(last) >= SAY_AGAIN) {
                     self.failing = Some(now);
                     self.context.sink.send(Event::Warning(format!(
-                        "doors can't be kept in {shown}, and would not survive a restart: {error}; the gate goes on, \
-                         and tries again: make room or give it another place with --state PATH"
+                        "doors can't be kept in {shown}, and would not survive a restart: {error}; the gate \
+                         continues, and tries again: free space, or name another file with --state PATH"
                     )));
                 }
             }

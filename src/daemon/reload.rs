@@ -128,7 +128,7 @@ impl Reloader {
                 notes.push("the configuration says monitor, so that --grace is over".to_owned());
             } else {
                 notes.push(
-                    "--grace goes on: everything passes until it is over, or 'sipknock enforce'".to_owned(),
+                    "--grace continues: everything passes until its end, or 'sipknock enforce'".to_owned(),
                 );
             }
         }

@@ -207,7 +207,7 @@ impl Daemon {
         let socket = adopted.map(|(path, listener)| Socket::adopt(listener, path)).or(socket);
         if let Some(error) = unseen {
             self.context.sink.send(Event::Warning(format!(
-                "what the kernel counts of its queues can't be read, so nobody sees packets that are lost or wait for good: \
+                "the kernel's counters of its queues can't be read, so lost and stuck packets stay unnoticed: \
                  {error}; start as root, or as a member of the group root"
             )));
         }

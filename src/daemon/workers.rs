@@ -137,7 +137,7 @@ impl WorkerPool {
                     self.manager.forget(&store_name(number));
                     // Packets that wait there would wait for ever, and no other process could bind it.
                     queue::unbind(&second, number)?;
-                    let text = format!("the queue that the service manager has kept is bound anew: {error}");
+                    let text = format!("the queue that the service manager has kept is bound again: {error}");
                     self.context.common.sink.send(Event::Warning(text));
                     if wanted {
                         self.bind(&config.queue.options(number), daemon.watch(number))?;
@@ -155,8 +155,8 @@ impl WorkerPool {
         }
         if !surplus.is_empty() {
             let text = format!(
-                "queues {surplus:?} are not configured any more, and are shut: see that no rule leads there, \
-                 'sipknock firewall apply'"
+                "queues {surplus:?} are no longer configured, and are shut: 'sipknock firewall apply' takes the rules \
+                 away that lead there"
             );
             self.context.common.sink.send(Event::Warning(text));
         }
@@ -457,7 +457,7 @@ impl Slot {
                 let row = QueueRow { queue: binding.queue, port_id: binding.port_id, ..QueueRow::default() };
                 self.monitor = QueueMonitor::new(&row, self.shared.packets());
                 self.told = None;
-                let text = format!("queue {} is bound anew, and served by another thread", binding.queue);
+                let text = format!("queue {} is bound again, and served by another thread", binding.queue);
                 context.common.sink.send(Event::Note(text));
                 Ok(true)
             }

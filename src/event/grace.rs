@@ -71,8 +71,8 @@ impl GraceEvent {
                  'sipknock enforce'"
             }
             Self::Held { .. } => {
-                "no phone has registered: see that the rules lead here with 'sipknock doctor', or give it longer; \
-                 'sipknock enforce' has it drop strangers"
+                "no phone has registered: check with 'sipknock doctor' if the rules lead here, or give it more time; \
+                 'sipknock enforce' makes it drop strangers"
             }
             Self::Began(_) | Self::Unready(_) | Self::Enforced { .. } => return None,
         })

@@ -93,7 +93,7 @@ pub(crate) fn a_stolen_queue_is_bound_again_when_the_thief_is_gone(world: &World
         .expect("it is noticed");
     gate.wait_for_warning("is taken by port id");
     drop(thief);
-    gate.wait_for_note("bound anew");
+    gate.wait_for_note("bound again");
     opens(world, "198.51.100.8");
     assert!(gate.stop().0.success());
 }
@@ -123,7 +123,7 @@ pub(crate) fn packets_that_wait_and_are_not_decided(world: &World) {
         stop.store(true, Ordering::SeqCst);
         noticed
     });
-    noticed.expect("the queue is bound anew");
+    noticed.expect("the queue is bound again");
     let fault = gate.wait_for("fault", |_| true);
     assert_eq!((&fault["fault"], &fault["queue"]), (&"stuck".into(), &0.into()));
     world.delivered();
@@ -147,7 +147,7 @@ pub(crate) fn a_queue_that_is_stuck_again_ends_the_gate(world: &World) {
     let (phone, first) = (world.client("198.51.100.7"), holder(world));
     deafen(&socket_of(world, &gate));
     phone.send("is anybody there?");
-    assert!(gate.says("queue 0 is bound anew"));
+    assert!(gate.says("queue 0 is bound again"));
     assert_ne!(holder(world), first);
     deafen(&socket_of(world, &gate));
     phone.send("and now?");

@@ -288,12 +288,12 @@ pub(crate) fn a_failing_start_gives_the_queues_up(world: &World) {
     world.client("198.51.100.8").send("unchecked, as on_exit says");
     assert_eq!(world.arrives(), "unchecked, as on_exit says");
     drop(taken);
-    // What is kept and of no use, since the backend is another one, is bound anew.
+    // What is kept and of no use, since the backend is another one, is bound again.
     let gate = manager.started(world, &config, &[]);
     assert!(gate.stop().0.success());
     let gate = manager.started(world, &config, &["--backend", "nfq"]);
     world.client("198.51.100.7").send(&register(SECRET));
     assert_eq!(world.delivered().len(), 1);
-    gate.wait_for_warning("bound anew");
+    gate.wait_for_warning("bound again");
     assert!(gate.stop().0.success());
 }

@@ -33,7 +33,7 @@ pub(super) fn a_weak_knock_stays_in_force(world: &World) {
     };
     let warns = |gate: &Gate, knock: &str| {
         let text = gate.wait_for_warning(&format!("weak knock \"{knock}\": "));
-        assert!(text.contains("it is in force all the same, so that no phone is shut out"), "{text}");
+        assert!(text.contains("it stays in force, so that no phone is shut out"), "{text}");
     };
 
     // In force from the start.

@@ -55,9 +55,9 @@ pub(super) fn the_service_tells_the_gate(world: &World) {
     assert!(ended.success(), "{ended}");
     // It has said so itself: nobody waits until its silence is noticed.
     let (status, body) = get(world, "/healthz");
-    assert!(status == 503 && body.contains("nobody watches over them"), "{body}");
+    assert!(status == 503 && body.contains("no process watches them"), "{body}");
     assert_eq!(stats(world, &config)["rules"]["watched"], false);
-    assert!(gate.says("nobody watches over the firewall rules any more: the process that does was ended"));
+    assert!(gate.says("no process watches the firewall rules: the one that did was ended"));
     assert_eq!(metric(world, "sipknock_rules_watched"), Some(0.0));
     assert_eq!(metric(world, "sipknock_rules_in_place{family=\"ipv4\"}"), None);
     let service = service_of(world, &config);

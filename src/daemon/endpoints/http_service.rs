@@ -118,7 +118,7 @@ impl HttpService {
         faults.extend(self.service.outbound_fault());
         for (number, _) in bound.iter().filter(|(_, bound)| !bound) {
             faults.push(format!(
-                "queue {number}: it is not bound to this process any more, and is bound again as soon as that is possible"
+                "queue {number}: it is not bound to this process, and is bound again as soon as that is possible"
             ));
         }
         for QueueStatus { binding, fault, .. } in self.service.health() {
@@ -181,8 +181,9 @@ impl PageService for HttpService {
                 self.service.send(Event::Note(format!("metrics and status page are at http://{address}/")));
                 if !address.ip().to_canonical().is_loopback() {
                     self.service.send(Event::Warning(format!(
-                        "the status page at {address} has no login: whoever reaches it sees who may call, with addresses \
-                         and knocks' names; let the firewall or a proxy keep others out, or listen on 127.0.0.1"
+                        "the status page at {address} has no login: everybody who reaches it sees the phones' \
+                         addresses and the knocks' names; let the firewall or a proxy keep others out, or listen on \
+                         127.0.0.1"
                     )));
                 }
             }
@@ -396,7 +397,7 @@ mod tests {
         // Where the kernel has no queues to list, nothing is said of them.
         if kernel::readable_queues().is_ok() {
             expected.push(
-                "queue 65000: it is not bound to this process any more, and is bound again as soon as that is possible"
+                "queue 65000: it is not bound to this process, and is bound again as soon as that is possible"
                     .to_owned(),
             );
         }

@@ -72,7 +72,7 @@ impl RulesState {
     /// The process that watched is gone, or was never there.
     pub(in crate::daemon) fn lost(&self, why: &str) {
         if std::mem::take(&mut self.heard().watched) {
-            self.send(Event::Warning(format!("nobody watches over the firewall rules any more: {why}")));
+            self.send(Event::Warning(format!("no process watches the firewall rules: {why}")));
         }
     }
 
@@ -81,15 +81,15 @@ impl RulesState {
         let mut heard = self.heard();
         if heard.stays_away(self.clock.now()) {
             drop(heard);
-            let text = "nobody watches over the firewall rules any more: the process that does was ended, and \
-                        'systemctl start sipknock-rules' starts it again";
+            let text = "no process watches the firewall rules: the one that did was ended, and 'systemctl start \
+            sipknock-rules' starts it again";
             return self.send(Event::Warning(text.to_owned()));
         }
         let last = heard.last.as_ref().map(|(time, _)| *time).or(heard.expected);
         let silent = last.is_some_and(|time| self.clock.now().since(time) > SILENCE);
         drop(heard);
         if silent {
-            self.lost(&format!("nothing is heard of it for {} s", SILENCE.as_secs()));
+            self.lost(&format!("it has sent nothing for {} s", SILENCE.as_secs()));
         }
     }
 
@@ -167,8 +167,8 @@ fn since(count: u64, before: u64) -> u64 {
 
 fn faults(stats: &RulesStats) -> Vec<String> {
     if !stats.watched {
-        let text = "rules: nobody watches over them any more, so their state is not known: restart sipknock-rules.service, \
-                    or the gate where there is none";
+        let text = "rules: no process watches them, so their state is not known: restart sipknock-rules.service, or \
+        the gate if there is none";
         return vec![text.to_owned()];
     }
     let lost = stats.families.iter().filter(|family| family.state != IN_PLACE);

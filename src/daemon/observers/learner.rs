@@ -101,7 +101,7 @@ impl LearnerWork {
         let shown = self.file.display();
         self.sink.send(match write(&self.roster, &self.file) {
             Ok(()) => Event::Note(format!("learned from {requests} requests: written to {shown}")),
-            Err(error) => Event::Warning(format!("what was learned can't be written to {shown}: {error}")),
+            Err(error) => Event::Warning(format!("the learned values can't be written to {shown}: {error}")),
         });
         let missed = self.missed.0.swap(0, Ordering::Relaxed);
         if missed > 0 {

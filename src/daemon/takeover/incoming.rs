@@ -89,7 +89,7 @@ impl TakeoverOffer {
             Err(error) => return Err(refused(format!("{}: {error}", path.display()))),
         };
         if !config.queue.backend.hands_over() {
-            let text = "backend nfq can't go on with another process's queues: use backend batched, or stop the \
+            let text = "backend nfq can't continue with another process's queues: use backend batched, or stop the \
                         running gate and start this one without --takeover";
             return Err(refused(text));
         }
@@ -118,13 +118,13 @@ impl TakeoverOffer {
             return Err(refused(text));
         }
         if offer.grace && !grace {
-            let text = "everything passes in the running gate while its --grace lasts, and with this one phones that have \
-                        not knocked would be shut out: say 'sipknock enforce' first, or --grace again";
+            let text = "everything passes in the running gate while its --grace lasts, and this one would shut out \
+            phones that have not knocked: run 'sipknock enforce' first, or give --grace again";
             return Err(refused(text));
         }
         if offer.rules && !rustix::process::geteuid().is_root() {
-            let text = "the running gate has put the firewall rules in, and whoever comes after it has to take them out: \
-                        do it as root";
+            let text = "the running gate has put the firewall rules in, and the next one has to take them out: run it \
+            as root";
             return Err(refused(text));
         }
         Ok(Some(Self { line, offer }))

@@ -105,7 +105,7 @@ impl TakeoverListener {
             Err(TrySendError::Full(_)) => {
                 return Ok(Refusal {
                     kind: RefusalKind::Full,
-                    text: "somebody else is taking over".to_owned(),
+                    text: "another process is taking over".to_owned(),
                 });
             }
             Err(TrySendError::Disconnected(_)) => return Ok(Refusal::failed("the gate is ending")),
@@ -152,7 +152,7 @@ impl Handover<'_> {
         self.outbound.resume();
         self.workers.resume()?;
         self.exit.close(false);
-        let text = format!("process {} could not take over, and this gate goes on: {why}", request.pid);
+        let text = format!("process {} could not take over, and this gate continues: {why}", request.pid);
         self.sink.send(Event::Warning(text));
         Ok(false)
     }

@@ -67,7 +67,7 @@ pub(super) fn source(gate: &Inspector, address: &str) -> Result<Source, Refusal>
     let source = gate.cut().source(net.addr());
     let whole = source.network(gate.cut());
     if whole.prefix_len() != net.prefix_len() {
-        let text = format!("{net} is not what a door is for, which is a /{} as {whole}", whole.prefix_len());
+        let text = format!("{net} is not a source: a door is for a /{}, as {whole}", whole.prefix_len());
         return Err(Refusal::bad(text));
     }
     Ok(source)
