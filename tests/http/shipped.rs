@@ -115,7 +115,7 @@ pub(super) fn alerts_fire_when_they_should(world: &World) {
             true => format!(
                 "[{{exp_labels: {{severity: warning, job: sipknock, instance: gate}}, exp_annotations: {{summary: {:?}, \
                  description: {}}}}}]",
-                "sipknock on gate does not see what the PBX sends",
+                "sipknock on gate does not read the PBX's packets",
                 Value::from(description("SipknockOutboundUnread"))
             ),
             false => "[]".to_owned(),
