@@ -222,7 +222,7 @@ fn tunnels_are_said_or_looked_into() {
         let count = plain.len();
         assert_eq!((reasons(&lines), &summary(&lines)["tunnels"]), (vec![], &json!({ name: count })));
         let said =
-            format!("{count} packets are of tunnels that were not looked into ({title} {count}); --tunnels");
+            format!("{count} packets are of tunnels that were not decoded ({title} {count}); --tunnels");
         for command in [&["replay", "--knock", KNOCK][..], &["learn"]] {
             let (_, text, _) = sipknock(&[command, &[&file]].concat());
             assert!(text.contains(&said), "{command:?}: {text}");

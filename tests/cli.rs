@@ -267,7 +267,7 @@ fn check_refuses_what_is_guessed_within_a_minute() {
         ("8421", "", "13 bits, which a sender at 1 Gbit/s guesses in less than a second"),
         ("adgjmptwad", "", "28 bits, which a sender at 1 Gbit/s guesses in 1 second"),
         ("adgjmptwad", "in = \"from-display-name\"\nmatch = \"whole\"", "guesses in 28 seconds"),
-        ("friendly-scanner", "", "it occurs in what SIP scanners send"),
+        ("friendly-scanner", "", "it occurs in text that SIP scanners send"),
         ("CHANGE-ME", "", "it occurs in the example configuration"),
         (
             "<urn:dev:mac:0004f2a1b2c3>",
@@ -513,7 +513,7 @@ fn commands_for_a_running_gate_say_when_there_is_none() {
     }
     let off = config(&folder, &format!("[control]\nsocket = \"off\"\n{knock}"));
     let (status, _, err) = run(&["doors", "--config", &off]);
-    assert!(status == 2 && err.contains("say where it is with --control PATH"), "{err}");
+    assert!(status == 2 && err.contains("name the socket with --control PATH"), "{err}");
 }
 
 #[test]
@@ -566,7 +566,7 @@ fn secrets_that_others_can_read_are_refused() {
 #[test]
 fn no_knock_is_named_like_doors_that_no_knock_opens() {
     let folder = TempDir::new().unwrap();
-    for (name, why) in [("manual", "opened by hand"), ("outbound", "by a request of its own")] {
+    for (name, why) in [("manual", "opened by hand"), ("outbound", "a request of the PBX")] {
         let inline =
             config(&folder, &format!("[[knock]]\nname = \"{name}\"\nsecret = \"gwadjtpmagjwtdpmjgatwdm\"\n"));
         let flag = format!("{name}=gwadjtpmagjwtdpmjgatwdm");
@@ -636,7 +636,7 @@ fn errors_are_json_if_it_is_asked_for() {
         assert!(err.contains(error.lines().next().unwrap()), "{error}: {err}");
     }
     let (code, out, _) = run(&["learn", "--json", "--help"]);
-    assert!(code == 0 && out.starts_with("List what each phone"), "{out}");
+    assert!(code == 0 && out.starts_with("List the values that each phone"), "{out}");
 }
 
 #[test]

@@ -144,7 +144,7 @@ fn lists_and_counters_show_it(world: &World) {
         "{text}"
     );
     assert!(
-        text.contains("\n  1 packet of the PBX looked at by NFLOG group 5060, 0 lost to a full socket\n"),
+        text.contains("\n  1 packet of the PBX read by NFLOG group 5060, 0 lost to a full socket\n"),
         "{text}"
     );
 

@@ -156,8 +156,8 @@ impl Checked {
         let (guessed, s) = (names.len(), plural(names.len() as u64));
         writeln!(
             out,
-            "the configuration is refused for {guessed} knock{s} that anybody guesses: {counts}. 'run' and 'reload' take it \
-             all the same, and warn"
+            "the configuration is refused for {guessed} knock{s} that anybody guesses: {counts}. 'run' and 'reload' \
+             accept it, and warn"
         )
     }
 }

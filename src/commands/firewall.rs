@@ -146,7 +146,7 @@ fn register_again(plan: &Plan) -> String {
     let why = "providers with which the PBX registered before are strangers until it registers again";
     match REGISTER_AGAIN.iter().find(|(name, _)| listens(name)) {
         Some((_, command)) => format!("{why}: {command}"),
-        None => format!("{why}: have it do so, or restart it (Asterisk: {})", REGISTER_AGAIN[0].1),
+        None => format!("{why}: let it register again, or restart it (Asterisk: {})", REGISTER_AGAIN[0].1),
     }
 }
 
@@ -216,7 +216,7 @@ fn apply_on_trial(firewall: &Firewall, plan: &Plan, span: Duration, json: bool) 
 fn say(wish: Wish) {
     if let Err(error) = wish.say() {
         let text = format!(
-            "sipknock: whoever watches over the rules can't be told ({error}), and may undo this: run it as root"
+            "sipknock: the process that watches the rules can't be notified ({error}), and may undo this: run it as root"
         );
         let _ = writeln!(io::stderr(), "{text}");
     }
@@ -263,9 +263,9 @@ fn status(status: &Status, json: bool) -> Result<ExitCode, Failure> {
         let what = match family.state {
             FamilyState::InPlace => "in place",
             FamilyState::Differs if family.is_mendable() => {
-                "not as the configuration has it ('sipknock firewall apply' puts it right)"
+                "different from the configuration ('sipknock firewall apply' corrects it)"
             }
-            FamilyState::Differs => "as the configuration has it, and of no use for what others do",
+            FamilyState::Differs => "as configured, but rules of another program lead packets past them",
             FamilyState::Absent => "absent ('sipknock firewall apply' puts them in)",
             FamilyState::Skipped => "skipped",
         };

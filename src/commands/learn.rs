@@ -36,8 +36,8 @@ pub(super) fn run(cli: &Cli, args: &LearnArgs) -> Result<ExitCode, Failure> {
     if refused > 0 {
         let phones = if refused == 1 { "1 phone sends" } else { &format!("{refused} phones send") };
         return Err(Failure::Usage(format!(
-            "{phones} nothing but what is guessed within a minute, which --weak does not write either: set the display \
-             name to what 'sipknock keygen' makes"
+            "{phones} nothing but what is guessed within a minute, which --weak does not write either: set the \
+             display name to a secret of 'sipknock keygen'"
         )));
     }
     Ok(status)

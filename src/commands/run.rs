@@ -84,8 +84,8 @@ fn beside_another(error: DaemonError, config: &Config) -> Failure {
             if Client::connect(path).is_ok() =>
         {
             Failure::Work(WorkError::Other(format!(
-                "{error}. A sipknock runs already and answers at {}: 'sipknock reload' has it read its configuration again, \
-                 'sipknock run --takeover' goes on in its place without losing a packet",
+                "{error}. A sipknock runs already and answers at {}: 'sipknock reload' makes it read its \
+                 configuration again, 'sipknock run --takeover' takes its place without losing a packet",
                 path.display()
             )))
         }
@@ -140,8 +140,7 @@ fn warnings(config: &Config, readable: Vec<String>) -> Vec<String> {
     weak.sort_by_key(|weak| !weak.guessable);
     let weak = weak.into_iter().filter_map(|weak| {
         let name = &config.knocks.get(weak.knock)?.name;
-        let in_force =
-            if weak.guessable { "; it is in force all the same, so that no phone is shut out" } else { "" };
+        let in_force = if weak.guessable { "; it stays in force, so that no phone is shut out" } else { "" };
         Some(format!("weak knock {name:?}: {}{in_force}", weak.why))
     });
     let mut warnings: Vec<_> = readable.into_iter().chain(notes).chain(weak).collect();

@@ -31,14 +31,14 @@ fn write_outbound(outbound: &OutboundStats, mut out: impl Write) -> io::Result<(
     match (group, off) {
         (Some(group), _) => writeln!(
             out,
-            "  {} of the PBX looked at by NFLOG group {group}, {lost} lost to a full socket",
+            "  {} of the PBX read by NFLOG group {group}, {lost} lost to a full socket",
             counted(*copies, "packet")
         ),
         (None, why) => {
             writeln!(
                 out,
-                "  what the PBX sends is not looked at: {}",
-                why.as_deref().unwrap_or("nobody says why")
+                "  packets of the PBX are not read: {}",
+                why.as_deref().unwrap_or("no reason was given")
             )
         }
     }
@@ -59,7 +59,7 @@ fn write_text(stats: &Stats, mut out: impl Write) -> io::Result<()> {
     if let Some(config) = &stats.config {
         let file = config.file.as_deref().unwrap_or("flags alone");
         let flags = if config.flags && config.file.is_some() { ", and flags" } else { "" };
-        writeln!(out, "goes by {file}{flags}, read {}", moment(&config.read))?;
+        writeln!(out, "configuration: {file}{flags}, read {}", moment(&config.read))?;
     }
     if let Some(grace) = &stats.grace {
         let time = match grace.left_s {
@@ -76,7 +76,7 @@ fn write_text(stats: &Stats, mut out: impl Write) -> io::Result<()> {
             writeln!(out, "  {} of these pass by a door that is not their own", grace.borrowed)?;
         }
         if grace.overlooked > 0 {
-            writeln!(out, "  {} REGISTERs came too fast to be looked at", grace.overlooked)?;
+            writeln!(out, "  {} REGISTERs came too fast to be read", grace.overlooked)?;
         }
     }
     writeln!(out, "doors: {} open of at most {}, {} known", doors.open, doors.max, doors.known)?;
@@ -97,7 +97,7 @@ fn write_text(stats: &Stats, mut out: impl Write) -> io::Result<()> {
             queue.queue, queue.waiting, queue.kernel_dropped, queue.socket_dropped
         )?;
         if queue.stale > 0 {
-            let text = "packets were dropped by the kernel while they waited: somebody deleted a base chain";
+            let text = "packets were dropped by the kernel while they waited: a base chain was deleted";
             writeln!(out, "  {} {text}, or an interface", queue.stale)?;
         }
         if let Some(ago) = queue.last_verdict_ago() {
@@ -114,8 +114,7 @@ fn write_text(stats: &Stats, mut out: impl Write) -> io::Result<()> {
             detail => format!("{} {}, {detail}", family.family, family.state),
         };
         let families: Vec<_> = rules.families.iter().map(state).collect();
-        let watched =
-            if rules.watched { "" } else { " (as they were last: nobody watches over them any more)" };
+        let watched = if rules.watched { "" } else { " (their last state: no process watches them)" };
         writeln!(
             out,
             "firewall rules: {}{watched}; put back {} times, missing for {:.3} s since the start",

@@ -54,7 +54,7 @@ impl Strengths {
         let (knocks, time) = (self.strengths.len(), effort::in_words(seconds));
         each_holds.then(|| {
             format!(
-                "one of the {knocks} knocks is guessed in {time} by a sender who tries all of them; give them more bits"
+                "one of the {knocks} knocks is guessed in {time} by a sender that tries all of them; give them more bits"
             )
         })
     }

@@ -53,7 +53,7 @@ impl Config {
         let mut add =
             |kind, knock, text: String, edit: String| doubts.push(Doubt { kind, knock, text, edit });
         if self.inspect.mode == Mode::Monitor {
-            let text = "the mode is \"monitor\": strangers pass, and are only written down";
+            let text = "the mode is \"monitor\": strangers pass, and are only logged";
             add(DoubtKind::Monitor, None, text.to_owned(), "set [inspect] mode = \"enforce\"".to_owned());
         }
         for family in everybody_trusted(&self.inspect.trusted) {
@@ -82,7 +82,8 @@ impl Config {
         }
         if let Some(listen) = self.http.listen.filter(|listen| listen.ip().is_unspecified()) {
             let text = format!(
-                "the status page is on all addresses ({listen}) and has no login: whoever reaches this machine sees who may call"
+                "the status page is on all addresses ({listen}) and has no login: everybody who reaches this machine \
+                 sees the phones' addresses"
             );
             let edit = format!("set [http] listen = \"127.0.0.1:{}\"", listen.port());
             add(DoubtKind::HttpEverywhere, None, text, edit);

@@ -30,7 +30,7 @@ pub enum ConfigError {
     Several(Vec<ConfigError>),
     /// There is nothing to knock with.
     #[error(
-        "no knock is configured, so nobody could ever open a door: add a [[knock]] with a name and a secret to {}, \
+        "no knock is configured, so no door could ever open: add a [[knock]] with a name and a secret to {}, \
          or give --knock NAME=SECRET ('sipknock keygen' makes a good secret)",
         file.display()
     )]
@@ -84,7 +84,7 @@ fn advice(error: &std::io::Error) -> &'static str {
         std::io::ErrorKind::PermissionDenied if !rustix::process::geteuid().is_root() => {
             "it holds secrets, and only root may read it: run it with sudo"
         }
-        _ => "give the right path with --config, or say it in flags, as in --knock NAME=SECRET",
+        _ => "give the right path with --config, or use flags, as in --knock NAME=SECRET",
     }
 }
 

@@ -230,7 +230,7 @@ impl Reader<'_> {
             text => values::grace(text),
         });
         if inspect.grace > Duration::ZERO && inspect.mode == Mode::Monitor {
-            let text = "it ends with strangers dropped, and with mode = \"monitor\" nobody is".to_owned();
+            let text = "it ends with strangers dropped, and mode = \"monitor\" drops none".to_owned();
             self.notes.push(ConfigNote { place: self.place(span, "inspect.grace"), text });
         }
         for (prefix, least, key) in [
@@ -251,7 +251,8 @@ impl Reader<'_> {
         let nets = self.networks(key, field);
         if let Some(net) = nets.iter().find(|net| matches!(net, IpNet::V4(_))) {
             let text = format!(
-                "{net} is of IPv4, where ipv4_prefix makes each address a source: write the IPv6 prefixes of translators, as \
+                "{net} is of IPv4, in which ipv4_prefix makes each address a source: write the IPv6 prefixes of \
+                 translators, as \
                  in [\"64:ff9b::/96\"]"
             );
             let error = self.error(field.span(), key, text);
@@ -311,7 +312,7 @@ impl Reader<'_> {
             text_of(value).and_then(values::busy_poll)
         });
         if queue.backend == Backend::Nfq && queue.busy_poll > Duration::ZERO {
-            let text = "the nfq backend sleeps all the same: it is for \"batched\"".to_owned();
+            let text = "the nfq backend ignores it: it is for \"batched\"".to_owned();
             self.notes.push(ConfigNote { place: self.place(span, "queue.busy_poll"), text });
         }
         queue

@@ -135,7 +135,7 @@ fn translators_have_prefixes_of_ipv6() {
     for (value, expected) in [
         (
             "[\"192.0.2.0/24\"]",
-            ":2: inspect.nat64: 192.0.2.0/24 is of IPv4, where ipv4_prefix makes each address a source",
+            ":2: inspect.nat64: 192.0.2.0/24 is of IPv4, in which ipv4_prefix makes each address a source",
         ),
         ("[\"64:ff9b::/129\"]", ":2: inspect.nat64: "),
         ("[\"nat64\"]", ":2: inspect.nat64: "),

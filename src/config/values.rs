@@ -276,7 +276,7 @@ pub fn user(text: &str) -> Result<String, String> {
 pub fn knock_name(text: &str) -> Result<String, String> {
     let odd = |c: char| c == '=' || c.is_control() || (c.is_whitespace() && c != ' ');
     if text.trim().is_empty() {
-        return Err("a knock needs a name: it is what logs call it, as in name = \"alice-desk\"".to_owned());
+        return Err("a knock needs a name for the log, as in name = \"alice-desk\"".to_owned());
     }
     let shown = || text.chars().take(MAX_SHOWN).collect::<String>();
     let length = text.chars().count();
@@ -294,14 +294,13 @@ pub fn knock_name(text: &str) -> Result<String, String> {
     }
     if text == OUTBOUND {
         return Err(format!(
-            "{OUTBOUND:?} is what lists and logs call doors that the PBX opened by a request of its own, so no knock can have \
-             that name: give it another one"
+            "{OUTBOUND:?} is the name of doors that a request of the PBX opened, so no knock can have it: give it \
+             another one"
         ));
     }
     if text == MANUAL {
         return Err(format!(
-            "{MANUAL:?} is what lists and logs call doors that were opened by hand, so no knock can have that name: \
-             give it another one"
+            "{MANUAL:?} is the name of doors that were opened by hand, so no knock can have it: give it another one"
         ));
     }
     Ok(text.to_owned())

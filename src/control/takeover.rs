@@ -182,7 +182,7 @@ impl TakeoverConnection {
 /// Where he may not, or can't be told.
 pub fn entitled(stream: impl AsFd) -> Result<u32, Refusal> {
     let peer = sockopt::socket_peercred(stream)
-        .map_err(|error| Refusal::failed(format!("who asks can't be told: {error}")))?;
+        .map_err(|error| Refusal::failed(format!("the client's user can't be read: {error}")))?;
     if !peer.uid.is_root() && peer.uid != rustix::process::geteuid() {
         let text = "only root, and the user that the gate runs as, may take it over".to_owned();
         return Err(Refusal { kind: RefusalKind::NotAllowed, text });

@@ -58,20 +58,20 @@ impl fmt::Display for FirewallNote {
             Self::NoIpv6 => f.write_str("no IPv6 rules: this kernel does not speak IPv6"),
             Self::NoProgram { program } => write!(
                 f,
-                "no IPv6 rules, although this kernel speaks IPv6: {program} is not installed. Whoever \
-                 reaches this machine over IPv6 reaches its SIP ports; install it, or keep the PBX off IPv6"
+                "no IPv6 rules, although this kernel speaks IPv6: {program} is not installed. Everybody who reaches \
+                 this machine over IPv6 reaches its SIP ports; install it, or keep the PBX off IPv6"
             ),
             Self::NotWanted => f.write_str("no rules: `families` leaves it out"),
             Self::NoAddress => f.write_str("no rules: no address or interface in `pbx` is of this family"),
             Self::NoInterface { net } => write!(
                 f,
-                "nothing of what {net} sends is copied to the gate, so nobody gets a door by being called: no route but \
-                 the default one leads there, and without an interface anybody could send with that address. Name the \
+                "packets of {net} are not copied to the gate, so its calls open no door: only the default route leads \
+                 there, and without an interface every host could send with that address. Name the \
                  interface in `pbx`, as in `pbx = [\"{net}\", \"eth1\"]`"
             ),
             Self::OutboundLeftOut => write!(
                 f,
-                "without chain {CHAIN_OUT}, so the gate does not see whom the PBX calls, and providers must be in \
+                "without chain {CHAIN_OUT}, so the gate does not see the PBX's calls, and providers must be in \
                  `trusted`: this kernel or iptables has no NFLOG target (`modprobe nfnetlink_log xt_NFLOG`; on OpenWrt: \
                  `kmod-nfnetlink-log iptables-mod-nflog`)"
             ),
@@ -81,13 +81,13 @@ impl fmt::Display for FirewallNote {
             ),
             Self::ReassemblyLeftOut => write!(
                 f,
-                "without the rule in {CHAIN} that has the kernel put fragments together: this kernel or iptables has no \
+                "without the rule in {CHAIN} that makes the kernel reassemble fragments: this kernel or iptables has no \
                  conntrack match (`modprobe xt_conntrack`; on OpenWrt: `kmod-ipt-conntrack`). A knock behind the first \
                  fragment of a datagram is not found, and TCP segments in fragments are dropped"
             ),
             Self::CounterLeftOut => f.write_str(
                 "without rules that count packets before the rules of others: there is no table mangle, or no comment \
-                 match (`modprobe iptable_mangle xt_comment`). What others take from the gate does not show",
+                 match (`modprobe iptable_mangle xt_comment`). Packets that rules of others take from the gate do not show",
             ),
             Self::OtherRemoved { program } => write!(f, "rules that {program} had of ours are removed"),
             Self::OtherLeft { program, error } => {

@@ -93,7 +93,7 @@ pub enum PlanError {
     Parent(String),
     /// A chain that packets in both directions pass, and nothing to tell them by.
     #[error(
-        "packets to the PBX and packets from it both pass {0}, and nothing says which are which: name the PBX's \
+        "packets to the PBX and packets from it both pass {0}, and can't be told apart: name the PBX's \
          addresses, networks or interfaces in section [firewall], as in `pbx = [\"172.18.0.5\"]` or \
          `pbx = [\"192.168.10.0/24\", \"eth1\"]`"
     )]

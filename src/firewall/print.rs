@@ -98,4 +98,4 @@ fn put_line(text: &mut String, line: std::fmt::Arguments<'_>) {
 }
 
 const REASSEMBLY_REMARK: &str =
-    "# Never reached: it has the kernel put IP fragments together before any rule sees them.";
+    "# Never reached: it makes the kernel reassemble IP fragments before any rule sees them.";

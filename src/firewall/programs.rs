@@ -88,8 +88,8 @@ pub enum FirewallError {
     },
     /// Table filter holds rules made with nft that iptables has no words for.
     #[error(
-        "{program} cannot show table filter, because nft rules were put into it that iptables has no words \
-         for: move them to an nft table of their own (`nft list table {} filter` shows them)",
+        "{program} cannot show table filter, because it has nft rules that iptables can't express: move them to an \
+         nft table of their own (`nft list table {} filter` shows them)",
         match family { Family::V4 => "ip", Family::V6 => "ip6" }
     )]
     Incompatible {
@@ -110,7 +110,7 @@ pub enum FirewallError {
     },
     /// The chain that shall jump to ours does not exist.
     #[error(
-        "there is no {} chain {chain} to jump from: start what makes it first (docker makes DOCKER-USER), \
+        "there is no {} chain {chain} to jump from: start the program that makes it first (docker makes DOCKER-USER), \
          create it with `{program} -N {chain}`, or leave it or the family out, as in `chains = [\"INPUT\"]` or \
          `families = [\"{}\"]`",
         family.name(),

@@ -7,8 +7,8 @@ use std::io;
 pub enum HardenError {
     /// The system refused.
     #[error(
-        "the process can't {what}: {error}; start it as a user with CAP_NET_ADMIN, as dist/systemd does, or say --user \
-         root"
+        "the process can't {what}: {error}; start it as a user with CAP_NET_ADMIN, as dist/systemd does, or give \
+         --user root"
     )]
     System {
         /// The step that it refused.

@@ -88,8 +88,8 @@ impl HardenPaths {
             let folder = folder_of(file);
             if access_to_write(folder).is_err() {
                 problems.push(format!(
-                    "{name} can't write to {}, so what is learned would be lost: name a file elsewhere, as in \
-                     --learn=/var/lib/sipknock/learned.toml, or say --user root",
+                    "{name} can't write to {}, so the learned values would be lost: name a file elsewhere, as in \
+                     --learn=/var/lib/sipknock/learned.toml, or give --user root",
                     folder.display()
                 ));
             }

@@ -14,7 +14,7 @@ pub(super) const ORDINARY: [(&str, &str); 6] = [
          nonce=\"\", uri=\"sip:\", response=\"\", algorithm=MD5\r\n+sip.instance=\"<urn:uuid:00000000-0000-0000-0000-000000000000>\"",
     ),
     (
-        "what SIP scanners send",
+        "text that SIP scanners send",
         "friendly-scanner sipvicious sundayddr sipcli/v1.8 VaxSIPUserAgent/3.1 pplsip sip-scan sipsak sip:nm SIP OPTIONS \"sipvicious\"<sip:100@1.1.1.1>",
     ),
     (

@@ -188,7 +188,7 @@ mod tests {
             ("\u{feff}gjdmtwapgjdtmwagptjd", Some("byte order mark")),
             ("User-Agent", Some("ordinary SIP text")),
             ("branch=z9hG4bK", Some("ordinary SIP text")),
-            ("friendly-scanner", Some("what SIP scanners send")),
+            ("friendly-scanner", Some("text that SIP scanners send")),
             ("Grandstream", Some("every phone of its make")),
         ] {
             let weak = of(&[knock("a", secret)]);

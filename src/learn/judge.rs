@@ -76,7 +76,7 @@ fn in_part(value: &[u8], user: &[u8], part: Part, extent: Extent) -> Judgement {
         return Judgement::new(Strength::Unusable, "a factory setting, which strangers send too");
     }
     if let Some(scanner) = SCANNERS.iter().find(|scanner| lower.contains(**scanner)) {
-        return Judgement::new(Strength::Unusable, format!("what SIP scanners send ({scanner})"));
+        return Judgement::new(Strength::Unusable, format!("text that SIP scanners send ({scanner})"));
     }
     if !extension.is_empty() && (lower == extension || lower == user) {
         return Judgement::new(
@@ -97,7 +97,7 @@ fn in_part(value: &[u8], user: &[u8], part: Part, extent: Extent) -> Judgement {
     if rest.split(|c: char| !c.is_alphanumeric()).all(is_plain) {
         return Judgement::new(
             Strength::Weak,
-            "made of words, names or a few digits, which can be guessed by who knows your people",
+            "made of words, names or a few digits, which can be guessed from names of your people",
         );
     }
     match rest.len() {

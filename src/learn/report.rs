@@ -133,7 +133,8 @@ impl LearnReport {
         if !self.seen.answers && self.phones.iter().any(|phone| phone.recommended.is_some()) {
             writeln!(
                 out,
-                "{start}No answers to REGISTERs were seen, so a stranger looks like a phone here: take only what is yours"
+                "{start}No answers to REGISTERs were seen, so a stranger looks like a phone here: take only lines of \
+                 your own phones"
             )?;
         }
         Ok(())
@@ -223,4 +224,4 @@ fn plural(count: u64) -> &'static str {
 }
 
 const GIVE_A_NAME: &str =
-    "it sends nothing that is good to knock with: set its display name to what 'sipknock keygen' makes";
+    "it sends nothing that is good to knock with: set its display name to a secret of 'sipknock keygen'";

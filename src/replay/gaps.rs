@@ -15,7 +15,7 @@ pub struct Gaps {
     /// Fragments whose datagram never became whole, if it may be for inspected ports.
     #[serde(skip_serializing_if = "is_zero")]
     pub incomplete: u64,
-    /// Packets of tunnels that were not looked into.
+    /// Packets of tunnels that were not decoded.
     #[serde(skip_serializing_if = "BTreeMap::is_empty", serialize_with = "by_name")]
     pub tunnels: BTreeMap<TunnelKind, u64>,
     /// SIP for ports that are not inspected.
@@ -59,9 +59,9 @@ impl Gaps {
         if !self.tunnels.is_empty() {
             let kinds: Vec<_> =
                 self.tunnels.iter().map(|(kind, count)| format!("{} {count}", kind.title())).collect();
-            let hint = if can_look { "; --tunnels looks into those that are not encrypted" } else { "" };
+            let hint = if can_look { "; --tunnels decodes those that are not encrypted" } else { "" };
             sentences.push(format!(
-                "{} of tunnels that were not looked into ({}){hint}",
+                "{} of tunnels that were not decoded ({}){hint}",
                 packets(self.tunnels.values().sum(), "is", "are"),
                 kinds.join(", "),
             ));
@@ -147,7 +147,8 @@ mod tests {
                 "SIP was seen for port 5070: --port 5070",
                 "1 packet was cut by the capture's snap length: no-knock need not be true for it; 'tcpdump -s 0' keeps packets whole",
                 "2 fragments are of datagrams that never became whole: INPUT sees none of them",
-                "10 packets are of tunnels that were not looked into (GRE 9, ESP 1); --tunnels looks into those that are not encrypted",
+                "10 packets are of tunnels that were not decoded (GRE 9, ESP 1); --tunnels decodes those that are \
+                 not encrypted",
             ]
         );
         assert!(gaps.sentences(false)[3].ends_with("1)"));

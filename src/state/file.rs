@@ -22,7 +22,7 @@ pub enum StateError {
     #[error("{} holds the doors of another sipknock that runs: give this one its own with --state PATH", .0.display())]
     Taken(PathBuf),
     /// The system refused.
-    #[error("{}: {error}: run as root, name another place with --state PATH, or say --state off", path.display())]
+    #[error("{}: {error}: run as root, name another place with --state PATH, or give --state off", path.display())]
     System {
         /// What.
         path: PathBuf,

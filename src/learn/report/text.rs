@@ -28,7 +28,7 @@ impl LearnReport {
             let more = if details { "" } else { ", --details shows all that each sends" };
             writeln!(
                 out,
-                "{recommended} of them send what is good to knock with: --toml writes it as configuration{more}"
+                "{recommended} of them send a value that is good to knock with: --toml writes it as configuration{more}"
             )?;
             self.write_doubt(out, "")?;
         }
@@ -64,7 +64,7 @@ impl LearnReport {
             let first: Vec<_> = sources.iter().take(MAX_SOURCES).map(ToString::to_string).collect();
             let more = if sources.len() > MAX_SOURCES { ", …" } else { "" };
             parts.push(format!(
-                "{silent} that never register, from {}{more} (or a trunk, whose address belongs into `trusted`)",
+                "{silent} that never register, from {}{more} (or a trunk, whose address belongs in `trusted`)",
                 first.join(", ")
             ));
         }

@@ -17,7 +17,7 @@ impl LearnReport {
             let least = if weak { Strength::Weak } else { Strength::Fair };
             match phone.best(least) {
                 Some(candidate) if !secrets.insert((candidate.kind, &candidate.bytes)) => {
-                    writeln!(out, "# knocks with what has a table already\n")?;
+                    writeln!(out, "# knocks with a value that has a table already\n")?;
                 }
                 Some(candidate) => candidate.write_toml(out, &phone.knock_name(&mut names))?,
                 None => {

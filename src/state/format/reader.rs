@@ -55,7 +55,7 @@ pub fn read(input: impl Read) -> Result<Saved, Damage> {
         return Err(Damage::Broken("its checksum is wrong"));
     }
     if input.inner.read(&mut [0]).map_err(Damage::Io)? > 0 {
-        return Err(Damage::Broken("it goes on behind its end"));
+        return Err(Damage::Broken("it continues behind its end"));
     }
     let names = saved.names.len();
     let is_nameless = |claim: &ClaimRecord| claim.knock != BY_HAND && claim.knock as usize >= names;
