@@ -12,7 +12,7 @@ use sipknock::config::{Config, Flags};
 
 #[test]
 fn links_lead_somewhere() {
-    let found = problems(|document, pages, found| broken_links(document, pages, found));
+    let found = problems(broken_links);
     assert!(found.is_empty(), "{found:#?}");
 }
 
@@ -38,8 +38,7 @@ fn configurations_are_valid() {
 fn much_is_checked() {
     let pages = pages();
     let lines: Vec<_> = pages.values().flat_map(commands).map(|(line, _)| line).collect();
-    let tables =
-        pages.values().flat_map(|document| document.blocks()).filter(|block| is_configuration(block));
+    let tables = pages.values().flat_map(|document| document.blocks()).filter(is_configuration);
     assert!(pages.len() > 15, "{:?}", pages.keys());
     assert!(lines.len() > 150, "{lines:#?}");
     assert!(tables.count() > 4);
