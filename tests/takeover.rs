@@ -245,7 +245,7 @@ fn what_can_not_take_over_leaves_the_old_one(world: &World) {
     phone.send("still open");
     world.client("198.51.100.8").send("still shut");
     assert_eq!(world.delivered(), ["still open"]);
-    gate.wait_for_warning("this gate goes on");
+    gate.wait_for_warning("this gate continues");
     let (status, stopped, _) = gate.stop();
     assert!(status.success());
     assert_eq!((&stopped["waiting"], &stopped["stale"]), (&0.into(), &0.into()));

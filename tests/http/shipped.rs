@@ -173,6 +173,8 @@ fn metrics_in(text: &str) -> BTreeSet<String> {
     let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
     words
         .filter(|word| word.starts_with("sipknock_") || word.starts_with("process_"))
+        // The beginning of a package's file name.
+        .filter(|word| *word != "sipknock_")
         .map(str::to_owned)
         .collect()
 }

@@ -154,7 +154,7 @@ pub(crate) fn a_queue_that_is_stuck_again_ends_the_gate(world: &World) {
     assert_eq!(gate.wait().code(), Some(1));
     let (_, last, log) = gate.end();
     let why = last["message"].as_str().unwrap();
-    assert!(why.contains("queue 0") && why.contains("binding it anew does not help"), "{why}");
+    assert!(why.contains("queue 0") && why.contains("rebinding it did not help"), "{why}");
     let only = |event: &str| {
         let mut found = log.iter().filter(|line| line["event"] == event);
         let line = found.next().unwrap_or_else(|| panic!("no {event:?} in {log:#?}"));
