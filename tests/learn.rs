@@ -263,7 +263,7 @@ fn the_configuration_is_ready_and_says_why_not() {
     let (_, text, _) = sipknock(EMPTY, &["learn", &log]);
     let lines: Vec<_> = text.lines().collect();
     assert!(lines[1].starts_with(" 100@pbx  192.0.2.7  from-display-name"), "{text}");
-    assert!(lines[2].contains("set its display name to what 'sipknock keygen' makes"), "{text}");
+    assert!(lines[2].contains("set its display name to a secret of 'sipknock keygen'"), "{text}");
 }
 
 /// A knock that is all of its part would never count for a phone that sends another value beside it.

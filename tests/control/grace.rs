@@ -242,7 +242,7 @@ pub(crate) fn a_reload_does_not_end_a_grace(world: &World) {
     let good = fs::read_to_string(&config).unwrap();
     fs::write(&config, good.replace("[inspect]", "[inspect]\nmax_doors = 7")).unwrap();
     let said = says(world, &config, &["reload"]);
-    assert!(said.contains("--grace goes on"), "{said}");
+    assert!(said.contains("--grace continues"), "{said}");
     assert_eq!(gate.wait_for("reloaded", |_| true)["mode"], "monitor");
     let grace = sees(world, &config, 1);
     assert!((3500..3600).contains(&grace["left_s"].as_u64().unwrap()), "{grace}");

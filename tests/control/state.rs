@@ -309,7 +309,7 @@ fn fails_and_recovers(world: &World, tiny: &Tiny, file: &str, why: &str, fail: i
         phone.send(&register(SECRET));
         phone.send("open");
     }
-    assert_eq!(world.delivered().len(), 200, "the gate goes on");
+    assert_eq!(world.delivered().len(), 200, "the gate continues");
     let failing = Instant::now();
     let warned = gate.wait_for_warning("can't be kept");
     assert!(warned.contains(why), "{warned}");
