@@ -25,6 +25,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 pub use error::QueueError;
 pub use interface::{Queue, QueueBinding, QueueCounters};
+pub use message::Unanswered;
 pub use options::QueueOptions;
 pub use shutter::{Shutter, unbind};
 
@@ -81,13 +82,19 @@ impl Backend {
         matches!(self, Self::Batched)
     }
 
-    /// Goes on with a queue on a socket that another process has bound.
+    /// Goes on with a queue on a socket that another process has bound. `unanswered` is the end of packets that it has
+    /// received and not answered.
     ///
     /// # Errors
     /// If the socket is none that holds this queue, or this is not a backend that [`Backend::hands_over`].
-    pub fn adopt(self, socket: OwnedFd, options: &QueueOptions) -> Result<Box<dyn Queue>, QueueError> {
+    pub fn adopt(
+        self,
+        socket: OwnedFd,
+        options: &QueueOptions,
+        unanswered: Unanswered,
+    ) -> Result<Box<dyn Queue>, QueueError> {
         match self {
-            Self::Batched => Ok(Box::new(batched::BatchedQueue::adopt(socket, options)?)),
+            Self::Batched => Ok(Box::new(batched::BatchedQueue::adopt(socket, options, unanswered)?)),
             Self::Nfq => Err(QueueError::NotHeld { queue: options.queue, why: "the backend is nfq" }),
         }
     }

@@ -36,7 +36,7 @@ fn main() -> ExitCode {
 
 type Case = fn(&World);
 
-const CASES: [(&str, Case); 21] = [
+const CASES: [(&str, Case); 22] = [
     ("twenty_takeovers_under_load_lose_nothing", twenty_takeovers_under_load_lose_nothing),
     ("a_door_that_has_run_out_is_remembered", a_door_that_has_run_out_is_remembered),
     ("a_phone_half_way_through_its_header_block", a_phone_half_way_through_its_header_block),
@@ -50,7 +50,8 @@ const CASES: [(&str, Case); 21] = [
     ("a_weak_knock_stays_in_force_over_takeover_and_reload", weak::a_weak_knock_stays_in_force),
     ("restarts_by_a_service_manager_lose_nothing", manager::restarts_by_a_service_manager_lose_nothing),
     ("a_service_manager_keeps_one_group_only", manager::a_service_manager_keeps_one_group_only),
-    ("a_killed_gate_loses_what_it_had_in_hand", manager::a_killed_gate_loses_what_it_had_in_hand),
+    ("a_killed_gate_loses_nothing", manager::a_killed_gate_loses_nothing),
+    ("packets_in_hand_come_again_once", manager::packets_in_hand_come_again_once),
     ("a_service_manager_hears_how_it_goes", manager::a_service_manager_hears_how_it_goes),
     ("a_failing_start_gives_the_queues_up", manager::a_failing_start_gives_the_queues_up),
     ("a_gate_of_format_1_hands_its_doors_over", formats::a_gate_of_format_1_hands_its_doors_over),

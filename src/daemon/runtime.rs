@@ -30,7 +30,7 @@ use crate::daemon::workers::{WorkerContext, WorkerPool};
 use crate::event::{self, Event, Started};
 use crate::harden::Protection;
 use crate::nflog::NflogReader;
-use crate::queue::QueueBinding;
+use crate::queue::{QueueBinding, Unanswered};
 
 /// All that a gate consists of, but for what others see of it.
 pub(super) struct Daemon {
@@ -136,7 +136,13 @@ impl Daemon {
     ) -> Result<Inherited, DaemonError> {
         let (mut inherited, taking) = previous.hand_over()?;
         let sockets = std::mem::take(&mut inherited.sockets);
-        let adopted = self.workers.inherit(sockets, config, taking.is_some(), &mut self.maintenance);
+        // A process that ends in order leaves doors, and no packet unanswered.
+        let unanswered = match taking.is_none() && inherited.doors.is_none() && !sockets.is_empty() {
+            true => self.workers.unanswered(inherited.requeued),
+            false => Unanswered::Drop,
+        };
+        let adopted =
+            self.workers.inherit(sockets, config, taking.is_some(), unanswered, &mut self.maintenance);
         let surplus = adopted.inspect_err(|error| {
             // First it must know, so that never two receive.
             taking.iter().for_each(|taking| taking.give_back(error));

@@ -7,7 +7,7 @@
 pub(super) mod watchdog;
 pub(super) mod worker;
 
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -24,7 +24,9 @@ use crate::daemon::workers::watchdog::{LossPlace, QueueHealth, QueueMonitor};
 use crate::daemon::workers::worker::{Handle, Worker, WorkerCounters};
 use crate::event::Event;
 use crate::queue::kernel::{self, QueueRow};
-use crate::queue::{self, Backend, Fault, Queue, QueueBinding, QueueCounters, QueueOptions, Shutter};
+use crate::queue::{
+    self, Backend, Fault, Queue, QueueBinding, QueueCounters, QueueOptions, Shutter, Unanswered,
+};
 use crate::time::Time;
 
 /// The values that a queue thread works with.
@@ -48,6 +50,8 @@ pub(super) struct WorkerPool {
     health: QueueHealth,
     /// Counts of threads whose queues are closed.
     counted: QueueCounters,
+    /// Looks until the mark of requeued packets is taken back.
+    unproven: Option<u32>,
 }
 
 /// A queue and the thread that serves it.
@@ -80,7 +84,7 @@ impl WorkerPool {
     pub(super) fn new(context: WorkerContext, backend: Backend, manager: Systemd) -> Self {
         let stored = manager.is_present() && backend.hands_over();
         let (slots, health, counted) = (Vec::new(), QueueHealth::default(), QueueCounters::default());
-        Self { context, backend, manager, stored, slots, health, counted }
+        Self { context, backend, manager, stored, slots, health, counted, unproven: None }
     }
 
     /// How the queues are.
@@ -104,9 +108,26 @@ impl WorkerPool {
         socket: OwnedFd,
         options: &QueueOptions,
         shared: Arc<WorkerCounters>,
+        unanswered: Unanswered,
     ) -> Result<(), DaemonError> {
-        let queue = self.backend.adopt(socket, options)?;
+        let queue = self.backend.adopt(socket, options, unanswered)?;
         self.add(queue, options, shared)
+    }
+
+    /// The end of packets that a process of before had received when it ended out of order: they come again, once. If one
+    /// of them was why it ended, the next process ends by it as well; so it leaves a mark with the service manager,
+    /// until it has proved that it goes on. With the mark there (`marked`) they are dropped.
+    pub(super) fn unanswered(&mut self, marked: bool) -> Unanswered {
+        let mark = || rustix::fs::memfd_create("sipknock requeued", rustix::fs::MemfdFlags::CLOEXEC).ok();
+        let unanswered = match (marked, mark()) {
+            (false, Some(mark)) => {
+                self.manager.keep(REQUEUED, mark.as_fd());
+                Unanswered::Requeue
+            }
+            _ => Unanswered::Drop,
+        };
+        self.unproven = Some(PROVED_LOOKS);
+        unanswered
     }
 
     /// Goes on with queues that another process has left. Those that are not configured any more are named: they are served
@@ -119,6 +140,7 @@ impl WorkerPool {
         sockets: Vec<(u16, OwnedFd)>,
         config: &Config,
         alive: bool,
+        unanswered: Unanswered,
         daemon: &mut Maintenance,
     ) -> Result<Vec<u16>, DaemonError> {
         let mut surplus = Vec::new();
@@ -128,7 +150,7 @@ impl WorkerPool {
                 continue;
             }
             let second = socket.try_clone().map_err(system("copy a socket"))?;
-            let adopted = self.adopt(socket, &config.queue.options(number), daemon.watch(number));
+            let adopted = self.adopt(socket, &config.queue.options(number), daemon.watch(number), unanswered);
             match adopted {
                 Ok(()) if wanted => {}
                 Ok(()) => surplus.push(number),
@@ -215,6 +237,10 @@ impl WorkerPool {
     /// # Errors
     /// If a queue that was stuck can't be served again. The process is to be restarted then.
     pub(super) fn check(&mut self) -> Result<(), DaemonError> {
+        self.unproven = self.unproven.and_then(|looks| looks.checked_sub(1));
+        if self.unproven == Some(0) {
+            self.manager.forget(REQUEUED);
+        }
         // Queues that can't be seen are not known to be gone.
         let Ok(rows) = kernel::readable_queues() else { return Ok(()) };
         let now = self.context.common.clock.now();
@@ -486,6 +512,13 @@ pub(super) fn stored_queue(name: &str) -> Option<u16> {
 }
 
 const STORE_PREFIX: &str = "queue-";
+
+/// The name of the mark in the service manager's store that packets were queued again.
+pub(super) const REQUEUED: &str = "requeued";
+
+/// Looks, once a second or so, after which the packets that were queued again have done no harm: they are the first that
+/// are decided.
+const PROVED_LOOKS: u32 = 3;
 
 /// Longer than a queue thread takes for a batch, unless it is stuck.
 const LONGEST_BATCH: Duration = Duration::from_secs(2);

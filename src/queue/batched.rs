@@ -16,7 +16,7 @@ use rustix::net::sockopt::{Timeout, set_socket_timeout};
 
 use super::error::QueueError;
 use super::interface::{Queue, QueueBinding, QueueCounters};
-use super::message::{self, QueueMessage, QueueMessages};
+use super::message::{self, QueueMessage, QueueMessages, Unanswered};
 use super::options::QueueOptions;
 use super::pace::Pace;
 use super::sequence::{BIND_SEQUENCE, FIRST_UNUSED_SEQUENCE, RUN_SEQUENCE, SHUT_SEQUENCE, WAKE_SEQUENCE};
@@ -62,6 +62,8 @@ struct Orphans {
     last: u32,
     /// Marks the kernel's answer to our change, behind all packets that wait for us.
     sequence: u32,
+    /// Their end.
+    fate: Unanswered,
 }
 
 /// A packet of the current batch: where it lies in the slots, and what the kernel calls it.
@@ -92,11 +94,16 @@ impl BatchedQueue {
 
     /// Goes on with a queue that another process has bound on this socket. What waits in it is received next. Its
     /// length and fail-open become those of `options`; its receive buffer grows if need be, and never shrinks, since
-    /// what waits may have need of it.
+    /// what waits may have need of it. `unanswered` is the end of packets that the other process has received and not
+    /// answered.
     ///
     /// # Errors
     /// Where the socket does not hold the queue.
-    pub fn adopt(socket: OwnedFd, options: &QueueOptions) -> Result<Self, QueueError> {
+    pub fn adopt(
+        socket: OwnedFd,
+        options: &QueueOptions,
+        unanswered: Unanswered,
+    ) -> Result<Self, QueueError> {
         let not_held = |why| QueueError::NotHeld { queue: options.queue, why };
         if !netlink::is_netfilter(&socket) {
             return Err(not_held("it is no netfilter socket"));
@@ -124,7 +131,7 @@ impl BatchedQueue {
         queue.bound = Some(0);
         // Answers to messages of earlier processes may come first; this one is told from them.
         let sequence = queue.clock.now().as_nanos() as u32 | FIRST_UNUSED_SEQUENCE;
-        queue.orphans = Some(Orphans { last, sequence });
+        queue.orphans = Some(Orphans { last, sequence, fate: unanswered });
         message::change(&mut queue.answers, options.queue, sequence, options.setup());
         send(&queue.socket, &queue.answers)?;
         queue.answers.clear();
@@ -203,17 +210,19 @@ impl BatchedQueue {
                 let settled = match (self.orphans, &message) {
                     // All that still waits and came before this was received by a process that is gone, and by nobody
                     // again: the kernel hands a packet over once.
-                    (Some(_), Ok(QueueMessage::Packet(packet))) => Some(packet.id.wrapping_sub(1)),
+                    (Some(Orphans { fate, .. }), Ok(QueueMessage::Packet(packet))) => {
+                        Some((packet.id.wrapping_sub(1), fate))
+                    }
                     // The answer to our change, and no packet before it.
                     (
-                        Some(Orphans { last, sequence }),
+                        Some(Orphans { last, sequence, fate }),
                         Ok(QueueMessage::Answer { sequence: answered, .. }),
-                    ) if sequence == *answered => Some(last),
+                    ) if sequence == *answered => Some((last, fate)),
                     _ => None,
                 };
-                if let Some(last) = settled {
+                if let Some((last, fate)) = settled {
                     self.orphans = None;
-                    give_up(&self.socket, self.binding.queue, last)?;
+                    settle(&self.socket, self.binding.queue, last, fate)?;
                 }
                 match message {
                     Ok(QueueMessage::Packet(packet)) => self.batch.push(Waiting {
@@ -316,10 +325,10 @@ impl Queue for BatchedQueue {
     }
 }
 
-/// Drops what waits with an id up to this one.
-fn give_up(socket: &OwnedFd, queue: u16, last: u32) -> Result<(), QueueError> {
+/// Queues again, or drops, all that waits with an id up to this one.
+fn settle(socket: &OwnedFd, queue: u16, last: u32, fate: Unanswered) -> Result<(), QueueError> {
     let mut message = Vec::new();
-    message::drop_up_to(&mut message, queue, WAKE_SEQUENCE, last);
+    message::settle_up_to(&mut message, queue, WAKE_SEQUENCE, last, fate);
     send(socket, &message)
 }
 

@@ -61,22 +61,39 @@ pub fn unbind(out: &mut Vec<u8>, queue: u16, sequence: u32) {
 /// Writes the verdict on one packet. The kernel answers only where it fails.
 pub fn verdict(out: &mut Vec<u8>, queue: u16, id: u32, verdict: Verdict) {
     begin(out, NFQNL_MSG_VERDICT, NLM_F_REQUEST, 0, queue)
-        .attribute(NFQA_VERDICT_HDR, &verdict_header(id, verdict))
+        .attribute(NFQA_VERDICT_HDR, &verdict_header(id, number(verdict)))
         .end();
 }
 
 /// Writes one verdict on every packet that waits with an id up to `last`. The kernel answers under `sequence` if it fails,
 /// so if there is none.
 pub fn verdict_up_to(out: &mut Vec<u8>, queue: u16, sequence: u32, last: u32, verdict: Verdict) {
+    up_to(out, queue, sequence, last, number(verdict));
+}
+
+/// Writes the end of every packet that waits with an id up to `last` and was received by a process that is gone. The kernel
+/// answers under `sequence` if there is none. A packet that is queued again gets an id of its own, behind all that wait.
+pub fn settle_up_to(out: &mut Vec<u8>, queue: u16, sequence: u32, last: u32, unanswered: Unanswered) {
+    let verdict = match unanswered {
+        Unanswered::Requeue => NF_REPEAT,
+        Unanswered::Drop => NF_DROP,
+    };
+    up_to(out, queue, sequence, last, verdict);
+}
+
+fn up_to(out: &mut Vec<u8>, queue: u16, sequence: u32, last: u32, verdict: u32) {
     begin(out, NFQNL_MSG_VERDICT_BATCH, NLM_F_REQUEST, sequence, queue)
         .attribute(NFQA_VERDICT_HDR, &verdict_header(last, verdict))
         .end();
 }
 
-/// Writes the dropping of every packet that waits with an id up to `last`. The kernel answers under `sequence` where
-/// there is none.
-pub fn drop_up_to(out: &mut Vec<u8>, queue: u16, sequence: u32, last: u32) {
-    verdict_up_to(out, queue, sequence, last, Verdict::Drop);
+/// The end of packets that a process has received and not answered before it was gone. The kernel hands over each packet once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unanswered {
+    /// They pass the firewall's hook again, and so come again.
+    Requeue,
+    /// They are dropped.
+    Drop,
 }
 
 /// One message of a datagram that came from the kernel.
@@ -134,12 +151,15 @@ fn copy_params(range: u32) -> [u8; 5] {
     [a, b, c, d, NFQNL_COPY_PACKET]
 }
 
-/// `struct nfqnl_msg_verdict_hdr`.
-fn verdict_header(id: u32, verdict: Verdict) -> [u8; 8] {
-    let verdict = match verdict {
+fn number(verdict: Verdict) -> u32 {
+    match verdict {
         Verdict::Drop => NF_DROP,
         Verdict::Accept => NF_ACCEPT,
-    };
+    }
+}
+
+/// `struct nfqnl_msg_verdict_hdr`.
+fn verdict_header(id: u32, verdict: u32) -> [u8; 8] {
     let [a, b, c, d] = verdict.to_be_bytes();
     let [e, f, g, h] = id.to_be_bytes();
     [a, b, c, d, e, f, g, h]
@@ -169,6 +189,8 @@ const NFQA_PAYLOAD: u16 = 10;
 
 const NF_DROP: u32 = 0;
 const NF_ACCEPT: u32 = 1;
+/// The packet passes the hook again, from its first rule on (`nf_reinject` in net/netfilter/nf_queue.c).
+const NF_REPEAT: u32 = 4;
 
 #[cfg(test)]
 mod tests;

@@ -22,7 +22,7 @@ fn holder(world: &World) -> Option<u32> {
 }
 
 /// A copy of the socket that holds queue 0.
-fn socket_of(world: &World, gate: &Gate) -> OwnedFd {
+pub(super) fn socket_of(world: &World, gate: &Gate) -> OwnedFd {
     let holder = holder(world).expect("the queue is bound");
     let pid = Pid::from_raw(gate.pid().try_into().unwrap()).unwrap();
     let process = pidfd_open(pid, PidfdFlags::empty()).unwrap();

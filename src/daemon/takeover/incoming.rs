@@ -11,7 +11,7 @@ use crate::daemon::error::DaemonError;
 use crate::daemon::outbound;
 use crate::daemon::systemd::Systemd;
 use crate::daemon::takeover::doors::{DOORS, PATIENCE, read_doors};
-use crate::daemon::workers::stored_queue;
+use crate::daemon::workers::{REQUEUED, stored_queue};
 use crate::net::Prefixes;
 use crate::queue;
 use crate::state::format::Saved;
@@ -23,6 +23,8 @@ pub(in crate::daemon) struct Inherited {
     pub(in crate::daemon) from: Option<u32>,
     /// Sockets that hold queues.
     pub(in crate::daemon) sockets: Vec<(u16, OwnedFd)>,
+    /// Whether packets that a process had received when it ended were queued again, and the next one has ended, too.
+    pub(in crate::daemon) requeued: bool,
     /// The socket that has the NFLOG group.
     pub(in crate::daemon) outbound: Option<OwnedFd>,
     /// Doors.
@@ -44,6 +46,10 @@ impl Inherited {
         for (name, descriptor) in queue::inherited() {
             if let Some(number) = stored_queue(&name) {
                 inherited.sockets.push((number, descriptor));
+                continue;
+            }
+            if name == REQUEUED {
+                inherited.requeued = true;
                 continue;
             }
             if name == outbound::STORE_NAME {

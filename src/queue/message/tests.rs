@@ -36,10 +36,16 @@ fn what_goes_to_a_bound_queue() {
         (|out, _| wake(out, 7, 9, 0xffff), NFQNL_MSG_CONFIG, NLM_F_ACK, vec![params]),
         (|out, _| unbind(out, 7, 9), NFQNL_MSG_CONFIG, NLM_F_ACK, vec![(NFQA_CFG_CMD, vec![2, 0, 0, 0])]),
         (
-            |out, _| drop_up_to(out, 7, 9, 0x0102),
+            |out, _| settle_up_to(out, 7, 9, 0x0102, Unanswered::Drop),
             NFQNL_MSG_VERDICT_BATCH,
             0,
             vec![(NFQA_VERDICT_HDR, vec![0, 0, 0, 0, 0, 0, 1, 2])],
+        ),
+        (
+            |out, _| settle_up_to(out, 7, 9, 0x0102, Unanswered::Requeue),
+            NFQNL_MSG_VERDICT_BATCH,
+            0,
+            vec![(NFQA_VERDICT_HDR, vec![0, 0, 0, 4, 0, 0, 1, 2])],
         ),
     ] {
         let mut out = Vec::new();
@@ -159,7 +165,7 @@ proptest! {
         let mut out = Vec::new();
         verdict(&mut out, queue, id, given);
         let (_, _, _, read_queue, attributes) = read_back(&out);
-        let header = verdict_header(id, given).to_vec();
+        let header = verdict_header(id, number(given)).to_vec();
         prop_assert_eq!((read_queue, attributes), (queue, vec![(NFQA_VERDICT_HDR, header)]));
     }
 
