@@ -1,11 +1,15 @@
 //! Where log events go, and in which form.
 
+mod journal;
+
 use std::io::{self, IsTerminal};
 
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Registry, fmt};
+
+use self::journal::JournalLayer;
 
 /// The form of the log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -38,7 +42,7 @@ pub fn start(format: LogFormat, verbosity: u8) -> io::Result<()> {
         LogFormat::Json => {
             registry.with(fmt::layer().json().flatten_event(true).with_writer(io::stderr)).try_init()
         }
-        LogFormat::Journald => registry.with(tracing_journald::layer()?.with_field_prefix(None)).try_init(),
+        LogFormat::Journald => registry.with(JournalLayer::connect()?).try_init(),
     };
     // Only a second start in one process fails; the first one's choice then stands.
     started.or(Ok(()))
