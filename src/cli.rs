@@ -214,6 +214,7 @@ pub enum Command {
     Bench(BenchArgs),
     /// Write man pages and shell completions to a folder
     #[command(hide = true)]
+    #[cfg(feature = "generate")]
     Generate(GenerateArgs),
 }
 
@@ -356,6 +357,7 @@ pub enum Alphabet {
 }
 
 /// `generate`
+#[cfg(feature = "generate")]
 #[derive(Debug, Args)]
 pub struct GenerateArgs {
     /// The folder to write them to

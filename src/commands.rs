@@ -9,6 +9,7 @@ mod doors;
 mod enforce;
 mod failure;
 mod firewall;
+#[cfg(feature = "generate")]
 mod generate;
 mod keygen;
 mod learn;
@@ -47,6 +48,7 @@ pub fn run(cli: &Cli) -> Result<ExitCode, Failure> {
         Command::Keygen(args) => keygen::run(args),
         #[cfg(feature = "bench")]
         Command::Bench(args) => bench::run(cli, args),
+        #[cfg(feature = "generate")]
         Command::Generate(args) => generate::run(args),
     };
     match done {

@@ -212,7 +212,7 @@ impl WorkerPool {
             revived: None,
             told: None,
         });
-        self.slots.sort_by_key(|slot| slot.binding.queue);
+        self.slots.sort_unstable_by_key(|slot| slot.binding.queue);
         Ok(())
     }
 

@@ -91,7 +91,7 @@ impl OtherPorts {
             false => (*port, requests.all),
         });
         let mut ports: Vec<_> = counted.filter(|(_, count)| *count > 0).collect();
-        ports.sort_by_key(|&(port, count)| (std::cmp::Reverse(count), port));
+        ports.sort_unstable_by_key(|&(port, count)| (std::cmp::Reverse(count), port));
         ports.truncate(MAX_LISTED);
         ports.sort_unstable();
         ports

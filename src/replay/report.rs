@@ -118,7 +118,7 @@ impl Summary {
         more(out, knocks.len(), "knocks")?;
         if !self.dropped_sources.is_empty() {
             let mut sources: Vec<_> = self.dropped_sources.iter().collect();
-            sources.sort_by_key(|&(source, count)| (std::cmp::Reverse(*count), *source));
+            sources.sort_unstable_by_key(|&(source, count)| (std::cmp::Reverse(*count), *source));
             let mut table = self::table(["dropped source", "packets"]);
             for (source, count) in sources.iter().take(MAX_ROWS) {
                 table.add_row([source.to_string(), count.to_string()]);

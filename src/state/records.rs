@@ -193,7 +193,7 @@ fn restore_outbound(gate: &Inspector, now: Time, saved: &Saved, passed: Duration
     let mut records: Vec<_> =
         saved.outbound.iter().filter(|record| gate.cut().makes(record.source)).collect();
     // If there may be fewer of them now, those stay that were called last.
-    records.sort_by_key(|record| (record.requested, Reverse(record.source)));
+    records.sort_unstable_by_key(|record| (record.requested, Reverse(record.source)));
     for record in records {
         let until = |left: Duration| now.after(left.saturating_sub(passed));
         let held = |(binding, left): &(ContactBinding, Duration)| HeldBinding {

@@ -48,7 +48,7 @@ impl QueueHealth {
             Some(queue) => queue.binding = binding,
             None => queues.push(QueueStatus { binding, fault: None, faults: 0 }),
         }
-        queues.sort_by_key(|queue| queue.binding.queue);
+        queues.sort_unstable_by_key(|queue| queue.binding.queue);
     }
 
     /// This queue is served no more, and is not to be.
