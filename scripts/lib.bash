@@ -58,6 +58,35 @@ need() {
     done
 }
 
+# test_result PASSED FAILED SKIPPED: as a test program of cargo's ends, so that scripts/test counts it. Fails if a test has.
+test_result() {
+    local word=ok
+    (($2 == 0)) || word=FAILED
+    say "
+test result: $word. $1 passed; $2 failed; $3 ignored"
+    (($2 == 0))
+}
+
+# debian_tree SUITE FOLDER PACKAGE,... OPTION...: a small Debian of that suite, from this machine's own package sources.
+debian_tree() {
+    local codename sources=() file folder
+    folder=$(mktemp -d)
+    codename=$(sed -n 's/^VERSION_CODENAME=//p' /etc/os-release)
+    # They are of this machine's suite.
+    for file in /etc/apt/sources.list /etc/apt/sources.list.d/*.{list,sources}; do
+        if [[ -s $file ]] && grep -qE '^(deb |Types:)' "$file" && grep -qE "\\b$codename\\b" "$file"; then
+            sed "s/\\b$codename\\b/$1/g" "$file" >"$folder/${file##*/}"
+            sources+=("$folder/${file##*/}")
+        fi
+    done
+    if ! mmdebstrap --quiet --variant=minbase --include="$3" "${@:4}" "$1" "$2" "${sources[@]}" >"$folder/log" 2>&1; then
+        tail -n 5 "$folder/log" | quote >&2
+        rm -rf "$folder"
+        return 1
+    fi
+    rm -rf "$folder"
+}
+
 # Cargo, for whoever called sudo where it was sudo: root of its own has no cargo then, and would leave files in
 # target/ that the user can't write.
 run_cargo() {
