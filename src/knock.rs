@@ -364,7 +364,7 @@ fn straddles(secret: &[u8]) -> bool {
 }
 
 /// Folds of a packet that are undone: the first ones. Captured phones fold no line, and only a fold inside a secret hides it.
-const MAX_FOLDS: usize = 4;
+const MAX_FOLDS: usize = 3;
 
 /// Quoted pairs of a packet that are undone: the first ones. A name has two quotes, or four.
 const MAX_PAIRS: usize = 16;
