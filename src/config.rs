@@ -32,7 +32,7 @@ pub use guard::{Exposed, SecretFile};
 pub use place::{ConfigNote, Place};
 pub use sections::{
     ControlSection, DEFAULT_DOOR, DEFAULT_USER, Fallback, HttpSection, InspectSection, ProcessSection,
-    QueueSection, Seccomp, StateSection,
+    QueueSection, Seccomp, StateSection, TrustedName,
 };
 pub use settings::{Config, whole_path};
 

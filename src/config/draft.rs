@@ -1,7 +1,7 @@
 //! From values that are valid each to a configuration that is valid as a whole.
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use ipnet::IpNet;
 
@@ -12,7 +12,7 @@ use crate::config::flags::Flags;
 use crate::config::guard::SecretFile;
 use crate::config::place::{ConfigNote, Place};
 use crate::config::sections::{
-    ControlSection, HttpSection, InspectSection, ProcessSection, QueueSection, StateSection,
+    ControlSection, HttpSection, InspectSection, ProcessSection, QueueSection, StateSection, TrustedName,
 };
 use crate::config::settings::Config;
 use crate::firewall::{DEFAULT_PARENT, PlanError};
@@ -23,6 +23,7 @@ use crate::net::NetSet;
 /// A configuration that is still being put together: each value valid in itself, defaults filled in.
 pub(super) struct Draft {
     pub(super) inspect: InspectSection,
+    pub(super) trusted_names: Vec<TrustedName>,
     pub(super) queue: QueueSection,
     pub(super) firewall: FirewallRules,
     /// Where the chains stand.
@@ -33,6 +34,8 @@ pub(super) struct Draft {
     pub(super) process: ProcessSection,
     pub(super) knocks: Vec<DraftKnock>,
     pub(super) files: Vec<SecretFile>,
+    /// Folders in which `include` finds files.
+    pub(super) include_folders: Vec<PathBuf>,
     pub(super) notes: Vec<ConfigNote>,
     /// Flags have had a say.
     pub(super) flagged: bool,
@@ -125,6 +128,7 @@ impl Draft {
         let knocks = knocks.collect();
         Ok(Config {
             inspect: self.inspect,
+            trusted_names: self.trusted_names,
             queue: self.queue,
             firewall: self.firewall,
             control: self.control,
@@ -133,6 +137,7 @@ impl Draft {
             process: self.process,
             knocks,
             files: self.files,
+            include_folders: self.include_folders,
             notes: self.notes,
             path: path.to_owned(),
             flagged: self.flagged,

@@ -47,16 +47,28 @@ pub enum ConfigError {
 }
 
 impl ConfigError {
-    /// One error of several, in the order of their lines; `None` if there are none.
-    pub(super) fn all(mut errors: Vec<Self>) -> Option<Self> {
-        let line = |error: &Self| match error {
+    /// Errors of one file in the order of their lines.
+    pub(super) fn sorted(mut errors: Vec<Self>) -> Vec<Self> {
+        errors.sort_by_key(|error| match error {
             Self::Value { place, .. } => place.line,
             _ => None,
-        };
-        errors.sort_by_key(line);
+        });
+        errors
+    }
+
+    /// One error of several; `None` if there are none.
+    pub(super) fn all(mut errors: Vec<Self>) -> Option<Self> {
         match errors.len() {
             0 | 1 => errors.pop(),
             _ => Some(Self::Several(errors)),
+        }
+    }
+
+    /// Each error for itself, owned.
+    pub(super) fn into_each(self) -> Vec<Self> {
+        match self {
+            Self::Several(errors) => errors,
+            one => vec![one],
         }
     }
 

@@ -1,10 +1,10 @@
 //! The TOML file: unknown keys refused, every value checked where it stands.
 
+mod include;
 mod reader;
 
-use std::cell::RefCell;
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -18,7 +18,7 @@ use crate::config::firewall::{FirewallBackend, FirewallRules};
 use crate::config::place::{ConfigNote, Place};
 use crate::config::sections::{
     ControlSection, Fallback, HttpSection, InspectSection, ProcessSection, QueueSection, Seccomp,
-    StateSection,
+    StateSection, TrustedName,
 };
 use crate::config::values;
 use crate::firewall::{DEFAULT_PARENT, Family};
@@ -28,12 +28,25 @@ use crate::packet::Transport;
 use crate::queue::Backend;
 use reader::{Field, Reader, list, number, one_of, text_of};
 
-/// Reads a file's text into a draft with the defaults filled in. `this` is how the file itself is kept.
+/// Reads a file's text into a draft with the defaults filled in, and the files that it includes. `this` is how the file
+/// itself is kept.
 pub(super) fn read(text: &str, path: &Path, this: Option<SecretFile>) -> Result<Draft, ConfigError> {
-    let line_ends = memchr::memchr_iter(b'\n', text.as_bytes()).collect();
-    let files = this.into_iter().collect();
-    let mut reader = Reader { text, path, line_ends, files, notes: Vec::new(), errors: RefCell::default() };
-    let file: File = toml::from_str(text).map_err(|error| reader.syntax(&error))?;
+    let mut reader = Reader::new(text, path, this);
+    let file: File = match toml::from_str(text) {
+        Ok(file) => file,
+        Err(error) => {
+            // The rest of the file is read as if knocks had their right headers, so that all errors are told at once.
+            let (mended, mut errors) = reader.mend_headers();
+            if errors.is_empty() || !reader.is_at_header(&error) {
+                return Err(reader.syntax(&error));
+            }
+            if let Err(others) = read(&mended, path, None) {
+                errors.extend(others.into_each());
+            }
+            return Err(ConfigError::all(errors).unwrap_or_else(|| reader.syntax(&error)));
+        }
+    };
+    let included = reader.included(file.include);
     let inspect = reader.inspect(file.inspect);
     let queue = reader.queue(file.queue);
     let (firewall, chains_place) = reader.firewall(file.firewall);
@@ -41,14 +54,26 @@ pub(super) fn read(text: &str, path: &Path, this: Option<SecretFile>) -> Result<
     let state = reader.state(file.state);
     let http = reader.http(file.http);
     let process = reader.process(file.process);
-    let numbered = file.knock.into_iter().enumerate();
-    let knocks = numbered.filter_map(|(index, table)| reader.knock(index + 1, table)).collect();
-    let Reader { files, notes, errors, .. } = reader;
-    if let Some(error) = ConfigError::all(errors.into_inner()) {
+    let mut knocks = reader.knocks(file.knock);
+    let trusted_names = std::mem::take(&mut reader.trusted_names);
+    let Reader { mut files, mut notes, errors, .. } = reader;
+    let mut errors = ConfigError::sorted(errors.into_inner());
+    for path in included.paths {
+        match read_included(&path, &included.place) {
+            Ok(more) => {
+                knocks.extend(more.knocks);
+                files.extend(more.files);
+                notes.extend(more.notes);
+            }
+            Err(error) => errors.extend(error.into_each()),
+        }
+    }
+    if let Some(error) = ConfigError::all(errors) {
         return Err(error);
     }
     Ok(Draft {
         inspect,
+        trusted_names,
         queue,
         firewall,
         chains_place,
@@ -58,14 +83,59 @@ pub(super) fn read(text: &str, path: &Path, this: Option<SecretFile>) -> Result<
         process,
         knocks,
         files,
+        include_folders: included.folders,
         notes,
         flagged: false,
     })
 }
 
+/// Knocks of a file that is included.
+struct IncludedKnocks {
+    knocks: Vec<DraftKnock>,
+    files: Vec<SecretFile>,
+    notes: Vec<ConfigNote>,
+}
+
+/// Reads an included file. `place` is where it is named.
+fn read_included(path: &Path, place: &Place) -> Result<IncludedKnocks, ConfigError> {
+    let (text, this) = guard::read(path).map_err(|error| ConfigError::Value {
+        place: place.clone(),
+        text: format!("{}: {error}", path.display()),
+    })?;
+    let mut reader = Reader::new(&text, path, Some(this));
+    let file: KnockFile = match toml::from_str(&text) {
+        Ok(file) => file,
+        Err(error) => return Err(reader.syntax(&error)),
+    };
+    let knocks = reader.knocks(file.knock);
+    let Reader { files, notes, errors, .. } = reader;
+    match ConfigError::all(ConfigError::sorted(errors.into_inner())) {
+        Some(error) => Err(error),
+        None => Ok(IncludedKnocks { knocks, files, notes }),
+    }
+}
+
+/// Files that `include` names.
+#[derive(Default)]
+struct Included {
+    paths: Vec<PathBuf>,
+    /// The folders in which a pattern finds files.
+    folders: Vec<PathBuf>,
+    place: Place,
+}
+
+/// A file of `[[knock]]` tables.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct KnockFile {
+    #[serde(default)]
+    knock: Vec<Spanned<KnockTable>>,
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
+    include: Field,
     #[serde(default)]
     inspect: InspectTable,
     #[serde(default)]
@@ -91,6 +161,7 @@ struct InspectTable {
     transports: Field,
     door: Field,
     trusted: Field,
+    trusted_names: Field,
     mode: Field,
     renew: Field,
     ipv4_prefix: Field,
@@ -175,6 +246,35 @@ struct KnockTable {
 }
 
 impl Reader<'_> {
+    /// The files that `include` names, and the folders in which there may be more later.
+    fn included(&self, field: Field) -> Included {
+        let Some(field) = field else { return Included::default() };
+        let folder = self.path.parent().unwrap_or(Path::new(""));
+        let mut included = Included { place: self.place(field.span(), "include"), ..Included::default() };
+        let read = self.value("include", &field, |value| {
+            for pattern in list(value)? {
+                let pattern = text_of(pattern)?;
+                let paths = include::files_of(folder, pattern)?;
+                if pattern.contains('*') {
+                    included.folders.extend(folder.join(pattern).parent().map(Path::to_owned));
+                }
+                for path in paths {
+                    if !included.paths.contains(&path) {
+                        included.paths.push(path);
+                    }
+                }
+            }
+            Ok(())
+        });
+        self.keep(read);
+        included
+    }
+
+    fn knocks(&mut self, tables: Vec<Spanned<KnockTable>>) -> Vec<DraftKnock> {
+        let numbered = tables.into_iter().enumerate();
+        numbered.filter_map(|(index, table)| self.knock(index + 1, table)).collect()
+    }
+
     fn inspect(&mut self, table: InspectTable) -> InspectSection {
         let mut inspect = InspectSection::default();
         self.set(&mut inspect.scope.ports, "inspect.ports", table.ports, ports);
@@ -184,6 +284,13 @@ impl Reader<'_> {
         });
         if let Some(field) = table.trusted {
             inspect.trusted = self.networks("inspect.trusted", &field);
+        }
+        if let Some(field) = table.trusted_names {
+            let names = self.value("inspect.trusted_names", &field, trusted_names);
+            self.trusted_names = self.keep(names).unwrap_or_default();
+            inspect
+                .trusted
+                .extend(self.trusted_names.iter().flat_map(|name| &name.addresses).copied().map(IpNet::from));
         }
         self.set(&mut inspect.mode, "inspect.mode", table.mode, |value| {
             one_of(value, &[("enforce", Mode::Enforce), ("monitor", Mode::Monitor)])
@@ -530,6 +637,20 @@ impl Reader<'_> {
         }
         nets
     }
+}
+
+/// Names with the addresses that they had when they were written down.
+fn trusted_names(value: &Value) -> Result<Vec<TrustedName>, String> {
+    let table = value.as_table().ok_or(
+        "write a table here, as in { \"sip.provider.example\" = [\"198.51.100.7\"] }: 'sipknock setup --trust NAME' does that",
+    )?;
+    let mut names = Vec::new();
+    for (name, addresses) in table {
+        let name = values::host(name)?;
+        let addresses = list(addresses)?.iter().map(|item| text_of(item).and_then(values::address));
+        names.push(TrustedName { name, addresses: addresses.collect::<Result<_, _>>()? });
+    }
+    Ok(names)
 }
 
 fn ports(value: &Value) -> Result<Vec<std::ops::RangeInclusive<u16>>, String> {

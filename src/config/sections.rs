@@ -187,6 +187,16 @@ impl Default for ProcessSection {
     }
 }
 
+/// A name of `inspect.trusted_names`, with the addresses that it had when it was written down. These are in
+/// [`InspectSection::trusted`], too.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TrustedName {
+    /// The name of a host.
+    pub name: String,
+    /// Its addresses then.
+    pub addresses: Vec<std::net::IpAddr>,
+}
+
 /// As whom the gate runs; dist/systemd has the line that makes this user.
 pub const DEFAULT_USER: &str = "sipknock";
 

@@ -7,7 +7,7 @@ use crate::config::firewall::FirewallRules;
 use crate::config::guard::SecretFile;
 use crate::config::place::ConfigNote;
 use crate::config::sections::{
-    ControlSection, HttpSection, InspectSection, ProcessSection, QueueSection, StateSection,
+    ControlSection, HttpSection, InspectSection, ProcessSection, QueueSection, StateSection, TrustedName,
 };
 use crate::inspect::{Inspector, Policy};
 use crate::knock::{Knock, KnockSet};
@@ -20,6 +20,8 @@ use crate::net::{Cut, NetSet};
 pub struct Config {
     /// `[inspect]`
     pub inspect: InspectSection,
+    /// `[inspect]` `trusted_names`
+    pub trusted_names: Vec<TrustedName>,
     /// `[queue]`
     pub queue: QueueSection,
     /// `[firewall]`
@@ -36,6 +38,8 @@ pub struct Config {
     pub knocks: Vec<Knock>,
     /// The files that were read, as far as they hold secrets or are the configuration.
     pub files: Vec<SecretFile>,
+    /// Folders in which `include` finds files: there may be others by the next reload.
+    pub include_folders: Vec<PathBuf>,
     /// Remarks on values that are valid and perhaps not meant.
     pub notes: Vec<ConfigNote>,
     /// The path that it was read from, or would have been.

@@ -125,7 +125,7 @@ pub enum PbxEntry {
 
 impl PbxEntry {
     /// Networks and interfaces, each for themselves.
-    pub(super) fn collect(entries: Vec<Self>) -> Pbx {
+    pub(crate) fn collect(entries: Vec<Self>) -> Pbx {
         let mut pbx = Pbx::default();
         for entry in entries {
             match entry {
@@ -216,6 +216,16 @@ pub fn network(text: &str) -> Result<IpNet, String> {
             "{text:?} is not a network: write it as in \"10.10.1.0/24\", \"2001:db8::/32\" or \"192.0.2.7\""
         )
     })
+}
+
+/// A single address: `192.0.2.7`, `2001:db8::7`.
+///
+/// # Errors
+/// On anything else.
+pub fn address(text: &str) -> Result<IpAddr, String> {
+    let address = text.trim().parse();
+    address
+        .map_err(|_| format!("{text:?} is not an address: write it as in \"192.0.2.7\" or \"2001:db8::7\""))
 }
 
 /// A path, or `off` or nothing for none.

@@ -34,6 +34,8 @@ impl HardenPaths {
         let mut read = vec![config.path.clone()];
         let files = config.files.iter().map(|file| &file.path);
         read.extend(files.filter(|path| **path != config.path).cloned());
+        // Files that come there later are read by a reload, too.
+        read.extend(config.include_folders.iter().cloned());
         Self {
             read,
             state: config.state.file.clone(),

@@ -9,6 +9,7 @@ use toml::{Spanned, Value};
 use crate::config::error::ConfigError;
 use crate::config::guard::SecretFile;
 use crate::config::place::{ConfigNote, Place};
+use crate::config::sections::TrustedName;
 
 /// A value whose type is checked by us, so that the error can name its key.
 pub(super) type Field = Option<Spanned<Value>>;
@@ -22,11 +23,25 @@ pub(super) struct Reader<'a> {
     /// This file, and those it names that hold secrets.
     pub(super) files: Vec<SecretFile>,
     pub(super) notes: Vec<ConfigNote>,
+    /// `inspect.trusted_names`.
+    pub(super) trusted_names: Vec<TrustedName>,
     /// Wrong values so far, so that all are told at once.
     pub(super) errors: RefCell<Vec<ConfigError>>,
 }
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
+    /// Reads a file's text; `this` is how the file itself is kept.
+    pub(super) fn new(text: &'a str, path: &'a Path, this: Option<SecretFile>) -> Self {
+        Self {
+            text,
+            path,
+            line_ends: memchr::memchr_iter(b'\n', text.as_bytes()).collect(),
+            files: this.into_iter().collect(),
+            notes: Vec::new(),
+            trusted_names: Vec::new(),
+            errors: RefCell::default(),
+        }
+    }
     /// Sets a value if the file has it. A wrong one is kept as an error, and the target stays as it is.
     pub(super) fn set<T>(
         &self,
@@ -63,13 +78,48 @@ impl Reader<'_> {
         ConfigError::Value { place: self.place(span, key), text }
     }
 
+    /// The text with the right header for each knock whose header is wrong, on the same lines, and an error for each.
+    pub(super) fn mend_headers(&self) -> (String, Vec<ConfigError>) {
+        let (mut mended, mut errors, mut start) = (String::with_capacity(self.text.len()), Vec::new(), 0);
+        for line in self.text.split_inclusive('\n') {
+            match knock_header(line) {
+                Some(header) if header != KNOCK => {
+                    errors.push(self.header(start..start, header));
+                    mended.push_str(&line.replacen(header, KNOCK, 1));
+                }
+                _ => mended.push_str(line),
+            }
+            start += line.len();
+        }
+        (mended, errors)
+    }
+
+    /// Whether the TOML reader stopped at a wrong header of a knock.
+    pub(super) fn is_at_header(&self, error: &toml::de::Error) -> bool {
+        let (_, line) = self.line_of(error);
+        knock_header(line).is_some_and(|header| header != KNOCK)
+    }
+
+    fn header(&self, span: Range<usize>, header: &str) -> ConfigError {
+        let text =
+            "write [[knock]]: knocks are a list of tables, each with a header of that name in two brackets";
+        self.error(span, header, text.to_owned())
+    }
+
+    /// The text before the line at which the TOML reader stopped, and that line.
+    fn line_of(&self, error: &toml::de::Error) -> (&str, &str) {
+        let at = error.span().map_or(0, |span| span.start);
+        let before = self.text.get(..at).unwrap_or_default();
+        let start = before.rfind('\n').map_or(0, |end| end + 1);
+        let line = self.text.get(start..).and_then(|rest| rest.lines().next()).unwrap_or_default();
+        (before, line)
+    }
+
     /// What the TOML reader itself refuses: syntax, keys that are unknown or there twice. Neither its message nor
     /// the line is repeated where a secret may stand in it.
     pub(super) fn syntax(&self, error: &toml::de::Error) -> ConfigError {
         let span = error.span().unwrap_or(0..0);
-        let before = self.text.get(..span.start).unwrap_or_default();
-        let start = before.rfind('\n').map_or(0, |end| end + 1);
-        let line = self.text.get(start..).and_then(|rest| rest.lines().next()).unwrap_or_default();
+        let (before, line) = self.line_of(error);
         let shown = match line.split_once('=') {
             Some((key, _)) => key.trim(),
             None if line.starts_with('[') => line.trim(),
@@ -84,8 +134,7 @@ impl Reader<'_> {
         let long_string = before.contains("\"\"\"") || before.contains("'''");
         let key = if plain && !long_string && !shown.is_empty() { shown } else { "this line" };
         if let Some(header) = knock_header(line) {
-            let text = "write [[knock]]: knocks are a list of tables, each with a header of that name in two brackets";
-            return self.error(span, header, text.to_owned());
+            return self.header(span, header);
         }
         let text = match error.message().rsplit_once(", expected ") {
             Some((found, expected)) if found.starts_with("invalid") => format!("expected {expected}"),
@@ -107,6 +156,9 @@ fn knock_header(line: &str) -> Option<&str> {
     let ends = comment.trim_start().is_empty() || comment.trim_start().starts_with('#');
     (header.starts_with('[') && ends && ["knock", "knocks"].contains(&&*name)).then_some(header)
 }
+
+/// The header of a knock.
+const KNOCK: &str = "[[knock]]";
 
 pub(super) fn one_of<T: Copy>(value: &Value, known: &[(&str, T)]) -> Result<T, String> {
     let text = text_of(value)?;
