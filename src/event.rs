@@ -326,11 +326,21 @@ impl Event {
                 expires_at: display(door.expires),
             }),
             Self::Dropped { source, reasons, interval, would, established, sender } => {
-                line!(form, [INFO], "drop", "packets dropped", {
-                    event: "dropped", src: display(source), count: reasons.total(), reasons: reasons.to_string(),
-                    interval_s: interval.as_secs(), established: established.then_some(true), user: &sender.user,
-                    user_agent: &sender.user_agent, would: would.then_some(true),
-                });
+                // The text of an event is a constant.
+                macro_rules! dropped {
+                    ($text:literal) => {
+                        line!(form, [INFO], "drop", $text, {
+                            event: "dropped", src: display(source), count: reasons.total(), reasons: reasons.to_string(),
+                            interval_s: interval.as_secs(), established: established.then_some(true), user: &sender.user,
+                            user_agent: &sender.user_agent, would: would.then_some(true),
+                        })
+                    };
+                }
+                if *would {
+                    dropped!("packets that would be dropped");
+                } else {
+                    dropped!("packets dropped");
+                }
             }
             Self::Overload { queue, place, count, limit } => {
                 let advice = match *place {

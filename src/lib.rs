@@ -95,6 +95,8 @@ pub mod sip;
 pub mod state;
 pub mod stream;
 mod sys;
+#[cfg(feature = "cli")]
+mod terminal;
 #[cfg(test)]
 mod testing;
 pub mod time;

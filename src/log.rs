@@ -2,7 +2,7 @@
 
 mod journal;
 
-use std::io::{self, IsTerminal};
+use std::io;
 
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt;
@@ -10,6 +10,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Registry, fmt};
 
 use self::journal::JournalLayer;
+use crate::terminal::has_colours;
 
 /// The form of the log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -36,7 +37,7 @@ pub fn start(format: LogFormat, verbosity: u8) -> io::Result<()> {
     let registry = Registry::default().with(level);
     let started = match format {
         LogFormat::Text => {
-            let colours = io::stderr().is_terminal();
+            let colours = has_colours(&io::stderr());
             registry.with(fmt::layer().with_writer(io::stderr).with_ansi(colours)).try_init()
         }
         LogFormat::Json => {

@@ -18,6 +18,7 @@ use crate::knock::weakness::{self, Assessment, Weakness};
 use crate::learn::{Against, At, Opens};
 use crate::packet::Packet;
 use crate::replay::Intake;
+use crate::terminal::{RED, YELLOW, coloured, has_colours};
 
 pub(super) fn run(cli: &Cli, args: &CheckArgs) -> Result<ExitCode, Failure> {
     let config = cli.configuration(&args.gate)?;
@@ -68,7 +69,7 @@ pub(super) fn run(cli: &Cli, args: &CheckArgs) -> Result<ExitCode, Failure> {
     let checked = Checked { ok, knocks: config.knocks.len(), strengths, refused, warnings, against };
     match args.json {
         true => write_json(&checked)?,
-        false => checked.write_text(io::stdout().lock())?,
+        false => checked.write_text(has_colours(&io::stdout()), io::stdout().lock())?,
     }
     Ok(if ok { status } else { ExitCode::from(2) })
 }
@@ -129,7 +130,7 @@ struct Warning {
 }
 
 impl Checked {
-    fn write_text(&self, mut out: impl Write) -> io::Result<()> {
+    fn write_text(&self, colours: bool, mut out: impl Write) -> io::Result<()> {
         for opens in self.against.iter().flatten() {
             let Opens { knock, packets, .. } = opens;
             write!(out, "knock {knock:?} would open for {packets} packet{}", plural(*packets))?;
@@ -139,8 +140,10 @@ impl Checked {
             writeln!(out)?;
         }
         self.strengths.write_text(&mut out)?;
-        let refused = self.refused.iter().map(|refused| ("error", refused));
-        for (level, warning) in refused.chain(self.warnings.iter().map(|warning| ("warning", warning))) {
+        let level = |name: &str, colour| if colours { coloured(name, colour) } else { name.to_owned() };
+        let (error, warning) = (level("error", RED), level("warning", YELLOW));
+        let refused = self.refused.iter().map(|refused| (&error, refused));
+        for (level, warning) in refused.chain(self.warnings.iter().map(|told| (&warning, told))) {
             match &warning.knock {
                 Some(knock) => writeln!(out, "{level}: knock {knock:?}: {}", warning.warning)?,
                 None => writeln!(out, "{level}: {}: {}", warning.place, warning.warning)?,

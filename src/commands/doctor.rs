@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::failure::{Failure, write_json};
 use crate::cli::{Cli, DoctorArgs};
 use crate::doctor::{self, Finding, Severity, probe};
+use crate::terminal::{CYAN, GREEN, RED, YELLOW, coloured, has_colours};
 
 pub(super) fn run(cli: &Cli, args: &DoctorArgs) -> Result<ExitCode, Failure> {
     let config = cli.configuration_of(&args.rules.flags())?;
@@ -46,16 +47,36 @@ struct DoctorOutput {
 
 impl DoctorOutput {
     fn write_text(&self, mut out: impl Write) -> io::Result<()> {
-        for Finding { severity, text, mend, .. } in &self.findings {
-            writeln!(out, "{:<7}  {text}", severity.name())?;
-            if let Some(mend) = mend {
-                writeln!(out, "         mend it with: {mend}")?;
-            }
+        write_findings(&self.findings, has_colours(&io::stdout()), |line| writeln!(out, "{line}"))
+    }
+}
+
+/// Findings for people, and what they come to.
+pub(super) fn write_findings(
+    findings: &[Finding],
+    colours: bool,
+    mut write: impl FnMut(&str) -> io::Result<()>,
+) -> io::Result<()> {
+    for Finding { severity, text, mend, .. } in findings {
+        let name = format!("{:<7}", severity.name());
+        let name = if colours { coloured(&name, colour(*severity)) } else { name };
+        write(&format!("{name}  {text}"))?;
+        if let Some(mend) = mend {
+            write(&format!("         mend it with: {mend}"))?;
         }
-        let count = |severity| self.findings.iter().filter(|finding| finding.severity == severity).count();
-        let (faults, warnings) = (count(Severity::Fault), count(Severity::Warning));
-        let verdict = if self.sound { "the gate is sound" } else { "the gate is not sound" };
-        writeln!(out, "{verdict}: {faults} fault{}, {warnings} warning{}", plural(faults), plural(warnings))
+    }
+    let count = |severity| findings.iter().filter(|finding| finding.severity == severity).count();
+    let (faults, warnings) = (count(Severity::Fault), count(Severity::Warning));
+    let verdict = if faults == 0 { "the gate is sound" } else { "the gate is not sound" };
+    write(&format!("{verdict}: {faults} fault{}, {warnings} warning{}", plural(faults), plural(warnings)))
+}
+
+const fn colour(severity: Severity) -> u8 {
+    match severity {
+        Severity::Ok => GREEN,
+        Severity::Note => CYAN,
+        Severity::Warning => YELLOW,
+        Severity::Fault => RED,
     }
 }
 

@@ -13,6 +13,7 @@ use super::remote::{ask, counted, moment, report, span};
 use crate::cli::{Cli, DoorsAction, DoorsArgs, ListArgs, OpenArgs, SortBy};
 use crate::control::client::ClientError;
 use crate::control::protocol::{ControlRequest, DoorLine, Reply};
+use crate::terminal;
 
 pub(super) fn run(cli: &Cli, args: &DoorsArgs) -> Result<ExitCode, Failure> {
     match &args.action {
@@ -79,6 +80,7 @@ fn list(cli: &Cli, args: &ListArgs) -> Result<(), Failure> {
         "packets",
         "bytes",
     ]);
+    terminal::fit(&mut table);
     for door in &doors {
         table.add_row([
             door.source.clone(),

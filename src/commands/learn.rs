@@ -22,14 +22,16 @@ pub(super) fn run(cli: &Cli, args: &LearnArgs) -> Result<ExitCode, Failure> {
     }
     let mut intake = Intake::new(config.inspect.scope.clone()).into_tunnels(args.tunnels);
     let mut roster = Roster::new(config.inspect.scope);
-    let mut status = ExitCode::SUCCESS;
+    let mut failed = false;
     for path in &args.files {
-        if read(path, &mut intake, &mut roster)?.failed {
-            status = ExitCode::from(1);
-        }
+        failed |= read(path, &mut intake, &mut roster)?.failed;
     }
     let mut out = BufWriter::new(io::stdout().lock());
     let report = roster.report();
+    // Of files that could not be read the error says all; an object is printed all the same.
+    if failed && report.is_empty() && !args.json {
+        return Ok(ExitCode::from(1));
+    }
     write(&mut out, &report, &intake.gaps(), args.format())?;
     out.flush()?;
     let refused = if args.weak { report.refused() } else { 0 };
@@ -40,7 +42,7 @@ pub(super) fn run(cli: &Cli, args: &LearnArgs) -> Result<ExitCode, Failure> {
              display name to a secret of 'sipknock keygen'"
         )));
     }
-    Ok(status)
+    Ok(if failed { ExitCode::from(1) } else { ExitCode::SUCCESS })
 }
 
 /// Writes what was learned, and what the captures do not show.

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::knock::Knock;
 use crate::knock::effort::{self, Effort, Grade};
+use crate::terminal;
 
 /// Each knock, and all of them together.
 #[derive(Serialize)]
@@ -72,6 +73,7 @@ impl Strengths {
         let mut table = comfy_table::Table::new();
         table.load_style(comfy_table::presets::NOTHING);
         table.set_header(["knock", "in", "match", "bits", "guessed in, at 1 Gbit/s"]);
+        terminal::fit(&mut table);
         for strength in &shown {
             let KnockStrength { knock, within, extent, bits, guessed_in, .. } = strength;
             table.add_row([knock, within, extent, &format!("{bits:.0}"), guessed_in]);

@@ -1,6 +1,6 @@
 //! `sipknock watch`
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use serde_json::{Value, json};
@@ -9,10 +9,10 @@ use super::failure::Failure;
 use super::remote::{ask, moment, span};
 use crate::cli::{Cli, WatchArgs};
 use crate::control::protocol::{ControlRequest, Reply};
+use crate::terminal::has_colours;
 
 pub(super) fn run(cli: &Cli, args: &WatchArgs) -> Result<ExitCode, Failure> {
-    let colours =
-        io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let colours = has_colours(&io::stdout());
     ask(cli, &args.gate, &ControlRequest::Watch {}, |answer| {
         let mut out = io::stdout().lock();
         match answer {

@@ -119,6 +119,11 @@ impl LearnReport {
         }
     }
 
+    /// Whether no SIP request was seen at all.
+    pub const fn is_empty(&self) -> bool {
+        self.seen.requests == 0
+    }
+
     /// Phones for which no table is written since all that tells them from others is guessed within a minute.
     pub fn refused(&self) -> usize {
         let refused = |phone: &&ReportEntry| {

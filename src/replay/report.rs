@@ -11,6 +11,7 @@ use super::gaps::Gaps;
 use super::inspected::{Inspected, PacketFate};
 use crate::inspect::Decision;
 use crate::knock::{KnockId, KnockSet};
+use crate::terminal;
 use crate::time::Time;
 use crate::verdict::{ReasonCounts, Verdict};
 
@@ -224,6 +225,7 @@ fn write_line(out: &mut impl Write, line: &impl Serialize) -> io::Result<()> {
 fn table<const N: usize>(header: [&str; N]) -> comfy_table::Table {
     let mut table = comfy_table::Table::new();
     table.load_style(comfy_table::presets::NOTHING).set_header(header);
+    terminal::fit(&mut table);
     if let Some(numbers) = table.column_mut(N - 1) {
         numbers.set_cell_alignment(comfy_table::CellAlignment::Right);
     }

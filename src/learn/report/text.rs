@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::io::{self, Write};
 
+use crate::terminal;
+
 use super::{GIVE_A_NAME, LearnReport, ReportEntry, plural};
 
 impl LearnReport {
@@ -14,6 +16,7 @@ impl LearnReport {
             let mut table = comfy_table::Table::new();
             table.load_style(comfy_table::presets::NOTHING);
             table.set_header(["phone", "address", "knock with", "value", "strength"]);
+            terminal::fit(&mut table);
             listed().for_each(|phone| {
                 table.add_row(phone.row());
             });
@@ -101,6 +104,7 @@ impl ReportEntry {
             let mut table = comfy_table::Table::new();
             table.load_style(comfy_table::presets::NOTHING);
             table.set_header(["  in", "value", "always", "nobody else", "strength"]);
+            terminal::fit(&mut table);
             for candidate in &self.candidates {
                 let (sent, of) = match self.registers {
                     0 => (candidate.in_requests, self.requests),
