@@ -7,6 +7,7 @@ mod bench;
 mod control;
 mod firewall;
 mod run;
+mod setup;
 
 use std::path::{Path, PathBuf};
 
@@ -26,6 +27,7 @@ pub use firewall::{
 };
 pub use run::{FilesArgs, GateArgs, RunArgs};
 use run::{PortList, Ports};
+pub use setup::{SetupArgs, Trust, grace, trust};
 
 use crate::config::{Config, ConfigError, DEFAULT_PATH, Flags, Place, values};
 use crate::control::DEFAULT_SOCKET;
@@ -40,7 +42,7 @@ use crate::replay::Hook;
 #[command(after_help = "Try it on a capture, without root and without touching anything:\n  \
     sipknock replay --knock alice=mykn0ckstr1ng capture.pcap")]
 pub struct Cli {
-    /// The configuration file; the default one need not exist
+    /// The configuration file; the default one, /etc/sipknock/sipknock.toml, need not exist
     #[arg(long, global = true, value_name = "PATH", help_heading = "Global options")]
     config: Option<PathBuf>,
     /// Format of the log
@@ -212,6 +214,18 @@ pub enum Command {
         sipknock bench --style config --capture capture.pcap --engine sipknock,aho-corasick-dfa\n  \
         sipknock bench --markdown --plot matcher.svg > matcher.md")]
     Bench(BenchArgs),
+    /// Set this machine up: find the PBX, write the configuration, start the gate
+    #[command(after_help = "Examples:\n  \
+        sudo sipknock setup\n  \
+        sudo sipknock setup --dry-run\n  \
+        sudo sipknock setup --yes --port 5060 --trust 10.10.1.0/24 --grace 24h\n  \
+        sudo sipknock setup --yes --from phones.csv\n\n\
+        It asks for ports, trusted networks, chains, a first knock and the time of grace, one line each; an empty line takes\n\
+        the proposal in brackets. Answers may come from a pipe. Before it writes files, and before it starts the gate, it asks\n\
+        again. Until the last answer nothing is changed. A file that is there keeps its comments and other keys, and a copy of\n\
+        it stays beside it. A second run changes what is asked, and no more.\n\n\
+        Exit status: 0 done, or refused by an answer, 1 failed while working, or doctor found faults, 2 wrong words.")]
+    Setup(SetupArgs),
     /// Write man pages and shell completions to a folder
     #[command(hide = true)]
     #[cfg(feature = "generate")]

@@ -18,6 +18,7 @@ mod reload;
 mod remote;
 mod replay;
 mod run;
+mod setup;
 mod stats;
 mod strength;
 mod watch;
@@ -48,6 +49,7 @@ pub fn run(cli: &Cli) -> Result<ExitCode, Failure> {
         Command::Keygen(args) => keygen::run(args),
         #[cfg(feature = "bench")]
         Command::Bench(args) => bench::run(cli, args),
+        Command::Setup(args) => setup::run(cli, args),
         #[cfg(feature = "generate")]
         Command::Generate(args) => generate::run(args),
     };

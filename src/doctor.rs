@@ -14,12 +14,18 @@ pub mod probe;
 mod unmatched;
 
 use crate::config::Config;
+pub(crate) use crate::doctor::checks::{is_pbx, is_tls, may_be_sip};
 pub use crate::doctor::finding::{Finding, Severity, Subject};
 use crate::firewall::Plan;
 
 /// The sockets of this machine that take packets from elsewhere, and whose they are.
 pub fn listeners() -> Vec<facts::Listener> {
     gather::all_listeners()
+}
+
+/// Whether systemd runs here and has a unit for the gate.
+pub(crate) fn has_unit() -> bool {
+    gather::has_unit()
 }
 
 /// Looks at this machine and judges what it sees. Nothing is changed.

@@ -23,7 +23,7 @@
 //! queue, [`control`] lets the running gate be seen and turned, [`http`] lets it be watched, with its numbers as [`metrics`],
 //! `diag` asks the kernel which connections there are, `processes` and [`accounts`] read /proc and /etc, [`state`] keeps
 //! doors on disk, [`harden`] leaves the process with what it needs, [`daemon`] wires it together, with its [`clock`], and
-//! [`doctor`] finds out whether all of it works on this machine. On top, [`cli`] defines the words and [`commands`]
+//! [`doctor`] finds out whether all of it works on this machine. [`setup`] proposes a configuration for this machine. On top, [`cli`] defines the words and [`commands`]
 //! carries them out.
 
 #[macro_use]
@@ -89,7 +89,11 @@ pub mod queue;
 #[cfg(feature = "cli")]
 pub mod replay;
 #[cfg(feature = "cli")]
+pub mod resolve;
+#[cfg(feature = "cli")]
 pub mod rules_watch;
+#[cfg(feature = "cli")]
+pub mod setup;
 pub mod sip;
 #[cfg(feature = "cli")]
 pub mod state;

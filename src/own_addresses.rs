@@ -37,6 +37,19 @@ pub(crate) fn of_role(role: Role) -> Vec<IpAddr> {
     addresses
 }
 
+/// The IPv4 addresses of another process's network namespace, without those of loopback.
+pub(crate) fn of_process(pid: u32) -> Vec<IpAddr> {
+    let mut nets = Vec::new();
+    if let Ok(file) = File::open(format!("/proc/{pid}/net/fib_trie")) {
+        let _ = fib_trie(&mut BufReader::new(file), &mut nets);
+    }
+    let own = nets.into_iter().filter(|(role, _)| *role == Role::Own).map(|(_, net)| net.addr());
+    let mut addresses: Vec<_> = own.filter(|address| !address.is_loopback()).collect();
+    addresses.sort_unstable();
+    addresses.dedup();
+    addresses
+}
+
 /// The role of an address on this machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {

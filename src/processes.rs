@@ -9,10 +9,8 @@ pub(crate) struct SocketOwners(HashMap<u64, Vec<u32>>);
 impl SocketOwners {
     /// Reads the descriptors of all processes. Those of other users can be read with CAP_SYS_PTRACE alone.
     pub(crate) fn read() -> Self {
-        let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
-        let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
         let mut owners: HashMap<u64, Vec<u32>> = HashMap::new();
-        for pid in pids {
+        for pid in all() {
             let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
             for descriptor in descriptors {
                 let link = fs::read_link(descriptor.path()).unwrap_or_default();
@@ -32,6 +30,12 @@ impl SocketOwners {
     pub(crate) fn of(&self, inode: u64) -> &[u32] {
         self.0.get(&inode).map_or(&[], Vec::as_slice)
     }
+}
+
+/// The ids of all processes, in the order of /proc.
+pub(crate) fn all() -> impl Iterator<Item = u32> {
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
 }
 
 /// The name of a process as /proc/PID/comm has it, at most 15 bytes, escaped. `None` if the process is gone.

@@ -147,7 +147,7 @@ fn listen(text: &str) -> Result<ListenAddress, String> {
 
 /// Reads `NAME=SECRET` without ever repeating it in an error, as clap's own parsers do.
 #[derive(Clone)]
-struct NameAndSecret;
+pub(super) struct NameAndSecret;
 
 impl clap::builder::TypedValueParser for NameAndSecret {
     type Value = (String, Secret);

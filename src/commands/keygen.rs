@@ -183,6 +183,11 @@ fn bits_per_secret(alphabet: Alphabet, length: usize) -> u32 {
     (bits + 1e-6).floor() as u32
 }
 
+/// A secret that a keypad can type, as hard to guess as by default.
+pub(super) fn typed_secret() -> io::Result<String> {
+    draw_secret(Alphabet::Keypad, DEFAULT_BITS)
+}
+
 /// The letters of an alphabet.
 const fn letters(alphabet: Alphabet) -> &'static str {
     match alphabet {
@@ -192,6 +197,9 @@ const fn letters(alphabet: Alphabet) -> &'static str {
         Alphabet::Hex => entropy::HEX,
     }
 }
+
+/// The default of `--bits`.
+const DEFAULT_BITS: u16 = 64;
 
 /// What `--bits` takes at most.
 const MAX_BITS: u16 = 256;

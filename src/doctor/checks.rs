@@ -3,6 +3,7 @@
 mod forged;
 mod gate;
 mod kernel;
+mod names;
 mod ports;
 mod queues;
 mod rights;
@@ -10,6 +11,8 @@ mod rules;
 #[cfg(test)]
 mod tests;
 mod verdicts;
+
+pub(crate) use ports::{is_pbx, is_tls, may_be_sip};
 
 use crate::config::{DoubtKind, Fallback};
 use crate::knock::weakness;
@@ -47,6 +50,7 @@ pub fn all(subject: Subject<'_>, facts: &Facts) -> Vec<Finding> {
         ),
         ("queues", "a gate listens on each queue, and has lost no packet", queues::check(subject, facts)),
         ("ports", "all SIP listeners of this machine are inspected", ports::check(subject, facts)),
+        ("names", "trusted names resolve to the configured addresses", names::check(subject, facts)),
         (
             "sources",
             "no trusted source can be forged as far as the kernel can tell",
@@ -61,6 +65,7 @@ pub fn all(subject: Subject<'_>, facts: &Facts) -> Vec<Finding> {
         // Of a gate that was not asked nothing is known, nor of rules that nobody can show.
         let unknown = match name {
             "gate" => gate::told(facts).is_none(),
+            "names" => subject.config.trusted_names.is_empty(),
             "kernel" | "way" | "managers" => facts.no_iptables.is_some(),
             _ => false,
         };

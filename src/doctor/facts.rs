@@ -52,6 +52,8 @@ pub struct Facts {
     pub listeners: Vec<Listener>,
     /// The same over transports that our rules don't match.
     pub others: Vec<OtherListener>,
+    /// Names of the configuration whose addresses are trusted, with those that they have now, or why that can't be told.
+    pub resolved: Vec<(String, Result<Vec<IpAddr>, String>)>,
     /// Routes of the main tables.
     pub routes: Routes,
     /// Which packets each interface takes by their source, loopback aside.

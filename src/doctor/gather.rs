@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 use std::fs;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
@@ -21,6 +22,7 @@ use crate::own_addresses::{Role, of_role};
 use crate::packet::Transport;
 use crate::processes::{self, SocketOwners};
 use crate::queue::kernel::{self, QueueRow};
+use crate::resolve;
 
 use super::facts::{Facts, Fed, Listener, Need, ProcessFacts, QueueFacts, ReversePath, Rights, Tables};
 use super::nft::{self, Nft, Offload};
@@ -83,6 +85,7 @@ pub(super) fn gather(config: &Config, plan: &Plan) -> Facts {
             |line| listener(line, UDP_UNCONNECTED),
             |inode| name_of_owner(&sockets, inode),
         ),
+        resolved: resolved(config),
         routes: Routes::look(),
         reverse_paths: reverse_paths(),
         own_addresses: of_role(Role::Own),
@@ -94,8 +97,21 @@ pub(super) fn gather(config: &Config, plan: &Plan) -> Facts {
     }
 }
 
+/// Trusted names with the addresses that they have now, all asked for at once.
+fn resolved(config: &Config) -> Vec<(String, Result<Vec<IpAddr>, String>)> {
+    let asked: Vec<_> = config
+        .trusted_names
+        .iter()
+        .map(|trusted| {
+            let name = trusted.name.clone();
+            thread::spawn(move || (resolve::addresses(&name), name))
+        })
+        .collect();
+    asked.into_iter().filter_map(|asked| asked.join().ok()).map(|(now, name)| (name, now)).collect()
+}
+
 /// Whether systemd runs here (sd_booted(3)) and has a unit for the gate (systemd.unit(5)).
-fn has_unit() -> bool {
+pub(super) fn has_unit() -> bool {
     let folders = ["/etc", "/run", "/usr/local/lib", "/usr/lib", "/lib"];
     let unit = |folder| Path::new(folder).join("systemd/system/sipknock.service").exists();
     Path::new("/run/systemd/system").exists() && folders.into_iter().any(unit)

@@ -18,6 +18,8 @@ struct Route {
     net: IpNet,
     metric: u32,
     interface: String,
+    /// A next hop is between.
+    gateway: bool,
 }
 
 impl Routes {
@@ -61,6 +63,21 @@ impl Routes {
         interfaces
     }
 
+    /// Networks that interfaces are in themselves, each with its interface; without link-local and multicast ones.
+    pub(crate) fn attached(&self) -> impl Iterator<Item = (IpNet, &str)> {
+        let own = self
+            .some
+            .iter()
+            .filter(|route| !route.gateway && route.net.prefix_len() < route.net.max_prefix_len());
+        let elsewhere = |net: &IpNet| match net {
+            IpNet::V4(net) => {
+                !net.addr().is_link_local() && !net.addr().is_multicast() && !net.addr().is_loopback()
+            }
+            IpNet::V6(net) => !net.addr().is_unicast_link_local() && !net.addr().is_multicast(),
+        };
+        own.filter(move |route| elsewhere(&route.net)).map(|route| (route.net, route.interface.as_str()))
+    }
+
     /// Whether some route by an interface leads to IPv4 addresses that are in none of these nets.
     pub(crate) fn leads_elsewhere(&self, interface: &str, nets: &[IpNet]) -> bool {
         let routes = self.some.iter().chain(&self.defaults);
@@ -83,6 +100,7 @@ impl Route {
             net: Ipv4Net::new(Ipv4Addr::from(net), length).ok()?.trunc().into(),
             metric: columns.get(6)?.parse().ok()?,
             interface: (*columns.first()?).to_owned(),
+            gateway: hex(2)? != 0,
         })
     }
 
@@ -98,6 +116,7 @@ impl Route {
             net: Ipv6Net::new(Ipv6Addr::from(net), length).ok()?.trunc().into(),
             metric: hex(5)?,
             interface: (*columns.get(9)?).to_owned(),
+            gateway: columns.get(4)?.bytes().any(|digit| digit != b'0'),
         })
     }
 }

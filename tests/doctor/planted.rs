@@ -76,7 +76,7 @@ macro_rules! rules {
     };
 }
 
-pub(super) static FAULTS: [Fault; 49] = [
+pub(super) static FAULTS: [Fault; 50] = [
     rules!("rules_absent", "sipknock firewall remove", [("rules-absent", "fault")], APPLY, true),
     rules!(
         "ipv6_rules_absent",
@@ -173,6 +173,19 @@ pub(super) static FAULTS: [Fault; 49] = [
         "add 5260 to `ports`",
         false
     ),
+    Fault {
+        name: "a_trusted_name_with_another_address",
+        plant: || {
+            let names = "trusted_names = { \"sip.provider.example\" = [\"192.0.2.66\"] }";
+            let patient = Patient::with(names, "", &[]);
+            patient.stand_in("getent", "echo \"192.0.2.77 STREAM $2\"");
+            patient
+        },
+        args: NONE,
+        found: &[("trusted-name-changed", "warning")],
+        mend: "setup --yes --trust sip.provider.example",
+        mends: true,
+    },
     Fault {
         name: "firewalld_without_the_port",
         plant: || {

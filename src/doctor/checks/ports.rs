@@ -49,7 +49,7 @@ fn uninspected(subject: Subject<'_>, facts: &Facts) -> Vec<Finding> {
             true => format!("add {port} to `ports`"),
             false => format!("add \"{}\" to `transports`", transport.name()),
         };
-        found.push(if transport == Transport::Tcp && TLS_PORTS.contains(&port) {
+        found.push(if is_tls(listener) {
             // Where no knock can be seen, leaving it out may be what is meant.
             Finding::note("tls-port", format!("{what}; inside TLS no knock can be seen: see the guide"))
         } else if pbx {
@@ -143,12 +143,13 @@ fn has_ipv6(facts: &Facts) -> bool {
     facts.own_addresses.iter().any(|address| matches!(address, IpAddr::V6(v6) if !v6.is_loopback()))
 }
 
-fn is_pbx(name: &str) -> bool {
+/// Whether a process of this name is a PBX or an SBC.
+pub(crate) fn is_pbx(name: &str) -> bool {
     PBX.iter().chain(&SIP_ALONE).any(|pbx| name.starts_with(pbx))
 }
 
-/// As far as a port and a name tell.
-fn may_be_sip(listener: &Listener) -> bool {
+/// Whether a socket is one for SIP, as far as a port and a name tell.
+pub(crate) fn may_be_sip(listener: &Listener) -> bool {
     let Listener { transport, port, process, .. } = listener;
     if SIP_PORTS.iter().any(|ports| ports.contains(port)) {
         return true;
@@ -157,6 +158,11 @@ fn may_be_sip(listener: &Listener) -> bool {
     // What these have open over UDP is for SIP; over TCP there may be something to control them by.
     let alone = SIP_ALONE.iter().any(|pbx| name.starts_with(pbx)) && *transport == Transport::Udp;
     alone || is_pbx(name) && MOVED_PORTS.iter().any(|ports| ports.contains(port))
+}
+
+/// Whether SIP on that port is inside TLS, where no knock can be seen.
+pub(crate) fn is_tls(listener: &Listener) -> bool {
+    listener.transport == Transport::Tcp && TLS_PORTS.contains(&listener.port)
 }
 
 const NOT_INSPECTED: &str = "port-not-inspected";
