@@ -226,6 +226,9 @@ pub enum Command {
         it stays beside it. A second run changes what is asked, and no more.\n\n\
         Exit status: 0 done, or refused by an answer, 1 failed while working, or doctor found faults, 2 wrong words.")]
     Setup(SetupArgs),
+    /// Print names for a shell to offer
+    #[command(hide = true)]
+    Complete(CompleteArgs),
     /// Write man pages and shell completions to a folder
     #[command(hide = true)]
     #[cfg(feature = "generate")]
@@ -368,6 +371,23 @@ pub enum Alphabet {
     Alnum,
     /// Hexadecimal digits
     Hex,
+}
+
+/// `complete`
+#[derive(Debug, Args)]
+pub struct CompleteArgs {
+    /// What to print
+    #[arg(value_enum)]
+    pub what: Completed,
+}
+
+/// Names that shells offer.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum Completed {
+    /// Names of knocks
+    Knocks,
+    /// Chains that can jump to ours
+    Chains,
 }
 
 /// `generate`

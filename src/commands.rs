@@ -4,6 +4,7 @@
 mod bench;
 mod captures;
 mod check;
+mod complete;
 mod doctor;
 mod doors;
 mod enforce;
@@ -50,6 +51,7 @@ pub fn run(cli: &Cli) -> Result<ExitCode, Failure> {
         #[cfg(feature = "bench")]
         Command::Bench(args) => bench::run(cli, args),
         Command::Setup(args) => setup::run(cli, args),
+        Command::Complete(args) => complete::run(cli, args),
         #[cfg(feature = "generate")]
         Command::Generate(args) => generate::run(args),
     };

@@ -22,6 +22,9 @@ _sipknock() {
             sipknock,check)
                 cmd="sipknock__subcmd__check"
                 ;;
+            sipknock,complete)
+                cmd="sipknock__subcmd__complete"
+                ;;
             sipknock,doctor)
                 cmd="sipknock__subcmd__doctor"
                 ;;
@@ -54,6 +57,9 @@ _sipknock() {
                 ;;
             sipknock,run)
                 cmd="sipknock__subcmd__run"
+                ;;
+            sipknock,setup)
+                cmd="sipknock__subcmd__setup"
                 ;;
             sipknock,stats)
                 cmd="sipknock__subcmd__stats"
@@ -139,6 +145,9 @@ _sipknock() {
             sipknock__subcmd__help,check)
                 cmd="sipknock__subcmd__help__subcmd__check"
                 ;;
+            sipknock__subcmd__help,complete)
+                cmd="sipknock__subcmd__help__subcmd__complete"
+                ;;
             sipknock__subcmd__help,doctor)
                 cmd="sipknock__subcmd__help__subcmd__doctor"
                 ;;
@@ -171,6 +180,9 @@ _sipknock() {
                 ;;
             sipknock__subcmd__help,run)
                 cmd="sipknock__subcmd__help__subcmd__run"
+                ;;
+            sipknock__subcmd__help,setup)
+                cmd="sipknock__subcmd__help__subcmd__setup"
                 ;;
             sipknock__subcmd__help,stats)
                 cmd="sipknock__subcmd__help__subcmd__stats"
@@ -215,7 +227,7 @@ _sipknock() {
 
     case "${cmd}" in
         sipknock)
-            opts="-v -h -V --config --log-format --verbose --help --version run replay learn check firewall doctor doors stats watch reload enforce keygen bench generate help"
+            opts="-v -h -V --config --log-format --verbose --help --version run replay learn check firewall doctor doors stats watch reload enforce keygen bench setup complete generate help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -298,7 +310,7 @@ _sipknock() {
             fi
             case "${prev}" in
                 --knock)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    local IFS=$'\n'; COMPREPLY=($(compgen -W "$(sipknock complete knocks 2>/dev/null)" -- "${cur}"))
                     return 0
                     ;;
                 --port)
@@ -340,6 +352,28 @@ _sipknock() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        sipknock__subcmd__complete)
+            opts="-v -h --config --log-format --verbose --help knocks chains"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --log-format)
+                    COMPREPLY=($(compgen -W "text json journald" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         sipknock__subcmd__doctor)
             opts="-v -h --knock --port --door --trust --queue --backend --monitor --chain --pbx --no-replies --json --probe --config --log-format --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -348,7 +382,7 @@ _sipknock() {
             fi
             case "${prev}" in
                 --knock)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    local IFS=$'\n'; COMPREPLY=($(compgen -W "$(sipknock complete knocks 2>/dev/null)" -- "${cur}"))
                     return 0
                     ;;
                 --port)
@@ -372,7 +406,7 @@ _sipknock() {
                     return 0
                     ;;
                 --chain)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    local IFS=$'\n'; COMPREPLY=($(compgen -W "$(sipknock complete chains 2>/dev/null)" -- "${cur}"))
                     return 0
                     ;;
                 --pbx)
@@ -402,7 +436,7 @@ _sipknock() {
             fi
             case "${prev}" in
                 --knock)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    local IFS=$'\n'; COMPREPLY=($(compgen -W "$(sipknock complete knocks 2>/dev/null)" -- "${cur}"))
                     return 0
                     ;;
                 --source)
@@ -576,7 +610,7 @@ _sipknock() {
             fi
             case "${prev}" in
                 --knock)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    local IFS=$'\n'; COMPREPLY=($(compgen -W "$(sipknock complete knocks 2>/dev/null)" -- "${cur}"))
                     return 0
                     ;;
                 --source)
@@ -618,7 +652,7 @@ _sipknock() {
                     return 0
                     ;;
                 --knock)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    local IFS=$'\n'; COMPREPLY=($(compgen -W "$(sipknock complete knocks 2>/dev/null)" -- "${cur}"))
                     return 0
                     ;;
                 --control)
@@ -696,7 +730,7 @@ _sipknock() {
             fi
             case "${prev}" in
                 --knock)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    local IFS=$'\n'; COMPREPLY=($(compgen -W "$(sipknock complete knocks 2>/dev/null)" -- "${cur}"))
                     return 0
                     ;;
                 --port)
@@ -720,7 +754,7 @@ _sipknock() {
                     return 0
                     ;;
                 --chain)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    local IFS=$'\n'; COMPREPLY=($(compgen -W "$(sipknock complete chains 2>/dev/null)" -- "${cur}"))
                     return 0
                     ;;
                 --pbx)
@@ -888,7 +922,7 @@ _sipknock() {
             fi
             case "${prev}" in
                 --knock)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    local IFS=$'\n'; COMPREPLY=($(compgen -W "$(sipknock complete knocks 2>/dev/null)" -- "${cur}"))
                     return 0
                     ;;
                 --port)
@@ -912,7 +946,7 @@ _sipknock() {
                     return 0
                     ;;
                 --chain)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    local IFS=$'\n'; COMPREPLY=($(compgen -W "$(sipknock complete chains 2>/dev/null)" -- "${cur}"))
                     return 0
                     ;;
                 --pbx)
@@ -968,7 +1002,7 @@ _sipknock() {
             fi
             case "${prev}" in
                 --knock)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    local IFS=$'\n'; COMPREPLY=($(compgen -W "$(sipknock complete knocks 2>/dev/null)" -- "${cur}"))
                     return 0
                     ;;
                 --port)
@@ -992,7 +1026,7 @@ _sipknock() {
                     return 0
                     ;;
                 --chain)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    local IFS=$'\n'; COMPREPLY=($(compgen -W "$(sipknock complete chains 2>/dev/null)" -- "${cur}"))
                     return 0
                     ;;
                 --pbx)
@@ -1022,7 +1056,7 @@ _sipknock() {
             fi
             case "${prev}" in
                 --knock)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    local IFS=$'\n'; COMPREPLY=($(compgen -W "$(sipknock complete knocks 2>/dev/null)" -- "${cur}"))
                     return 0
                     ;;
                 --port)
@@ -1087,7 +1121,7 @@ _sipknock() {
             return 0
             ;;
         sipknock__subcmd__help)
-            opts="run replay learn check firewall doctor doors stats watch reload enforce keygen bench generate help"
+            opts="run replay learn check firewall doctor doors stats watch reload enforce keygen bench setup complete generate help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1115,6 +1149,20 @@ _sipknock() {
             return 0
             ;;
         sipknock__subcmd__help__subcmd__check)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        sipknock__subcmd__help__subcmd__complete)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -1422,6 +1470,20 @@ _sipknock() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        sipknock__subcmd__help__subcmd__setup)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         sipknock__subcmd__help__subcmd__stats)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
@@ -1556,7 +1618,7 @@ _sipknock() {
             fi
             case "${prev}" in
                 --knock)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    local IFS=$'\n'; COMPREPLY=($(compgen -W "$(sipknock complete knocks 2>/dev/null)" -- "${cur}"))
                     return 0
                     ;;
                 --port)
@@ -1610,7 +1672,7 @@ _sipknock() {
             fi
             case "${prev}" in
                 --knock)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    local IFS=$'\n'; COMPREPLY=($(compgen -W "$(sipknock complete knocks 2>/dev/null)" -- "${cur}"))
                     return 0
                     ;;
                 --port)
@@ -1650,6 +1712,64 @@ _sipknock() {
                     return 0
                     ;;
                 --http)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --user)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --log-format)
+                    COMPREPLY=($(compgen -W "text json journald" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        sipknock__subcmd__setup)
+            opts="-y -v -h --yes --port --trust --knock --from --learned --grace --chain --pbx --user --no-start --print --dry-run --json --config --log-format --verbose --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --port)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --trust)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --knock)
+                    local IFS=$'\n'; COMPREPLY=($(compgen -W "$(sipknock complete knocks 2>/dev/null)" -- "${cur}"))
+                    return 0
+                    ;;
+                --from)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --learned)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --grace)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --chain)
+                    local IFS=$'\n'; COMPREPLY=($(compgen -W "$(sipknock complete chains 2>/dev/null)" -- "${cur}"))
+                    return 0
+                    ;;
+                --pbx)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
