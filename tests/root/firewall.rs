@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
+#[path = "../common/mod.rs"]
 mod common;
 #[path = "firewall/copies.rs"]
 mod copies;

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods)]
 
+#[path = "../common/mod.rs"]
 mod common;
 #[path = "takeover/faults.rs"]
 mod faults;

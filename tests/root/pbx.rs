@@ -6,6 +6,7 @@
 
 #[path = "pbx/attackers.rs"]
 mod attackers;
+#[path = "../common/mod.rs"]
 mod common;
 #[path = "pbx/ends.rs"]
 mod ends;

@@ -5,6 +5,7 @@
 
 #[path = "http/browser.rs"]
 mod browser;
+#[path = "../common/mod.rs"]
 mod common;
 #[path = "http/shipped.rs"]
 mod shipped;

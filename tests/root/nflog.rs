@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods)]
 
+#[path = "../common/mod.rs"]
 mod common;
 
 use std::io::{Read as _, Write as _};

@@ -5,6 +5,7 @@
 
 #[path = "control/claims.rs"]
 mod claims;
+#[path = "../common/mod.rs"]
 mod common;
 #[path = "control/grace.rs"]
 mod grace;

@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods)]
 
+#[path = "../common/mod.rs"]
 mod common;
 #[path = "faults/files.rs"]
 mod files;
@@ -80,9 +81,9 @@ fn the_table_names_every_fault() -> Result<(), Failed> {
         })
         .collect();
     for (file, test) in &rows {
-        let source = fs::read_to_string(root.join(format!("tests/{file}.rs")))?;
+        let source = fs::read_to_string(root.join(format!("tests/root/{file}.rs")))?;
         if !source.contains(&format!("(\"{test}\",")) && !source.contains(&format!("\"{test}\",\n")) {
-            return Err(format!("tests/{file}.rs has no {test}").into());
+            return Err(format!("tests/root/{file}.rs has no {test}").into());
         }
     }
     if let Some((name, _)) = CASES.iter().find(|(name, _)| !rows.contains(&("faults", name))) {
