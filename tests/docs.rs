@@ -74,8 +74,10 @@ fn a_wrong_line_is_found() {
         ("Text, `sipknock stats --yaml`", Some("--yaml")),
         ("    cargo test --test docs a_wrong_line_is_found", None),
         ("`cargo test --test none`", Some("none")),
-        ("`cargo test --test pbx phones_stay_in`", None),
-        ("`cargo test --test pbx phones_stay_away`", Some("phones_stay_away")),
+        ("`cargo test --test root -- pbx::`", None),
+        ("`cargo test --test root -- none::`", Some("none::")),
+        ("`cargo test --test root -- pbx::phones_stay_in`", None),
+        ("`cargo test --test root -- pbx::phones_stay_away`", Some("phones_stay_away")),
         ("    scripts/demo", None),
         ("Text, `scripts/none`", Some("scripts/none")),
         ("    [inspect]\n    ports = [5060]", None),
@@ -329,11 +331,13 @@ fn missing_programs(document: &Document, found: &mut Vec<String>) {
             let mut test = Vec::new();
             for pair in words.windows(2).filter(|pair| pair[0] == "--test") {
                 test.push(pair[1]);
-                // Names in capitals stand for any.
-                let is_there = root().join(format!("tests/{}.rs", pair[1])).exists() || pair[1] == "FILE";
+                let is_there = |path: String| root().join(path).exists();
+                let is_there =
+                    is_there(format!("tests/{}.rs", pair[1])) || is_there(format!("tests/{}/main.rs", pair[1]));
                 missing.extend((!is_there).then(|| pair[1].to_owned()));
             }
-            let name = words.last().filter(|word| word.contains('_') && !word.starts_with('-'));
+            let is_name = |word: &&&str| (word.contains('_') || word.contains("::")) && !word.starts_with('-');
+            let name = words.last().filter(is_name);
             if let (Some(name), [program]) = (name, &test[..]) {
                 missing.extend((!has_test(program, name)).then(|| (*name).to_owned()));
             }
@@ -344,10 +348,15 @@ fn missing_programs(document: &Document, found: &mut Vec<String>) {
     }
 }
 
-/// Whether a test program's files have a name.
+/// Whether a test program's files have a name, which may begin with that of a suite.
 fn has_test(program: &str, name: &str) -> bool {
-    let mut files = vec![root().join(format!("tests/{program}.rs"))];
-    if let Ok(folder) = fs::read_dir(root().join("tests").join(program)) {
+    let folder = root().join("tests").join(program);
+    let (beside, name) = match name.split_once("::") {
+        Some((suite, name)) => (folder.join(suite), name),
+        None => (folder, name),
+    };
+    let mut files = vec![beside.with_extension("rs")];
+    if let Ok(folder) = fs::read_dir(beside) {
         files.extend(folder.map(|file| file.unwrap().path()));
     }
     files.iter().any(|file| fs::read_to_string(file).is_ok_and(|text| text.contains(name)))

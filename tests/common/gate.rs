@@ -475,7 +475,7 @@ fn socket(address: &str) -> UdpSocket {
     socket
 }
 
-/// A gate that stays root, since the folders of a test are root's; tests/harden.rs has the others.
+/// A gate that stays root, since the folders of a test are root's; tests/root/harden.rs has the others.
 const RUN: &[&str] = &["--log-format", "json", "run", "--user", "root"];
 
 /// For all that has to happen: ten times what it takes on a machine with load on every core. It costs nothing where it

@@ -9,7 +9,6 @@ use std::process::{Command, Stdio};
 use sipknock::firewall::{Family, FamilyChange, FamilyState, Firewall, FirewallError, Plan, Programs};
 
 use super::netns::Netns;
-use super::trials;
 
 /// A variant of iptables, under the names that Debian gives it.
 #[derive(Clone, Copy)]
@@ -33,7 +32,7 @@ pub(crate) struct World {
 impl Variant {
     /// Why this variant cannot be tried here.
     pub(crate) fn missing(self) -> Option<String> {
-        if let Some(reason) = trials::no_netns() {
+        if let Some(reason) = Netns::missing() {
             return Some(reason);
         }
         let netns = Netns::new("probe");

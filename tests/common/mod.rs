@@ -16,7 +16,6 @@ pub(crate) mod program;
 pub(crate) mod raw;
 pub(crate) mod saved;
 pub(crate) mod tcp;
-pub(crate) mod trials;
 
 /// Writes a file that is for its owner alone, as those with secrets have to be.
 pub(crate) fn write_secret(path: impl AsRef<Path>, text: &str) {

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::os::fd::AsFd as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::{env, panic, process, thread};
 
@@ -28,8 +29,13 @@ impl Netns {
         netns
     }
 
-    /// Why there can be no namespaces here; `None` where there can.
+    /// Why there can be no namespaces here; `None` where there can. Tried once.
     pub(crate) fn missing() -> Option<String> {
+        static MISSING: OnceLock<Option<String>> = OnceLock::new();
+        MISSING.get_or_init(Self::probe).clone()
+    }
+
+    fn probe() -> Option<String> {
         if !rustix::process::geteuid().is_root() {
             return Some("needs root, to make network namespaces".to_owned());
         }

@@ -1,51 +1,47 @@
 //! Who is banned by the log: a real fail2ban reads the log of a real gate, in a namespace of their own. A scanner that speaks
 //! TCP is banned, on the ports for SIP alone, and nobody in whose name others send.
 
-#![allow(clippy::unwrap_used, clippy::expect_used)]
-
-#[path = "../common/mod.rs"]
-mod common;
-
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::net::{SocketAddr, SocketAddrV4, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use common::gate::{Gate, PORT, SECRET, SERVER4, World};
-use common::netns::Netns;
-use common::program::{Program, patiently};
-use common::raw::RawFlow;
-use common::tcp::Server;
-use common::trials;
+use crate::common::gate::{Gate, PORT, SECRET, SERVER4, World};
+use crate::common::netns::Netns;
+use crate::common::program::{Program, patiently};
+use crate::common::raw::RawFlow;
+use crate::common::tcp::Server;
+use crate::trials::{self, NetnsTrial, trials};
 use rustix::net::sockopt::{self, Timeout};
 use rustix::net::{AddressFamily, SocketType};
 use rustix::process::Signal;
 
-fn main() -> ExitCode {
+pub(crate) fn trials() -> Vec<NetnsTrial> {
     let missing = trials::missing_program(&["fail2ban-server", "fail2ban-client", "sipp"]);
-    let (name, case) = BY_FAIL2BAN;
-    let by_fail2ban = trials::in_netns_with(missing, name, case);
-    trials::run(CASES.map(|(name, case)| trials::in_netns(name, case)).into_iter().chain([by_fail2ban]))
+    let by_fail2ban =
+        BY_FAIL2BAN.iter().map(|&(name, case)| trials::in_netns_with(missing.clone(), name, case));
+    by_fail2ban.chain(CASES.iter().map(|&(name, case)| trials::in_netns(name, case))).collect()
 }
 
 type Case = fn();
 
-const BY_FAIL2BAN: (&str, Case) = ("fail2ban_bans_scanners_and_nobody_in_whose_name_others_send", fail2ban);
+/// With a real fail2ban.
+const BY_FAIL2BAN: &[(&str, Case)] = &trials![fail2ban_bans_scanners_and_nobody_in_whose_name_others_send];
 
-const CASES: [(&str, Case); 2] = [
-    ("a_line_says_who_sent_and_whether_that_is_proven", who_sent),
-    ("nobody_is_proven_in_front_of_a_pbx_behind_this_machine", forwarded),
+const CASES: &[(&str, Case)] = &trials![
+    a_line_says_who_sent_and_whether_that_is_proven,
+    nobody_is_proven_in_front_of_a_pbx_behind_this_machine,
 ];
 
-fn fail2ban() {
+fn fail2ban_bans_scanners_and_nobody_in_whose_name_others_send() {
     let world = World::new("banned");
     let _pbx = Server::listen(&world, PORT);
     let ssh = world.server.run(|| TcpListener::bind((SERVER4, SSH)).unwrap());
-    let config = world.guarded("", "", &common::gate::alice());
+    let config = world.guarded("", "", &crate::common::gate::alice());
     let log = PathBuf::from(world.path("sipknock.log"));
     let _gate = text_gate(&world, &config, &log);
     let banning = Fail2ban::start(&world, &log);
@@ -99,7 +95,7 @@ fn forge(world: &World, trunk: &TcpStream, done: &AtomicBool) {
     let flow =
         |address: &str, port| RawFlow::forged(world, SocketAddrV4::new(address.parse().unwrap(), port));
     let flows = [flow(TRUNK, 40_001), flow(CALLED, 40_002), flow(CALLED, connected.port())];
-    let request = common::gate::register("stranger");
+    let request = crate::common::gate::register("stranger");
     while !done.load(Ordering::Relaxed) {
         for client in &clients {
             client.send(&request);
@@ -207,7 +203,7 @@ fn reaches(world: &World, from: &str, port: u16) -> bool {
     })
 }
 
-fn who_sent() {
+fn a_line_says_who_sent_and_whether_that_is_proven() {
     let world = World::new("whosent");
     let _pbx = Server::listen(&world, PORT);
     let knock = format!("[[knock]]\nname = \"alice\"\nsecret = \"{SECRET}\"\nin = \"header:X-Door\"\n");
@@ -239,7 +235,7 @@ fn who_sent() {
 }
 
 /// The connection is the PBX's, and not in the list of the machine that drops its segments.
-fn forwarded() {
+fn nobody_is_proven_in_front_of_a_pbx_behind_this_machine() {
     let world = World::without_receiver("forwarded");
     let pbx = Netns::new("behind");
     let script = format!(
@@ -254,7 +250,7 @@ fn forwarded() {
     sh(&world.server, &script);
     sh(&world.clients, &format!("ip route add {BEHIND} via {SERVER4}"));
     let firewall = format!("[firewall]\nchains = [\"FORWARD\"]\npbx = [\"{BEHIND}\", \"lan\"]");
-    let config = world.config_with_knocks(&firewall, "", &common::gate::alice());
+    let config = world.config_with_knocks(&firewall, "", &crate::common::gate::alice());
     world.apply_rules(&config);
     let mut gate = Gate::start(&world, &["--config", &config]);
     let listener = pbx.run(|| TcpListener::bind((BEHIND, PORT)).unwrap());
@@ -267,7 +263,7 @@ fn forwarded() {
     });
     let (_accepted, peer) = listener.accept().unwrap();
     assert_eq!(peer, connection.local_addr().unwrap(), "it is established");
-    connection.write_all(common::gate::register("stranger").as_bytes()).unwrap();
+    connection.write_all(crate::common::gate::register("stranger").as_bytes()).unwrap();
     let told = gate.wait_for("dropped", |event| event["src"] == source);
     assert_eq!((&told["user"], &told["established"]), (&"100".into(), &serde_json::Value::Null), "{told}");
     assert!(gate.stop().0.success());

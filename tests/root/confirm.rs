@@ -1,49 +1,45 @@
 //! `firewall apply --confirm`: kept on a clear yes, put back on everything else. Each trial in a network namespace of
 //! its own, with the real iptables, and with a terminal of its own where one is needed.
 
-#![allow(clippy::unwrap_used, clippy::expect_used)]
-
-#[path = "../common/mod.rs"]
-mod common;
-
 use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::os::fd::OwnedFd;
-use std::process::{Child, Command, ExitCode, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::thread;
 
-use common::gate::wait_until;
-use common::iptables::{FOREIGN_V6, Variant, World};
-use common::trials;
+use crate::common::gate::wait_until;
+use crate::common::iptables::{FOREIGN_V6, Variant, World};
+use crate::trials::{self, NetnsTrial, trials};
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
-fn main() -> ExitCode {
+pub(crate) fn trials() -> Vec<NetnsTrial> {
     let missing = VARIANT.missing();
-    trials::run(CASES.map(|(name, case)| {
+    let trial = |&(name, case): &(&'static str, Case)| {
         trials::in_netns_with(missing.clone(), name, move || {
             let world = World::new(VARIANT);
             world.load_foreign_rules();
             world.load(sipknock::firewall::Family::V6, FOREIGN_V6);
             case(&world);
         })
-    }))
+    };
+    CASES.iter().map(trial).collect()
 }
 
 type Case = fn(&World);
 
-const CASES: [(&str, Case); 11] = [
-    ("kept_when_confirmed_from_another_shell", kept_when_confirmed_from_another_shell),
-    ("kept_when_yes_is_typed", kept_when_yes_is_typed),
-    ("put_back_when_no_is_typed", put_back_when_no_is_typed),
-    ("put_back_when_nobody_answers", put_back_when_nobody_answers),
-    ("put_back_when_the_terminal_goes_away", put_back_when_the_terminal_goes_away),
-    ("put_back_on_signals", put_back_on_signals),
-    ("older_rules_of_ours_come_back_with_their_counters", older_rules_of_ours_come_back_with_their_counters),
-    ("a_second_one_is_told_to_wait", a_second_one_is_told_to_wait),
-    ("a_confirmation_without_anybody_waiting_is_an_error", a_confirmation_without_anybody_waiting),
-    ("what_a_killed_one_left_is_no_obstacle", what_a_killed_one_left_is_no_obstacle),
-    ("nothing_to_do_is_nothing_to_confirm", nothing_to_do_is_nothing_to_confirm),
+const CASES: &[(&str, Case)] = &trials![
+    kept_when_confirmed_from_another_shell,
+    kept_when_yes_is_typed,
+    put_back_when_no_is_typed,
+    put_back_when_nobody_answers,
+    put_back_when_the_terminal_goes_away,
+    put_back_on_signals,
+    older_rules_of_ours_come_back_with_their_counters,
+    a_second_one_is_told_to_wait,
+    a_confirmation_without_anybody_waiting_is_an_error,
+    what_a_killed_one_left_is_no_obstacle,
+    nothing_to_do_is_nothing_to_confirm,
 ];
 
 fn kept_when_confirmed_from_another_shell(world: &World) {
@@ -131,7 +127,7 @@ fn a_second_one_is_told_to_wait(world: &World) {
     assert!(is_in(world));
 }
 
-fn a_confirmation_without_anybody_waiting(world: &World) {
+fn a_confirmation_without_anybody_waiting_is_an_error(world: &World) {
     let (status, _, said) = run(world, &["firewall", "confirm"]);
     assert_eq!(status, 1);
     assert!(said.contains("no 'firewall apply --confirm' waits"), "{said}");

@@ -1,88 +1,71 @@
 //! The running gate as its owner sees and turns it: the control socket, reloads, and doors that
 //! survive, in network namespaces with real packets.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods)]
-
-#[path = "control/claims.rs"]
 mod claims;
-#[path = "../common/mod.rs"]
-mod common;
-#[path = "control/grace.rs"]
 mod grace;
-#[path = "control/reload.rs"]
 mod reload;
-#[path = "control/state.rs"]
 mod state;
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
-use std::process::{Child, ExitCode, Stdio};
+use std::process::{Child, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::Instant;
 
-use common::commands::{objects, says, sipknock, socket, stats};
-use common::gate::{DEADLINE, Gate, SECRET, World, register, trusting, wait_until};
-use common::trials;
+use crate::common::commands::{objects, says, sipknock, socket, stats};
+use crate::common::gate::{DEADLINE, Gate, SECRET, World, register, trusting, wait_until};
+use crate::trials::{self, NetnsTrial, trials};
 use serde_json::Value;
 
-fn main() -> ExitCode {
-    trials::run(CASES.map(|(name, case)| trials::in_netns(name, move || case(&World::new("control")))))
+pub(crate) fn trials() -> Vec<NetnsTrial> {
+    CASES.iter().map(|&(name, case)| trials::in_netns(name, move || case(&World::new("control")))).collect()
 }
 
 type Case = fn(&World);
 
-const CASES: [(&str, Case); 39] = [
-    ("doors_are_listed_with_what_they_were_used_for", doors_are_listed_with_what_they_were_used_for),
-    ("a_door_opened_by_hand", a_door_opened_by_hand),
-    ("closing_bites_at_the_next_packet", closing_bites_at_the_next_packet),
-    ("stats_count_what_passed", stats_count_what_passed),
-    ("watch_shows_what_happens", watch_shows_what_happens),
-    ("clients_that_never_read_hold_up_nothing", clients_that_never_read_hold_up_nothing),
-    ("a_thousand_control_clients", a_thousand_control_clients),
-    ("a_socket_that_cannot_be_made_is_a_warning", a_socket_that_cannot_be_made_is_a_warning),
-    (
-        "the_socket_is_for_its_group_and_goes_with_the_gate",
-        the_socket_is_for_its_group_and_goes_with_the_gate,
-    ),
-    ("a_reload_closes_doors_whose_knock_is_gone", reload::a_reload_closes_doors_whose_knock_is_gone),
-    ("a_reload_of_another_file_is_refused", reload::a_reload_of_another_file_is_refused),
-    ("sighup_with_a_broken_config_changes_nothing", reload::sighup_with_a_broken_config_changes_nothing),
-    ("a_reload_says_what_it_does_not_change", reload::a_reload_says_what_it_does_not_change),
-    (
-        "outbound_that_was_off_at_the_start_stays_unread_and_says_so",
-        reload::outbound_that_was_off_at_the_start_stays_unread_and_says_so,
-    ),
-    ("reloads_under_load_lose_nothing", reload::reloads_under_load_lose_nothing),
-    ("doors_survive_kill_9_and_restart", state::doors_survive_kill_9_and_restart),
-    ("nothing_older_than_a_second_is_lost", state::nothing_older_than_a_second_is_lost),
-    ("doors_of_networks_that_are_no_sources", state::doors_of_networks_that_are_no_sources),
-    ("a_reboot_counts_the_time_down", state::a_reboot_counts_the_time_down),
-    ("damaged_state_is_set_aside", state::damaged_state_is_set_aside),
-    ("disk_full", state::disk_full),
-    ("read_only_state", state::read_only_state),
-    ("two_gates_and_one_file", state::two_gates_and_one_file),
-    ("two_knocks_behind_one_address", claims::two_knocks_behind_one_address),
-    ("forty_colleagues_behind_one_address", claims::forty_colleagues_behind_one_address),
-    ("a_knock_with_another_name_keeps_its_doors", claims::a_knock_with_another_name_keeps_its_doors),
-    ("an_entry_of_format_1_opens_as_it_did", claims::an_entry_of_format_1_opens_as_it_did),
-    (
-        "a_door_that_had_run_out_is_marked_after_a_restart",
-        claims::a_door_that_had_run_out_is_marked_after_a_restart,
-    ),
-    ("closing_marks_whom_a_knock_held", claims::closing_marks_whom_a_knock_held),
-    ("a_full_knock_gets_no_claim", claims::a_full_knock_gets_no_claim),
-    ("registrations_outlive_a_restart", claims::registrations_outlive_a_restart),
-    ("a_grace_ends_when_all_phones_have_knocked", grace::a_grace_ends_when_all_phones_have_knocked),
-    ("a_grace_lists_phones_that_have_not_knocked", grace::a_grace_lists_phones_that_have_not_knocked),
-    ("a_grace_without_phones_stays", grace::a_grace_without_phones_stays),
-    ("a_grace_tells_by_what_a_phone_passes", grace::a_grace_tells_by_what_a_phone_passes),
-    ("a_configured_grace_does_not_come_back", grace::a_configured_grace_does_not_come_back),
-    ("a_reload_does_not_end_a_grace", grace::a_reload_does_not_end_a_grace),
-    ("a_grace_begins_again_with_the_gate", grace::a_grace_begins_again_with_the_gate),
-    ("phones_over_tcp_and_strangers_in_a_grace", grace::phones_over_tcp_and_strangers_in_a_grace),
+const CASES: &[(&str, Case)] = &trials![
+    doors_are_listed_with_what_they_were_used_for,
+    a_door_opened_by_hand,
+    closing_bites_at_the_next_packet,
+    stats_count_what_passed,
+    watch_shows_what_happens,
+    clients_that_never_read_hold_up_nothing,
+    a_thousand_control_clients,
+    a_socket_that_cannot_be_made_is_a_warning,
+    the_socket_is_for_its_group_and_goes_with_the_gate,
+    reload::a_reload_closes_doors_whose_knock_is_gone,
+    reload::a_reload_of_another_file_is_refused,
+    reload::sighup_with_a_broken_config_changes_nothing,
+    reload::a_reload_says_what_it_does_not_change,
+    reload::outbound_that_was_off_at_the_start_stays_unread_and_says_so,
+    reload::reloads_under_load_lose_nothing,
+    state::doors_survive_kill_9_and_restart,
+    state::nothing_older_than_a_second_is_lost,
+    state::doors_of_networks_that_are_no_sources,
+    state::a_reboot_counts_the_time_down,
+    state::damaged_state_is_set_aside,
+    state::disk_full,
+    state::read_only_state,
+    state::two_gates_and_one_file,
+    claims::two_knocks_behind_one_address,
+    claims::forty_colleagues_behind_one_address,
+    claims::a_knock_with_another_name_keeps_its_doors,
+    claims::an_entry_of_format_1_opens_as_it_did,
+    claims::a_door_that_had_run_out_is_marked_after_a_restart,
+    claims::closing_marks_whom_a_knock_held,
+    claims::a_full_knock_gets_no_claim,
+    claims::registrations_outlive_a_restart,
+    grace::a_grace_ends_when_all_phones_have_knocked,
+    grace::a_grace_lists_phones_that_have_not_knocked,
+    grace::a_grace_without_phones_stays,
+    grace::a_grace_tells_by_what_a_phone_passes,
+    grace::a_configured_grace_does_not_come_back,
+    grace::a_reload_does_not_end_a_grace,
+    grace::a_grace_begins_again_with_the_gate,
+    grace::phones_over_tcp_and_strangers_in_a_grace,
 ];
 
 /// A gate with its rules, and the configuration that it runs with.

@@ -2,13 +2,7 @@
 //! which it must find nothing; the same with one fault planted, which it must name together with what mends it; and the
 //! probe.
 
-#![allow(clippy::unwrap_used, clippy::expect_used)]
-
-#[path = "../common/mod.rs"]
-mod common;
-#[path = "doctor/planted.rs"]
 mod planted;
-#[path = "doctor/probe.rs"]
 mod probe;
 
 use std::io::Read as _;
@@ -18,42 +12,48 @@ use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::{env, fs};
 
-use common::gate::{Gate, World, wait_until};
-use common::trials;
+use crate::common::gate::{Gate, World, wait_until};
+use crate::trials::{self, NetnsTrial, Outcome, trials};
 use serde_json::Value;
 use tempfile::TempDir;
 
-fn main() -> ExitCode {
-    // Under another name, this program is a PBX.
-    if let Some(port) = env::args().nth(1).and_then(|word| word.strip_prefix("listen-on=")?.parse().ok()) {
-        return listen(port);
-    }
-    if let Some(port) = env::args().nth(1).and_then(|word| word.strip_prefix("lite-on=")?.parse().ok()) {
-        return keep(&udp_lite(port).unwrap());
-    }
-    // Or a service manager, which keeps a copy of a gate's sockets.
-    if let Some(pid) = env::args().nth(1).and_then(|word| word.strip_prefix("copy-of=")?.parse().ok()) {
-        return keep(&sockets_of(pid));
-    }
-    let others = CASES.into_iter().chain(probe::CASES).map(|(name, case)| trials::in_netns(name, case));
+pub(crate) fn trials() -> Vec<NetnsTrial> {
+    let cases = CASES.iter().map(|&(name, case)| trials::in_netns(name, case));
+    let probes = probe::CASES.iter().map(|&(name, case)| trials::in_netns(format!("probe::{name}"), case));
     let planted = planted::FAULTS
         .iter()
         .map(|fault| trials::in_netns(format!("planted::{}", fault.name), || planted::find(fault)));
-    let transport = trials::in_netns("a_transport_that_no_rule_matches", a_transport_that_no_rule_matches);
-    trials::run(others.chain(planted).chain([transport]))
+    let perhaps = PERHAPS.iter().map(|&(name, case)| trials::in_netns(name, case));
+    cases.chain(probes).chain(planted).chain(perhaps).collect()
+}
+
+/// What this program is under another name, which its first word says: a PBX, or a service manager that keeps a copy of a
+/// gate's sockets.
+pub(crate) fn as_another_program() -> Option<ExitCode> {
+    let word = env::args().nth(1)?;
+    let (role, number) = word.split_once('=')?;
+    Some(match role {
+        "listen-on" => listen(number.parse().ok()?),
+        "lite-on" => keep(&udp_lite(number.parse().ok()?).unwrap()),
+        "copy-of" => keep(&sockets_of(number.parse().ok()?)),
+        _ => return None,
+    })
 }
 
 type Case = fn();
 
-const CASES: [(&str, Case); 7] = [
-    ("nothing_on_a_sound_set_up", nothing_on_a_sound_set_up),
-    ("for_people", for_people),
-    ("wrong_words_and_configs_end_with_2", wrong_words_and_configs_end_with_2),
-    ("looking_changes_nothing", looking_changes_nothing),
-    ("a_copy_of_the_socket_is_not_the_gate", a_copy_of_the_socket_is_not_the_gate),
-    ("a_queue_that_only_the_service_manager_has", a_queue_that_only_the_service_manager_has),
-    ("forged_sources_that_come_in_as_trusted_ones", forged_sources_that_come_in_as_trusted_ones),
+const CASES: &[(&str, Case)] = &trials![
+    nothing_on_a_sound_set_up,
+    for_people,
+    wrong_words_and_configs_end_with_2,
+    looking_changes_nothing,
+    a_copy_of_the_socket_is_not_the_gate,
+    a_queue_that_only_the_service_manager_has,
+    forged_sources_that_come_in_as_trusted_ones,
 ];
+
+/// Those that may find that it can't be tried here.
+const PERHAPS: &[(&str, fn() -> Outcome)] = &trials![a_transport_that_no_rule_matches];
 
 fn nothing_on_a_sound_set_up() {
     let mut patient = Patient::sound();

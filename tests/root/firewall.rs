@@ -1,99 +1,88 @@
 //! The firewall module against the real iptables, each trial in a network namespace of its own, once with the
 //! nf_tables variant and once with the legacy variant.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
-
-#[path = "../common/mod.rs"]
-mod common;
-#[path = "firewall/copies.rs"]
 mod copies;
-#[path = "firewall/moves.rs"]
 mod moves;
-#[path = "firewall/words.rs"]
 mod words;
 
 use std::net::UdpSocket;
-use std::process::ExitCode;
 use std::{fs, thread};
 
-use common::iptables::{FOREIGN_V6, VARIANTS, World};
-use common::trials;
+use crate::common::iptables::{FOREIGN_V6, VARIANTS, Variant, World};
+use crate::trials::{self, NetnsTrial, trials};
 use sipknock::firewall::{
     Counted, Difference, Family, FamilyChange, FamilyState, Firewall, FirewallError, FirewallNote, Ipv4State,
     Pbx, Plan, Routes,
 };
 use sipknock::packet::Transport;
 
-fn main() -> ExitCode {
-    let of_variants = VARIANTS.into_iter().flat_map(|variant| {
+pub(crate) fn trials() -> Vec<NetnsTrial> {
+    let of_variant = |variant: Variant| {
         let missing = variant.missing();
         let no_reader = missing.clone().or(trials::missing_program(&["tcpdump"]));
-        let cases = CASES.map(|case| (missing.clone(), case));
-        cases.into_iter().chain(COPIES.map(|case| (no_reader.clone(), case))).map(
-            move |(missing, (name, case))| {
-                let name = format!("{}::{name}", variant.v4);
-                trials::in_netns_with(missing, name, move || case(&World::new(variant)))
-            },
-        )
-    });
+        let cases = CASES.iter().map(move |case| (missing.clone(), case));
+        let copies = COPIES.iter().map(move |case| (no_reader.clone(), case));
+        cases.chain(copies).map(move |(missing, &(name, case))| {
+            let name = format!("{}::{name}", variant.v4);
+            trials::in_netns_with(missing, name, move || case(&World::new(variant)))
+        })
+    };
     // The program takes the iptables that there is, which is the first one here.
     let [variant, _] = VARIANTS;
-    let of_the_program = WORDS.map(|(name, case)| {
+    let of_the_program = WORDS.iter().map(|&(name, case)| {
         trials::in_netns_with(variant.missing(), name, move || case(&World::new(variant)))
     });
-    trials::run(of_variants.chain(of_the_program))
+    VARIANTS.into_iter().flat_map(of_variant).chain(of_the_program).collect()
 }
 
 type Case = fn(&World);
 
-const CASES: [(&str, Case); 33] = [
-    ("apply_on_empty", apply_on_empty),
-    ("apply_among_foreign_rules", apply_among_foreign_rules),
-    ("apply_twice_changes_nothing", apply_twice_changes_nothing),
-    ("changed_plan_is_rewritten", changed_plan_is_rewritten),
-    ("changed_chains_move_the_jumps", moves::changed_chains_move_the_jumps),
-    ("several_chains_at_once", moves::several_chains_at_once),
-    ("missing_parent_is_an_error", moves::missing_parent_is_an_error),
-    ("a_docker_user_of_ipv4_alone", moves::a_docker_user_of_ipv4_alone),
-    ("rules_of_the_other_variant_are_removed", moves::rules_of_the_other_variant_are_removed),
-    ("what_the_other_variant_had_is_put_back", moves::what_the_other_variant_had_is_put_back),
-    ("rule_inserted_above_ours", rule_inserted_above_ours),
-    ("a_jump_of_fail2ban_above_ours", a_jump_of_fail2ban_above_ours),
-    ("packets_that_others_take_are_counted", packets_that_others_take_are_counted),
-    ("remove_leaves_no_trace", remove_leaves_no_trace),
-    ("remove_twice", remove_twice),
-    ("remove_a_stray_jump", remove_a_stray_jump),
-    ("remove_a_chain_alone", remove_a_chain_alone),
-    ("no_ip6tables", no_ip6tables),
-    ("no_iptables", no_iptables),
-    ("ipv6_fails", ipv6_fails),
-    ("not_root", not_root),
-    ("lock_is_held", lock_is_held),
-    ("no_conntrack_match", no_conntrack_match),
-    ("no_nflog_target", no_nflog_target),
-    ("no_u32_match", no_u32_match),
-    ("no_table_mangle", no_table_mangle),
-    ("status_as_json", status_as_json),
-    ("thousands_of_trusted_nets", thousands_of_trusted_nets),
-    ("two_applies_at_once", two_applies_at_once),
-    ("traffic_is_counted", traffic_is_counted),
-    ("printed_commands_and_files_work", printed_commands_and_files_work),
-    ("ipv6_fragments_are_put_together", copies::ipv6_fragments_are_put_together),
-    ("a_container_that_came_back_elsewhere", moves::a_container_that_came_back_elsewhere),
+const CASES: &[(&str, Case)] = &trials![
+    apply_on_empty,
+    apply_among_foreign_rules,
+    apply_twice_changes_nothing,
+    changed_plan_is_rewritten,
+    moves::changed_chains_move_the_jumps,
+    moves::several_chains_at_once,
+    moves::missing_parent_is_an_error,
+    moves::a_docker_user_of_ipv4_alone,
+    moves::rules_of_the_other_variant_are_removed,
+    moves::what_the_other_variant_had_is_put_back,
+    rule_inserted_above_ours,
+    a_jump_of_fail2ban_above_ours,
+    packets_that_others_take_are_counted,
+    remove_leaves_no_trace,
+    remove_twice,
+    remove_a_stray_jump,
+    remove_a_chain_alone,
+    no_ip6tables,
+    no_iptables,
+    ipv6_fails,
+    not_root,
+    lock_is_held,
+    no_conntrack_match,
+    no_nflog_target,
+    no_u32_match,
+    no_table_mangle,
+    status_as_json,
+    thousands_of_trusted_nets,
+    two_applies_at_once,
+    traffic_is_counted,
+    printed_commands_and_files_work,
+    copies::ipv6_fragments_are_put_together,
+    moves::a_container_that_came_back_elsewhere,
 ];
 
 /// Cases with tcpdump as the reader of copies.
-const COPIES: [(&str, Case); 3] = [
-    ("what_the_pbx_sends_is_copied", copies::what_the_pbx_sends_is_copied),
-    ("what_the_pbx_sends_over_tcp_is_copied", copies::what_the_pbx_sends_over_tcp_is_copied),
-    ("a_pbx_behind_forward", copies::a_pbx_behind_forward),
+const COPIES: &[(&str, Case)] = &trials![
+    copies::what_the_pbx_sends_is_copied,
+    copies::what_the_pbx_sends_over_tcp_is_copied,
+    copies::a_pbx_behind_forward,
 ];
 
 /// Cases of the program's output.
-const WORDS: [(&str, Case); 2] = [
-    ("rules_from_the_file", words::rules_from_the_file),
-    ("what_there_is_to_do_after_an_apply", words::what_there_is_to_do_after_an_apply),
-];
+const WORDS: &[(&str, Case)] =
+    &trials![words::rules_from_the_file, words::what_there_is_to_do_after_an_apply,];
 
 fn apply_on_empty(world: &World) {
     assert_eq!(world.states(&plan()), [FamilyState::Absent; 2]);

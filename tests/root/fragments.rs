@@ -1,16 +1,10 @@
 //! `replay::defrag` beside a real kernel: the same fragments, and the same datagrams arrive.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods)]
-
-#[path = "../common/mod.rs"]
-mod common;
-
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::fd::OwnedFd;
-use std::process::ExitCode;
 
-use common::gate::{CLIENTS6, DEADLINE, SERVER4, SERVER6, World};
-use common::trials;
+use crate::common::gate::{CLIENTS6, DEADLINE, SERVER4, SERVER6, World};
+use crate::trials::{self, NetnsTrial, trials};
 use rustix::net::{AddressFamily, SendFlags, SocketType, ipproto};
 use rustix::thread::{CpuSet, sched_setaffinity};
 use sipknock::inspect::Scope;
@@ -18,11 +12,19 @@ use sipknock::packet::{Body, Packet};
 use sipknock::replay::defrag::{Defrag, Defragged};
 use sipknock::time::Time;
 
-fn main() -> ExitCode {
-    trials::run([
-        trials::in_netns("of_ipv4_as_the_kernel_in_front_of_input", || compare(false)),
-        trials::in_netns("of_ipv6_as_conntrack_in_front_of_input", || compare(true)),
-    ])
+pub(crate) fn trials() -> Vec<NetnsTrial> {
+    CASES.iter().map(|&(name, case)| trials::in_netns(name, case)).collect()
+}
+
+const CASES: &[(&str, fn())] =
+    &trials![of_ipv4_as_the_kernel_in_front_of_input, of_ipv6_as_conntrack_in_front_of_input];
+
+fn of_ipv4_as_the_kernel_in_front_of_input() {
+    compare(false);
+}
+
+fn of_ipv6_as_conntrack_in_front_of_input() {
+    compare(true);
 }
 
 /// A fragment of the datagram of a trial: from where to where, and whether others follow.

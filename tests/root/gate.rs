@@ -1,58 +1,55 @@
 //! The gate on real NFQUEUEs with real iptables, in network namespaces, once with each backend.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods)]
-
-#[path = "../common/mod.rs"]
-mod common;
-
 use std::collections::{BTreeMap, HashSet};
 use std::os::unix::fs::PermissionsExt as _;
-use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use std::{fs, thread};
 
-use common::gate::{Client, Gate, SECRET, SENTINEL, SENTINEL6, World, alice, register, trusting, wait_until};
-use common::trials;
+use crate::common::gate::{
+    Client, Gate, SECRET, SENTINEL, SENTINEL6, World, alice, register, trusting, wait_until,
+};
+use crate::trials::{self, NetnsTrial, trials};
 use rustix::process::Signal;
 use serde_json::Value;
 
-fn main() -> ExitCode {
-    let trial = |backend: &'static str, (name, case): (&str, Case)| {
-        trials::in_netns(format!("{backend}::{name}"), move || case(&World::new(backend), backend))
+pub(crate) fn trials() -> Vec<NetnsTrial> {
+    let of = |backend: &'static str| {
+        CASES.iter().map(move |&(name, case)| {
+            trials::in_netns(format!("{backend}::{name}"), move || case(&World::new(backend), backend))
+        })
     };
-    let backends = ["batched", "nfq"].into_iter();
-    trials::run(backends.flat_map(|backend| CASES.map(|case| trial(backend, case))))
+    ["batched", "nfq"].into_iter().flat_map(of).collect()
 }
 
 type Case = fn(&World, &str);
 
-const CASES: [(&str, Case); 25] = [
-    ("knock_opens_and_its_own_packet_arrives", knock_opens_and_its_own_packet_arrives),
-    ("door_expires", door_expires),
-    ("renewal_while_open_moves_the_expiry", renewal_while_open_moves_the_expiry),
-    ("trusted_passes_and_a_stranger_drops", trusted_passes_and_a_stranger_drops),
-    ("ipv6_by_prefix", ipv6_by_prefix),
-    ("knock_across_a_fragment_boundary", knock_across_a_fragment_boundary),
-    ("several_queues_share_the_doors", several_queues_share_the_doors),
-    ("second_binder_is_told_who_has_the_queue", second_binder_is_told_who_has_the_queue),
-    ("sigterm_under_load_leaves_no_packet_undecided", sigterm_under_load_leaves_no_packet_undecided),
-    ("sigterm_under_load_ends_busy_polling", sigterm_under_load_ends_busy_polling),
-    ("on_exit_closed", on_exit_closed),
-    ("on_exit_open", on_exit_open),
-    ("rules_that_are_missing_and_rules_that_stay", rules_that_are_missing_and_rules_that_stay),
-    ("on_overload_closed", on_overload_closed),
-    ("on_overload_open", on_overload_open),
-    ("monitor_lets_pass_and_tells", monitor_lets_pass_and_tells),
-    ("malformed_packets_get_verdicts_too", malformed_packets_get_verdicts_too),
-    ("firewall_flag_leaves_no_trace", firewall_flag_leaves_no_trace),
-    ("a_closed_log_does_not_end_the_gate", a_closed_log_does_not_end_the_gate),
-    ("a_stalled_log_holds_up_nothing", a_stalled_log_holds_up_nothing),
-    ("sigterm_while_the_socket_overflows", sigterm_while_the_socket_overflows),
-    ("firewall_flag_leaves_rules_of_others", firewall_flag_leaves_rules_of_others),
-    ("a_fault_opens_nothing", a_fault_opens_nothing),
-    ("it_learns_what_phones_send", it_learns_what_phones_send),
-    ("knocks_from_many_addresses_do_not_flood_the_log", knocks_from_many_addresses_do_not_flood_the_log),
+const CASES: &[(&str, Case)] = &trials![
+    knock_opens_and_its_own_packet_arrives,
+    door_expires,
+    renewal_while_open_moves_the_expiry,
+    trusted_passes_and_a_stranger_drops,
+    ipv6_by_prefix,
+    knock_across_a_fragment_boundary,
+    several_queues_share_the_doors,
+    second_binder_is_told_who_has_the_queue,
+    sigterm_under_load_leaves_no_packet_undecided,
+    sigterm_under_load_ends_busy_polling,
+    on_exit_closed,
+    on_exit_open,
+    rules_that_are_missing_and_rules_that_stay,
+    on_overload_closed,
+    on_overload_open,
+    monitor_lets_pass_and_tells,
+    malformed_packets_get_verdicts_too,
+    firewall_flag_leaves_no_trace,
+    a_closed_log_does_not_end_the_gate,
+    a_stalled_log_holds_up_nothing,
+    sigterm_while_the_socket_overflows,
+    firewall_flag_leaves_rules_of_others,
+    a_fault_opens_nothing,
+    it_learns_what_phones_send,
+    knocks_from_many_addresses_do_not_flood_the_log,
 ];
 
 /// Starts a gate with its rules.

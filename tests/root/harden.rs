@@ -1,49 +1,41 @@
 //! What is left to a running gate: user, capabilities, system calls, files; and that it does all its work with that, in
 //! network namespaces with real packets.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods)]
-
-#[path = "../common/mod.rs"]
-mod common;
-#[path = "harden/life.rs"]
 mod life;
-#[path = "harden/rules.rs"]
 mod rules;
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::Command;
 
-use common::gate::{Gate, SECRET, SENTINEL, World, register, wait_until};
-use common::{commands, trials, write_secret};
+use crate::common::gate::{Gate, SECRET, SENTINEL, World, register, wait_until};
+use crate::common::{commands, write_secret};
+use crate::trials::{self, NetnsTrial, trials};
 use rustix::process::{Gid, Signal, Uid};
 use rustix::thread::{self, CapabilitySet, CapabilitySets};
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
 use serde_json::{Value, json};
 
-fn main() -> ExitCode {
-    trials::run(CASES.map(|(name, case)| trials::in_netns(name, case)))
+pub(crate) fn trials() -> Vec<NetnsTrial> {
+    CASES.iter().map(|&(name, case)| trials::in_netns(name, case)).collect()
 }
 
-const CASES: [(&str, fn()); 14] = [
-    ("every_thread_is_the_users_with_one_capability", every_thread_is_the_users_with_one_capability),
-    (
-        "without_the_user_it_stays_root_with_one_capability",
-        without_the_user_it_stays_root_with_one_capability,
-    ),
-    ("a_user_who_is_named_has_to_exist", a_user_who_is_named_has_to_exist),
-    ("a_user_of_its_own_needs_nothing_more", a_user_of_its_own_needs_nothing_more),
-    ("a_unit_that_forbids_all_of_it_is_no_obstacle", a_unit_that_forbids_all_of_it_is_no_obstacle),
-    ("what_it_will_not_read_again_is_told_with_the_mend", what_it_will_not_read_again_is_told_with_the_mend),
-    ("other_folders_are_out_of_reach", other_folders_are_out_of_reach),
-    ("what_was_roots_is_handed_over_and_links_are_not", what_was_roots_is_handed_over_and_links_are_not),
-    ("a_whole_life_behind_the_strictest_filter_batched", || life::behind_the_strictest_filter("batched")),
-    ("a_whole_life_behind_the_strictest_filter_nfq", || life::behind_the_strictest_filter("nfq")),
-    ("the_journal_behind_the_strictest_filter", life::the_journal_behind_the_strictest_filter),
-    ("rules_are_taken_out_by_their_keeper", rules::are_taken_out_by_their_keeper),
-    ("rules_stay_after_a_fault_and_no_keeper_does", rules::stay_after_a_fault_and_no_keeper_does),
-    ("a_probe_ends_with_its_caller", rules::a_probe_ends_with_its_caller),
+const CASES: &[(&str, fn())] = &trials![
+    every_thread_is_the_users_with_one_capability,
+    without_the_user_it_stays_root_with_one_capability,
+    a_user_who_is_named_has_to_exist,
+    a_user_of_its_own_needs_nothing_more,
+    a_unit_that_forbids_all_of_it_is_no_obstacle,
+    what_it_will_not_read_again_is_told_with_the_mend,
+    other_folders_are_out_of_reach,
+    what_was_roots_is_handed_over_and_links_are_not,
+    life::a_whole_life_behind_the_strictest_filter_batched,
+    life::a_whole_life_behind_the_strictest_filter_nfq,
+    life::the_journal_behind_the_strictest_filter,
+    rules::rules_are_taken_out_by_their_keeper,
+    rules::rules_stay_after_a_fault_and_no_keeper_does,
+    rules::a_probe_ends_with_its_caller,
 ];
 
 /// Two namespaces, with users of their own in that of the server: ip-netns(8) puts files of /etc/netns/NAME over those

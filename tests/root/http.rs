@@ -1,58 +1,54 @@
 //! The running gate over HTTP: metrics, health and the status page, with promtool, with a browser, and with those who
 //! mean it no good.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods)]
-
-#[path = "http/browser.rs"]
 mod browser;
-#[path = "../common/mod.rs"]
-mod common;
-#[path = "http/shipped.rs"]
 mod shipped;
 
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::os::fd::AsFd;
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use common::gate::{DEADLINE, Gate, SECRET, World, register, wait_until};
-use common::trials::{self, missing_program};
+use crate::common::gate::{DEADLINE, Gate, SECRET, World, register, wait_until};
+use crate::trials::{self, NetnsTrial, missing_program, trials};
 use serde_json::Value;
 
-fn main() -> ExitCode {
-    trials::run(CASES.map(|(name, needs, case)| {
-        trials::in_netns_with(missing_program(needs), name, move || case(&World::new("http")))
-    }))
+pub(crate) fn trials() -> Vec<NetnsTrial> {
+    let groups = [(WITH_A_BROWSER, &["chromium"][..]), (WITH_PROMTOOL, &["promtool"]), (CASES, &[])];
+    let of_group = |(cases, programs): (&'static [(&'static str, Case)], &[&str])| {
+        let missing = missing_program(programs);
+        cases.iter().map(move |&(name, case)| {
+            trials::in_netns_with(missing.clone(), name, move || case(&World::new("http")))
+        })
+    };
+    groups.into_iter().flat_map(of_group).collect()
 }
 
-/// A name, the programs that it needs, and what it does.
-type Case = (&'static str, &'static [&'static str], fn(&World));
+type Case = fn(&World);
 
-const CASES: [Case; 14] = [
-    ("metrics_pass_promtool", &["promtool"], metrics_pass_promtool),
-    ("metrics_agree_with_stats", &[], metrics_agree_with_stats),
-    ("monitor_mode_is_told_apart", &[], monitor_mode_is_told_apart),
-    ("what_is_shipped_asks_for_what_there_is", &[], shipped::what_is_shipped_asks_for_what_there_is),
-    ("rules_and_queries_pass_promtool", &["promtool"], shipped::rules_and_queries_pass_promtool),
-    ("alerts_fire_when_they_should", &["promtool"], shipped::alerts_fire_when_they_should),
-    ("the_page_has_doors_knocks_and_events", &[], the_page_has_doors_knocks_and_events),
-    (
-        "a_hostile_user_agent_is_shown_and_not_run",
-        &["chromium"],
-        browser::a_hostile_user_agent_is_shown_and_not_run,
-    ),
-    ("the_page_asks_nobody_else", &["chromium"], browser::the_page_asks_nobody_else),
-    (
-        "the_page_fits_a_phone_in_light_and_dark",
-        &["chromium"],
-        browser::the_page_fits_a_phone_in_light_and_dark,
-    ),
-    ("who_is_not_meant_gets_nothing", &[], who_is_not_meant_gets_nothing),
-    ("a_thousand_idle_connections", &[], a_thousand_idle_connections),
-    ("slow_requests_are_cut_off", &[], slow_requests_are_cut_off),
-    ("a_port_in_use_is_a_warning", &[], a_port_in_use_is_a_warning),
+const WITH_PROMTOOL: &[(&str, Case)] = &trials![
+    metrics_pass_promtool,
+    shipped::rules_and_queries_pass_promtool,
+    shipped::alerts_fire_when_they_should,
+];
+
+const CASES: &[(&str, Case)] = &trials![
+    metrics_agree_with_stats,
+    monitor_mode_is_told_apart,
+    shipped::what_is_shipped_asks_for_what_there_is,
+    the_page_has_doors_knocks_and_events,
+    who_is_not_meant_gets_nothing,
+    a_thousand_idle_connections,
+    slow_requests_are_cut_off,
+    a_port_in_use_is_a_warning,
+];
+
+const WITH_A_BROWSER: &[(&str, Case)] = &trials![
+    browser::a_hostile_user_agent_is_shown_and_not_run,
+    browser::the_page_asks_nobody_else,
+    browser::the_page_fits_a_phone_in_light_and_dark,
 ];
 
 const LISTEN: &str = "127.0.0.1:9470";

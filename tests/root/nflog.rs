@@ -1,41 +1,36 @@
 //! Copies of what a PBX sends, by a real NFLOG rule, in network namespaces with real packets.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods)]
-
-#[path = "../common/mod.rs"]
-mod common;
-
 use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use common::gate::{CLIENTS6, DEADLINE, SERVER4, SERVER6, World, wait_until};
-use common::trials;
+use crate::common::gate::{CLIENTS6, DEADLINE, SERVER4, SERVER6, World, wait_until};
+use crate::trials::{self, NetnsTrial, trials};
 use sipknock::nflog::{NflogError, NflogOptions, NflogReader};
 use sipknock::own_addresses;
 
-fn main() -> ExitCode {
-    trials::run(CASES.map(|(name, case)| {
+pub(crate) fn trials() -> Vec<NetnsTrial> {
+    let trial = |&(name, case): &(&'static str, Case)| {
         trials::in_netns(name, move || {
             let world = World::without_receiver("nflog");
             rules(&world);
             case(&world);
         })
-    }))
+    };
+    CASES.iter().map(trial).collect()
 }
 
 type Case = fn(&World);
 
-const CASES: [(&str, Case); 8] = [
-    ("every_byte_in_order_of_both_families_and_tcp", every_byte_in_order_of_both_families_and_tcp),
-    ("a_long_packet_is_cut", a_long_packet_is_cut),
-    ("what_is_sent_to_a_frozen_reader_is_read_later", what_is_sent_to_a_frozen_reader_is_read_later),
-    ("a_full_buffer_loses_copies_and_says_how_many", a_full_buffer_loses_copies_and_says_how_many),
-    ("a_taken_group_is_refused_with_the_holder", a_taken_group_is_refused_with_the_holder),
-    ("another_reader_goes_on_where_one_stopped", another_reader_goes_on_where_one_stopped),
-    ("a_wait_ends_with_a_copy_or_its_time", a_wait_ends_with_a_copy_or_its_time),
-    ("the_addresses_that_never_get_a_door", the_addresses_that_never_get_a_door),
+const CASES: &[(&str, Case)] = &trials![
+    every_byte_in_order_of_both_families_and_tcp,
+    a_long_packet_is_cut,
+    what_is_sent_to_a_frozen_reader_is_read_later,
+    a_full_buffer_loses_copies_and_says_how_many,
+    a_taken_group_is_refused_with_the_holder,
+    another_reader_goes_on_where_one_stopped,
+    a_wait_ends_with_a_copy_or_its_time,
+    the_addresses_that_never_get_a_door,
 ];
 
 /// As the firewall has them, of both families.

@@ -1,46 +1,37 @@
 //! Doors that the PBX opens by requests of its own, in network namespaces with real packets: what opens and closes them, what
 //! they survive, and what the gate shows of them.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods)]
-
-#[path = "../common/mod.rs"]
-mod common;
-#[path = "outbound/survival.rs"]
 mod survival;
 
 use std::fs;
 use std::io::Write as _;
 use std::net::{TcpListener, TcpStream};
-use std::process::ExitCode;
 
-use common::commands::{doors, objects, says, sipknock, stats};
-use common::gate::{CLIENTS6, Gate, PORT, SECRET, SENTINEL6, World, alice, register, wait_until};
-use common::tcp::Server;
-use common::trials;
+use crate::common::commands::{doors, objects, says, sipknock, stats};
+use crate::common::gate::{CLIENTS6, Gate, PORT, SECRET, SENTINEL6, World, alice, register, wait_until};
+use crate::common::tcp::Server;
+use crate::trials::{self, NetnsTrial, trials};
 use rustix::process::Signal;
 use serde_json::Value;
 
-fn main() -> ExitCode {
-    trials::run(CASES.map(|(name, case)| trials::in_netns(name, move || case(&World::new("outbound")))))
+pub(crate) fn trials() -> Vec<NetnsTrial> {
+    CASES.iter().map(|&(name, case)| trials::in_netns(name, move || case(&World::new("outbound")))).collect()
 }
 
 type Case = fn(&World);
 
-const CASES: [(&str, Case); 11] = [
-    (
-        "a_request_of_the_pbx_opens_a_door_and_an_answer_passes",
-        a_request_of_the_pbx_opens_a_door_and_an_answer_passes,
-    ),
-    ("lists_and_counters_show_it", lists_and_counters_show_it),
-    ("a_closed_door_stays_closed_while_the_pbx_goes_on", a_closed_door_stays_closed_while_the_pbx_goes_on),
-    ("a_knock_taken_out_marks_whom_it_held", a_knock_taken_out_marks_whom_it_held),
-    ("over_tcp_and_ipv6", over_tcp_and_ipv6),
-    ("copies_that_are_lost_are_counted", copies_that_are_lost_are_counted),
-    ("a_taken_group_is_a_warning", a_taken_group_is_a_warning),
-    ("a_confined_gate_reads_and_knows_its_own_addresses", a_confined_gate_reads_and_knows_its_own_addresses),
-    ("a_pbx_named_by_a_reload_has_no_door", a_pbx_named_by_a_reload_has_no_door),
-    ("doors_and_marks_survive_a_restart_and_a_kill", survival::doors_and_marks_survive_a_restart_and_a_kill),
-    ("a_takeover_hands_over_copies_doors_and_marks", survival::a_takeover_hands_over_copies_doors_and_marks),
+const CASES: &[(&str, Case)] = &trials![
+    a_request_of_the_pbx_opens_a_door_and_an_answer_passes,
+    lists_and_counters_show_it,
+    a_closed_door_stays_closed_while_the_pbx_goes_on,
+    a_knock_taken_out_marks_whom_it_held,
+    over_tcp_and_ipv6,
+    copies_that_are_lost_are_counted,
+    a_taken_group_is_a_warning,
+    a_confined_gate_reads_and_knows_its_own_addresses,
+    a_pbx_named_by_a_reload_has_no_door,
+    survival::doors_and_marks_survive_a_restart_and_a_kill,
+    survival::a_takeover_hands_over_copies_doors_and_marks,
 ];
 
 const TRUNK: &str = "198.51.100.77";
@@ -234,7 +225,7 @@ fn a_knock_taken_out_marks_whom_it_held(world: &World) {
     // One that has run out is remembered for as long again, and may not have been forgotten by the reload.
     gate.wait_for("closed", |event| event["src"] == "198.51.100.9");
     let text = fs::read_to_string(&config).unwrap();
-    common::write_secret(&config, &text.replace(bob, ""));
+    crate::common::write_secret(&config, &text.replace(bob, ""));
     says(world, &config, &["reload"]);
     let ping_all =
         || [PHONE, NEIGHBOUR, "198.51.100.9"].iter().for_each(|address| call(world, "OPTIONS", address));
@@ -248,7 +239,7 @@ fn a_knock_taken_out_marks_whom_it_held(world: &World) {
     late.send(&answer("y"));
     assert_eq!(world.delivered(), [""; 0]);
     // And one that is open.
-    common::write_secret(&config, &text.replace(&alice(), "").replace("\"5s\"", "\"1h\""));
+    crate::common::write_secret(&config, &text.replace(&alice(), "").replace("\"5s\"", "\"1h\""));
     says(world, &config, &["reload"]);
     gate.wait_for("closed", |event| event["src"] == PHONE && event["why"] == "revoked");
     ping_all();
@@ -336,7 +327,7 @@ fn a_taken_group_is_a_warning(world: &World) {
 fn a_confined_gate_reads_and_knows_its_own_addresses(world: &World) {
     let path = world.guarded("", "", &alice());
     let text = fs::read_to_string(&path).unwrap();
-    common::write_secret(&path, &format!("{text}[process]\nseccomp = \"kill\"\n"));
+    crate::common::write_secret(&path, &format!("{text}[process]\nseccomp = \"kill\"\n"));
     let mut gate = Gate::start(world, &["--config", &path]);
     call(world, "OPTIONS", TRUNK);
     gate.wait_for("opened", |event| event["src"] == TRUNK);
@@ -361,7 +352,7 @@ fn a_pbx_named_by_a_reload_has_no_door(world: &World) {
     wait_until(|| (doors(world, &config).len() == 2).then_some(())).expect("both are called");
     let text = fs::read_to_string(&config).unwrap();
     let changed = format!("{text}[firewall]\nchains = [\"INPUT\", \"FORWARD\"]\npbx = [\"{TRUNK}\"]\n");
-    common::write_secret(&config, &changed);
+    crate::common::write_secret(&config, &changed);
     says(world, &config, &["reload"]);
     assert_eq!(doors(world, &config).keys().collect::<Vec<_>>(), [PHONE], "its door is closed");
     gate.wait_for("closed", |event| event["src"] == TRUNK && event["why"] == "revoked");

@@ -1,68 +1,57 @@
 //! One gate after the other, and queues that are taken away from outside: nothing may be lost on the way. In network
 //! namespaces with real packets.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods)]
-
-#[path = "../common/mod.rs"]
-mod common;
-#[path = "takeover/faults.rs"]
 mod faults;
-#[path = "takeover/formats.rs"]
 mod formats;
-#[path = "takeover/manager.rs"]
 mod manager;
-#[path = "takeover/traffic.rs"]
 mod traffic;
-#[path = "takeover/weak.rs"]
 mod weak;
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
-use std::process::ExitCode;
 use std::time::Instant;
 use std::{fs, mem, thread};
 
-use common::commands::{assert_same_doors, doors, sipknock, socket, stats};
-use common::gate::{DEADLINE, Gate, PORT, SECRET, SERVER4, World, alice, register, trusting, wait_until};
-use common::log::warnings;
-use common::trials;
+use crate::common::commands::{assert_same_doors, doors, sipknock, socket, stats};
+use crate::common::gate::{
+    DEADLINE, Gate, PORT, SECRET, SERVER4, World, alice, register, trusting, wait_until,
+};
+use crate::common::log::warnings;
+use crate::trials::{self, NetnsTrial, trials};
 use serde_json::Value;
 use traffic::Traffic;
 
-fn main() -> ExitCode {
-    trials::run(CASES.map(|(name, case)| trials::in_netns(name, move || case(&World::new("takeover")))))
+pub(crate) fn trials() -> Vec<NetnsTrial> {
+    CASES.iter().map(|&(name, case)| trials::in_netns(name, move || case(&World::new("takeover")))).collect()
 }
 
 type Case = fn(&World);
 
-const CASES: [(&str, Case); 22] = [
-    ("twenty_takeovers_under_load_lose_nothing", twenty_takeovers_under_load_lose_nothing),
-    ("a_door_that_has_run_out_is_remembered", a_door_that_has_run_out_is_remembered),
-    ("a_phone_half_way_through_its_header_block", a_phone_half_way_through_its_header_block),
-    ("where_none_runs_it_starts_as_usual", where_none_runs_it_starts_as_usual),
-    ("what_can_not_take_over_leaves_the_old_one", what_can_not_take_over_leaves_the_old_one),
-    ("who_breaks_off_half_way_leaves_the_old_one", who_breaks_off_half_way_leaves_the_old_one),
-    ("nothing_is_changed_while_doors_are_on_their_way", nothing_is_changed_while_doors_are_on_their_way),
-    ("other_queues_are_bound_and_shut", other_queues_are_bound_and_shut),
-    ("rules_pass_to_the_next_one", rules_pass_to_the_next_one),
-    ("only_root_may_take_over", only_root_may_take_over),
-    ("a_weak_knock_stays_in_force_over_takeover_and_reload", weak::a_weak_knock_stays_in_force),
-    ("restarts_by_a_service_manager_lose_nothing", manager::restarts_by_a_service_manager_lose_nothing),
-    ("a_service_manager_keeps_one_group_only", manager::a_service_manager_keeps_one_group_only),
-    ("a_killed_gate_loses_nothing", manager::a_killed_gate_loses_nothing),
-    ("packets_in_hand_come_again_once", manager::packets_in_hand_come_again_once),
-    ("a_service_manager_hears_how_it_goes", manager::a_service_manager_hears_how_it_goes),
-    ("a_failing_start_gives_the_queues_up", manager::a_failing_start_gives_the_queues_up),
-    ("a_gate_of_format_1_hands_its_doors_over", formats::a_gate_of_format_1_hands_its_doors_over),
-    ("a_queue_unbound_from_outside_is_bound_again", faults::a_queue_unbound_from_outside_is_bound_again),
-    (
-        "a_stolen_queue_is_bound_again_when_the_thief_is_gone",
-        faults::a_stolen_queue_is_bound_again_when_the_thief_is_gone,
-    ),
-    ("packets_that_wait_and_are_not_decided", faults::packets_that_wait_and_are_not_decided),
-    ("a_queue_that_is_stuck_again_ends_the_gate", faults::a_queue_that_is_stuck_again_ends_the_gate),
+const CASES: &[(&str, Case)] = &trials![
+    twenty_takeovers_under_load_lose_nothing,
+    a_door_that_has_run_out_is_remembered,
+    a_phone_half_way_through_its_header_block,
+    where_none_runs_it_starts_as_usual,
+    what_can_not_take_over_leaves_the_old_one,
+    who_breaks_off_half_way_leaves_the_old_one,
+    nothing_is_changed_while_doors_are_on_their_way,
+    other_queues_are_bound_and_shut,
+    rules_pass_to_the_next_one,
+    only_root_may_take_over,
+    weak::a_weak_knock_stays_in_force_over_takeover_and_reload,
+    manager::restarts_by_a_service_manager_lose_nothing,
+    manager::a_service_manager_keeps_one_group_only,
+    manager::a_killed_gate_loses_nothing,
+    manager::packets_in_hand_come_again_once,
+    manager::a_service_manager_hears_how_it_goes,
+    manager::a_failing_start_gives_the_queues_up,
+    formats::a_gate_of_format_1_hands_its_doors_over,
+    faults::a_queue_unbound_from_outside_is_bound_again,
+    faults::a_stolen_queue_is_bound_again_when_the_thief_is_gone,
+    faults::packets_that_wait_and_are_not_decided,
+    faults::a_queue_that_is_stuck_again_ends_the_gate,
 ];
 
 fn config(world: &World, queue: &str) -> String {
@@ -73,7 +62,7 @@ fn config(world: &World, queue: &str) -> String {
 fn config_like(world: &World, first: &str, inspect: &str, queue: &str) -> String {
     let path = world.config(&trusting(inspect), queue);
     let text = fs::read_to_string(&path).unwrap();
-    common::write_secret(&path, &text.replace(&socket(&path), &socket(first)));
+    crate::common::write_secret(&path, &text.replace(&socket(&path), &socket(first)));
     path
 }
 
@@ -228,7 +217,7 @@ fn what_can_not_take_over_leaves_the_old_one(world: &World) {
     let broken = world.path("broken.toml");
     fs::write(&broken, "[inspect]\nports = [0]\n").unwrap();
     let off = world.path("off.toml");
-    common::write_secret(&off, &format!("[control]\nsocket = \"off\"\n{}", alice()));
+    crate::common::write_secret(&off, &format!("[control]\nsocket = \"off\"\n{}", alice()));
     for (config, flags, status, part) in [
         (broken, &[][..], 2, "is not a port"),
         (off, &[], 1, "control"),

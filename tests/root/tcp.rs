@@ -1,95 +1,74 @@
 //! SIP over TCP through the gate, with real sockets, rules and NFQUEUEs: however a sender cuts it, a phone that knocks
 //! gets in, and of a stranger no complete header block arrives. And phones as they are, in front of a real registrar.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods)]
-
-#[path = "../common/mod.rs"]
-mod common;
-#[path = "tcp/flood.rs"]
 mod flood;
-#[path = "tcp/fragments.rs"]
 mod fragments;
-#[path = "tcp/older.rs"]
 mod older;
-#[path = "tcp/phones.rs"]
 mod phones;
-#[path = "tcp/splits.rs"]
 mod splits;
-#[path = "tcp/tricks.rs"]
 mod tricks;
 
-use std::process::ExitCode;
-
-use common::gate::{Gate, World, alice};
-use common::trials::{self, missing_program};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use crate::common::gate::{Gate, World, alice};
+use crate::trials::{self, NetnsTrial, missing_program, trials};
 use serde_json::Value;
 
-fn main() -> ExitCode {
-    raise_limit();
-    trials::run(CASES.iter().map(|&(name, programs, case)| {
+pub(crate) fn trials() -> Vec<NetnsTrial> {
+    let groups = [
+        (CASES, &[][..]),
+        (WITH_BARESIP, &["baresip", "kamailio", "stdbuf"]),
+        (WITH_SIPP, &["sipp", "kamailio"]),
+        (WITH_IP6TABLES, &["ip6tables"]),
+    ];
+    let of_group = |(cases, programs): (&'static [(&'static str, Case)], &[&str])| {
         let missing = missing_program(programs);
-        trials::in_netns_with(missing, name, move || case(&World::without_receiver("tcp")))
-    }))
+        cases.iter().map(move |&(name, case)| {
+            trials::in_netns_with(missing.clone(), name, move || case(&World::without_receiver("tcp")))
+        })
+    };
+    groups.into_iter().flat_map(of_group).collect()
 }
-
-/// Both ends of thousands of connections are here.
-fn raise_limit() {
-    let now = getrlimit(Resource::Nofile);
-    let more = Rlimit { current: Some(FILES), maximum: now.maximum.map(|maximum| maximum.max(FILES)) };
-    // Where root may not have more than it was given, that has to do.
-    setrlimit(Resource::Nofile, more)
-        .or_else(|_| setrlimit(Resource::Nofile, Rlimit { current: now.maximum, ..now }))
-        .unwrap();
-}
-
-/// Three times what is used.
-const FILES: u64 = 65_536;
 
 type Case = fn(&World);
 
-/// Name, programs that it needs, and the test. Those that take longest come first.
-const CASES: &[(&str, &[&str], Case)] = &[
-    ("a_stranger_at_every_split", &[], splits::a_stranger_at_every_split),
-    ("a_knock_at_every_split", &[], splits::a_knock_at_every_split),
-    ("half_open_flows", &[], flood::half_open_flows),
-    ("baresip_registers_over_udp", BARESIP, phones::baresip_registers_over_udp),
-    ("baresip_registers_over_tcp", BARESIP, phones::baresip_registers_over_tcp),
-    ("baresip_without_a_knock_over_udp", BARESIP, phones::baresip_without_a_knock_over_udp),
-    ("half_open_flows_in_a_small_table", &[], flood::half_open_flows_in_a_small_table),
-    ("baresip_without_a_knock_over_tcp", BARESIP, phones::baresip_without_a_knock_over_tcp),
-    ("sipp_registers_over_tcp", &["sipp", "kamailio"], phones::sipp_registers_over_tcp),
-    ("retransmissions", &[], tricks::retransmissions),
-    ("half_open_flows_with_all_that_may_pass", &[], flood::half_open_flows_with_all_that_may_pass),
-    ("a_connection_begun_anew", &[], tricks::a_connection_begun_anew),
-    ("no_connection_ends_inside_a_block", &[], tricks::no_connection_ends_inside_a_block),
-    ("keepalives_before_the_register", &[], tricks::keepalives_before_the_register),
-    ("two_registers_in_a_row", &[], tricks::two_registers_in_a_row),
-    ("tls_is_dropped", &[], tricks::tls_is_dropped),
-    ("a_restart_completes_no_block", &[], tricks::a_restart_completes_no_block),
-    ("no_trick_completes_a_block", &[], tricks::no_trick_completes_a_block),
-    ("segments_in_any_order", &[], tricks::segments_in_any_order),
-    ("nobody_puts_fragments_together", &["ip6tables"], fragments::nobody_puts_fragments_together),
-    ("the_kernel_puts_fragments_together", &["ip6tables"], fragments::the_kernel_puts_fragments_together),
-    (
-        "a_header_chain_that_is_cut_before_the_ports",
-        &["ip6tables"],
-        fragments::a_header_chain_that_is_cut_before_the_ports,
-    ),
-    ("half_a_request_over_a_restart", &[], older::half_a_request_over_a_restart),
-    ("half_a_request_over_kill_9", &[], older::half_a_request_over_kill_9),
-    ("half_a_request_over_a_takeover", &[], older::half_a_request_over_a_takeover),
-    ("half_a_request_after_doors_close", &[], older::half_a_request_after_doors_close),
-    ("half_a_request_when_monitor_becomes_enforce", &[], older::half_a_request_when_monitor_becomes_enforce),
-    ("a_connection_older_than_the_gate_can_knock", &[], older::a_connection_older_than_the_gate_can_knock),
-    (
-        "a_connection_that_offers_multipath_tcp_has_to_knock",
-        &[],
-        older::a_connection_that_offers_multipath_tcp_has_to_knock,
-    ),
+/// Those that take longest come first.
+const CASES: &[(&str, Case)] = &trials![
+    splits::a_stranger_at_every_split,
+    splits::a_knock_at_every_split,
+    flood::half_open_flows,
+    flood::half_open_flows_in_a_small_table,
+    tricks::retransmissions,
+    flood::half_open_flows_with_all_that_may_pass,
+    tricks::a_connection_begun_anew,
+    tricks::no_connection_ends_inside_a_block,
+    tricks::keepalives_before_the_register,
+    tricks::two_registers_in_a_row,
+    tricks::tls_is_dropped,
+    tricks::a_restart_completes_no_block,
+    tricks::no_trick_completes_a_block,
+    tricks::segments_in_any_order,
+    older::half_a_request_over_a_restart,
+    older::half_a_request_over_kill_9,
+    older::half_a_request_over_a_takeover,
+    older::half_a_request_after_doors_close,
+    older::half_a_request_when_monitor_becomes_enforce,
+    older::a_connection_older_than_the_gate_can_knock,
+    older::a_connection_that_offers_multipath_tcp_has_to_knock,
 ];
 
-const BARESIP: &[&str] = &["baresip", "kamailio", "stdbuf"];
+const WITH_BARESIP: &[(&str, Case)] = &trials![
+    phones::baresip_registers_over_udp,
+    phones::baresip_registers_over_tcp,
+    phones::baresip_without_a_knock_over_udp,
+    phones::baresip_without_a_knock_over_tcp,
+];
+
+const WITH_SIPP: &[(&str, Case)] = &trials![phones::sipp_registers_over_tcp,];
+
+const WITH_IP6TABLES: &[(&str, Case)] = &trials![
+    fragments::nobody_puts_fragments_together,
+    fragments::the_kernel_puts_fragments_together,
+    fragments::a_header_chain_that_is_cut_before_the_ports,
+];
 
 /// Starts a gate with its rules.
 fn start(world: &World, inspect: &str) -> Gate {

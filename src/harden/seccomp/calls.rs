@@ -1,6 +1,6 @@
 //! Which system calls a gate needs, by whom, and which nobody but an intruder makes.
 //!
-//! What is needed was found by tests/harden.rs, which takes gates through their lives with `seccomp = "kill"`. Added to
+//! What is needed was found by tests/root/harden.rs, which takes gates through their lives with `seccomp = "kill"`. Added to
 //! that is what other versions of glibc, and musl, call for the same: some names stand here for a library that the tests
 //! don't run with.
 

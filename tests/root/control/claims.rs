@@ -10,7 +10,7 @@ use super::reload::rewrite;
 use crate::common::commands::{assert_same_doors, doors, objects, says, stats};
 use crate::common::gate::{Client, Gate, SECRET, World, register, wait_until};
 use crate::common::saved;
-use crate::two_knocks;
+use crate::control::two_knocks;
 
 const ADDRESS: &str = "198.51.100.7";
 const BOB: &str = "another-long-one";

@@ -7,7 +7,7 @@ use rustix::process::Signal;
 
 use crate::common::commands::{says, sipknock, stats};
 use crate::common::gate::{Gate, SECRET, World, trusting, wait_until};
-use crate::two_knocks;
+use crate::control::two_knocks;
 
 /// A REGISTER of a user, with credentials or before they were asked for.
 fn register(user: &str, name: &str, agent: &str, credentials: bool) -> String {

@@ -6,7 +6,7 @@ use std::{fs, thread};
 
 use crate::common::commands::{objects, says, sipknock, socket, stats};
 use crate::common::gate::{Gate, SECRET, World, register, trusting, wait_until};
-use crate::{start, two_knocks};
+use crate::control::{start, two_knocks};
 
 /// Gives a running gate another configuration, in the same file.
 pub(crate) fn rewrite(world: &World, config: &str, inspect: &str, queue: &str, knocks: &str) {

@@ -14,7 +14,7 @@ use sipknock::time::Time;
 use crate::common::commands::{assert_same_doors, doors, says, stats};
 use crate::common::gate::{DEADLINE, Gate, SECRET, World, register, trusting, wait_until};
 use crate::common::log::warnings;
-use crate::two_knocks;
+use crate::control::two_knocks;
 
 /// A gate that keeps its doors.
 struct Kept {

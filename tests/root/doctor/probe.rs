@@ -2,14 +2,14 @@
 
 use super::*;
 
-pub(super) const CASES: [(&str, Case); 7] = [
-    ("probe::a_stranger_drops_and_a_knock_passes", a_stranger_drops_and_a_knock_passes),
-    ("probe::anchored_and_bound_to_sources", anchored_and_bound_to_sources),
-    ("probe::one_transport_and_several_queues", one_transport_and_several_queues),
-    ("probe::it_tells_of_rules_that_are_refused", it_tells_of_rules_that_are_refused),
-    ("probe::it_tells_that_everybody_is_trusted", it_tells_that_everybody_is_trusted),
-    ("probe::it_enforces_where_the_gate_only_watches", it_enforces_where_the_gate_only_watches),
-    ("probe::nothing_is_left_even_by_kill_9", nothing_is_left_even_by_kill_9),
+pub(super) const CASES: &[(&str, Case)] = &trials![
+    a_stranger_drops_and_a_knock_passes,
+    anchored_and_bound_to_sources,
+    one_transport_and_several_queues,
+    it_tells_of_rules_that_are_refused,
+    it_tells_that_everybody_is_trusted,
+    it_enforces_where_the_gate_only_watches,
+    nothing_is_left_even_by_kill_9,
 ];
 
 fn a_stranger_drops_and_a_knock_passes() {

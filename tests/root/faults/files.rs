@@ -8,7 +8,7 @@ use sipknock::state::format::read;
 
 use crate::common::gate::{Gate, SECRET, World, register, trusting, wait_until};
 use crate::common::write_secret;
-use crate::{Outcome, PHONE, Site, prepare};
+use crate::faults::{Outcome, PHONE, Site, prepare};
 
 pub(crate) fn config_deleted_before_a_reload(world: &World) -> Outcome {
     let mut site = Site::new(world, "", "");

@@ -6,7 +6,7 @@ use std::time::Duration;
 use rustix::net::{AddressFamily, SendFlags, SocketType, ipproto};
 
 use crate::common::gate::{PORT, SECRET, SERVER4, World, register, wait_until};
-use crate::{Outcome, Site};
+use crate::faults::{Outcome, Site};
 
 /// A hundred thousand sources without a knock: neither memory nor the log grows with them.
 pub(crate) fn sources_flooding(world: &World) -> Outcome {

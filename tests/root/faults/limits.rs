@@ -5,7 +5,7 @@ use std::os::unix::net::UnixStream;
 use std::process::Command;
 
 use crate::common::gate::{Gate, SECRET, World, register, wait_until};
-use crate::{Outcome, PHONE, Site, prepare};
+use crate::faults::{Outcome, PHONE, Site, prepare};
 
 /// A gate that `prlimit` has taken something from.
 fn limited(world: &World, limit: &str, arguments: &[String]) -> Gate {

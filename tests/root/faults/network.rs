@@ -10,7 +10,7 @@ use sipknock::verdict::Verdict;
 use crate::common::gate::{CLIENTS4, Gate, SECRET, SENTINEL, World, register, trusting, wait_until};
 use crate::common::log::warnings;
 use crate::common::netns::Netns;
-use crate::{Outcome, PHONE, STRANGER, Site};
+use crate::faults::{Outcome, PHONE, STRANGER, Site};
 
 fn ip(netns: &Netns, args: &[&str]) {
     assert!(Command::new("ip").args(["-n", netns.name()]).args(args).status().unwrap().success(), "{args:?}");

@@ -7,7 +7,7 @@ use std::{fs, thread};
 use rustix::process::Signal;
 
 use crate::common::gate::{Gate, World, trusting, wait_until};
-use crate::{Outcome, PHONE, STRANGER, Site};
+use crate::faults::{Outcome, PHONE, STRANGER, Site};
 
 /// Each is a reload. Doors are swept all the same, and nothing is lost.
 pub(crate) fn sighup_storm(world: &World) -> Outcome {

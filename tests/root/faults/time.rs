@@ -8,7 +8,7 @@ use sipknock::net::{Prefixes, Source};
 use sipknock::state::format::read;
 
 use crate::common::gate::{Gate, SECRET, World, register, wait_until};
-use crate::{Outcome, Site, prepare};
+use crate::faults::{Outcome, Site, prepare};
 
 /// libfaketime gives one process another wall clock, which follows a file. The clock that runs from boot on is asked for by
 /// system calls, and stays what it is.
@@ -90,7 +90,7 @@ pub(crate) fn clock_set_back_and_forth(world: &World) -> Outcome {
         gate: start(),
         config,
         phone: world.client("198.51.100.30"),
-        stranger: world.client(crate::STRANGER),
+        stranger: world.client(crate::faults::STRANGER),
     };
     let now = left(&site);
     let passed = asked.elapsed().as_secs() + 2;

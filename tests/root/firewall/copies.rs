@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use sipknock::firewall::{Family, FamilyState, Plan};
 
-use super::common::gate::wait_until;
-use super::common::iptables::World;
-use super::common::netns::Netns;
 use super::{pbx, plan};
+use crate::common::gate::wait_until;
+use crate::common::iptables::World;
+use crate::common::netns::Netns;
 
 /// A reader of NFLOG: libpcap, and no code of this project.
 struct Copies {

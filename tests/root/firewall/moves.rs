@@ -5,8 +5,8 @@ use sipknock::firewall::{
     Plan, Routes,
 };
 
-use super::common::iptables::World;
 use super::{pbx, plan};
+use crate::common::iptables::World;
 
 pub(super) fn changed_chains_move_the_jumps(world: &World) {
     world.apply(&plan());

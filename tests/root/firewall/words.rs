@@ -8,9 +8,9 @@ use std::process::{Command, Stdio};
 use serde_json::Value;
 use sipknock::firewall::Family;
 
-use super::common::iptables::World;
-use super::common::netns::Netns;
-use super::common::write_secret;
+use crate::common::iptables::World;
+use crate::common::netns::Netns;
+use crate::common::write_secret;
 
 /// The next steps: to start a gate, and to have the PBX register again.
 pub(super) fn what_there_is_to_do_after_an_apply(world: &World) {

@@ -10,10 +10,18 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::common::gate::{DEADLINE, SECRET, World, register, wait_until};
-use crate::{House, all_threads_have};
+use crate::harden::{House, all_threads_have};
+
+pub(crate) fn a_whole_life_behind_the_strictest_filter_batched() {
+    behind_the_strictest_filter("batched");
+}
+
+pub(crate) fn a_whole_life_behind_the_strictest_filter_nfq() {
+    behind_the_strictest_filter("nfq");
+}
 
 /// Start, knocks, drops, all that its owner can do, two kinds of reload, what it learned, and the end.
-pub(crate) fn behind_the_strictest_filter(backend: &str) {
+fn behind_the_strictest_filter(backend: &str) {
     let house = House::new(true);
     let config = house.config(&format!(
         "[process]\nseccomp = \"kill\"\n[queue]\nbackend = \"{backend}\"\nnumbers = \"0-1\""
@@ -48,7 +56,7 @@ pub(crate) fn behind_the_strictest_filter(backend: &str) {
     gate.signal(Signal::HUP);
     gate.wait_for_warning("not reloaded");
     let secret = Path::new(&config).with_file_name("bob");
-    crate::write_secret(&secret, "another-long-secret\n");
+    crate::harden::write_secret(&secret, "another-long-secret\n");
     house.to_group(&secret, 0o640);
     fs::write(&config, format!("{good}[[knock]]\nname = \"bob\"\nsecret_file = \"bob\"\n")).unwrap();
     gate.signal(Signal::HUP);
@@ -81,7 +89,7 @@ pub(crate) fn the_journal_behind_the_strictest_filter() {
     let config = house.config("[process]\nseccomp = \"kill\"");
     let folder = house.folder("journal", 0o755);
     let journal = UnixDatagram::bind(folder.join("socket")).unwrap();
-    std::os::unix::fs::chown(folder.join("socket"), Some(0), Some(crate::GROUP)).unwrap();
+    std::os::unix::fs::chown(folder.join("socket"), Some(0), Some(crate::harden::GROUP)).unwrap();
     let _ = fs::set_permissions(folder.join("socket"), std::os::unix::fs::PermissionsExt::from_mode(0o666));
     journal.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
     let place = "mount -t tmpfs tmpfs /run && mkdir -p /run/systemd/journal && \

@@ -7,7 +7,7 @@ use std::process::Stdio;
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
 use crate::common::gate::wait_until;
-use crate::{House, status};
+use crate::harden::{House, status};
 
 fn in_place(house: &House, config: &str) -> bool {
     let status = house.world.sipknock(&["--config", config, "firewall", "status"]).output().unwrap().status;
@@ -24,7 +24,7 @@ fn processes(house: &House, name: &str) -> Vec<u32> {
         .collect()
 }
 
-pub(crate) fn are_taken_out_by_their_keeper() {
+pub(crate) fn rules_are_taken_out_by_their_keeper() {
     let house = House::new(true);
     let config = house.config("");
     let mut gate = house.start(&["--config", &config, "--firewall"]);
@@ -59,7 +59,7 @@ pub(crate) fn are_taken_out_by_their_keeper() {
     gone.expect("the keeper ends with its gate");
 }
 
-pub(crate) fn stay_after_a_fault_and_no_keeper_does() {
+pub(crate) fn rules_stay_after_a_fault_and_no_keeper_does() {
     let house = House::new(true);
     let config = house.config("");
     let mut gate = house.start(&["--config", &config, "--firewall"]);
@@ -114,6 +114,6 @@ fn gate_of_a_probe(config: &str) -> Option<u32> {
         let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
         words.contains(config)
             && words.contains("--probe")
-            && status.contains(&format!("Uid:\t{}", crate::USER))
+            && status.contains(&format!("Uid:\t{}", crate::harden::USER))
     })
 }

@@ -6,8 +6,8 @@ use std::process::{Output, Stdio};
 
 use serde_json::Value;
 
-use super::common::gate::{SECRET, World, register, wait_until};
 use super::{LISTEN, get, knocks, make_traffic, start, status};
+use crate::common::gate::{SECRET, World, register, wait_until};
 
 /// What a stranger could send to have it run where it is shown.
 const HOSTILE: &str = "<script>document.title='run'</script><img src=x onerror=\"document.title='run'\">";

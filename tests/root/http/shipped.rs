@@ -6,8 +6,8 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use super::common::gate::{World, wait_until};
 use super::{get, knocks, start};
+use crate::common::gate::{World, wait_until};
 
 const RULES: &str = "dist/prometheus/sipknock.rules.yml";
 const DASHBOARD: &str = "dist/grafana/sipknock.json";

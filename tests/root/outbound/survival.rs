@@ -2,7 +2,7 @@
 
 use crate::common::commands::{doors, says, stats};
 use crate::common::gate::{Gate, SECRET, World, alice, register, wait_until};
-use crate::{NEIGHBOUR, PHONE, TRUNK, answer, call};
+use crate::outbound::{NEIGHBOUR, PHONE, TRUNK, answer, call};
 use rustix::process::Signal;
 
 /// A phone that is marked, its neighbour that is not, and a trunk that the PBX has called.

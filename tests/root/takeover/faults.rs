@@ -14,7 +14,7 @@ use socket2::{SockFilter, SockRef};
 
 use crate::common::commands::stats;
 use crate::common::gate::{Gate, SECRET, World, register, wait_until};
-use crate::start;
+use crate::takeover::start;
 
 /// The port id of whoever has queue 0.
 fn holder(world: &World) -> Option<u32> {

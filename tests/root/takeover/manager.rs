@@ -14,9 +14,9 @@ use rustix::process::Signal;
 
 use crate::common::commands::{assert_same_doors, doors, sipknock, stats};
 use crate::common::gate::{Gate, SECRET, World, register, wait_until};
-use crate::config;
-use crate::faults::socket_of;
-use crate::traffic::Traffic;
+use crate::takeover::config;
+use crate::takeover::faults::socket_of;
+use crate::takeover::traffic::Traffic;
 
 /// What it has heard, and what it keeps.
 #[derive(Default)]

@@ -12,7 +12,7 @@ fn knocks(secrets: &[&str]) -> String {
 
 /// Everybody who has a knock gets in, before and after an upgrade, a reload and a restart; the log warns each time, doctor
 /// has a fault, and `check` refuses.
-pub(super) fn a_weak_knock_stays_in_force(world: &World) {
+pub(super) fn a_weak_knock_stays_in_force_over_takeover_and_reload(world: &World) {
     let config = world.guarded("", "", &knocks(&OPEN[..1]));
     let check = |status: i32, knock: &str| {
         let (code, out, _) = sipknock(world, &config, &["check"]);

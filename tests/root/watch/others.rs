@@ -55,7 +55,7 @@ pub(super) fn flushed_rules_come_back(world: &World) {
     assert!(ended.success() && in_place(world, &config), "rules of before stay");
 }
 
-pub(super) fn what_never_was_is_not_put_in(world: &World) {
+pub(super) fn rules_of_others_come_back_not(world: &World) {
     let config = world.config("", "");
     let gate = Gate::start(world, &["--config", &config, "--http", LISTEN]);
     watched(world, &config);

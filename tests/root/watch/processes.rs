@@ -11,7 +11,7 @@ use rustix::process::{Signal, Uid};
 use super::{LISTEN, SLOWEST, get, in_place, metric, other, restored, restores, run, start, states, watched};
 use crate::common::commands::{says, socket, stats};
 use crate::common::gate::{DEADLINE, Gate, World, wait_until};
-use crate::common::trials::Outcome;
+use crate::trials::Outcome;
 
 /// The service with the rights that dist/systemd/sipknock-rules.service gives it: root's, its two capabilities, and the
 /// group of the gate's socket.
