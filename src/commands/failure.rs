@@ -11,6 +11,7 @@ use crate::config::ConfigError;
 use crate::control::client::ClientError;
 use crate::daemon::DaemonError;
 use crate::firewall::{ConfirmError, FirewallError, PlanError};
+use crate::setup::dialog::DialogError;
 
 /// Why a command did not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -156,6 +157,17 @@ impl From<FirewallError> for Failure {
         match error {
             FirewallError::Plan(error) => Self::Plan(error),
             error => Self::Work(WorkError::Firewall(error)),
+        }
+    }
+}
+
+impl From<DialogError> for Failure {
+    /// An end of the answers is no failure of the words; a wrong answer is.
+    fn from(error: DialogError) -> Self {
+        match error {
+            DialogError::End => Self::Work(WorkError::Other(error.to_string())),
+            DialogError::Wrong { .. } => Self::Usage(error.to_string()),
+            DialogError::Io(error) => error.into(),
         }
     }
 }

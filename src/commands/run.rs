@@ -118,7 +118,8 @@ fn rules_lead_here(config: &Config) -> Option<bool> {
 fn out_of_reach(error: ConfigError) -> ConfigError {
     match error {
         ConfigError::Value { place, text }
-            if place.key.ends_with("secret_file") && text.contains("Permission denied") =>
+            if (place.key.ends_with("secret_file") || place.key == "include")
+                && text.contains("Permission denied") =>
         {
             let text = format!(
                 "{text}; a gate that runs reads only as its user, and only in the folders that it knew at its start: \

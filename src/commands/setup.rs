@@ -15,15 +15,16 @@ use super::failure::{Failure, WorkError, write_json};
 use crate::accounts;
 use crate::cli::{Cli, SetupArgs};
 use crate::config::{Config, ConfigError, DEFAULT_PATH, DEFAULT_USER, Flags};
+use crate::control::DEFAULT_SOCKET;
 use crate::doctor::{self, Finding, Severity};
-use crate::setup::dialog::{Dialog, DialogError};
+use crate::setup::dialog::Dialog;
 use crate::setup::difference;
 use crate::setup::edit;
 use crate::setup::machine::Machine;
 use crate::setup::proposal::{self, KNOCK_FILES, Settings, SettingsOutput};
 use crate::terminal::has_colours;
 use knocks::NewKnocks;
-use steps::{Done, Start};
+use steps::{Done, NewFile, Start, StepState, Target};
 
 pub(super) fn run(cli: &Cli, args: &SetupArgs) -> Result<ExitCode, Failure> {
     if !args.dry_run && !rustix::process::geteuid().is_root() {
@@ -36,7 +37,7 @@ pub(super) fn run(cli: &Cli, args: &SetupArgs) -> Result<ExitCode, Failure> {
     let out: Box<dyn Write> = if args.json { Box::new(io::stderr()) } else { Box::new(io::stdout()) };
     let yes = args.yes || args.dry_run;
     let mut dialog = Dialog::new(io::stdin().lock(), out, yes, terminal);
-    let mut setup = Setup::look(path)?;
+    let setup = Setup::look(path)?;
     let wanted = setup.decide(args, &mut dialog)?;
     let output = match setup.plan(args, wanted, &mut dialog)? {
         Some(plan) => plan.carry_out(&setup, &mut dialog)?,
@@ -46,7 +47,7 @@ pub(super) fn run(cli: &Cli, args: &SetupArgs) -> Result<ExitCode, Failure> {
         write_json(&output)?;
     }
     let sound = output.doctor.as_ref().is_none_or(|report| report.sound);
-    let failed = output.done.iter().any(|done| done.failed);
+    let failed = output.done.iter().any(|done| done.state == StepState::Failed);
     Ok(if sound && !failed { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 
@@ -74,13 +75,6 @@ struct Plan {
     wanted: Wanted,
     dry_run: bool,
     json: bool,
-}
-
-/// A file, and its text.
-struct NewFile {
-    path: PathBuf,
-    before: Option<String>,
-    text: String,
 }
 
 #[derive(Serialize)]
@@ -111,7 +105,7 @@ impl SetupOutput {
             config: setup.path.display().to_string(),
             settings: None,
             knocks: Vec::new(),
-            done: vec![Done::refused("files", "nothing is changed")],
+            done: vec![Done::left_out("files", "nothing is changed")],
             doctor: None,
         }
     }
@@ -132,7 +126,7 @@ impl Setup {
 
     /// Settings and knocks, by flags and answers.
     fn decide<R: BufRead, W: Write>(
-        &mut self,
+        &self,
         args: &SetupArgs,
         dialog: &mut Dialog<R, W>,
     ) -> Result<Wanted, Failure> {
@@ -146,6 +140,9 @@ impl Setup {
         }
         let mut settings = questions::settings(&self.proposal, self.config.as_ref(), args, dialog)?;
         let knocks = knocks::new_knocks(self.config.as_ref(), args, dialog)?;
+        for warning in knocks.warnings()? {
+            dialog.say(&format!("warning: {warning}"))?;
+        }
         self.include(&mut settings, &knocks);
         settings.grace = questions::grace(&self.proposal, self.config.as_ref(), args, dialog)?;
         Ok(Wanted { settings, knocks })
@@ -203,14 +200,14 @@ impl Setup {
                 dialog.say(&format!("  {line}"))?;
             }
         }
-        let start = Start::of(self, args);
+        let start = Start::of(&self.target(), args.no_start);
         let mut plan = Plan { files, make_user, start, wanted, dry_run: args.dry_run, json: args.json };
         if args.dry_run {
             return Ok(Some(plan));
         }
         if make_user {
             let command = steps::user_command();
-            if !dialog.agree(&format!("Make the user {DEFAULT_USER} ('{command}')")).map_err(stopped)? {
+            if !dialog.agree(&format!("Make the user {DEFAULT_USER} ('{command}')"))? {
                 let text = format!(
                     "without user and group {DEFAULT_USER} the gate can't run with few rights: say yes, or say --user root for \
                      one that runs as root; nothing is changed"
@@ -218,16 +215,26 @@ impl Setup {
                 return Err(Failure::Work(WorkError::Other(text)));
             }
         }
-        if !plan.files.is_empty() && !dialog.agree("Write these files").map_err(stopped)? {
+        if !plan.files.is_empty() && !dialog.agree("Write these files")? {
             dialog.say("nothing is changed")?;
             return Ok(None);
         }
         if let Some(question) = plan.start.question()
-            && !dialog.agree(&question).map_err(stopped)?
+            && !dialog.agree(&question)?
         {
             plan.start = plan.start.refused();
         }
         Ok(Some(plan))
+    }
+
+    /// The gate that is to be started.
+    fn target(&self) -> Target {
+        let socket = match &self.config {
+            Some(config) => config.control.socket.clone(),
+            None => Some(DEFAULT_SOCKET.into()),
+        };
+        let Machine { systemd, unit, .. } = self.machine;
+        Target { path: self.path.clone(), socket, systemd, unit }
     }
 
     /// As whom the gate is to run.
@@ -309,18 +316,20 @@ impl Plan {
             ROOT => None,
             user => accounts::group_number(DEFAULT_USER).or_else(|| Some(accounts::User::find(user)?.gid)),
         };
-        for file in &self.files {
+        // First the knocks: the configuration that includes them is none without.
+        for file in self.files.iter().rev() {
             output.done.push(steps::write(file, group)?);
         }
         if let Some(line) = self.wanted.knocks.to_tell(io::stdout().is_terminal()) {
             dialog.say(&line)?;
         }
-        output.done.extend(self.start.carry_out(setup)?);
+        let target = setup.target();
+        output.done.extend(self.start.carry_out(&target)?);
         for done in &output.done {
             dialog.say(&done.to_string())?;
         }
         let config = Config::load(&setup.path, true, &Flags::default())?;
-        for line in steps::how_to_follow(setup, &config, &self.start) {
+        for line in steps::how_to_follow(&target, &config, &self.start) {
             dialog.say(&line)?;
         }
         if self.start.starts() {
@@ -333,15 +342,6 @@ impl Plan {
             output.doctor = Some(report);
         }
         Ok(output)
-    }
-}
-
-/// An end of the answers is no failure of the words; a wrong answer is.
-fn stopped(error: DialogError) -> Failure {
-    match error {
-        DialogError::End => Failure::Work(WorkError::Other(error.to_string())),
-        DialogError::Wrong { .. } => Failure::Usage(error.to_string()),
-        DialogError::Io(error) => error.into(),
     }
 }
 

@@ -49,7 +49,7 @@ pub fn write(path: &Path, text: &str, group: Option<u32>, now: &str) -> io::Resu
     Ok(copy)
 }
 
-/// Makes a folder for root and, if there is one, for a group to read. One that is there stays as it is. Returns whether it
+/// Makes a folder, and those above it, for root and, if there is one, for a group to read. One that is there stays as it is. Returns whether it
 /// was made.
 ///
 /// # Errors
@@ -59,7 +59,7 @@ pub fn make_folder(path: &Path, group: Option<u32>) -> io::Result<bool> {
         return Ok(false);
     }
     if let Some(above) = path.parent().filter(|above| !above.as_os_str().is_empty()) {
-        fs::create_dir_all(above)?;
+        make_folder(above, group)?;
     }
     DirBuilder::new().mode(0o700).create(path)?;
     if let Some(group) = group {

@@ -108,7 +108,7 @@ impl Settings {
 /// Proposes settings: those of a configuration that is there, else what the machine shows.
 pub fn propose(machine: &Machine, current: Option<&Config>) -> Proposal {
     let mut notes = Vec::new();
-    let own: Vec<IpNet> = machine.networks.iter().map(|own| own.net).filter(|net| is_private(net)).collect();
+    let own: Vec<IpNet> = machine.networks.iter().map(|own| own.net).filter(is_private).collect();
     let found = ports_of(&machine.sip);
     for sip in &machine.sip {
         notes.push(of_socket(sip));

@@ -5,7 +5,6 @@ use std::fs;
 use std::io::{BufRead, Write};
 use std::path::{Path, PathBuf};
 
-use super::stopped;
 use crate::cli::SetupArgs;
 use crate::commands::failure::{Failure, WorkError};
 use crate::commands::keygen;
@@ -51,7 +50,7 @@ pub(super) fn new_knocks<R: BufRead, W: Write>(
     let is_first = current.is_none_or(|config| config.knocks.is_empty());
     if sources.is_empty() && is_first {
         let question = "First knock: a name, for which a secret is made, NAME=SECRET, or a file of phones (.csv) or knocks (.toml)";
-        sources.push(dialog.ask(question, "phones", source).map_err(stopped)?);
+        sources.push(dialog.ask(question, "phones", source)?);
     }
     let mut new = NewKnocks::default();
     for source in sources {
@@ -216,6 +215,16 @@ impl NewKnocks {
         let Some(weak) = weak.iter().find(|weak| weak.guessable) else { return Ok(()) };
         let name = parsed.knocks.get(weak.knock).map_or("", |knock| &knock.name);
         Err(Failure::Usage(format!("knock {name:?}: {}", weak.why)))
+    }
+
+    /// What is valid and yet easier to guess than it should be.
+    pub(super) fn warnings(&self) -> Result<Vec<String>, Failure> {
+        let parsed = self.parse()?;
+        let weak = weakness::of(&parsed.knocks).into_iter().filter_map(|weak| {
+            let name = &parsed.knocks.get(weak.knock)?.name;
+            Some(format!("knock {name:?}: {}", weak.why))
+        });
+        Ok(weak.collect())
     }
 
     fn parse(&self) -> Result<Config, Failure> {

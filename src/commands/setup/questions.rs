@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::stopped;
 use crate::cli::{self, SetupArgs, Trust};
 use crate::commands::failure::{Failure, WorkError};
 use crate::config::{Config, TrustedName, values};
@@ -13,6 +12,7 @@ use crate::firewall::{DEFAULT_PARENT, Pbx};
 use crate::resolve;
 use crate::setup::dialog::Dialog;
 use crate::setup::proposal::{Proposal, Settings, net_texts, pbx, ports_answer, span};
+use crate::state::file::has_enforced;
 
 /// All settings but the grace, in the order of the questions. What a flag says is not asked.
 pub(super) fn settings<R: BufRead, W: Write>(
@@ -26,15 +26,14 @@ pub(super) fn settings<R: BufRead, W: Write>(
         Some(ports) => ports,
         None => {
             let proposed = ports_answer(&settings.ports);
-            dialog.ask("Ports of SIP", &proposed, values::ports).map_err(stopped)?
+            dialog.ask("Ports of SIP", &proposed, values::ports)?
         }
     };
     trusted(&mut settings, proposal, current, args, dialog)?;
     if args.chain.is_empty() {
         let proposed = settings.chains.join(",");
         let chains = |text: &str| text.split(',').map(|chain| values::chain(chain.trim())).collect();
-        settings.chains =
-            dialog.ask("Chains that packets to the PBX pass", &proposed, chains).map_err(stopped)?;
+        settings.chains = dialog.ask("Chains that packets to the PBX pass", &proposed, chains)?;
     } else {
         settings.chains.clone_from(&args.chain);
     }
@@ -43,9 +42,7 @@ pub(super) fn settings<R: BufRead, W: Write>(
         settings.pbx = values::PbxEntry::collect(args.pbx.clone());
     } else if elsewhere {
         let proposed = pbx(&settings.pbx).join(",");
-        settings.pbx = dialog
-            .ask("Addresses or interfaces of the PBX there", &proposed, pbx_entries)
-            .map_err(stopped)?;
+        settings.pbx = dialog.ask("Addresses or interfaces of the PBX there", &proposed, pbx_entries)?;
     } else if current.is_none() {
         settings.pbx = Pbx::default();
     }
@@ -64,11 +61,12 @@ pub(super) fn grace<R: BufRead, W: Write>(
         return Ok(grace);
     }
     // A gate that has enforced never goes back by itself.
-    if current.is_some() {
+    let state = current.and_then(|config| config.state.file.as_deref());
+    if current.is_some() && state.is_none_or(has_enforced) {
         return Ok(proposal.settings.grace);
     }
     let proposed = span(proposal.settings.grace);
-    dialog.ask("Time of grace, in which everything passes (0s: none)", &proposed, cli::grace).map_err(stopped)
+    Ok(dialog.ask("Time of grace, in which everything passes (0s: none)", &proposed, cli::grace)?)
 }
 
 fn pbx_entries(text: &str) -> Result<Pbx, String> {
@@ -99,12 +97,10 @@ fn trusted<R: BufRead, W: Write>(
         words.extend(net_texts(&proposal.own));
     }
     let proposed = if words.is_empty() { "none".to_owned() } else { words.join(",") };
-    let wanted = dialog
-        .ask("Networks or names that pass without a knock", &proposed, |text| {
-            let words = text.split([',', ' ']).map(str::trim).filter(|word| !word.is_empty());
-            words.map(cli::trust).collect::<Result<Vec<_>, _>>()
-        })
-        .map_err(stopped)?;
+    let wanted = dialog.ask("Networks or names that pass without a knock", &proposed, |text| {
+        let words = text.split([',', ' ']).map(str::trim).filter(|word| !word.is_empty());
+        words.map(cli::trust).collect::<Result<Vec<_>, _>>()
+    })?;
     let known = std::mem::take(&mut settings.names);
     settings.trusted.clear();
     // Names keep the addresses that they have; the flag looks them up again.

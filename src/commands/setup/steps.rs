@@ -2,17 +2,14 @@
 
 use std::env;
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::time::SystemTime;
 
 use serde::Serialize;
 
-use super::{NewFile, Setup};
-use crate::cli::SetupArgs;
+use crate::clock::Clock;
 use crate::commands::failure::{Failure, WorkError};
 use crate::config::{Config, DEFAULT_PATH, DEFAULT_USER, shell_word};
-use crate::control::DEFAULT_SOCKET;
 use crate::control::client::Client;
 use crate::inspect::Mode;
 use crate::setup::files;
@@ -23,33 +20,66 @@ use crate::state::file::has_enforced;
 #[derive(Serialize)]
 pub(super) struct Done {
     step: &'static str,
-    /// It was refused by an answer or a flag.
-    refused: bool,
-    pub(super) failed: bool,
+    pub(super) state: StepState,
     text: String,
+}
+
+/// What came of a step.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum StepState {
+    /// It is done.
+    Done,
+    /// It is left out: refused by an answer or a flag, or nothing that setup can do.
+    LeftOut,
+    /// It was tried.
+    Failed,
 }
 
 impl Done {
     fn new(step: &'static str, text: impl Into<String>) -> Self {
-        Self { step, refused: false, failed: false, text: text.into() }
+        Self { step, state: StepState::Done, text: text.into() }
     }
 
-    pub(super) fn refused(step: &'static str, text: impl Into<String>) -> Self {
-        Self { refused: true, ..Self::new(step, text) }
+    pub(super) fn left_out(step: &'static str, text: impl Into<String>) -> Self {
+        Self { state: StepState::LeftOut, ..Self::new(step, text) }
     }
 }
 
 impl fmt::Display for Done {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mark = if self.failed { "failed: " } else { "" };
+        let mark = if self.state == StepState::Failed { "failed: " } else { "" };
         write!(f, "{mark}{}", self.text)
     }
 }
 
+/// A file, and its text.
+pub(super) struct NewFile {
+    pub(super) path: PathBuf,
+    /// The text that it has; `None` if it is not there.
+    pub(super) before: Option<String>,
+    pub(super) text: String,
+}
+
+/// The gate that is to be started.
+pub(super) struct Target {
+    /// Its configuration.
+    pub(super) path: PathBuf,
+    /// Where it is reached.
+    pub(super) socket: Option<PathBuf>,
+    /// systemd runs.
+    pub(super) systemd: bool,
+    /// And has a unit for it.
+    pub(super) unit: bool,
+}
+
 /// How the gate comes to run.
 pub(super) enum Start {
-    /// systemd has a unit for it.
-    Unit,
+    /// systemd has a unit for it, that may run already.
+    Unit {
+        /// It runs.
+        active: bool,
+    },
     /// One runs that systemd knows nothing of.
     Running,
     /// By hand, with this command.
@@ -59,26 +89,29 @@ pub(super) enum Start {
 }
 
 impl Start {
-    pub(super) fn of(setup: &Setup, args: &SetupArgs) -> Self {
-        let default = setup.path == Path::new(DEFAULT_PATH);
-        let start = if setup.machine.unit && default {
-            Self::Unit
-        } else if setup.socket().is_some_and(|socket| Client::connect(Path::new(&socket)).is_ok()) {
+    pub(super) fn of(target: &Target, no_start: bool) -> Self {
+        let default = target.path == Path::new(DEFAULT_PATH);
+        let start = if target.unit && default {
+            Self::Unit { active: is_active() }
+        } else if target.socket.as_ref().is_some_and(|socket| Client::connect(socket).is_ok()) {
             Self::Running
-        } else if !setup.machine.systemd {
+        } else if !target.systemd {
             Self::ByHand("no systemd runs here")
         } else if default {
             Self::ByHand("systemd has no unit for the gate")
         } else {
             Self::ByHand("the unit's configuration is another one")
         };
-        if args.no_start { start.refused() } else { start }
+        if no_start { start.refused() } else { start }
     }
 
     /// The question before it, if it does something.
     pub(super) fn question(&self) -> Option<String> {
         match self {
-            Self::Unit => Some(format!("Enable and start the service ('{ENABLE}')")),
+            Self::Unit { active: true } => Some(format!(
+                "Enable the service, which runs, and have it read this ('{ENABLE}', '{RELOAD}')"
+            )),
+            Self::Unit { active: false } => Some(format!("Enable and start the service ('{ENABLE}')")),
             Self::Running => {
                 Some("Have the running gate read this, and bring its firewall rules up to date".to_owned())
             }
@@ -95,13 +128,14 @@ impl Start {
 
     /// Whether a gate runs after it.
     pub(super) const fn starts(&self) -> bool {
-        matches!(self, Self::Unit | Self::Running)
+        matches!(self, Self::Unit { .. } | Self::Running)
     }
 
     /// What it would do.
     pub(super) fn would(&self) -> Vec<String> {
         match self {
-            Self::Unit => vec![format!("would enable and start the service: {ENABLE}")],
+            Self::Unit { active: true } => vec![format!("would have the service read it: {RELOAD}")],
+            Self::Unit { active: false } => vec![format!("would enable and start the service: {ENABLE}")],
             Self::Running => {
                 vec!["would have the running gate read it, and bring its rules up to date".to_owned()]
             }
@@ -110,56 +144,49 @@ impl Start {
         }
     }
 
-    fn later(&self, setup: &Setup) -> String {
+    fn later(&self, target: &Target) -> String {
         match self {
-            Self::Unit => ENABLE.to_owned(),
-            Self::Running => format!("{} && {}", setup.command("reload"), setup.command("firewall apply")),
-            Self::ByHand(_) => setup.command("run --firewall"),
-            Self::Refused(start) => start.later(setup),
+            Self::Unit { active: true } => RELOAD.to_owned(),
+            Self::Unit { active: false } => ENABLE.to_owned(),
+            Self::Running => format!("{} && {}", target.command("reload"), target.command("firewall apply")),
+            Self::ByHand(_) => target.command("run --firewall"),
+            Self::Refused(start) => start.later(target),
         }
     }
 
-    pub(super) fn carry_out(&self, setup: &Setup) -> Result<Vec<Done>, Failure> {
+    pub(super) fn carry_out(&self, target: &Target) -> Result<Vec<Done>, Failure> {
         match self {
-            Self::Unit => {
-                let active = output("systemctl", &["is-active", "--quiet", UNIT])?.status.success();
+            Self::Unit { active } => {
                 let mut steps = vec![did("enable", "systemctl", &["enable", "--now", UNIT])?];
-                if active {
+                if *active {
                     steps.push(did("reload", "systemctl", &["reload", UNIT])?);
                 }
                 Ok(steps)
             }
             Self::Running => {
                 let own = env::current_exe().map_err(|error| other(format!("its own path: {error}")))?;
-                let (own, config) = (own.display().to_string(), setup.path.display().to_string());
+                let (own, config) = (own.display().to_string(), target.path.display().to_string());
                 let run = |step, words: &[&str]| did(step, &own, &[&["--config", &config], words].concat());
                 Ok(vec![run("reload", &["reload"])?, run("rules", &["firewall", "apply"])?])
             }
             Self::ByHand(why) => {
-                let text = format!("{why}: start the gate with '{}'", self.later(setup));
-                Ok(vec![Done::refused("start", text)])
+                let text = format!("{why}: start the gate with '{}'", self.later(target));
+                Ok(vec![Done::left_out("start", text)])
             }
-            Self::Refused(_) => Ok(vec![Done::refused(
+            Self::Refused(_) => Ok(vec![Done::left_out(
                 "start",
-                format!("nothing is started: '{}' does it", self.later(setup)),
+                format!("nothing is started: '{}' does it", self.later(target)),
             )]),
         }
     }
 }
 
-impl Setup {
+impl Target {
     /// A command of ours for this configuration.
     fn command(&self, words: &str) -> String {
         match self.path == Path::new(DEFAULT_PATH) {
             true => format!("sipknock {words}"),
             false => format!("sipknock --config {} {words}", shell_word(&self.path)),
-        }
-    }
-
-    fn socket(&self) -> Option<String> {
-        match &self.config {
-            Some(config) => config.control.socket.as_ref().map(|path| path.display().to_string()),
-            None => Some(DEFAULT_SOCKET.to_owned()),
         }
     }
 }
@@ -213,20 +240,22 @@ pub(super) fn make_user() -> Result<Done, Failure> {
 /// Writes a file, with its folder.
 pub(super) fn write(file: &NewFile, group: Option<u32>) -> Result<Done, Failure> {
     let NewFile { path, text, .. } = file;
-    let now =
-        jiff::Timestamp::try_from(SystemTime::now()).map(|now| now.strftime("%Y%m%dT%H%M%SZ").to_string());
+    // To the second, as in 20261122T140000Z.
+    let now: String =
+        Clock::start().now().to_string().chars().take(19).filter(|c| !"-:".contains(*c)).collect();
+    let now = now + "Z";
     let written = path
         .parent()
         .filter(|folder| !folder.as_os_str().is_empty())
         .map_or(Ok(false), |folder| files::make_folder(folder, group))
-        .and_then(|_| files::write(path, text, group, &now.unwrap_or_default()));
+        .and_then(|_| files::write(path, text, group, &now));
     let copy = written.map_err(|error| other(format!("{}: {error}", path.display())))?;
     let kept = copy.map_or_else(String::new, |copy| format!("; what was there is {}", copy.display()));
     Ok(Done::new("file", format!("wrote {}{kept}", path.display())))
 }
 
 /// What to do next.
-pub(super) fn how_to_follow(setup: &Setup, config: &Config, start: &Start) -> Vec<String> {
+pub(super) fn how_to_follow(target: &Target, config: &Config, start: &Start) -> Vec<String> {
     let mut lines = Vec::new();
     let enforced = config.state.file.as_deref().is_some_and(has_enforced);
     let grace = span(config.inspect.grace);
@@ -242,17 +271,17 @@ pub(super) fn how_to_follow(setup: &Setup, config: &Config, start: &Start) -> Ve
         ));
         lines.push(format!(
             "follow it with '{}': it lists phones that have not knocked; '{}' ends it at once",
-            setup.command("stats"),
-            setup.command("enforce")
+            target.command("stats"),
+            target.command("enforce")
         ));
     }
     lines.push(format!(
         "knocks as they come: '{}'; doors: '{}'",
-        setup.command("watch"),
-        setup.command("doors")
+        target.command("watch"),
+        target.command("doors")
     ));
     if !start.starts() {
-        lines.push(format!("once the gate runs: '{}'", setup.command("doctor")));
+        lines.push(format!("once the gate runs: '{}'", target.command("doctor")));
     }
     lines
 }
@@ -265,7 +294,7 @@ fn did(step: &'static str, program: &str, args: &[&str]) -> Result<Done, Failure
     let said = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
     let mut done = Done::new(step, format!("{name} {words}"));
     if !output.status.success() {
-        done.failed = true;
+        done.state = StepState::Failed;
         done.text = format!("{}: {}", done.text, said(&output.stderr));
     }
     Ok(done)
@@ -281,6 +310,13 @@ fn other(text: String) -> Failure {
 }
 
 const UNIT: &str = "sipknock.service";
+
+/// Whether systemd runs the gate.
+fn is_active() -> bool {
+    output("systemctl", &["is-active", "--quiet", UNIT]).is_ok_and(|output| output.status.success())
+}
+
+const RELOAD: &str = "systemctl reload sipknock.service";
 
 const ENABLE: &str = "systemctl enable --now sipknock.service";
 
