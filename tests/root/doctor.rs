@@ -42,6 +42,9 @@ pub(crate) fn as_another_program() -> Option<ExitCode> {
 
 type Case = fn();
 
+/// One that may find that it can't be tried here.
+type PerhapsCase = fn() -> Outcome;
+
 const CASES: &[(&str, Case)] = &trials![
     nothing_on_a_sound_set_up,
     for_people,
@@ -52,8 +55,7 @@ const CASES: &[(&str, Case)] = &trials![
     forged_sources_that_come_in_as_trusted_ones,
 ];
 
-/// Those that may find that it can't be tried here.
-const PERHAPS: &[(&str, fn() -> Outcome)] = &trials![a_transport_that_no_rule_matches];
+const PERHAPS: &[(&str, PerhapsCase)] = &trials![a_transport_that_no_rule_matches];
 
 fn nothing_on_a_sound_set_up() {
     let mut patient = Patient::sound();

@@ -25,6 +25,9 @@ pub(crate) fn trials() -> Vec<NetnsTrial> {
 
 type Case = fn(&World);
 
+/// One that may find that it can't be tried here.
+type PerhapsCase = fn(&World) -> Outcome;
+
 const CASES: &[(&str, Case)] = &trials![
     others::flushed_rules_come_back,
     others::rules_of_others_come_back_not,
@@ -44,8 +47,7 @@ const CASES: &[(&str, Case)] = &trials![
     load::flushes_under_load,
 ];
 
-/// Those that may find that it can't be tried here.
-const PERHAPS: &[(&str, fn(&World) -> Outcome)] = &trials![processes::legacy_is_looked_at];
+const PERHAPS: &[(&str, PerhapsCase)] = &trials![processes::legacy_is_looked_at];
 
 const LISTEN: &str = "127.0.0.1:9471";
 
