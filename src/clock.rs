@@ -1,8 +1,14 @@
 //! The only place that asks what time it is.
 
+#[cfg(test)]
+mod testing;
+
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::time::ClockId;
+
+#[cfg(test)]
+pub(crate) use testing::ClockHand;
 
 use crate::time::Time;
 
@@ -14,6 +20,9 @@ use crate::time::Time;
 pub struct Clock {
     /// The wall clock's time when the boot clock stood at 0, as it was at the start.
     boot: Time,
+    /// The time that a test sets.
+    #[cfg(test)]
+    hand: Option<ClockHand>,
 }
 
 impl Clock {
@@ -22,11 +31,19 @@ impl Clock {
     pub fn start() -> Self {
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let boot = wall.saturating_sub(since_boot());
-        Self { boot: Time::default().after(boot) }
+        Self {
+            boot: Time::default().after(boot),
+            #[cfg(test)]
+            hand: None,
+        }
     }
 
     /// Now.
     pub fn now(&self) -> Time {
+        #[cfg(test)]
+        if let Some(hand) = self.hand {
+            return hand.now();
+        }
         self.boot.after(since_boot())
     }
 }

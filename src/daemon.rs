@@ -28,6 +28,8 @@ mod snapshot;
 mod startup;
 mod systemd;
 mod takeover;
+#[cfg(test)]
+mod testing;
 mod thread;
 mod trunks;
 mod workers;

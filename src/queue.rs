@@ -8,6 +8,8 @@
 
 pub mod batched;
 mod error;
+#[cfg(test)]
+pub(crate) mod fake;
 mod interface;
 pub mod kernel;
 pub mod message;

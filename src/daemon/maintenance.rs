@@ -126,3 +126,64 @@ impl Maintenance {
 
 /// How often drops are summed up: soon enough for a tool that bans by log, seldom enough to read.
 const SUMMARY_INTERVAL: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::daemon::testing::{Stand, datagram, gate, source};
+    use crate::door::Grant;
+
+    #[test]
+    fn doors_that_have_run_out_are_told_and_drops_are_summed_up_every_ten_seconds() {
+        let stand = Stand::new(gate(&[("alice", "secret-one-of-alice")]));
+        let mut maintenance = Maintenance::new(stand.context.clone(), false);
+        let grant = Grant { knock: stand.knock("alice"), life: Duration::from_secs(3), registration: None };
+        stand.gate().doors().knock(source(1), stand.now(), &[grant]);
+        let drop = |n: u8| {
+            let (gate, packet) = (stand.gate(), datagram(n, "OPTIONS sip:stranger SIP/2.0"));
+            let decision = gate.inspect(stand.now(), &packet);
+            let source = decision.source.map(|address| gate.cut().source(address));
+            maintenance.drops.lock().unwrap().add(stand.now(), source, decision.reason, &packet, |payload| {
+                Event::words_of_sender(&gate, payload)
+            });
+        };
+        (0..5).for_each(|_| drop(8));
+        drop(9);
+        stand.context.sink.skip(4);
+        let mut told = Vec::new();
+        for second in 1..=20 {
+            stand.hand.advance(Duration::from_secs(1));
+            maintenance.run();
+            told.extend(stand.events().into_iter().map(|event| (second, event)));
+        }
+        let shown: Vec<_> = told
+            .iter()
+            .map(|(second, event)| match event {
+                Event::Closed { source, why, .. } => format!("{second} {source} {why}"),
+                Event::Dropped { source, reasons, interval, .. } => {
+                    format!("{second} {source} {} in {} s", reasons.total(), interval.as_secs())
+                }
+                Event::EventsLost(count) => format!("{second} {count} lost"),
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        let expected =
+            ["3 192.0.2.1 expired", "10 192.0.2.8 5 in 10 s", "10 192.0.2.9 1 in 10 s", "10 4 lost"];
+        assert_eq!(shown, expected);
+    }
+
+    #[test]
+    fn the_end_sums_up_what_there_is() {
+        let stand = Stand::new(gate(&[("alice", "secret-one-of-alice")]));
+        let mut maintenance = Maintenance::new(stand.context.clone(), false);
+        stand.hand.advance(Duration::from_secs(4));
+        let reason = crate::verdict::Reason::Malformed;
+        maintenance.drops.lock().unwrap().add(stand.now(), None, reason, b"", |_| None);
+        maintenance.finish();
+        let events = stand.events();
+        assert!(
+            matches!(events.as_slice(), [Event::Dropped { interval, .. }] if interval.as_secs() == 4),
+            "{events:?}"
+        );
+    }
+}

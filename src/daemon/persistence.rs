@@ -70,7 +70,7 @@ impl DoorPersister {
     fn begin(place: FileSource, context: &Context) -> Option<Self> {
         let (going_on, ended) = mpsc::sync_channel(0);
         let counts = Arc::<WriteCounts>::default();
-        let work = PersisterWork { context: context.clone(), counts: Arc::clone(&counts), failing: None };
+        let work = PersisterWork::new(context.clone(), Arc::clone(&counts));
         match BackgroundThread::spawn("state", move || work.take_and_keep(place, &ended)) {
             Ok(thread) => Some(Self { going_on, thread, counts }),
             Err(error) => {
@@ -103,9 +103,17 @@ struct PersisterWork {
     counts: Arc<WriteCounts>,
     /// When it last said that writing fails; `None` while it does not.
     failing: Option<Time>,
+    /// When doors may be written again.
+    next: Time,
+    /// It is noted beside the file that this gate has dropped strangers.
+    noted: bool,
 }
 
 impl PersisterWork {
+    fn new(context: Context, counts: Arc<WriteCounts>) -> Self {
+        Self { context, counts, failing: None, next: Time::default(), noted: false }
+    }
+
     /// The work is gone at the end: the log waits for all who could still write to it.
     fn take_and_keep(mut self, place: FileSource, ended: &Receiver<()>) {
         let file = match place {
@@ -141,23 +149,27 @@ impl PersisterWork {
     }
 
     fn keep(&mut self, file: &StateFile, ended: &Receiver<()>) {
-        let (mut next, mut noted) = (Time::default(), false);
         loop {
-            if !noted && !self.context.gate.load().monitors() {
-                noted = true;
+            if !self.noted && !self.context.gate.load().monitors() {
+                self.noted = true;
                 self.note_enforced(file);
             }
             let end = ended.recv_timeout(LOOK_UP) != Err(RecvTimeoutError::Timeout);
-            let began = self.context.clock.now();
-            if end || (began >= next && take_changed(&self.context.gate.load())) {
-                let outcome = self.write(file);
-                let took = self.context.clock.now().since(began);
-                next = began.after(INTERVAL.max(took * MOST_OF_THE_TIME));
-                self.report(file, outcome, began);
-            }
+            self.write_if_due(file, end);
             if end {
                 return;
             }
+        }
+    }
+
+    /// Writes doors that have changed, at most once in an [`INTERVAL`]; at the `end` in any case.
+    fn write_if_due(&mut self, file: &StateFile, end: bool) {
+        let began = self.context.clock.now();
+        if end || (began >= self.next && take_changed(&self.context.gate.load())) {
+            let outcome = self.write(file);
+            let took = self.context.clock.now().since(began);
+            self.next = began.after(INTERVAL.max(took * MOST_OF_THE_TIME));
+            self.report(file, outcome, began);
         }
     }
 
@@ -225,3 +237,6 @@ const SAY_AGAIN: Duration = Duration::from_secs(60);
 
 /// How long the gate's end waits for the disk.
 const LAST_WORDS: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests;

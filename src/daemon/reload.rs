@@ -280,3 +280,6 @@ fn unchanged(running: &Config, wanted: &Config, restart: &[&str]) -> Vec<String>
 
 /// Longer than a queue thread takes for a batch, unless it is not let run.
 const LONGEST_BATCH: Duration = Duration::from_secs(2);
+
+#[cfg(test)]
+mod tests;

@@ -90,11 +90,12 @@ impl Daemon {
         reader.into_iter().for_each(|reader| outbound.attach(reader));
         let worker_context = WorkerContext {
             common: context.clone(),
+            queues: Box::new(config.queue.backend),
             taps: learner.as_ref().map(Learner::tap).into_iter().chain(grace_tap).collect(),
             outbound: Arc::clone(&outbound),
             waker: signals.waker()?,
         };
-        let mut workers = WorkerPool::new(worker_context, config.queue.backend, manager);
+        let mut workers = WorkerPool::new(worker_context, manager);
         for queue in queues {
             let number = queue.binding().queue;
             workers.add(queue, &config.queue.options(number), maintenance.watch(number))?;

@@ -53,24 +53,11 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::daemon::testing::{gate, outbound_door, source};
     use crate::door::{Claim, ClaimRegistration, Door, DoorState, Grant, Listed};
-    use crate::inspect::Policy;
-    use crate::knock::{Knock, KnockId, KnockSet, Secret};
-    use crate::net::{Prefixes, Source};
-    use crate::outbound::{Method, OutboundDoor};
+    use crate::knock::KnockId;
+    use crate::outbound::OutboundDoor;
     use crate::state::format::read;
-
-    fn gate(knocks: &[(&str, &str)]) -> Inspector {
-        let knock = |(name, secret): &(&str, &str)| {
-            Knock::new(*name, Secret::new(secret.as_bytes()).unwrap(), Duration::from_secs(100))
-        };
-        let policy = Policy { outbound: Some(Duration::from_secs(4 * 3600)), ..Policy::default() };
-        Inspector::new(policy, KnockSet::new(knocks.iter().map(knock).collect()).unwrap(), 10)
-    }
-
-    fn source(n: u8) -> Source {
-        Source::new([192, 0, 2, n].into(), Prefixes::default())
-    }
 
     fn grant(knock: KnockId, secs: u64, phone: Option<u64>) -> Grant {
         let registration = phone.map(|phone| ClaimRegistration { user: 1, phone, end: None });
@@ -136,15 +123,8 @@ mod tests {
         let (sink, _writer) = EventSender::start(clock).unwrap();
         let before = gate(&[("alice", "secret-one")]);
         let (now, hours) = (clock.now(), |hours: u64| Duration::from_secs(hours * 3600));
-        let door = OutboundDoor {
-            opened: now.before(hours(20)),
-            method: Method::Invite,
-            requested: now.before(hours(20)),
-            held_until: now.after(hours(1)),
-            bindings: Vec::new(),
-            packets: 0,
-            bytes: 0,
-        };
+        let ago = now.before(hours(20));
+        let door = OutboundDoor { opened: ago, requested: ago, ..outbound_door(now) };
         assert!(before.outbound().restore(source(1), door, now));
         let saved = read(&*write_doors(&before, clock, Vec::new()).unwrap()).unwrap();
         for set in [hours(48), Duration::ZERO] {

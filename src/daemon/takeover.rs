@@ -73,3 +73,6 @@ impl PreviousProcess {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,6 +4,7 @@
 //! descriptor of the same socket, bound again on another socket, and served by another thread. If the old one ever
 //! wake up, the kernel takes its verdicts for nothing.
 
+pub(super) mod provider;
 pub(super) mod watchdog;
 pub(super) mod worker;
 
@@ -20,19 +21,20 @@ use crate::daemon::observers::packet_tap::PacketTap;
 use crate::daemon::outbound::OutboundReader;
 use crate::daemon::signals::Waker;
 use crate::daemon::systemd::Systemd;
+use crate::daemon::workers::provider::QueueProvider;
 use crate::daemon::workers::watchdog::{LossPlace, QueueHealth, QueueMonitor};
 use crate::daemon::workers::worker::{Handle, Worker, WorkerCounters};
 use crate::event::Event;
-use crate::queue::kernel::{self, QueueRow};
-use crate::queue::{
-    self, Backend, Fault, Queue, QueueBinding, QueueCounters, QueueOptions, Shutter, Unanswered,
-};
+use crate::queue::kernel::QueueRow;
+use crate::queue::{self, Fault, Queue, QueueBinding, QueueCounters, QueueOptions, Shutter, Unanswered};
 use crate::time::Time;
 
 /// The values that a queue thread works with.
 pub(super) struct WorkerContext {
     /// The gate, the time and the log.
     pub(super) common: Context,
+    /// The kernel.
+    pub(super) queues: Box<dyn QueueProvider>,
     /// Observers of the packets.
     pub(super) taps: Vec<PacketTap>,
     pub(super) outbound: Arc<OutboundReader>,
@@ -42,7 +44,6 @@ pub(super) struct WorkerContext {
 /// All queues with their threads.
 pub(super) struct WorkerPool {
     context: WorkerContext,
-    backend: Backend,
     manager: Systemd,
     /// Whether the service manager keeps the sockets.
     stored: bool,
@@ -81,10 +82,10 @@ enum SlotState {
 }
 
 impl WorkerPool {
-    pub(super) fn new(context: WorkerContext, backend: Backend, manager: Systemd) -> Self {
-        let stored = manager.is_present() && backend.hands_over();
+    pub(super) fn new(context: WorkerContext, manager: Systemd) -> Self {
+        let stored = manager.is_present() && context.queues.hands_over();
         let (slots, health, counted) = (Vec::new(), QueueHealth::default(), QueueCounters::default());
-        Self { context, backend, manager, stored, slots, health, counted, unproven: None }
+        Self { context, manager, stored, slots, health, counted, unproven: None }
     }
 
     /// How the queues are.
@@ -98,7 +99,7 @@ impl WorkerPool {
     }
 
     fn bind(&mut self, options: &QueueOptions, shared: Arc<WorkerCounters>) -> Result<(), DaemonError> {
-        let queue = self.backend.open(options)?;
+        let queue = self.context.queues.open(options)?;
         self.add(queue, options, shared)
     }
 
@@ -110,7 +111,7 @@ impl WorkerPool {
         shared: Arc<WorkerCounters>,
         unanswered: Unanswered,
     ) -> Result<(), DaemonError> {
-        let queue = self.backend.adopt(socket, options, unanswered)?;
+        let queue = self.context.queues.adopt(socket, options, unanswered)?;
         self.add(queue, options, shared)
     }
 
@@ -198,8 +199,9 @@ impl WorkerPool {
         shared: Arc<WorkerCounters>,
     ) -> Result<(), DaemonError> {
         let (binding, shutter) = (queue.binding(), queue.shutter()?);
-        let row = kernel::queue(binding.queue).filter(|row| row.port_id == binding.port_id);
-        let monitor = QueueMonitor::new(&row.unwrap_or_default(), shared.packets());
+        let rows = self.context.queues.rows().unwrap_or_default();
+        let row = rows.iter().find(|row| (row.queue, row.port_id) == (binding.queue, binding.port_id));
+        let monitor = QueueMonitor::new(&row.copied().unwrap_or_default(), shared.packets());
         self.health.serve(binding);
         self.slots.push(Slot {
             options: options.clone(),
@@ -242,7 +244,7 @@ impl WorkerPool {
             self.manager.forget(REQUEUED);
         }
         // Queues that can't be seen are not known to be gone.
-        let Ok(rows) = kernel::readable_queues() else { return Ok(()) };
+        let Ok(rows) = self.context.queues.rows() else { return Ok(()) };
         let now = self.context.common.clock.now();
         for slot in self.slots.iter_mut().filter(|slot| !slot.leaving) {
             let row = rows.iter().find(|row| row.queue == slot.binding.queue);
@@ -268,7 +270,7 @@ impl WorkerPool {
                     waiting,
                 });
             }
-            if slot.rebind(fault, now, self.backend, &self.context)? {
+            if slot.rebind(fault, now, &self.context)? {
                 self.health.serve(slot.binding);
                 if fault == Fault::Lost {
                     self.health.set(slot.binding.queue, None, now);
@@ -381,7 +383,8 @@ impl WorkerPool {
     /// Tells of what was lost and not yet told of, and sums up: packets that wait for a verdict, and what happened
     /// beside packets. Queues stay bound until this is dropped, so that the kernel's counters are there for it.
     pub(super) fn finish(&mut self) -> (u64, QueueCounters) {
-        let (rows, now) = (kernel::queues(), self.context.common.clock.now());
+        let rows = self.context.queues.rows().unwrap_or_default();
+        let now = self.context.common.clock.now();
         let ours = |slot: &Slot| {
             rows.iter().find(|row| (row.queue, row.port_id) == (slot.binding.queue, slot.binding.port_id))
         };
@@ -458,13 +461,7 @@ impl Slot {
 
     /// Takes the queue from its thread, binds it again and starts another thread for it. Returns whether that went well; a queue
     /// that somebody else has is tried again at the next look.
-    fn rebind(
-        &mut self,
-        fault: Fault,
-        now: Time,
-        backend: Backend,
-        context: &WorkerContext,
-    ) -> Result<bool, DaemonError> {
+    fn rebind(&mut self, fault: Fault, now: Time, context: &WorkerContext) -> Result<bool, DaemonError> {
         let queue = self.binding.queue;
         if fault == Fault::Stuck && self.revived.is_some() {
             // Another thread and another socket have not helped.
@@ -473,7 +470,7 @@ impl Slot {
         // Of a queue that is another's or nobody's this only ends the thread.
         let unbound = self.shutter.unbind();
         self.state = SlotState::Closed;
-        let bound = unbound.and_then(|()| backend.open(&self.options));
+        let bound = unbound.and_then(|()| context.queues.open(&self.options));
         let bound = bound.and_then(|queue| Ok((queue.binding(), queue.shutter()?, queue)));
         match (bound, fault) {
             (Ok((binding, shutter, queue)), _) => {
@@ -525,3 +522,6 @@ const LONGEST_BATCH: Duration = Duration::from_secs(2);
 
 /// How often the log says that a queue can't be had.
 const SAY_AGAIN: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests;

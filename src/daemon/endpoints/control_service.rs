@@ -492,3 +492,6 @@ impl RequestHandler for ControlService {
 
 /// Doors that are made lines of at once: a few megabytes for each client.
 const PART: usize = 16_384;
+
+#[cfg(test)]
+mod tests;

@@ -95,4 +95,48 @@ mod tests {
         let mut unasked = Timers::new(clock, Systemd::of(None));
         assert!(!unasked.reports(start.after(Duration::from_secs(1000)), &health));
     }
+
+    #[test]
+    fn things_are_looked_after_once_a_second_and_the_status_is_told_every_tenth() {
+        let (clock, hand) = Clock::by_hand(Time::from_parts(1_000_000, 0));
+        let mut timers = Timers::new(clock, Systemd::of(None));
+        let (mut looks, mut told) = (Vec::new(), Vec::new());
+        for millis in (0..21_000).step_by(250) {
+            if timers.is_time() {
+                looks.push(millis);
+                timers.done(|| {
+                    told.push(millis);
+                    String::new()
+                });
+            }
+            hand.advance(Duration::from_millis(250));
+        }
+        assert_eq!(looks, (1000..21_000).step_by(1000).collect::<Vec<_>>());
+        assert_eq!(told, [10_000, 20_000]);
+    }
+
+    #[test]
+    fn a_look_that_takes_long_is_not_made_up_for() {
+        let (clock, hand) = Clock::by_hand(Time::from_parts(1_000_000, 0));
+        let mut timers = Timers::new(clock, Systemd::of(None));
+        hand.advance(Duration::from_secs(60));
+        assert!(timers.is_time());
+        timers.done(String::new);
+        assert!(!timers.is_time() && timers.pause() > HOUSEKEEPING, "the next one is a second later");
+    }
+
+    #[test]
+    fn the_pause_ends_with_what_is_due_first() {
+        let (clock, hand) = Clock::by_hand(Time::from_parts(1_000_000, 0));
+        let mut timers = Timers::new(clock, Systemd::of(Some(Duration::from_millis(300))));
+        let moment = Duration::from_micros(100);
+        assert_eq!(timers.pause(), moment, "the service manager hears at once that all is well");
+        let health = QueueHealth::default();
+        for (advance, pause) in [(0, 300), (200, 100), (100, 300), (300, 300), (300, 100), (100, 0)] {
+            hand.advance(Duration::from_millis(advance));
+            timers.report(&health);
+            assert_eq!(timers.pause(), Duration::from_millis(pause) + moment);
+        }
+        assert!(timers.is_time());
+    }
 }

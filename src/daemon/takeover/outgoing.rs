@@ -57,7 +57,8 @@ impl TakeoverListener {
         (!*guard).then_some(guard)
     }
 
-    fn close(&self, closed: bool) {
+    /// Refuses changes from here on, or allows them again.
+    pub(in crate::daemon) fn close(&self, closed: bool) {
         *self.closed.write().unwrap_or_else(std::sync::PoisonError::into_inner) = closed;
     }
 
