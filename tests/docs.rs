@@ -332,11 +332,12 @@ fn missing_programs(document: &Document, found: &mut Vec<String>) {
             for pair in words.windows(2).filter(|pair| pair[0] == "--test") {
                 test.push(pair[1]);
                 let is_there = |path: String| root().join(path).exists();
-                let is_there =
-                    is_there(format!("tests/{}.rs", pair[1])) || is_there(format!("tests/{}/main.rs", pair[1]));
+                let is_there = is_there(format!("tests/{}.rs", pair[1]))
+                    || is_there(format!("tests/{}/main.rs", pair[1]));
                 missing.extend((!is_there).then(|| pair[1].to_owned()));
             }
-            let is_name = |word: &&&str| (word.contains('_') || word.contains("::")) && !word.starts_with('-');
+            let is_name =
+                |word: &&&str| (word.contains('_') || word.contains("::")) && !word.starts_with('-');
             let name = words.last().filter(is_name);
             if let (Some(name), [program]) = (name, &test[..]) {
                 missing.extend((!has_test(program, name)).then(|| (*name).to_owned()));
