@@ -1,4 +1,5 @@
-//! Packets for unit tests, written byte by byte so that they can also be wrong.
+//! Packets for tests, written byte by byte so that they can also be wrong. Unit tests have it as a module; tests of the
+//! program and fuzz targets include the file, since nothing here belongs to the crate.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 

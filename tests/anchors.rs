@@ -14,6 +14,9 @@ mod from_display_name;
 mod header;
 #[path = "anchors/headers.rs"]
 mod headers;
+#[allow(dead_code)]
+#[path = "../src/testing.rs"]
+mod packets;
 #[path = "anchors/request_uri.rs"]
 mod request_uri;
 #[path = "anchors/rows.rs"]
@@ -26,7 +29,7 @@ mod user_agent;
 mod whole;
 
 use std::fmt::Write;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::time::Duration;
 use std::{env, fs};
@@ -120,15 +123,16 @@ fn a_knock_counts_in_its_part_wherever_tcp_is_cut() {
                 continue;
             }
             tried += 1;
-            let knock = knock(&part, secret.as_bytes());
+            let set = KnockSet::new(vec![knock(&part, secret.as_bytes())]).unwrap();
+            // One gate for all cuts, each of them by another stranger.
+            let gate = Inspector::new(Policy::default(), set, message.len());
             for cut in (1..message.len()).filter(|cut| message.len() - cut >= 2 || *cut <= block) {
-                let set = KnockSet::new(vec![knock.clone()]).unwrap();
-                let gate = Inspector::new(Policy::default(), set, 10);
                 let (first, second) = message.split_at(cut);
-                let next = 100 + u32::try_from(cut).unwrap();
+                let cut_at = u32::try_from(cut).unwrap();
+                let (next, phone) = (100 + cut_at, Ipv4Addr::from_bits(FIRST_PHONE + cut_at));
                 let decide = |packet: &[u8]| gate.inspect(Time::default(), packet).reason;
-                let reasons = [segment(99, SYN, b""), segment(100, 0, first), segment(next, 0, second)]
-                    .map(|packet| decide(&packet));
+                let reasons = [(99, SYN, &b""[..]), (100, 0, first), (next, 0, second)]
+                    .map(|(sequence, flags, payload)| decide(&segment(phone, sequence, flags, payload)));
                 let opened = reasons.contains(&Reason::Knock);
                 // A body that comes later than the block comes too late.
                 if opened != *counts && !(word == "anywhere" && cut >= block) {
@@ -140,18 +144,9 @@ fn a_knock_counts_in_its_part_wherever_tcp_is_cut() {
     assert!(wrong.is_empty() && tried > 200, "{tried} tried, {wrong}");
 }
 
-/// An IPv4 packet with a TCP segment from the phone.
-fn segment(sequence: u32, flags: u8, payload: &[u8]) -> Vec<u8> {
-    let length = u16::try_from(40 + payload.len()).unwrap();
-    let mut packet = vec![0x45, 0];
-    packet.extend(length.to_be_bytes());
-    packet.extend([0, 1, 0, 0, 64, 6, 0, 0]);
-    packet.extend(PHONE);
-    packet.extend([192, 0, 2, 1, 0x13, 0xc5, 0x13, 0xc4]);
-    packet.extend(sequence.to_be_bytes());
-    packet.extend([0, 0, 0, 1, 0x50, 0x10 | flags, 0xff, 0xff, 0, 0, 0, 0]);
-    packet.extend(payload);
-    packet
+/// An IPv4 packet with a TCP segment from a phone.
+fn segment(phone: Ipv4Addr, sequence: u32, flags: u8, payload: &[u8]) -> Vec<u8> {
+    packets::ipv4(&phone.to_string(), &packets::tcp_at(sequence, flags, payload))
 }
 
 /// A row can only fail where the secret might have been found: in some other part, in another case, and so on.
@@ -293,6 +288,9 @@ fn check(name: &str, payload: &[u8], expected: &torture::Expected) {
 }
 
 const PHONE: [u8; 4] = [203, 0, 113, 7];
+
+/// 10.0.0.0, behind which there are enough for each byte of a message.
+const FIRST_PHONE: u32 = 10 << 24;
 
 const SYN: u8 = 2;
 

@@ -2,10 +2,14 @@
 
 #![allow(clippy::unwrap_used)]
 
+#[path = "common/capture.rs"]
+mod capture;
+
 use std::fs;
 
 use assert_cmd::Command;
 use assert_cmd::cargo::cargo_bin;
+use capture::write_datagrams;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -26,21 +30,9 @@ fn json(args: &[&str]) -> Value {
     serde_json::from_str(&out).unwrap()
 }
 
-/// A raw-IP pcap of UDP packets with these payloads to port 5060.
+/// A capture of datagrams with these payloads to port 5060.
 fn capture(folder: &TempDir, payloads: &[&str]) -> String {
-    let mut file = b"\xd4\xc3\xb2\xa1\x02\0\x04\0\0\0\0\0\0\0\0\0\0\0\x04\0\x65\0\0\0".to_vec();
-    for payload in payloads {
-        let datagram = u16::try_from(8 + payload.len()).unwrap();
-        let mut packet = vec![0x45, 0];
-        packet.extend((datagram + 20).to_be_bytes());
-        packet.extend([0, 0, 0, 0, 64, 17, 0, 0, 203, 0, 113, 7, 192, 0, 2, 1]);
-        packet.extend([5061, 5060, datagram, 0].map(u16::to_be_bytes).concat());
-        packet.extend(payload.as_bytes());
-        let length = u32::try_from(packet.len()).unwrap();
-        file.extend([0, 0, length, length].map(u32::to_le_bytes).concat());
-        file.extend(packet);
-    }
-    written(folder, "capture.pcap", &file)
+    write_datagrams(folder.path(), 0, payloads)
 }
 
 fn written(folder: &TempDir, name: &str, bytes: &[u8]) -> String {

@@ -2,11 +2,16 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+#[path = "common/capture.rs"]
+mod capture;
+
 use std::fs;
 use std::path::Path;
 
 use assert_cmd::Command;
 use assert_cmd::cargo::cargo_bin;
+use capture::packets::ipv4_with;
+use capture::{Frame, write_pcap};
 use serde_json::{Value, json};
 use sipknock::replay::capture::Capture;
 use sipknock::replay::link::{LinkType, network_layer};
@@ -46,9 +51,6 @@ fn summary(lines: &[Value]) -> &Value {
     &lines.last().unwrap()["summary"]
 }
 
-/// A packet as it was recorded: seconds, microseconds, bytes.
-type Frame = (u32, u32, Vec<u8>);
-
 /// The IP packets of a capture.
 fn packets(name: &str) -> Vec<Frame> {
     let file = fs::read(data(name)).unwrap();
@@ -65,23 +67,12 @@ fn packets(name: &str) -> Vec<Frame> {
 }
 
 fn write(folder: &TempDir, name: &str, link: LinkType, frames: &[Frame]) -> String {
-    let numbers = [0xa1b2_c3d4, 0x0004_0002, 0, 0, 0x0004_0000, u32::from(link.0)];
-    let mut file = numbers.map(u32::to_le_bytes).concat();
-    for (seconds, micros, bytes) in frames {
-        let length = u32::try_from(bytes.len()).unwrap();
-        file.extend([*seconds, *micros, length, length].map(u32::to_le_bytes).concat());
-        file.extend(bytes);
-    }
-    let path = folder.path().join(name);
-    fs::write(&path, file).unwrap();
-    path.to_str().unwrap().to_owned()
+    write_pcap(folder.path(), name, link.0, frames)
 }
 
 /// An IPv4 packet between routers.
 fn ipv4(protocol: u8, body: &[u8]) -> Vec<u8> {
-    let length = u16::try_from(20 + body.len()).unwrap().to_be_bytes();
-    let start = [0x45, 0, length[0], length[1], 0, 1, 0, 0, 64, protocol, 0, 0];
-    [&start[..], &[203, 0, 113, 1, 203, 0, 113, 2], body].concat()
+    ipv4_with("203.0.113.1", protocol, 0, &[], body)
 }
 
 #[test]

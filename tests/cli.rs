@@ -2,11 +2,15 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+#[path = "common/capture.rs"]
+mod capture;
+
 use std::fs;
 use std::path::PathBuf;
 
 use assert_cmd::Command;
 use assert_cmd::cargo::cargo_bin;
+use capture::write_datagrams;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -29,23 +33,9 @@ fn run(args: &[&str]) -> (i32, String, String) {
     (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
 }
 
-/// A raw-IP pcap of UDP packets from 203.0.113.7:5061 to 192.0.2.1:5060, a second apart, from 2026-11-22T14:00:00Z on.
+/// A capture of datagrams from 203.0.113.7:5061 to 192.0.2.1:5060, a second apart, from 2026-11-22T14:00:00Z on.
 fn capture(folder: &TempDir, payloads: &[&str]) -> String {
-    let mut file = b"\xd4\xc3\xb2\xa1\x02\0\x04\0\0\0\0\0\0\0\0\0\0\0\x04\0\x65\0\0\0".to_vec();
-    for (second, payload) in (1_795_356_000u32..).zip(payloads) {
-        let datagram = u16::try_from(8 + payload.len()).unwrap();
-        let mut packet = vec![0x45, 0];
-        packet.extend((datagram + 20).to_be_bytes());
-        packet.extend([0, 0, 0, 0, 64, 17, 0, 0, 203, 0, 113, 7, 192, 0, 2, 1]);
-        packet.extend([5061, 5060, datagram, 0].map(u16::to_be_bytes).concat());
-        packet.extend(payload.as_bytes());
-        let length = u32::try_from(packet.len()).unwrap();
-        file.extend([second, 0, length, length].map(u32::to_le_bytes).concat());
-        file.extend(packet);
-    }
-    let path = folder.path().join("capture.pcap");
-    fs::write(&path, file).unwrap();
-    path.to_str().unwrap().to_owned()
+    write_datagrams(folder.path(), 1_795_356_000, payloads)
 }
 
 fn config(folder: &TempDir, text: &str) -> String {

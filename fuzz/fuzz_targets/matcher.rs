@@ -12,6 +12,10 @@
 
 #![no_main]
 
+#[allow(dead_code)]
+#[path = "../../src/testing.rs"]
+mod packets;
+
 use std::net::IpAddr;
 use std::ops::Range;
 use std::time::Duration;
@@ -147,7 +151,7 @@ fn expand(lines: &[Line<'_>], payload: &[u8]) -> Vec<u8> {
 /// Lets a packet with this payload knock, and looks at its events.
 fn log(set: KnockSet, payload: &[u8], matching: &[KnockId], ranges: &[Range<usize>]) {
     let gate = Inspector::new(Policy::default(), set, 1);
-    let packet = datagram(payload);
+    let packet = packets::ipv4("198.51.100.9", &packets::udp(payload));
     let decision = gate.inspect(Time::from_parts(1_795_356_000, 0), &packet);
     assert_eq!(decision.knocks(), matching);
     assert_eq!(decision.reason, if matching.is_empty() { Reason::NoKnock } else { Reason::Knock });
@@ -199,18 +203,6 @@ fn redacted(payload: &[u8], part: &[u8], ranges: &[Range<usize>]) -> String {
         text.push('…');
     }
     text
-}
-
-fn datagram(payload: &[u8]) -> Vec<u8> {
-    let be = |number: usize| (number as u16).to_be_bytes();
-    let mut packet = vec![0x45, 0];
-    packet.extend(be(payload.len() + 28));
-    packet.extend([0, 0, 0, 0, 64, 17, 0, 0]);
-    packet.extend(OFFICE);
-    packet.extend([192, 0, 2, 1]);
-    packet.extend([be(5061), be(5060), be(payload.len() + 8), be(0)].concat());
-    packet.extend(payload);
-    packet
 }
 
 const OFFICE: [u8; 4] = [198, 51, 100, 9];

@@ -8,8 +8,11 @@
 
 #![no_main]
 
+mod netlink;
+
 use arbitrary::{Arbitrary, Unstructured};
 use libfuzzer_sys::fuzz_target;
+use netlink::{Attribute, ERROR, compare, put_answer, put_attribute, put_message};
 use sipknock::queue::message::{self, QueueMessage, QueueMessages, Queued, Setup};
 use sipknock::verdict::Verdict;
 
@@ -63,14 +66,6 @@ enum FromKernel {
     },
 }
 
-/// An attribute that nobody here reads.
-#[derive(Arbitrary, Debug)]
-struct Attribute {
-    kind: u8,
-    nested: bool,
-    value: Vec<u8>,
-}
-
 impl FromKernel {
     fn write(&self, out: &mut Vec<u8>) {
         match self {
@@ -82,16 +77,13 @@ impl FromKernel {
                 }
                 let mut body = vec![2, 0];
                 body.extend(queue.to_be_bytes());
-                before.iter().for_each(|attribute| attribute.write(&mut body));
+                before.iter().for_each(|attribute| attribute.write(&mut body, &[PACKET_HDR, PAYLOAD]));
                 put_attribute(&mut body, named[0].0, named[0].1);
-                between.iter().for_each(|attribute| attribute.write(&mut body));
+                between.iter().for_each(|attribute| attribute.write(&mut body, &[PACKET_HDR, PAYLOAD]));
                 put_attribute(&mut body, named[1].0, named[1].1);
                 put_message(out, PACKET, 0, &body);
             }
-            Self::Answer { sequence, errno } => {
-                let body = [&(-i32::from(*errno)).to_ne_bytes()[..], &[0; 16]].concat();
-                put_message(out, ERROR, *sequence, &body);
-            }
+            Self::Answer { sequence, errno } => put_answer(out, *sequence, *errno),
             Self::Other { kind, body } => put_message(out, other_kind(*kind), 0, body),
         }
     }
@@ -109,35 +101,8 @@ impl FromKernel {
     }
 }
 
-impl Attribute {
-    fn write(&self, out: &mut Vec<u8>) {
-        let kind = match u16::from(self.kind) {
-            PACKET_HDR | PAYLOAD => 5,
-            other => other,
-        };
-        put_attribute(out, kind | if self.nested { 0x8000 } else { 0 }, &self.value);
-    }
-}
-
 fn other_kind(kind: u16) -> u16 {
     if kind == PACKET || kind == ERROR { kind + 1 } else { kind }
-}
-
-fn put_message(out: &mut Vec<u8>, kind: u16, sequence: u32, body: &[u8]) {
-    out.extend((16 + body.len() as u32).to_ne_bytes());
-    out.extend(kind.to_ne_bytes());
-    out.extend([0, 0]);
-    out.extend(sequence.to_ne_bytes());
-    out.extend([0; 4]);
-    out.extend(body);
-    out.resize(out.len().next_multiple_of(4), 0);
-}
-
-fn put_attribute(out: &mut Vec<u8>, kind: u16, value: &[u8]) {
-    out.extend((4 + value.len() as u16).to_ne_bytes());
-    out.extend(kind.to_ne_bytes());
-    out.extend(value);
-    out.resize(out.len().next_multiple_of(4), 0);
 }
 
 fn kernel_datagram(messages: &[FromKernel], cut: u16) {
@@ -148,21 +113,7 @@ fn kernel_datagram(messages: &[FromKernel], cut: u16) {
         ends.push(datagram.len());
     }
     let expected: Vec<_> = messages.iter().map(FromKernel::expected).collect();
-    let read: Result<Vec<_>, _> = QueueMessages::new(&datagram).collect();
-    assert_eq!(read.as_ref(), Ok(&expected));
-
-    let cut = usize::from(cut) % (datagram.len() + 1);
-    let read: Vec<_> = QueueMessages::new(&datagram[..cut]).collect();
-    let whole = ends.iter().filter(|&&end| end <= cut).count();
-    for (read, expected) in read.iter().zip(&expected).take(whole) {
-        assert_eq!(read.as_ref(), Ok(expected));
-    }
-    match read.get(whole..) {
-        Some([] | [Err(_)]) => {}
-        // Nothing but padding was cut away, of the last message or of its last attribute.
-        Some([Ok(last)]) => assert_eq!((last, ends[whole] - cut < 4), (&expected[whole], true)),
-        other => panic!("{other:?}"),
-    }
+    compare(&datagram, &ends, cut, &expected, QueueMessages::new);
 }
 
 /// What we may send.
@@ -246,6 +197,5 @@ fn read_back(bytes: &[u8]) -> Written {
 }
 
 const PACKET: u16 = 0x0300;
-const ERROR: u16 = 2;
 const PACKET_HDR: u16 = 1;
 const PAYLOAD: u16 = 10;

@@ -8,8 +8,11 @@
 
 #![no_main]
 
+mod netlink;
+
 use arbitrary::{Arbitrary, Unstructured};
 use libfuzzer_sys::fuzz_target;
+use netlink::{Attribute, ERROR, compare, put_answer, put_attribute, put_message};
 use sipknock::nflog::message::{self, Copied, NflogMessage, NflogMessages};
 
 fuzz_target!(|bytes: &[u8]| {
@@ -49,14 +52,6 @@ enum FromKernel {
     Other { kind: u16, body: Vec<u8> },
 }
 
-/// An attribute that is not read.
-#[derive(Arbitrary, Debug)]
-struct Attribute {
-    kind: u8,
-    nested: bool,
-    value: Vec<u8>,
-}
-
 impl FromKernel {
     fn write(&self, out: &mut Vec<u8>) {
         match self {
@@ -68,14 +63,11 @@ impl FromKernel {
                 }
                 let mut body = vec![2, 0];
                 body.extend(group.to_be_bytes());
-                before.iter().for_each(|attribute| attribute.write(&mut body));
+                before.iter().for_each(|attribute| attribute.write(&mut body, &[SEQ, PAYLOAD]));
                 named.iter().for_each(|(kind, value)| put_attribute(&mut body, *kind, value));
                 put_message(out, PACKET, 0, &body);
             }
-            Self::Answer { sequence, errno } => {
-                let body = [&(-i32::from(*errno)).to_ne_bytes()[..], &[0; 16]].concat();
-                put_message(out, ERROR, *sequence, &body);
-            }
+            Self::Answer { sequence, errno } => put_answer(out, *sequence, *errno),
             Self::Other { kind, body } => put_message(out, other_kind(*kind), 0, body),
         }
     }
@@ -93,35 +85,8 @@ impl FromKernel {
     }
 }
 
-impl Attribute {
-    fn write(&self, out: &mut Vec<u8>) {
-        let kind = match u16::from(self.kind) {
-            SEQ | PAYLOAD => 5,
-            other => other,
-        };
-        put_attribute(out, kind | if self.nested { 0x8000 } else { 0 }, &self.value);
-    }
-}
-
 fn other_kind(kind: u16) -> u16 {
     if kind == PACKET || kind == ERROR { kind + 1 } else { kind }
-}
-
-fn put_message(out: &mut Vec<u8>, kind: u16, sequence: u32, body: &[u8]) {
-    out.extend((16 + body.len() as u32).to_ne_bytes());
-    out.extend(kind.to_ne_bytes());
-    out.extend([0, 0]);
-    out.extend(sequence.to_ne_bytes());
-    out.extend([0; 4]);
-    out.extend(body);
-    out.resize(out.len().next_multiple_of(4), 0);
-}
-
-fn put_attribute(out: &mut Vec<u8>, kind: u16, value: &[u8]) {
-    out.extend((4 + value.len() as u16).to_ne_bytes());
-    out.extend(kind.to_ne_bytes());
-    out.extend(value);
-    out.resize(out.len().next_multiple_of(4), 0);
 }
 
 fn kernel_datagram(messages: &[FromKernel], cut: u16) {
@@ -132,21 +97,7 @@ fn kernel_datagram(messages: &[FromKernel], cut: u16) {
         ends.push(datagram.len());
     }
     let expected: Vec<_> = messages.iter().map(FromKernel::expected).collect();
-    let read: Result<Vec<_>, _> = NflogMessages::new(&datagram).collect();
-    assert_eq!(read.as_ref(), Ok(&expected));
-
-    let cut = usize::from(cut) % (datagram.len() + 1);
-    let read: Vec<_> = NflogMessages::new(&datagram[..cut]).collect();
-    let whole = ends.iter().filter(|&&end| end <= cut).count();
-    for (read, expected) in read.iter().zip(&expected).take(whole) {
-        assert_eq!(read.as_ref(), Ok(expected));
-    }
-    match read.get(whole..) {
-        Some([] | [Err(_)]) => {}
-        // Nothing but padding was cut away, of the last message or of its last attribute.
-        Some([Ok(last)]) => assert_eq!((last, ends[whole] - cut < 4), (&expected[whole], true)),
-        other => panic!("{other:?}"),
-    }
+    compare(&datagram, &ends, cut, &expected, NflogMessages::new);
 }
 
 /// The messages that we may send.
@@ -205,6 +156,5 @@ fn read_back(bytes: &[u8]) -> Written {
 }
 
 const PACKET: u16 = 0x0400;
-const ERROR: u16 = 2;
 const PAYLOAD: u16 = 9;
 const SEQ: u16 = 12;
