@@ -151,7 +151,7 @@ fn a_door_opened_by_hand(world: &World) {
     says(world, &config, &["doors", "open", "198.51.100.21", "--knock", "bob"]);
     for (words, part) in [
         (&["doors", "open", "nowhere"][..], "not a network"),
-        (&["doors", "open", "198.51.100.0/24"], "which is a /32"),
+        (&["doors", "open", "198.51.100.0/24"], "a door is for a /32"),
         (&["doors", "open", "198.51.100.0/24"], "put it into `trusted`"),
         (&["doors", "open", "198.51.100.9", "--knock", "carol"], "no knock is named"),
     ] {

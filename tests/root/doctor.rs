@@ -50,12 +50,12 @@ const CASES: &[(&str, Case)] = &trials![
     for_people,
     wrong_words_and_configs_end_with_2,
     looking_changes_nothing,
-    a_copy_of_the_socket_is_not_the_gate,
     a_queue_that_only_the_service_manager_has,
     forged_sources_that_come_in_as_trusted_ones,
 ];
 
-const PERHAPS: &[(&str, PerhapsCase)] = &trials![a_transport_that_no_rule_matches];
+const PERHAPS: &[(&str, PerhapsCase)] =
+    &trials![a_copy_of_the_socket_is_not_the_gate, a_transport_that_no_rule_matches];
 
 fn nothing_on_a_sound_set_up() {
     let mut patient = Patient::sound();
@@ -111,12 +111,14 @@ fn looking_changes_nothing() {
     assert_eq!(patient.rules(), before);
 }
 
-/// As systemd does it, in whose table of processes it comes first.
-fn a_copy_of_the_socket_is_not_the_gate() {
+/// The holder of the copy comes first in the table of processes, as systemd does.
+fn a_copy_of_the_socket_is_not_the_gate() -> Outcome {
     let patient = Patient::sound();
     let gate = patient.gate.as_ref().unwrap().pid();
     let _copies = sockets_of(gate);
-    assert!(std::process::id() < gate, "the holder of the copy is the first to be found");
+    if std::process::id() > gate {
+        return Outcome::Impossible("the numbers of processes have begun again");
+    }
     let (status, findings) = patient.examine();
     assert_eq!((status, bad(&findings)), (0, vec![]));
     let listens = format!("queue 0: process {gate} (sipknock) listens");
@@ -124,6 +126,7 @@ fn a_copy_of_the_socket_is_not_the_gate() {
         findings.iter().any(|finding| finding["text"].as_str().unwrap().starts_with(&listens)),
         "{findings:#?}"
     );
+    Outcome::Held
 }
 
 fn a_queue_that_only_the_service_manager_has() {

@@ -99,7 +99,8 @@ pub(crate) fn receive_buffer_refused(world: &World) -> Outcome {
     let config = world.config("", "");
     let mut command = Command::new("unshare");
     command.args(unshare).arg(env!("CARGO_BIN_EXE_sipknock"));
-    command.args(["--log-format", "json", "run", "--config", &config]);
+    // A user namespace has no user but root.
+    command.args(["--log-format", "json", "run", "--config", &config, "--user", "root"]);
     let mut gate = Gate::spawn_command(command);
     let started = gate.wait_for("started", |_| true);
     assert!(started["receive_buffer"].as_u64().unwrap() < 32 << 20, "{started}");

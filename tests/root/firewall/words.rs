@@ -27,7 +27,9 @@ pub(super) fn what_there_is_to_do_after_an_apply(world: &World) {
         "{out}"
     );
     assert!(
-        out.contains("have it do so, or restart it (Asterisk: asterisk -rx 'pjsip send register *all')"),
+        out.contains(
+            "let it register again, or restart it (Asterisk: asterisk -rx 'pjsip send register *all')"
+        ),
         "{out}"
     );
     // The command is that of the process that listens here.
