@@ -91,9 +91,12 @@ impl<R: BufRead, W: Write> Dialog<R, W> {
             writeln!(self.out)?;
             return Err(DialogError::End);
         }
-        // In a pipe nobody has ended the line of the question.
+        // In a pipe nobody has ended the line of the question. What stands behind a sign of equality is a secret.
         if !self.again {
-            writeln!(self.out, "{}", line.trim())?;
+            match line.split_once('=') {
+                Some((name, _)) => writeln!(self.out, "{}=(not shown)", name.trim())?,
+                None => writeln!(self.out, "{}", line.trim())?,
+            }
         }
         Ok(line.trim().to_owned())
     }
@@ -122,6 +125,9 @@ mod tests {
         let (value, said) = answer("x\n8\n", false, true);
         assert_eq!((value.unwrap(), said.as_str()), (8, "How many [7]:   no number\nHow many [7]: "));
         assert!(matches!(answer("x\n8\n", false, false).0, Err(DialogError::Wrong { .. })));
+        assert_eq!(answer("8\n", false, false).1, "How many [7]: 8\n", "a pipe's answer is shown");
+        let (_, said) = answer("a=hush\n", false, false);
+        assert!(said.contains("a=(not shown)") && !said.contains("hush"), "{said}");
         assert!(matches!(answer("", false, false).0, Err(DialogError::End)));
         assert!(matches!(answer("", false, true).0, Err(DialogError::End)));
     }

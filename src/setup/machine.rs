@@ -192,6 +192,7 @@ fn container(root: &Path) -> Option<String> {
 fn contained(routes: &Routes) -> Vec<ContainedPbx> {
     let namespace = |pid: &str| fs::read_link(format!("/proc/{pid}/ns/net")).ok();
     let own = namespace("thread-self");
+    let ours = own_addresses::of_role(own_addresses::Role::Own);
     let mut found: Vec<ContainedPbx> = Vec::new();
     for pid in processes::all() {
         let Some(process) = processes::name(pid).filter(|name| doctor::is_pbx(name)) else { continue };
@@ -200,7 +201,10 @@ fn contained(routes: &Routes) -> Vec<ContainedPbx> {
             continue;
         }
         let mut addresses = own_addresses::of_process(pid);
-        addresses.retain(|address| !routes.interfaces(&IpNet::from(*address)).is_empty());
+        // Another network of the same addresses is none that packets are forwarded to.
+        addresses.retain(|address| {
+            !ours.contains(address) && !routes.interfaces(&IpNet::from(*address)).is_empty()
+        });
         if !addresses.is_empty() {
             found.push(ContainedPbx { process, addresses });
         }
