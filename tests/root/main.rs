@@ -23,6 +23,7 @@ mod http;
 mod nflog;
 mod outbound;
 mod pbx;
+mod setup;
 mod takeover;
 mod tcp;
 mod watch;
@@ -50,6 +51,7 @@ fn main() -> ExitCode {
         ("outbound", outbound::trials()),
         ("banned", banned::trials()),
         ("http", http::trials()),
+        ("setup", setup::trials()),
         ("doctor", doctor::trials()),
         ("confirm", confirm::trials()),
         ("firewall", firewall::trials()),
