@@ -314,7 +314,10 @@ impl Plan {
         }
         let group = match setup.user(&self.wanted) {
             ROOT => None,
-            user => accounts::group_number(DEFAULT_USER).or_else(|| Some(accounts::User::find(user)?.gid)),
+            user => {
+                let found = accounts::User::find(user).map(|user| user.gid);
+                found.or_else(|| accounts::group_number(DEFAULT_USER))
+            }
         };
         // First the knocks: the configuration that includes them is none without.
         for file in self.files.iter().rev() {
