@@ -1,4 +1,4 @@
-//! `sipknock complete`: names for a shell to offer, one a line. What can't be read is left out without a word.
+//! `sipknock complete`: names for a shell to offer, one a line. A file that can't be read has none.
 
 use std::collections::BTreeSet;
 use std::io::{self, Write as _};

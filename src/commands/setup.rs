@@ -51,7 +51,7 @@ pub(super) fn run(cli: &Cli, args: &SetupArgs) -> Result<ExitCode, Failure> {
     Ok(if sound && !failed { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 
-/// What is there before anything is changed.
+/// The machine and its configuration before anything is changed.
 struct Setup {
     machine: Machine,
     path: PathBuf,
@@ -61,13 +61,13 @@ struct Setup {
     proposal: proposal::Proposal,
 }
 
-/// What is to be written.
+/// The settings and knocks that are to be written.
 struct Wanted {
     settings: Settings,
     knocks: NewKnocks,
 }
 
-/// What is agreed on.
+/// The steps that are agreed on.
 struct Plan {
     files: Vec<NewFile>,
     make_user: bool,

@@ -91,7 +91,7 @@ impl<R: BufRead, W: Write> Dialog<R, W> {
             writeln!(self.out)?;
             return Err(DialogError::End);
         }
-        // In a pipe nobody has ended the line of the question. What stands behind a sign of equality is a secret.
+        // In a pipe nobody has ended the line of the question. Text behind a sign of equality is a secret.
         if !self.again {
             match line.split_once('=') {
                 Some((name, _)) => writeln!(self.out, "{}=(not shown)", name.trim())?,

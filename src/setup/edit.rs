@@ -100,7 +100,7 @@ fn find(text: &str, edit: &Edit) -> Result<Option<Range<usize>>, String> {
     Ok(keys.get(edit.key).map(Spanned::span))
 }
 
-/// Where a line for the key belongs: behind the commented line of that key in its table, else behind the header. For keys
+/// The place for a line of the key: behind the commented line of that key in its table, else behind the header. For keys
 /// before all tables: behind the comment at the head of the file.
 fn place_of(text: &str, table: &str, key: &str) -> Option<usize> {
     let (mut at, mut inside, mut place) = (0, table.is_empty(), None);
@@ -112,7 +112,7 @@ fn place_of(text: &str, table: &str, key: &str) -> Option<usize> {
                 break;
             }
             if table.is_empty() {
-                // What stands before the table's header is its comment.
+                // Lines before the table's header are its comment.
                 return Some(place.unwrap_or(0));
             }
             inside = is_header(trimmed, table);

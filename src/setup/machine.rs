@@ -1,4 +1,4 @@
-//! What is found on this machine, without any judgement.
+//! Facts of this machine, without any judgement.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -14,7 +14,7 @@ use crate::own_addresses;
 use crate::processes;
 use crate::rules_watch::managers;
 
-/// What settings follow from.
+/// The facts that settings follow from.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Machine {
     /// Sockets for SIP.

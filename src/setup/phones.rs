@@ -7,7 +7,7 @@ pub struct PhoneLine {
     pub line: usize,
     /// The name of its knock.
     pub name: String,
-    /// What it sends already; `None`: a secret is to be made for it.
+    /// The text that it sends already; `None`: a secret is to be made for it.
     pub secret: Option<String>,
 }
 

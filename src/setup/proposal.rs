@@ -12,7 +12,7 @@ use super::machine::{Machine, Manager, SipSocket};
 use crate::config::{Config, TrustedName, values};
 use crate::firewall::{DEFAULT_PARENT, Pbx};
 
-/// What setup decides on; all other keys keep their values.
+/// The keys that setup decides on; all other keys keep their values.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// `inspect.ports`
@@ -36,11 +36,11 @@ pub struct Settings {
 /// Settings, and remarks for people on why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Proposal {
-    /// What to write.
+    /// The values to write.
     pub settings: Settings,
     /// Networks of this machine that might be trusted.
     pub own: Vec<IpNet>,
-    /// What was found, and what it means.
+    /// Facts, and their meaning.
     pub notes: Vec<String>,
 }
 
@@ -64,7 +64,7 @@ impl Settings {
         }
     }
 
-    /// What has to be set in a text for it to have these settings, if it has those of `before`.
+    /// The values to set in a text, so that it has these settings, if it has those of `before`.
     pub fn edits(&self, before: &Self) -> Vec<Edit> {
         let mut edits = Vec::new();
         let mut set = |differs: bool, table, key, value: String| {
@@ -194,7 +194,7 @@ fn is_private(net: &IpNet) -> bool {
     }
 }
 
-/// What a manager of rules means for those of sipknock.
+/// The meaning of a manager of rules for those of sipknock.
 pub fn meaning(manager: Manager) -> &'static str {
     match manager {
         Manager::Ufw => {
@@ -218,7 +218,7 @@ pub fn meaning(manager: Manager) -> &'static str {
         }
         Manager::Freepbx => "it flushes all rules at 'fwconsole start'; those of sipknock are put back",
         Manager::Csf | Manager::Shorewall => {
-            "it makes its rules anew at each reload; those of sipknock are put back before them"
+            "it makes its rules again at each reload; those of sipknock are put back before them"
         }
     }
 }
@@ -251,7 +251,7 @@ pub fn net_texts(nets: &[IpNet]) -> Vec<String> {
     nets.iter().map(text).collect()
 }
 
-/// What is the PBX's, as texts.
+/// The PBX's addresses and interfaces, as texts.
 pub fn pbx(pbx: &Pbx) -> Vec<String> {
     net_texts(&pbx.networks).into_iter().chain(pbx.interfaces.iter().cloned()).collect()
 }

@@ -185,12 +185,12 @@ mod tests {
     #[test]
     fn each_key_has_its_text() {
         let page = render(
-            "# Head\n\n[t]\n# About t\n\n# What a is.\n#   indented\n#a = [\"x-y\"]\n\n# .Both\n#b = 1\n#c = 2\n",
+            "# Head\n\n[t]\n# About t\n\n# About a.\n#   indented\n#a = [\"x-y\"]\n\n# .Both\n#b = 1\n#c = 2\n",
         );
         let body = page.strip_prefix(HEAD).unwrap().strip_suffix(TAIL).unwrap();
         assert_eq!(
             body,
-            ".SH DESCRIPTION\n.PP\nHead\n.SH \"[t]\"\n.PP\nAbout t\n.TP\n\\fBa\\fR = [\\(dqx\\-y\\(dq]\nWhat a is.\n.nf\n  \
+            ".SH DESCRIPTION\n.PP\nHead\n.SH \"[t]\"\n.PP\nAbout t\n.TP\n\\fBa\\fR = [\\(dqx\\-y\\(dq]\nAbout a.\n.nf\n  \
              indented\n.fi\n.TP\n\\fBb\\fR = 1\n.TQ\n\\fBc\\fR = 2\n\\&.Both\n"
         );
     }

@@ -98,7 +98,7 @@ impl NewKnocks {
         text
     }
 
-    /// What is to be told of secrets that were made here.
+    /// A line on secrets that were made here, for the owner.
     pub(super) fn to_tell(&self, terminal: bool) -> Option<String> {
         let made: Vec<_> =
             self.knocks.iter().filter_map(|knock| Some((&knock.name, knock.made.as_ref()?))).collect();
@@ -217,7 +217,7 @@ impl NewKnocks {
         Err(Failure::Usage(format!("knock {name:?}: {}", weak.why)))
     }
 
-    /// What is valid and yet easier to guess than it should be.
+    /// Knocks that are valid and yet easier to guess than they should be.
     pub(super) fn warnings(&self) -> Result<Vec<String>, Failure> {
         let parsed = self.parse()?;
         let weak = weakness::of(&parsed.knocks).into_iter().filter_map(|weak| {

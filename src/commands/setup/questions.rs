@@ -14,7 +14,7 @@ use crate::setup::dialog::Dialog;
 use crate::setup::proposal::{Proposal, Settings, net_texts, pbx, ports_answer, span};
 use crate::state::file::has_enforced;
 
-/// All settings but the grace, in the order of the questions. What a flag says is not asked.
+/// All settings but the grace, in the order of the questions. A value that a flag gives is not asked for.
 pub(super) fn settings<R: BufRead, W: Write>(
     proposal: &Proposal,
     current: Option<&Config>,

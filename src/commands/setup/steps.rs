@@ -1,4 +1,4 @@
-//! What setup does, once it is agreed on.
+//! The steps of setup, once they are agreed on.
 
 use std::env;
 use std::fmt;
@@ -24,7 +24,7 @@ pub(super) struct Done {
     text: String,
 }
 
-/// What came of a step.
+/// The outcome of a step.
 #[derive(Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum StepState {
@@ -65,7 +65,7 @@ pub(super) struct NewFile {
 pub(super) struct Target {
     /// Its configuration.
     pub(super) path: PathBuf,
-    /// Where it is reached.
+    /// The socket by which it is reached.
     pub(super) socket: Option<PathBuf>,
     /// systemd runs.
     pub(super) systemd: bool,
@@ -131,7 +131,7 @@ impl Start {
         matches!(self, Self::Unit { .. } | Self::Running)
     }
 
-    /// What it would do.
+    /// Lines on the steps that it would take.
     pub(super) fn would(&self) -> Vec<String> {
         match self {
             Self::Unit { active: true } => vec![format!("would have the service read it: {RELOAD}")],
@@ -254,7 +254,7 @@ pub(super) fn write(file: &NewFile, group: Option<u32>) -> Result<Done, Failure>
     Ok(Done::new("file", format!("wrote {}{kept}", path.display())))
 }
 
-/// What to do next.
+/// Lines on the next steps, for the owner.
 pub(super) fn how_to_follow(target: &Target, config: &Config, start: &Start) -> Vec<String> {
     let mut lines = Vec::new();
     let enforced = config.state.file.as_deref().is_some_and(has_enforced);
@@ -320,6 +320,6 @@ const RELOAD: &str = "systemctl reload sipknock.service";
 
 const ENABLE: &str = "systemctl enable --now sipknock.service";
 
-/// Where systemd-sysusers finds the user (sysusers.d(5)).
+/// Files in which systemd-sysusers finds the user (sysusers.d(5)).
 const SYSUSERS: [&str; 3] =
     ["/usr/lib/sysusers.d/sipknock.conf", "/etc/sysusers.d/sipknock.conf", "/run/sysusers.d/sipknock.conf"];
