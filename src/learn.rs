@@ -15,6 +15,6 @@ mod roster;
 
 pub use against::{Against, At, Opens};
 pub use assemble::Assembler;
-pub use census::{Census, Excuse, PassesBy, Register, Silent, Tally, Unready};
+pub use census::{Census, Excuse, KnownPhone, PassesBy, Register, Silent, Tally, Unready};
 pub use report::{LearnReport, ReportFormat};
 pub use roster::{MAX_PHONES, Roster};

@@ -15,7 +15,7 @@ use crate::inspect::Mode;
 use crate::knock::weakness;
 use crate::log;
 use crate::queue::QueueError;
-use crate::state::file::has_enforced;
+use crate::state::file::{grace, has_enforced};
 
 pub(super) fn run(cli: &Cli, args: &RunArgs) -> Result<ExitCode, Failure> {
     let config = cli.configuration_of(&args.flags())?;
@@ -68,6 +68,8 @@ pub(super) fn run(cli: &Cli, args: &RunArgs) -> Result<ExitCode, Failure> {
         watch: true,
         learn: args.learn.clone(),
         grace: args.grace.or_else(|| first_grace(&config)),
+        // One of the flag begins with each start.
+        grace_file: config.state.file.as_deref().filter(|_| args.grace.is_none()).map(grace),
         takeover: args.takeover,
         warnings: first,
         rules_lead_here,

@@ -14,6 +14,8 @@ pub struct RunOptions {
     pub learn: Option<PathBuf>,
     /// For how long everything passes at first.
     pub grace: Option<Duration>,
+    /// The file in which a grace is remembered, so that it goes on after a restart with what is left of it.
+    pub grace_file: Option<PathBuf>,
     /// Take over from the gate that serves the same control socket, where one does.
     pub takeover: bool,
     /// Rules that others have put in lead packets here; `None` if that can't be seen.

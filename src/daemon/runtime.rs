@@ -84,7 +84,8 @@ impl Daemon {
         let learn = |file| Learner::start(config.inspect.scope.clone(), file, sink.clone());
         let learner = options.learn.clone().map(learn).transpose();
         let learner = learner.map_err(system("start the learning thread"))?;
-        let grace = options.grace.map(|span| Grace::begin(span, &gate, clock)).transpose();
+        let grace_file = options.grace_file.clone();
+        let grace = options.grace.map(|span| Grace::begin(span, grace_file, &gate, clock)).transpose();
         let (grace, grace_tap) = grace.map_err(system("start the thread for --grace"))?.unzip();
         let outbound = Arc::new(OutboundReader::new(context.clone(), config.firewall.pbx.networks.clone()));
         reader.into_iter().for_each(|reader| outbound.attach(reader));
@@ -239,10 +240,11 @@ impl Daemon {
         }
         // No rule leads there any more.
         self.workers.retire(&surplus)?;
+        let grace = self.grace.as_ref().map(Grace::left);
         let endpoints = Endpoints::open(self.parts(config)?, config, load, socket, &protection);
 
         self.announce(config, protection, options.warnings);
-        if let Some(span) = options.grace {
+        if let Some(span) = grace {
             self.context.sink.send(Event::Grace(event::GraceEvent::Began(span)));
         }
         self.manager.ready(&self.status());

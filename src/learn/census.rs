@@ -18,6 +18,8 @@ use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::net::Source;
 use crate::time::Time;
 
@@ -83,6 +85,19 @@ pub enum Excuse {
     Passes(PassesBy),
     /// None.
     None,
+}
+
+/// A phone that registered, as it is kept over a restart.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KnownPhone {
+    /// From where.
+    pub address: IpAddr,
+    /// Its user.
+    pub user: String,
+    /// What it says it is.
+    pub user_agent: Option<String>,
+    /// It has knocked.
+    pub knocked: bool,
 }
 
 /// What the census comes to.
@@ -207,6 +222,40 @@ impl Census {
         result
     }
 
+    /// Whether somebody has sent credentials, and the phones that registered.
+    pub fn known(&self) -> (bool, Vec<KnownPhone>) {
+        let registered = self.phones.iter().filter(|(_, phone)| phone.registered(self.challenged));
+        let phones = registered.map(|((_, user), phone)| KnownPhone {
+            address: phone.address,
+            user: user.to_string(),
+            user_agent: phone.user_agent.as_deref().map(str::to_owned),
+            knocked: phone.knocked,
+        });
+        (self.challenged, phones.collect())
+    }
+
+    /// Begins with phones of an earlier process, each with its source, as far as there is room.
+    pub fn restore(&mut self, challenged: bool, phones: impl IntoIterator<Item = (Source, KnownPhone)>) {
+        self.challenged |= challenged;
+        for (source, known) in phones {
+            if self.phones.len() >= MAX_PHONES {
+                self.forgotten.shown += u64::from(!known.knocked);
+                continue;
+            }
+            let register = Register {
+                address: known.address,
+                source,
+                user: &known.user,
+                user_agent: known.user_agent.as_deref(),
+                credentials: challenged,
+                knocked: known.knocked,
+                request: 0,
+            };
+            self.phones
+                .insert((source, Box::from(register.user)), CountedPhone::new(Time::default(), &register));
+        }
+    }
+
     /// The rule of eviction, *knocked or quiet first*: of those who have knocked only their number matters, and who
     /// shows no credentials and waits for nothing is most likely a stranger. Where neither makes room, newcomers are
     /// turned away and counted. It walks the table, so it does so once a second at most.
@@ -285,6 +334,27 @@ const PURGE_INTERVAL: Duration = Duration::from_secs(1);
 mod tests {
     use super::*;
     use crate::net::Prefixes;
+
+    /// What an earlier census knew goes on to count.
+    #[test]
+    fn phones_are_kept_over_a_restart() {
+        for challenged in [false, true] {
+            let mut row = Row::new();
+            for host in 1..=3 {
+                row.sends(host, "100@pbx", challenged).wait(60);
+            }
+            // A stranger who guesses.
+            (0..20).for_each(|_| _ = row.sends(9, "admin@pbx", challenged));
+            row.census.knocked(Source::new(address(2), Prefixes::default()), "100@pbx");
+            let before = row.census.tally(|_| Excuse::None);
+            let (kept, phones) = row.census.known();
+            let mut after = Census::default();
+            let of = |phone: KnownPhone| (Source::new(phone.address, Prefixes::default()), phone);
+            after.restore(kept, phones.into_iter().map(of));
+            assert_eq!(after.tally(|_| Excuse::None), before, "{challenged}");
+            assert_eq!((before.phones, before.unready.len()), (3, 2), "{challenged}");
+        }
+    }
 
     struct Row {
         census: Census,

@@ -162,6 +162,11 @@ pub fn enforced(path: &Path) -> PathBuf {
     beside(path, ".enforced")
 }
 
+/// The record of a safe start that lasts, beside the file of doors.
+pub fn grace(path: &Path) -> PathBuf {
+    beside(path, ".grace")
+}
+
 /// For whoever looks into that file.
 const ENFORCED_TEXT: &[u8] =
     b"This gate has dropped strangers: [inspect] grace is over, and begins again without this file.\n";

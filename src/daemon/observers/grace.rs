@@ -1,13 +1,17 @@
 //! A safe start: everything passes until the phones have knocked.
 //!
 //! Queue threads hand over the packets that matter once their verdicts have left: REGISTERs over UDP, what may be part of
-//! one over TCP, and knocks. A thread of its own reads them, so that nothing waits for it.
+//! one over TCP, and knocks. A thread of its own reads them, so that nothing waits for it. It also keeps the record by which
+//! the next process goes on.
+
+mod record;
 
 use std::collections::HashSet;
 use std::io;
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::Receiver;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -15,6 +19,7 @@ use std::time::Duration;
 use crate::clock::Clock;
 use crate::control::protocol::GraceStats;
 use crate::daemon::context::Live;
+use crate::daemon::observers::grace::record::GraceRecord;
 use crate::daemon::observers::packet_tap::{PacketTap, TapFilter, TappedPacket};
 use crate::door::Door;
 use crate::event::{Event, GraceEvent as Told, printable_parts};
@@ -59,9 +64,10 @@ struct GraceState {
 }
 
 impl Grace {
-    /// Begins. Its thread ends when all taps are gone.
+    /// Begins, or goes on with what a record says. Its thread ends when all taps are gone.
     pub(in crate::daemon) fn begin(
         span: Duration,
+        file: Option<PathBuf>,
         gate: &Live,
         clock: Clock,
     ) -> io::Result<(Self, PacketTap)> {
@@ -72,15 +78,28 @@ impl Grace {
             hasher: ahash::RandomState::new(),
         });
         let (tap, packets) = PacketTap::new(Arc::clone(&shared) as Arc<dyn TapFilter>);
+        let began = clock.now();
+        let mut record = file.map(|file| GraceRecord::open(file, began));
+        let mut ends = began.after(span);
+        if let Some(record) = &mut record {
+            ends = began.after(span.saturating_sub(record.spent(began)));
+            let (challenged, phones) = record.take_phones();
+            let gate = gate.load();
+            let phones = phones.into_iter().map(|phone| (gate.cut().source(phone.address), phone));
+            shared.census().restore(challenged, phones);
+        }
         let observe = {
             let (gate, shared) = (Arc::clone(gate), Arc::clone(&shared));
-            move || observe(&packets, &gate, clock, &shared)
+            move || observe(&packets, &gate, clock, &shared, record)
         };
         thread::Builder::new().name("grace".to_owned()).spawn(observe)?;
-        let began = clock.now();
-        let ends = began.after(span);
         let phase = Mutex::new(Phase::Running);
         Ok((Self { shared, gate: Arc::clone(gate), clock, began, ends, phase }, tap))
+    }
+
+    /// The time that is left.
+    pub(in crate::daemon) fn left(&self) -> Duration {
+        self.ends.since(self.clock.now())
     }
 
     /// Whether everything passes because of it.
@@ -155,7 +174,7 @@ impl Grace {
         }
         let tally = self.tally();
         Some(GraceStats {
-            left_s: self.ends.since(self.clock.now()).as_secs(),
+            left_s: self.left().as_secs(),
             phones: tally.phones,
             unready: tally.unready.len() as u64,
             borrowed: tally.unready.iter().filter(|phone| phone.passes.is_some()).count() as u64,
@@ -224,14 +243,27 @@ impl TapFilter for GraceState {
     }
 }
 
-fn observe(packets: &Receiver<TappedPacket>, gate: &Live, clock: Clock, shared: &GraceState) {
+fn observe(
+    packets: &Receiver<TappedPacket>,
+    gate: &Live,
+    clock: Clock,
+    shared: &GraceState,
+    mut record: Option<GraceRecord>,
+) {
     let mut messages = Assembler::default();
     // Flows whose knock came in a segment that completed no message.
     let mut knocking: HashSet<(IpAddr, u16), ahash::RandomState> = HashSet::default();
-    for TappedPacket { bytes, knocked } in packets {
-        if !shared.wanted.load(Ordering::Relaxed) {
-            continue;
+    loop {
+        let next = packets.recv_timeout(record::INTERVAL);
+        let wanted = shared.wanted.load(Ordering::Relaxed);
+        let ended = matches!(next, Err(RecvTimeoutError::Disconnected));
+        if let Some(record) = &mut record {
+            record.look(wanted, ended, clock.now(), || shared.census().known());
         }
+        if ended {
+            return;
+        }
+        let Some(TappedPacket { bytes, knocked }) = next.ok().filter(|_| wanted) else { continue };
         let Ok(packet) = Packet::parse(&bytes) else { continue };
         let Body::Segment(segment) = packet.body else { continue };
         let (gate, now) = (gate.load(), clock.now());
