@@ -34,7 +34,8 @@ impl Site {
     /// The same with a safe start of this time.
     fn with_grace(text: &str, span: Duration) -> Self {
         let site = Self::new(text);
-        let (grace, _tap) = Grace::begin(span, &site.stand.context.gate, site.stand.context.clock).unwrap();
+        let (grace, _tap) =
+            Grace::begin(span, None, &site.stand.context.gate, site.stand.context.clock).unwrap();
         Self { reloader: site.reloader.beginning_with(Some(grace)), ..site }
     }
 

@@ -266,14 +266,15 @@ fn one_process_takes_over_at_a_time() {
         (&site.woken).read_exact(&mut [0]).unwrap();
         let second = receive(scope, &site.exit, &our_second, FORMAT);
         go(&mut TakeoverConnection::new(their_second));
-        let refusal = second.join().unwrap().unwrap();
-        assert_eq!(
-            (refusal.kind, refusal.text.as_str()),
-            (RefusalKind::Full, "somebody else is taking over")
-        );
-        // The first one is let go of.
+        let refusal = second.join().unwrap();
+        // The first one is released before anything is asserted: the scope waits for its thread.
         drop(site.requests.recv().unwrap());
         assert!(first.join().unwrap().is_err());
+        let refusal = refusal.unwrap();
+        assert_eq!(
+            (refusal.kind, refusal.text.as_str()),
+            (RefusalKind::Full, "another process is taking over")
+        );
     });
     // A gate that ends has no main thread that would hand over.
     let Site { exit, requests, .. } = site;
