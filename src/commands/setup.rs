@@ -17,6 +17,7 @@ use crate::cli::{Cli, SetupArgs};
 use crate::config::{Config, ConfigError, DEFAULT_PATH, DEFAULT_USER, Flags};
 use crate::control::DEFAULT_SOCKET;
 use crate::doctor::{self, Finding, Severity};
+use crate::knock::Knock;
 use crate::setup::dialog::Dialog;
 use crate::setup::difference;
 use crate::setup::edit;
@@ -139,7 +140,7 @@ impl Setup {
             None => dialog.say(&format!("{} is not there yet", self.path.display()))?,
         }
         let mut settings = questions::settings(&self.proposal, self.config.as_ref(), args, dialog)?;
-        let knocks = knocks::new_knocks(self.config.as_ref(), args, dialog)?;
+        let knocks = knocks::new_knocks(&self.known()?, args, dialog)?;
         for warning in knocks.warnings()? {
             dialog.say(&format!("warning: {warning}"))?;
         }
@@ -150,9 +151,8 @@ impl Setup {
 
     /// Has the files of knocks included, if there are new ones and a configuration that does not do so.
     fn include(&self, settings: &mut Settings, knocks: &NewKnocks) {
-        let folder = self.knock_folder();
-        let included = self.config.as_ref().is_none_or(|config| config.include_folders.contains(&folder));
-        if !included && !knocks.is_empty() {
+        let without = self.config.as_ref().is_some_and(|config| config.knocks.is_empty());
+        if self.config.is_some() && !self.includes_folder() && (without || !knocks.is_empty()) {
             let text = self.text.as_deref().unwrap_or_default();
             let table: toml::Table = toml::from_str(text).unwrap_or_default();
             let old = table.get("include").and_then(toml::Value::as_array).into_iter().flatten();
@@ -160,6 +160,22 @@ impl Setup {
             patterns.push(KNOCK_FILES.to_owned());
             settings.include = Some(patterns);
         }
+    }
+
+    /// Whether the configuration includes the files of knocks.
+    fn includes_folder(&self) -> bool {
+        let folder = self.knock_folder();
+        self.config.as_ref().is_some_and(|config| config.include_folders.contains(&folder))
+    }
+
+    /// Knocks that are there: those of the configuration, and those of files that it will include.
+    fn known(&self) -> Result<Vec<Knock>, Failure> {
+        let mut known = self.config.as_ref().map_or_else(Vec::new, |config| config.knocks.clone());
+        if !self.includes_folder() {
+            let text = format!("include = [{KNOCK_FILES:?}]\n");
+            known.extend(Config::parse(&text, &self.path, &Flags::default())?.knocks);
+        }
+        Ok(known)
     }
 
     fn knock_folder(&self) -> PathBuf {

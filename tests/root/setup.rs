@@ -256,6 +256,14 @@ fn a_list_of_phones_and_learned_knocks() {
     let text = fs::read_to_string(machine.file("knocks.d/setup.toml")).unwrap();
     assert!(text.contains("methods = [\"REGISTER\"]") && text.contains("ignore_case = true"), "{text}");
     assert!(machine.text().contains(&format!("trusted = [\"{SENTINEL}\"]")), "{}", machine.text());
+
+    // Knocks outlive the configuration, and a new one takes them.
+    fs::remove_file(&machine.config).unwrap();
+    let (status, out, err) = machine.setup(&["--yes", "--user", "root"], "");
+    assert_eq!(status, 0, "{out}{err}");
+    assert_eq!(fs::read_to_string(machine.file("knocks.d/setup.toml")).unwrap(), text);
+    let checked = commands::objects(&machine.world, machine.path(), &["check", "--json"]).remove(0);
+    assert_eq!(checked["knocks"], 3, "{checked}");
 }
 
 fn wrong_words_end_with_2() {

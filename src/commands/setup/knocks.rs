@@ -37,9 +37,9 @@ enum Source {
     Learned(PathBuf),
 }
 
-/// Knocks by flags; if there are none, and none in the configuration, by an answer.
+/// Knocks by flags; if there are none, and none is known, by an answer.
 pub(super) fn new_knocks<R: BufRead, W: Write>(
-    current: Option<&Config>,
+    known: &[Knock],
     args: &SetupArgs,
     dialog: &mut Dialog<R, W>,
 ) -> Result<NewKnocks, Failure> {
@@ -47,8 +47,7 @@ pub(super) fn new_knocks<R: BufRead, W: Write>(
         args.knock.iter().map(|(name, secret)| Source::Given(name.clone(), secret.clone())).collect();
     sources.extend(args.from.clone().map(Source::Phones));
     sources.extend(args.learned.clone().map(Source::Learned));
-    let is_first = current.is_none_or(|config| config.knocks.is_empty());
-    if sources.is_empty() && is_first {
+    if sources.is_empty() && known.is_empty() {
         let question = "First knock: a name, for which a secret is made, NAME=SECRET, or a file of phones (.csv) or knocks (.toml)";
         sources.push(dialog.ask(question, "phones", source)?);
     }
@@ -56,7 +55,7 @@ pub(super) fn new_knocks<R: BufRead, W: Write>(
     for source in sources {
         new.add(source)?;
     }
-    new.leave_out_known(current)?;
+    new.leave_out_known(known)?;
     new.refuse_weak()?;
     Ok(new)
 }
@@ -180,9 +179,8 @@ impl NewKnocks {
     }
 
     /// Leaves out those that the configuration has, and refuses those that contradict it.
-    fn leave_out_known(&mut self, current: Option<&Config>) -> Result<(), Failure> {
+    fn leave_out_known(&mut self, known: &[Knock]) -> Result<(), Failure> {
         let parsed = self.parse()?;
-        let known = current.map_or(&[][..], |config| &config.knocks);
         let mut keep = Vec::new();
         for knock in &parsed.knocks {
             let same_secret = |other: &Knock| other.secret.expose() == knock.secret.expose();
