@@ -223,7 +223,7 @@ pub enum Command {
         It asks for ports, trusted networks, chains, a first knock and the time of grace, one line each; an empty line takes\n\
         the proposal in brackets. Answers may come from a pipe. Before it writes files, and before it starts the gate, it asks\n\
         again. Until the last answer nothing is changed. A file that is there keeps its comments and other keys, and a copy of\n\
-        it stays beside it. A second run changes what is asked, and no more.\n\n\
+        it stays beside it. A second run changes nothing that it is not asked to.\n\n\
         Exit status: 0 done, or refused by an answer, 1 failed while working, or doctor found faults, 2 wrong words.")]
     Setup(SetupArgs),
     /// Print names for a shell to offer
@@ -376,7 +376,7 @@ pub enum Alphabet {
 /// `complete`
 #[derive(Debug, Args)]
 pub struct CompleteArgs {
-    /// What to print
+    /// The kind of names
     #[arg(value_enum)]
     pub what: Completed,
 }

@@ -393,7 +393,7 @@ complete -c sipknock -n "__fish_sipknock_using_subcommand bench" -l json -d 'Pri
 complete -c sipknock -n "__fish_sipknock_using_subcommand bench" -s v -l verbose -d 'More detail in the log; twice for all of it'
 complete -c sipknock -n "__fish_sipknock_using_subcommand bench" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c sipknock -n "__fish_sipknock_using_subcommand setup" -l port -d 'Ports on which the PBX takes SIP, as in 5060,5061-5063; else those on which one listens' -r
-complete -c sipknock -n "__fish_sipknock_using_subcommand setup" -l trust -d 'What passes without a knock, beside what does so already: a network, a name, whose addresses are written down, own for the networks of this machine, or none for nothing at all; repeatable' -r
+complete -c sipknock -n "__fish_sipknock_using_subcommand setup" -l trust -d 'Lets a network pass without a knock, beside those that do so already; or a name, whose addresses are written down; own stands for the networks of this machine, none for nothing at all; repeatable' -r
 complete -c sipknock -n "__fish_sipknock_using_subcommand setup" -l knock -d 'A knock; repeatable. Else one is made, if there is none yet' -r -f -a "(sipknock complete knocks 2>/dev/null)"
 complete -c sipknock -n "__fish_sipknock_using_subcommand setup" -l from -d 'A list of phones, one knock for each: lines of a name, or of a name and a secret, with a comma between' -r -F
 complete -c sipknock -n "__fish_sipknock_using_subcommand setup" -l learned -d 'A file of knocks as \'sipknock learn --toml\' prints it' -r -F

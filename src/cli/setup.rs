@@ -19,8 +19,8 @@ pub struct SetupArgs {
     /// Ports on which the PBX takes SIP, as in 5060,5061-5063; else those on which one listens
     #[arg(long, value_name = "PORTS", value_parser = Ports)]
     port: Option<PortList>,
-    /// What passes without a knock, beside what does so already: a network, a name, whose addresses are written down, own
-    /// for the networks of this machine, or none for nothing at all; repeatable
+    /// Lets a network pass without a knock, beside those that do so already; or a name, whose addresses are written down; own
+    /// stands for the networks of this machine, none for nothing at all; repeatable
     #[arg(long, value_name = "CIDR|NAME|own|none", value_parser = trust)]
     pub trust: Vec<Trust>,
     /// A knock; repeatable. Else one is made, if there is none yet
@@ -63,7 +63,7 @@ impl SetupArgs {
     }
 }
 
-/// What passes without a knock.
+/// A source that passes without a knock.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Trust {
     /// A network.
