@@ -234,7 +234,7 @@ fn a_grace_outlasts_a_reload_and_ends_where_the_file_says_monitor() {
     let site = Site::with_grace(KNOCKS, grace);
     let notes = site.reload().unwrap().notes;
     assert!(site.stand.gate().monitors());
-    assert!(notes.len() == 1 && notes[0].starts_with("--grace goes on"), "{notes:?}");
+    assert!(notes.len() == 1 && notes[0].starts_with("--grace continues"), "{notes:?}");
 
     site.write(&format!("[inspect]\nmode = \"monitor\"\n{KNOCKS}"));
     let notes = site.reload().unwrap().notes;

@@ -124,7 +124,7 @@ impl Site {
         assert!(self.exit.changing().is_some());
         let texts = self.stand.texts();
         assert!(
-            texts.len() == 1 && texts[0].contains("could not take over, and this gate goes on"),
+            texts.len() == 1 && texts[0].contains("could not take over, and this gate continues"),
             "{texts:?}"
         );
     }

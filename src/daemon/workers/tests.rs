@@ -133,7 +133,7 @@ fn a_stuck_queue_gets_another_thread_and_ends_the_gate_if_that_does_not_help() {
     else {
         panic!("{told:?}")
     };
-    assert!(note.contains("queue 3 is bound anew"), "{note}");
+    assert!(note.contains("queue 3 is bound again"), "{note}");
     // The other thread works, which proves that this has helped.
     assert_eq!(site.decide(3, 9, "stranger"), Verdict::Drop);
     site.look(1);
@@ -296,7 +296,7 @@ fn queues_of_another_process_are_gone_on_with_or_shut() {
     assert_eq!((surplus, site.numbers()), (vec![9], vec![3, 4, 5, 9]));
     assert_eq!(site.kernel.ever(), 4, "3 is served already");
     let texts = site.stand.texts();
-    assert!(texts.len() == 1 && texts[0].contains("queues [9] are not configured any more"), "{texts:?}");
+    assert!(texts.len() == 1 && texts[0].contains("queues [9] are no longer configured"), "{texts:?}");
 
     // Sockets of no use: a gate that runs goes on with its own, and those of one that is gone are bound again.
     let mut site = Site::new();
@@ -311,7 +311,7 @@ fn queues_of_another_process_are_gone_on_with_or_shut() {
         .inherit(vec![(9, socket())], &config, false, Unanswered::Drop, &mut site.maintenance)
         .unwrap();
     assert_eq!((gone, site.numbers()), (vec![], vec![3, 4]), "nobody wants it");
-    assert!(site.stand.texts()[0].contains("that the service manager has kept is bound anew"));
+    assert!(site.stand.texts()[0].contains("that the service manager has kept is bound again"));
     site.kernel.refuse(false);
     // One that is configured and not handed over.
     let missing = site.pool.inherit(vec![], &config, true, Unanswered::Drop, &mut site.maintenance);
