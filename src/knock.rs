@@ -12,6 +12,7 @@ mod common_text;
 pub mod effort;
 pub mod entropy;
 mod extent;
+pub mod gram_filter;
 mod id;
 pub mod matcher;
 pub mod part;

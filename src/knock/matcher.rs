@@ -18,6 +18,7 @@ pub use pattern::{BuildError, Pattern};
 
 use automaton::Automaton;
 use filter::Filter;
+pub(super) use filter::{Grams, Rarity};
 use memmem::Memmem;
 use pattern::Numbered;
 use teddy::Teddy;

@@ -25,11 +25,13 @@ mod window;
 
 use std::ops::Range;
 
+pub(in crate::knock) use grams::Grams;
 use sampled::Sampled;
 #[cfg(test)]
 pub(super) use sampled::work;
 use stride::MAX_STRIDE;
 pub(super) use stride::MIN_STRIDE;
+pub(in crate::knock) use window::Rarity;
 
 use super::pattern::{BuildError, Numbered};
 use crate::knock::id::KnockId;

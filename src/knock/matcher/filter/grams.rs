@@ -1,8 +1,8 @@
 //! How q-grams and windows are read and hashed.
 
 /// The q-grams of one filter.
-#[derive(Clone, Copy)]
-pub(super) struct Grams {
+#[derive(Clone, Copy, Debug)]
+pub(in crate::knock) struct Grams {
     /// Their length in bytes, 1 to 8.
     q: usize,
     /// Shifted so far that the bytes behind a q-gram have no say in its hash.
@@ -10,25 +10,30 @@ pub(super) struct Grams {
 }
 
 impl Grams {
-    pub(super) fn new(q: usize) -> Self {
+    pub(in crate::knock) fn new(q: usize) -> Self {
         let q = q.clamp(1, 8);
         Self { q, multiplier: MULTIPLIER << (64 - 8 * q) }
     }
 
+    /// The factor of the hash.
+    pub(in crate::knock) fn multiplier(self) -> u64 {
+        self.multiplier
+    }
+
     /// How many q-grams so many bytes have.
-    pub(super) fn count(self, bytes: usize) -> usize {
+    pub(in crate::knock) fn count(self, bytes: usize) -> usize {
         (bytes + 1).saturating_sub(self.q)
     }
 
     /// The hash of the q-gram that these bytes begin with. Its first bits are the best.
     #[inline(always)]
-    pub(super) fn hash(self, bytes: [u8; 8]) -> u64 {
+    pub(in crate::knock) fn hash(self, bytes: [u8; 8]) -> u64 {
         folded(bytes).wrapping_mul(self.multiplier)
     }
 
     /// The hash of the q-gram that stands here, if one does.
     #[inline(always)]
-    pub(super) fn hash_at(self, bytes: &[u8], at: usize) -> Option<u64> {
+    pub(in crate::knock) fn hash_at(self, bytes: &[u8], at: usize) -> Option<u64> {
         let rest = bytes.get(at..)?;
         match rest.first_chunk() {
             Some(bytes) => Some(self.hash(*bytes)),

@@ -5,7 +5,7 @@ use crate::knock::common_text::ORDINARY;
 
 /// How common q-grams are in SIP text, and in the patterns themselves: `urn:uuid:` is in all of them, and strangers
 /// know it, too.
-pub(super) struct Rarity {
+pub(in crate::knock) struct Rarity {
     grams: Grams,
     /// By the first bits of the hash. Some q-grams share a count, which makes a choice worse but not wrong.
     counts: Vec<u16>,
@@ -13,7 +13,7 @@ pub(super) struct Rarity {
 }
 
 impl Rarity {
-    pub(super) fn new<'a>(grams: Grams, patterns: impl Iterator<Item = &'a [u8]> + Clone) -> Self {
+    pub(in crate::knock) fn new<'a>(grams: Grams, patterns: impl Iterator<Item = &'a [u8]> + Clone) -> Self {
         let bytes: usize = patterns.clone().map(<[u8]>::len).sum();
         let counts = bytes.saturating_mul(COUNTS_PER_BYTE).clamp(MIN_COUNTS, MAX_COUNTS).next_power_of_two();
         let mut rarity = Self { grams, counts: vec![0; counts], shift: u64::BITS - counts.ilog2() };
@@ -25,7 +25,7 @@ impl Rarity {
     }
 
     /// Where the window of so many q-grams begins whose q-grams are the least common.
-    pub(super) fn rarest_window(&self, pattern: &[u8], grams: usize) -> usize {
+    pub(in crate::knock) fn rarest_window(&self, pattern: &[u8], grams: usize) -> usize {
         let commonness = |at| u64::from(self.count(pattern, at));
         let mut sum: u64 = (0..grams).map(commonness).sum();
         let (mut least, mut best) = (sum, 0);
