@@ -9,6 +9,7 @@
 //!   reason;
 //! - [`nflog`] reads the copies of what the PBX itself sends, for the doors that it opens; never for those of
 //!   [`own_addresses`];
+//! - [`prefilter`] says in the kernel which packets need not come so far;
 //! - [`connections`] lists those of TCP that are older than the gate, which has not seen all of them;
 //! - the queue carries the verdict back, and then [`event`] and [`drops`] tell what happened, through [`log`].
 //!
@@ -82,6 +83,8 @@ pub mod own_addresses;
 pub mod packet;
 #[cfg(feature = "bench")]
 pub mod plot;
+#[cfg(feature = "cli")]
+pub mod prefilter;
 #[cfg(feature = "cli")]
 mod processes;
 #[cfg(feature = "cli")]

@@ -4,6 +4,8 @@
 #![allow(unsafe_code)]
 
 #[cfg(feature = "cli")]
+pub(crate) mod bpf;
+#[cfg(feature = "cli")]
 mod calls;
 mod prefetch;
 
