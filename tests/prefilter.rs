@@ -305,9 +305,10 @@ fn together() {
 
 /// Whether the instructions are those of the source; `Some` says why that can't be told.
 fn made_of_source() -> Option<String> {
-    let reason = trials::missing_program(&["clang-14", "llvm-objcopy-14", "llvm-readelf-14"]);
-    if reason.is_some() {
-        return reason;
+    let path = env::var_os("PATH").unwrap_or_default();
+    let is_missing = |program: &&str| !env::split_paths(&path).any(|folder| folder.join(program).is_file());
+    if let Some(program) = ["clang-14", "llvm-objcopy-14", "llvm-readelf-14"].into_iter().find(is_missing) {
+        return Some(format!("needs {program}"));
     }
     let version = Command::new("clang-14").arg("-dumpversion").output().unwrap();
     if version.stdout.trim_ascii() != b"14.0.6" {
