@@ -253,10 +253,6 @@ fn normal(page: &Path, file: &str) -> PathBuf {
 fn wrong_commands(document: &Document, found: &mut Vec<String>) {
     let definition = Cli::definition();
     for (line, (number, is_block)) in commands(document) {
-        // The guided start is not in every build.
-        if line.starts_with("sipknock setup") && definition.find_subcommand("setup").is_none() {
-            continue;
-        }
         let words = shlex::split(&line).unwrap_or_default();
         let Err(error) = definition.clone().try_get_matches_from(words) else { continue };
         let is_fine = match error.kind() {

@@ -37,12 +37,10 @@ fn main() -> ExitCode {
     let source = Trial::ignorable_test("the_programs_are_those_of_their_source", || {
         Ok(made_of_source().map_or(Completion::Completed, Completion::ignored_with))
     });
-    let rounds = env::var("SIPKNOCK_PREFILTER_COSTS").ok();
-    let asked = missing.clone().or_else(|| rounds.is_none().then(|| "wants SIPKNOCK_PREFILTER_COSTS".into()));
-    let costs = trial("costs_are_printed".into(), asked, move || {
-        costs(rounds.and_then(|rounds| rounds.parse().ok()).unwrap_or(5));
-    });
-    libtest_mimic::run(&Arguments::from_args(), same.chain(cases).chain([source, costs]).collect())
+    let costs = env::var("SIPKNOCK_PREFILTER_COSTS")
+        .ok()
+        .map(|rounds| trial("costs_are_printed".into(), missing.clone(), move || costs(rounds.parse().unwrap_or(5))));
+    libtest_mimic::run(&Arguments::from_args(), same.chain(cases).chain([source]).chain(costs).collect())
         .exit_code()
 }
 
