@@ -37,9 +37,9 @@ fn main() -> ExitCode {
     let source = Trial::ignorable_test("the_programs_are_those_of_their_source", || {
         Ok(made_of_source().map_or(Completion::Completed, Completion::ignored_with))
     });
-    let costs = env::var("SIPKNOCK_PREFILTER_COSTS")
-        .ok()
-        .map(|rounds| trial("costs_are_printed".into(), missing.clone(), move || costs(rounds.parse().unwrap_or(5))));
+    let costs = env::var("SIPKNOCK_PREFILTER_COSTS").ok().map(|rounds| {
+        trial("costs_are_printed".into(), missing.clone(), move || costs(rounds.parse().unwrap_or(5)))
+    });
     libtest_mimic::run(&Arguments::from_args(), same.chain(cases).chain([source]).chain(costs).collect())
         .exit_code()
 }

@@ -161,6 +161,10 @@ impl Start {
                 if *active {
                     steps.push(did("reload", "systemctl", &["reload", UNIT])?);
                 }
+                // The gate's unit does not wait for that of the rules, and doctor comes next.
+                if output("systemctl", &["cat", RULES_UNIT]).is_ok_and(|output| output.status.success()) {
+                    steps.push(did("rules", "systemctl", &["start", RULES_UNIT])?);
+                }
                 Ok(steps)
             }
             Self::Running => {
@@ -310,6 +314,9 @@ fn other(text: String) -> Failure {
 }
 
 const UNIT: &str = "sipknock.service";
+
+/// Its start ends when the rules are in.
+const RULES_UNIT: &str = "sipknock-rules.service";
 
 /// Whether systemd runs the gate.
 fn is_active() -> bool {
