@@ -13,4 +13,4 @@ mod programs;
 
 pub use class::{Class, MAX_EXTENSIONS, MAX_PAYLOAD, classify};
 pub use object::BadObject;
-pub use programs::{LoadError, MAX_TRIAL, Prefilter, Runner, SEARCH_NAME, Trial};
+pub use programs::{LoadError, MAX_TRIAL, Prefilter, SEARCH_NAME, SearchRunner, Trial};

@@ -21,11 +21,11 @@ use crate::knock::Knock;
 use crate::setup::dialog::Dialog;
 use crate::setup::difference;
 use crate::setup::edit;
-use crate::setup::machine::Machine;
+use crate::setup::machine::FoundMachine;
 use crate::setup::proposal::{self, KNOCK_FILES, Settings, SettingsOutput};
 use crate::terminal::has_colours;
 use knocks::NewKnocks;
-use steps::{Done, NewFile, Start, StepState, Target};
+use steps::{NewFile, SetupTarget, Start, StepReport, StepState};
 
 pub(super) fn run(cli: &Cli, args: &SetupArgs) -> Result<ExitCode, Failure> {
     if !args.dry_run && !rustix::process::geteuid().is_root() {
@@ -38,7 +38,7 @@ pub(super) fn run(cli: &Cli, args: &SetupArgs) -> Result<ExitCode, Failure> {
     let out: Box<dyn Write> = if args.json { Box::new(io::stderr()) } else { Box::new(io::stdout()) };
     let yes = args.yes || args.dry_run;
     let mut dialog = Dialog::new(io::stdin().lock(), out, yes, terminal);
-    let setup = Setup::look(path)?;
+    let setup = GuidedSetup::look(path)?;
     let wanted = setup.decide(args, &mut dialog)?;
     let output = match setup.plan(args, wanted, &mut dialog)? {
         Some(plan) => plan.carry_out(&setup, &mut dialog)?,
@@ -53,8 +53,8 @@ pub(super) fn run(cli: &Cli, args: &SetupArgs) -> Result<ExitCode, Failure> {
 }
 
 /// The machine and its configuration before anything is changed.
-struct Setup {
-    machine: Machine,
+struct GuidedSetup {
+    machine: FoundMachine,
     path: PathBuf,
     /// The text of the configuration, if there is one.
     text: Option<String>,
@@ -69,7 +69,7 @@ struct Wanted {
 }
 
 /// The steps that are agreed on.
-struct Plan {
+struct SetupPlan {
     files: Vec<NewFile>,
     make_user: bool,
     start: Start,
@@ -80,14 +80,14 @@ struct Plan {
 
 #[derive(Serialize)]
 struct SetupOutput {
-    found: Machine,
+    found: FoundMachine,
     notes: Vec<String>,
     config: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     settings: Option<SettingsOutput>,
     /// Names of knocks that are new.
     knocks: Vec<String>,
-    done: Vec<Done>,
+    done: Vec<StepReport>,
     #[serde(skip_serializing_if = "Option::is_none")]
     doctor: Option<DoctorReport>,
 }
@@ -99,20 +99,20 @@ struct DoctorReport {
 }
 
 impl SetupOutput {
-    fn unchanged(setup: &Setup) -> Self {
+    fn unchanged(setup: &GuidedSetup) -> Self {
         Self {
             found: setup.machine.clone(),
             notes: setup.proposal.notes.clone(),
             config: setup.path.display().to_string(),
             settings: None,
             knocks: Vec::new(),
-            done: vec![Done::left_out("files", "nothing is changed")],
+            done: vec![StepReport::left_out("files", "nothing is changed")],
             doctor: None,
         }
     }
 }
 
-impl Setup {
+impl GuidedSetup {
     fn look(path: &Path) -> Result<Self, Failure> {
         let (text, config) = match fs::read_to_string(path) {
             Ok(text) => (Some(text), Some(Config::load(path, true, &Flags::default())?)),
@@ -120,7 +120,7 @@ impl Setup {
             // It says what to do.
             Err(_) => (None, Some(Config::load(path, true, &Flags::default())?)),
         };
-        let machine = Machine::look();
+        let machine = FoundMachine::look();
         let proposal = proposal::propose(&machine, config.as_ref());
         Ok(Self { machine, path: path.to_owned(), text, config, proposal })
     }
@@ -189,7 +189,7 @@ impl Setup {
         args: &SetupArgs,
         wanted: Wanted,
         dialog: &mut Dialog<R, W>,
-    ) -> Result<Option<Plan>, Failure> {
+    ) -> Result<Option<SetupPlan>, Failure> {
         let files = self.files(&wanted)?;
         self.check(&files, &wanted)?;
         let user = self.user(&wanted);
@@ -217,7 +217,7 @@ impl Setup {
             }
         }
         let start = Start::of(&self.target(), args.no_start);
-        let mut plan = Plan { files, make_user, start, wanted, dry_run: args.dry_run, json: args.json };
+        let mut plan = SetupPlan { files, make_user, start, wanted, dry_run: args.dry_run, json: args.json };
         if args.dry_run {
             return Ok(Some(plan));
         }
@@ -244,13 +244,13 @@ impl Setup {
     }
 
     /// The gate that is to be started.
-    fn target(&self) -> Target {
+    fn target(&self) -> SetupTarget {
         let socket = match &self.config {
             Some(config) => config.control.socket.clone(),
             None => Some(DEFAULT_SOCKET.into()),
         };
-        let Machine { systemd, unit, .. } = self.machine;
-        Target { path: self.path.clone(), socket, systemd, unit }
+        let FoundMachine { systemd, unit, .. } = self.machine;
+        SetupTarget { path: self.path.clone(), socket, systemd, unit }
     }
 
     /// As whom the gate is to run.
@@ -301,11 +301,11 @@ impl Setup {
     }
 }
 
-impl Plan {
+impl SetupPlan {
     /// Does it, step by step. It stops at the first step that fails, and says what was done until then.
     fn carry_out<R: BufRead, W: Write>(
         self,
-        setup: &Setup,
+        setup: &GuidedSetup,
         dialog: &mut Dialog<R, W>,
     ) -> Result<SetupOutput, Failure> {
         let mut output = SetupOutput {

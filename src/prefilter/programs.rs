@@ -114,11 +114,11 @@ impl Prefilter {
     ///
     /// # Errors
     /// As fcntl(2): if there are too many descriptors.
-    pub fn runner(&self) -> io::Result<Runner> {
-        self.search.try_clone().map(Runner)
+    pub fn runner(&self) -> io::Result<SearchRunner> {
+        self.search.try_clone().map(SearchRunner)
     }
 
-    /// As [`Runner::trial`].
+    /// As [`SearchRunner::trial`].
     ///
     /// # Errors
     /// As there.
@@ -129,9 +129,9 @@ impl Prefilter {
 
 /// The program that searches, to be run by hand.
 #[derive(Debug)]
-pub struct Runner(OwnedFd);
+pub struct SearchRunner(OwnedFd);
 
-impl Runner {
+impl SearchRunner {
     /// Runs the program on a packet, from its IP header on, so many times. No packet is sent or received.
     ///
     /// # Errors

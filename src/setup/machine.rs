@@ -16,7 +16,7 @@ use crate::rules_watch::managers;
 
 /// The facts that settings follow from.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Machine {
+pub struct FoundMachine {
     /// Sockets for SIP.
     pub sip: Vec<SipSocket>,
     /// Networks that interfaces of this machine are in.
@@ -119,7 +119,7 @@ names! {
     }
 }
 
-impl Machine {
+impl FoundMachine {
     /// Looks at this machine, or rather at the calling thread's network namespace. It changes nothing.
     pub fn look() -> Self {
         let listings: Vec<_> =

@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use serde::Serialize;
 
 use super::edit::{self, Edit};
-use super::machine::{Machine, Manager, SipSocket};
+use super::machine::{FoundMachine, Manager, SipSocket};
 use crate::config::{Config, TrustedName, values};
 use crate::firewall::{DEFAULT_PARENT, Pbx};
 
@@ -106,7 +106,7 @@ impl Settings {
 }
 
 /// Proposes settings: those of a configuration that is there, else what the machine shows.
-pub fn propose(machine: &Machine, current: Option<&Config>) -> Proposal {
+pub fn propose(machine: &FoundMachine, current: Option<&Config>) -> Proposal {
     let mut notes = Vec::new();
     let own: Vec<IpNet> = machine.networks.iter().map(|own| own.net).filter(is_private).collect();
     let found = ports_of(&machine.sip);
@@ -145,7 +145,7 @@ pub fn propose(machine: &Machine, current: Option<&Config>) -> Proposal {
     Proposal { settings, own, notes }
 }
 
-fn first(machine: &Machine, found: Vec<u16>) -> Settings {
+fn first(machine: &FoundMachine, found: Vec<u16>) -> Settings {
     let ports = if found.is_empty() { vec![DEFAULT_PORT] } else { found };
     let elsewhere = !machine.contained.is_empty() && !machine.sip.iter().any(|sip| sip.pbx);
     let inner = if machine.docker_user { "DOCKER-USER" } else { "FORWARD" };
@@ -369,7 +369,7 @@ mod tests {
 
     #[test]
     fn a_machine_of_its_own() {
-        let machine = Machine {
+        let machine = FoundMachine {
             sip: vec![
                 sip("asterisk", "tcp", 5061, true, true),
                 sip("asterisk", "udp", 5060, true, false),
@@ -381,7 +381,7 @@ mod tests {
                 OwnNetwork { net: "192.0.2.0/24".parse().unwrap(), interface: "eth0".to_owned() },
             ],
             managers: [Manager::Ufw].into(),
-            ..Machine::default()
+            ..FoundMachine::default()
         };
         let found = propose(&machine, None);
         assert_eq!(ports_answer(&found.settings.ports), "5060,5160");
@@ -396,11 +396,11 @@ mod tests {
     #[test]
     fn a_pbx_in_a_container() {
         let address = "172.18.0.5".parse().unwrap();
-        let machine = Machine {
+        let machine = FoundMachine {
             sip: vec![sip("docker-proxy", "udp", 5060, false, false)],
             contained: vec![ContainedPbx { process: "asterisk".to_owned(), addresses: vec![address] }],
             docker_user: true,
-            ..Machine::default()
+            ..FoundMachine::default()
         };
         let found = propose(&machine, None).settings;
         assert_eq!(
@@ -408,14 +408,15 @@ mod tests {
             ("INPUT DOCKER-USER", vec!["172.18.0.5".to_owned()])
         );
         assert_eq!(Settings::of(&parse(&found.new_text().unwrap())), found);
-        let without = propose(&Machine { docker_user: false, ..machine }, None).settings;
+        let without = propose(&FoundMachine { docker_user: false, ..machine }, None).settings;
         assert_eq!(without.chains, ["INPUT", "FORWARD"]);
     }
 
     #[test]
     fn a_second_run_changes_what_is_asked() {
         let text = "# Mine\n[inspect]\nports = [5060] # one\ndoor = \"1h\"\ntrusted = [\"10.0.0.0/8\"]\n\n[firewall]\nkeep = false\n";
-        let machine = Machine { sip: vec![sip("kamailio", "udp", 5080, true, false)], ..Machine::default() };
+        let machine =
+            FoundMachine { sip: vec![sip("kamailio", "udp", 5080, true, false)], ..FoundMachine::default() };
         let found = propose(&machine, Some(&parse(text)));
         assert_eq!(found.settings.edits(&found.settings), []);
         assert!(found.notes.iter().any(|note| note.contains("5080 is not among")), "{:?}", found.notes);
@@ -436,7 +437,7 @@ mod tests {
 
     #[test]
     fn nothing_that_listens() {
-        let found = propose(&Machine::default(), None);
+        let found = propose(&FoundMachine::default(), None);
         assert_eq!(ports_answer(&found.settings.ports), "5060");
         assert!(found.notes[0].starts_with("nothing listens"), "{:?}", found.notes);
     }

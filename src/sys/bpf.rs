@@ -52,7 +52,7 @@ pub(crate) fn load_socket_filter(name: &CStr, instructions: &[u64], log: &mut [u
 /// # Errors
 /// As bpf(2): `EEXIST` if there is such a file, `EPERM` if the file system is none of bpf.
 pub(crate) fn pin(object: BorrowedFd<'_>, path: &CStr) -> io::Result<()> {
-    let mut attributes = Object {
+    let mut attributes = PinAttributes {
         pathname: path.as_ptr().expose_provenance() as u64,
         bpf_fd: object.as_raw_fd().cast_unsigned(),
         file_flags: 0,
@@ -210,7 +210,7 @@ struct ProgramLoad {
 }
 
 #[repr(C)]
-struct Object {
+struct PinAttributes {
     pathname: u64,
     bpf_fd: u32,
     file_flags: u32,

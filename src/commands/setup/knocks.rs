@@ -30,7 +30,7 @@ struct NewKnock {
 
 /// A source of knocks, as an answer has it.
 #[derive(Clone)]
-enum Source {
+enum KnockSource {
     Made(String),
     Given(String, crate::knock::Secret),
     Phones(PathBuf),
@@ -43,10 +43,10 @@ pub(super) fn new_knocks<R: BufRead, W: Write>(
     args: &SetupArgs,
     dialog: &mut Dialog<R, W>,
 ) -> Result<NewKnocks, Failure> {
-    let mut sources: Vec<Source> =
-        args.knock.iter().map(|(name, secret)| Source::Given(name.clone(), secret.clone())).collect();
-    sources.extend(args.from.clone().map(Source::Phones));
-    sources.extend(args.learned.clone().map(Source::Learned));
+    let mut sources: Vec<KnockSource> =
+        args.knock.iter().map(|(name, secret)| KnockSource::Given(name.clone(), secret.clone())).collect();
+    sources.extend(args.from.clone().map(KnockSource::Phones));
+    sources.extend(args.learned.clone().map(KnockSource::Learned));
     if sources.is_empty() && known.is_empty() {
         let question = "First knock: a name, for which a secret is made, NAME=SECRET, or a file of phones (.csv) or knocks (.toml)";
         sources.push(dialog.ask(question, "phones", source)?);
@@ -60,15 +60,15 @@ pub(super) fn new_knocks<R: BufRead, W: Write>(
     Ok(new)
 }
 
-fn source(text: &str) -> Result<Source, String> {
+fn source(text: &str) -> Result<KnockSource, String> {
     let path = PathBuf::from(text);
     match path.extension().and_then(|ending| ending.to_str()) {
-        Some("csv") => Ok(Source::Phones(path)),
-        Some("toml") => Ok(Source::Learned(path)),
+        Some("csv") => Ok(KnockSource::Phones(path)),
+        Some("toml") => Ok(KnockSource::Learned(path)),
         _ if text.contains('=') => {
-            values::name_and_secret(text).map(|(name, secret)| Source::Given(name, secret))
+            values::name_and_secret(text).map(|(name, secret)| KnockSource::Given(name, secret))
         }
-        _ => values::knock_name(text).map(Source::Made),
+        _ => values::knock_name(text).map(KnockSource::Made),
     }
 }
 
@@ -113,17 +113,17 @@ impl NewKnocks {
         }
     }
 
-    fn add(&mut self, source: Source) -> Result<(), Failure> {
+    fn add(&mut self, source: KnockSource) -> Result<(), Failure> {
         match source {
-            Source::Made(name) => self.made(name),
-            Source::Given(name, secret) => {
+            KnockSource::Made(name) => self.made(name),
+            KnockSource::Given(name, secret) => {
                 let secret = std::str::from_utf8(secret.expose()).map_err(|_| {
                     Failure::Usage(format!("the secret of {name:?} is no UTF-8: put it into a file"))
                 })?;
                 self.given(name, secret);
                 Ok(())
             }
-            Source::Phones(path) => {
+            KnockSource::Phones(path) => {
                 let text = read(&path)?;
                 let list = phones::parse(&text)
                     .map_err(|text| Failure::Usage(format!("{}: {text}", path.display())))?;
@@ -135,7 +135,7 @@ impl NewKnocks {
                 }
                 Ok(())
             }
-            Source::Learned(path) => self.learned(&path),
+            KnockSource::Learned(path) => self.learned(&path),
         }
     }
 

@@ -18,7 +18,7 @@ use crate::state::file::has_enforced;
 
 /// A step that was taken.
 #[derive(Serialize)]
-pub(super) struct Done {
+pub(super) struct StepReport {
     step: &'static str,
     pub(super) state: StepState,
     text: String,
@@ -36,7 +36,7 @@ pub(super) enum StepState {
     Failed,
 }
 
-impl Done {
+impl StepReport {
     fn new(step: &'static str, text: impl Into<String>) -> Self {
         Self { step, state: StepState::Done, text: text.into() }
     }
@@ -46,7 +46,7 @@ impl Done {
     }
 }
 
-impl fmt::Display for Done {
+impl fmt::Display for StepReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mark = if self.state == StepState::Failed { "failed: " } else { "" };
         write!(f, "{mark}{}", self.text)
@@ -62,7 +62,7 @@ pub(super) struct NewFile {
 }
 
 /// The gate that is to be started.
-pub(super) struct Target {
+pub(super) struct SetupTarget {
     /// Its configuration.
     pub(super) path: PathBuf,
     /// The socket by which it is reached.
@@ -89,7 +89,7 @@ pub(super) enum Start {
 }
 
 impl Start {
-    pub(super) fn of(target: &Target, no_start: bool) -> Self {
+    pub(super) fn of(target: &SetupTarget, no_start: bool) -> Self {
         let default = target.path == Path::new(DEFAULT_PATH);
         let start = if target.unit && default {
             Self::Unit { active: is_active() }
@@ -144,7 +144,7 @@ impl Start {
         }
     }
 
-    fn later(&self, target: &Target) -> String {
+    fn later(&self, target: &SetupTarget) -> String {
         match self {
             Self::Unit { active: true } => RELOAD.to_owned(),
             Self::Unit { active: false } => ENABLE.to_owned(),
@@ -154,7 +154,7 @@ impl Start {
         }
     }
 
-    pub(super) fn carry_out(&self, target: &Target) -> Result<Vec<Done>, Failure> {
+    pub(super) fn carry_out(&self, target: &SetupTarget) -> Result<Vec<StepReport>, Failure> {
         match self {
             Self::Unit { active } => {
                 let mut steps = vec![did("enable", "systemctl", &["enable", "--now", UNIT])?];
@@ -175,9 +175,9 @@ impl Start {
             }
             Self::ByHand(why) => {
                 let text = format!("{why}: start the gate with '{}'", self.later(target));
-                Ok(vec![Done::left_out("start", text)])
+                Ok(vec![StepReport::left_out("start", text)])
             }
-            Self::Refused(_) => Ok(vec![Done::left_out(
+            Self::Refused(_) => Ok(vec![StepReport::left_out(
                 "start",
                 format!("nothing is started: '{}' does it", self.later(target)),
             )]),
@@ -185,7 +185,7 @@ impl Start {
     }
 }
 
-impl Target {
+impl SetupTarget {
     /// A command of ours for this configuration.
     fn command(&self, words: &str) -> String {
         match self.path == Path::new(DEFAULT_PATH) {
@@ -222,9 +222,9 @@ fn words_for_user() -> Vec<&'static str> {
 }
 
 /// Makes the user and the group.
-pub(super) fn make_user() -> Result<Done, Failure> {
+pub(super) fn make_user() -> Result<StepReport, Failure> {
     let words = words_for_user();
-    let [program, args @ ..] = &words[..] else { return Ok(Done::new("user", "")) };
+    let [program, args @ ..] = &words[..] else { return Ok(StepReport::new("user", "")) };
     let output = Command::new(program).args(args).output();
     let failed = match &output {
         Ok(output) if output.status.success() => None,
@@ -232,7 +232,7 @@ pub(super) fn make_user() -> Result<Done, Failure> {
         Err(error) => Some(error.to_string()),
     };
     match failed {
-        None => Ok(Done::new("user", format!("made the user {DEFAULT_USER}"))),
+        None => Ok(StepReport::new("user", format!("made the user {DEFAULT_USER}"))),
         Some(text) => Err(other(format!(
             "user and group {DEFAULT_USER} can't be made, so nothing is changed: '{}': {text}; make them by hand, or say --user \
              root for a gate that runs as root",
@@ -242,7 +242,7 @@ pub(super) fn make_user() -> Result<Done, Failure> {
 }
 
 /// Writes a file, with its folder.
-pub(super) fn write(file: &NewFile, group: Option<u32>) -> Result<Done, Failure> {
+pub(super) fn write(file: &NewFile, group: Option<u32>) -> Result<StepReport, Failure> {
     let NewFile { path, text, .. } = file;
     // To the second, as in 20261122T140000Z.
     let now: String =
@@ -255,11 +255,11 @@ pub(super) fn write(file: &NewFile, group: Option<u32>) -> Result<Done, Failure>
         .and_then(|_| files::write(path, text, group, &now));
     let copy = written.map_err(|error| other(format!("{}: {error}", path.display())))?;
     let kept = copy.map_or_else(String::new, |copy| format!("; what was there is {}", copy.display()));
-    Ok(Done::new("file", format!("wrote {}{kept}", path.display())))
+    Ok(StepReport::new("file", format!("wrote {}{kept}", path.display())))
 }
 
 /// Lines on the next steps, for the owner.
-pub(super) fn how_to_follow(target: &Target, config: &Config, start: &Start) -> Vec<String> {
+pub(super) fn how_to_follow(target: &SetupTarget, config: &Config, start: &Start) -> Vec<String> {
     let mut lines = Vec::new();
     let enforced = config.state.file.as_deref().is_some_and(has_enforced);
     let grace = span(config.inspect.grace);
@@ -291,12 +291,12 @@ pub(super) fn how_to_follow(target: &Target, config: &Config, start: &Start) -> 
 }
 
 /// Runs a command, and says how it went.
-fn did(step: &'static str, program: &str, args: &[&str]) -> Result<Done, Failure> {
+fn did(step: &'static str, program: &str, args: &[&str]) -> Result<StepReport, Failure> {
     let output = output(program, args)?;
     let name = Path::new(program).file_name().map_or_else(|| program.into(), |name| name.to_string_lossy());
     let words = args.iter().map(shell_word).collect::<Vec<_>>().join(" ");
     let said = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
-    let mut done = Done::new(step, format!("{name} {words}"));
+    let mut done = StepReport::new(step, format!("{name} {words}"));
     if !output.status.success() {
         done.state = StepState::Failed;
         done.text = format!("{}: {}", done.text, said(&output.stderr));

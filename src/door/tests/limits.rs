@@ -48,7 +48,7 @@ fn a_knock_that_was_not_known_when_it_opened_is_counted_all_the_same() {
 }
 
 #[test]
-fn a_retired_knocks_heir_may_run_out_sooner() {
+fn a_door_of_a_retired_knock_may_run_out_sooner() {
     let doors = DoorTable::new(1, [None, None]);
     doors.knock(source(1), at(0), &[registers(0, 1, 1, 500)]);
     doors.knock(source(1), at(0), &[registers(1, 2, 1, 80)]);

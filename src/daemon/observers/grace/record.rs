@@ -18,14 +18,14 @@ pub(super) struct GraceRecord {
     /// The time that had passed when this process began, and the beginning.
     before: Duration,
     began: Time,
-    saved: Saved,
+    saved: SavedGrace,
     written: Option<Time>,
     removed: bool,
 }
 
 /// The file's content.
 #[derive(Debug, Default, Serialize, Deserialize)]
-struct Saved {
+struct SavedGrace {
     /// Milliseconds in which a gate has run with this grace.
     spent_ms: u64,
     /// Somebody has sent credentials.
@@ -36,7 +36,7 @@ struct Saved {
 impl GraceRecord {
     /// The record in a file. One that is not there, or is damaged, is that of a grace which begins.
     pub(super) fn open(path: PathBuf, now: Time) -> Self {
-        let saved: Saved =
+        let saved: SavedGrace =
             fs::read(&path).ok().and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
         let before = Duration::from_millis(saved.spent_ms);
         Self { path, before, began: now, saved, written: None, removed: false }
@@ -73,7 +73,7 @@ impl GraceRecord {
 
     fn write(&self, now: Time, (challenged, phones): (bool, Vec<KnownPhone>)) -> io::Result<()> {
         let spent_ms = u64::try_from(self.spent(now).as_millis()).unwrap_or(u64::MAX);
-        let saved = Saved { spent_ms, challenged, phones };
+        let saved = SavedGrace { spent_ms, challenged, phones };
         file::replace(&self.path, |mut out| {
             serde_json::to_writer(&mut out, &saved)?;
             Ok(out)
