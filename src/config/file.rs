@@ -2,13 +2,14 @@
 
 mod include;
 mod reader;
+mod tables;
+mod typed;
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ipnet::IpNet;
-use serde::Deserialize;
 use toml::{Spanned, Value};
 
 use super::draft::{Draft, DraftKnock};
@@ -17,16 +18,19 @@ use crate::config::error::ConfigError;
 use crate::config::firewall::{FirewallBackend, FirewallRules};
 use crate::config::place::{ConfigNote, Place};
 use crate::config::sections::{
-    ControlSection, Fallback, HttpSection, InspectSection, ProcessSection, QueueSection, Seccomp,
-    StateSection, TrustedName,
+    ControlSection, HttpSection, InspectSection, ProcessSection, QueueSection, Seccomp, StateSection,
 };
 use crate::config::values;
 use crate::firewall::{DEFAULT_PARENT, Family};
 use crate::inspect::{Bounds, Mode, Renew};
 use crate::knock::{Extent, Part, Secret};
-use crate::packet::Transport;
 use crate::queue::Backend;
 use reader::{Field, Reader, list, number, one_of, text_of};
+use tables::{
+    ControlTable, File, FirewallTable, HttpTable, InspectTable, KnockFile, KnockTable, ProcessTable,
+    QueueTable, StateTable,
+};
+use typed::{boolean, fallback, items, ports, transports, trusted_names};
 
 /// Reads a file's text into a draft with the defaults filled in, and the files that it includes. `this` is how the file
 /// itself is kept.
@@ -122,127 +126,6 @@ struct Included {
     /// The folders in which a pattern finds files.
     folders: Vec<PathBuf>,
     place: Place,
-}
-
-/// A file of `[[knock]]` tables.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct KnockFile {
-    #[serde(default)]
-    knock: Vec<Spanned<KnockTable>>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct File {
-    include: Field,
-    #[serde(default)]
-    inspect: InspectTable,
-    #[serde(default)]
-    queue: QueueTable,
-    #[serde(default)]
-    firewall: FirewallTable,
-    #[serde(default)]
-    control: ControlTable,
-    #[serde(default)]
-    state: StateTable,
-    #[serde(default)]
-    http: HttpTable,
-    #[serde(default)]
-    process: ProcessTable,
-    #[serde(default)]
-    knock: Vec<Spanned<KnockTable>>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(deny_unknown_fields)]
-struct InspectTable {
-    ports: Field,
-    transports: Field,
-    door: Field,
-    trusted: Field,
-    trusted_names: Field,
-    mode: Field,
-    renew: Field,
-    ipv4_prefix: Field,
-    ipv6_prefix: Field,
-    max_doors: Field,
-    expires_min: Field,
-    expires_max: Field,
-    partial_bytes: Field,
-    partial_segments: Field,
-    max_flows: Field,
-    grace: Field,
-    nat64: Field,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(deny_unknown_fields)]
-struct QueueTable {
-    numbers: Field,
-    backend: Field,
-    max_len: Field,
-    receive_buffer: Field,
-    on_overload: Field,
-    on_exit: Field,
-    busy_poll: Field,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(deny_unknown_fields)]
-struct FirewallTable {
-    backend: Field,
-    chains: Field,
-    pbx: Field,
-    families: Field,
-    keep: Field,
-    outbound: Field,
-    outbound_ports: Field,
-    max_outbound: Field,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(deny_unknown_fields)]
-struct ControlTable {
-    socket: Field,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(deny_unknown_fields)]
-struct StateTable {
-    file: Field,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(deny_unknown_fields)]
-struct HttpTable {
-    listen: Field,
-    hosts: Field,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(deny_unknown_fields)]
-struct ProcessTable {
-    user: Field,
-    seccomp: Field,
-    landlock: Field,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct KnockTable {
-    name: Field,
-    secret: Field,
-    secret_file: Field,
-    #[serde(rename = "in")]
-    within: Field,
-    #[serde(rename = "match")]
-    extent: Field,
-    methods: Field,
-    ignore_case: Field,
-    door: Field,
-    sources: Field,
-    max_doors: Field,
 }
 
 impl Reader<'_> {
@@ -637,65 +520,6 @@ impl Reader<'_> {
         }
         nets
     }
-}
-
-/// Names with the addresses that they had when they were written down.
-fn trusted_names(value: &Value) -> Result<Vec<TrustedName>, String> {
-    let table = value.as_table().ok_or(
-        "write a table here, as in { \"sip.provider.example\" = [\"198.51.100.7\"] }: 'sipknock setup --trust NAME' does that",
-    )?;
-    let mut names = Vec::new();
-    for (name, addresses) in table {
-        let name = values::host(name)?;
-        let addresses = list(addresses)?.iter().map(|item| text_of(item).and_then(values::address));
-        names.push(TrustedName { name, addresses: addresses.collect::<Result<_, _>>()? });
-    }
-    Ok(names)
-}
-
-fn ports(value: &Value) -> Result<Vec<std::ops::RangeInclusive<u16>>, String> {
-    let items = list(value)?;
-    if items.is_empty() {
-        return Err("no port at all: write them as in [5060, \"5061-5063\"]".to_owned());
-    }
-    let parsed = items.iter().map(|item| match item {
-        Value::Integer(number) => values::ports(&number.to_string()),
-        other => text_of(other).and_then(values::ports),
-    });
-    parsed.collect::<Result<Vec<_>, _>>().map(|lists| lists.concat())
-}
-
-fn transports(value: &Value) -> Result<Vec<Transport>, String> {
-    let mut transports: Vec<_> = list(value)?
-        .iter()
-        .map(|item| one_of(item, &[("udp", Transport::Udp), ("tcp", Transport::Tcp)]))
-        .collect::<Result<_, _>>()?;
-    transports.sort_unstable();
-    transports.dedup();
-    if transports.is_empty() {
-        return Err("no transport at all: write them as in [\"udp\", \"tcp\"]".to_owned());
-    }
-    Ok(transports)
-}
-
-/// A list of texts with something in it.
-fn items<T>(
-    value: &Value,
-    if_empty: &str,
-    read: impl Fn(&str) -> Result<T, String>,
-) -> Result<Vec<T>, String> {
-    match list(value)? {
-        [] => Err(if_empty.to_owned()),
-        items => items.iter().map(|item| text_of(item).and_then(&read)).collect(),
-    }
-}
-
-fn boolean(value: &Value) -> Result<bool, String> {
-    value.as_bool().ok_or_else(|| "write true or false".to_owned())
-}
-
-fn fallback(value: &Value) -> Result<Fallback, String> {
-    one_of(value, &[("closed", Fallback::Closed), ("open", Fallback::Open)])
 }
 
 /// At some 100 bytes each this is more memory than a gate should ever be given.
