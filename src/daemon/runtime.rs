@@ -240,7 +240,7 @@ impl Daemon {
         }
         // No rule leads there any more.
         self.workers.retire(&surplus)?;
-        let grace = self.grace.as_ref().map(Grace::left);
+        let grace = self.grace.as_ref().map(Grace::length);
         let endpoints = Endpoints::open(self.parts(config)?, config, load, socket, &protection);
 
         self.announce(config, protection, options.warnings);

@@ -97,9 +97,9 @@ impl Grace {
         Ok((Self { shared, gate: Arc::clone(gate), clock, began, ends, phase }, tap))
     }
 
-    /// The time that is left.
-    pub(in crate::daemon) fn left(&self) -> Duration {
-        self.ends.since(self.clock.now())
+    /// Its length from the start of this process.
+    pub(in crate::daemon) fn length(&self) -> Duration {
+        self.ends.since(self.began)
     }
 
     /// Whether everything passes because of it.
@@ -174,7 +174,7 @@ impl Grace {
         }
         let tally = self.tally();
         Some(GraceStats {
-            left_s: self.left().as_secs(),
+            left_s: self.ends.since(self.clock.now()).as_secs(),
             phones: tally.phones,
             unready: tally.unready.len() as u64,
             borrowed: tally.unready.iter().filter(|phone| phone.passes.is_some()).count() as u64,
