@@ -21,10 +21,15 @@ pub fn addresses(name: &str) -> Result<Vec<IpAddr>, String> {
         .stderr(Stdio::null())
         .spawn()
         .map_err(|error| format!("{name} can't be resolved, getent: {error}: write its addresses"))?;
-    let text = answer(child)
-        .ok_or_else(|| format!("{name} can't be resolved: no answer within {} s", PATIENCE.as_secs()))?;
+    let text = answer(child).ok_or_else(|| {
+        format!("{name} can't be resolved: no answer within {} s: write its addresses", PATIENCE.as_secs())
+    })?;
     let found = parse(&text);
-    if found.is_empty() { Err(format!("{name} can't be resolved: it has no address")) } else { Ok(found) }
+    if found.is_empty() {
+        Err(format!("{name} can't be resolved: it has no address: write addresses in its place"))
+    } else {
+        Ok(found)
+    }
 }
 
 /// The output of a child, if it ends in time.

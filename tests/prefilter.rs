@@ -183,7 +183,7 @@ fn lengths() {
             let begins = [front, &filling[kept..]].concat();
             let ends = [&filling[kept..], back].concat();
             for payload in [begins, ends] {
-                // What has not all of it may have one of its q-grams.
+                // A text without the whole knock may have one of its q-grams.
                 let said = class(&prefilter, &ipv4(&udp(&payload)));
                 assert!(said == expected || length < secret.len(), "{secret} {length}");
                 assert_eq!(said, classify(&filter, &ipv4(&udp(&payload))), "{secret} {length}");

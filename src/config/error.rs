@@ -96,7 +96,9 @@ fn advice(error: &std::io::Error) -> &'static str {
         std::io::ErrorKind::PermissionDenied if !rustix::process::geteuid().is_root() => {
             "it holds secrets, and only root may read it: run it with sudo"
         }
-        _ => "give the right path with --config, or use flags, as in --knock NAME=SECRET",
+        _ => {
+            "'sipknock setup' writes one; or give the right path with --config, or use flags, as in --knock NAME=SECRET"
+        }
     }
 }
 

@@ -335,7 +335,7 @@ mod tests {
     use super::*;
     use crate::net::Prefixes;
 
-    /// What an earlier census knew goes on to count.
+    /// The phones of an earlier census count.
     #[test]
     fn phones_are_kept_over_a_restart() {
         for challenged in [false, true] {

@@ -1,9 +1,9 @@
-//! What the filter says of a packet.
+//! The class that the filter gives a packet.
 
 use crate::knock::gram_filter::GramFilter;
 use crate::packet::{Body, Packet, Transport};
 
-/// What is to become of a packet whose source has no open door.
+/// The fate of a packet whose source has no open door.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Class {
     /// It holds no knock, or can't be read: it is dropped without being seen by user space.
@@ -19,7 +19,7 @@ pub enum Class {
 names! { pub Class { None = "none", Hit = "hit", Odd = "odd" } }
 
 impl Class {
-    /// What the program's result stands for; `None` for a number that it never returns.
+    /// The class that a result of the program stands for; `None` for a number that it never returns.
     pub(super) const fn of_result(result: u32) -> Option<Self> {
         match result {
             0 => Some(Self::None),
@@ -36,7 +36,7 @@ pub const MAX_PAYLOAD: usize = 2048;
 /// Packets with more extension headers are odd.
 pub const MAX_EXTENSIONS: usize = 8;
 
-/// What the program in the kernel says of a packet, from its IP header on.
+/// The class of a packet, from its IP header on, as the program in the kernel gives it.
 pub fn classify(filter: &GramFilter, bytes: &[u8]) -> Class {
     if has_many_extensions(bytes) {
         return Class::Odd;

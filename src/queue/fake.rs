@@ -44,7 +44,7 @@ struct FakeState {
     counters: QueueCounters,
 }
 
-/// What the queue's thread runs into when it next waits for packets.
+/// The error that the queue's thread meets at its next wait for packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FakeFault {
     /// It does not come back, until the test [frees](FakeSide::free) it.

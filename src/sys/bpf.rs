@@ -64,7 +64,7 @@ pub(crate) fn pin(object: BorrowedFd<'_>, path: &CStr) -> io::Result<()> {
 /// The outcome of a trial run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TrialRun {
-    /// What the program returned, the last time.
+    /// The program's last result.
     pub(crate) result: u32,
     /// Nanoseconds of a run, the mean of all.
     pub(crate) nanos: u32,

@@ -71,7 +71,7 @@ fn main() -> ExitCode {
 fn raise_limit() {
     let now = getrlimit(Resource::Nofile);
     let more = Rlimit { current: Some(FILES), maximum: now.maximum.map(|maximum| maximum.max(FILES)) };
-    // Where root may not have more than it was given, that has to do.
+    // If root may not raise the limit, the present one has to do.
     setrlimit(Resource::Nofile, more)
         .or_else(|_| setrlimit(Resource::Nofile, Rlimit { current: now.maximum, ..now }))
         .unwrap();

@@ -12,9 +12,9 @@ use crate::common::netns::Netns;
 
 /// How a trial ended that did not fail.
 pub(crate) enum Outcome {
-    /// What must hold did.
+    /// The assertion held.
     Held,
-    /// What it is about can't be made here.
+    /// The machine can't make the case.
     Impossible(&'static str),
 }
 

@@ -115,7 +115,7 @@ fn a_full_disk_is_told_once_a_minute_and_when_it_is_over() {
     site.open_door(2);
     for (failures, warnings) in [(1, 1), (2, 0), (3, 0)] {
         site.stand.hand.advance(Duration::from_secs(10));
-        // What is written goes to a device that has no room.
+        // The file goes to a device that has no room.
         symlink("/dev/full", site.folder.path().join("doors.new")).unwrap();
         work.write_if_due(&file, false);
         assert_eq!(counts(&work), (1, failures), "it is tried again");

@@ -1,4 +1,4 @@
-//! What a reload changes, what it does not, and what becomes of doors.
+//! A reload: its changes, the values that it leaves, and the doors after it.
 
 use std::cell::RefCell;
 

@@ -205,7 +205,7 @@ fn losses_are_told_with_what_there_is_room_for() {
     let kernel = Event::Overload { queue: 3, place: "kernel", count: 10, limit: 1024 };
     let socket = Event::Overload { queue: 4, place: "socket", count: 7, limit: 4096 };
     assert_eq!(site.stand.events(), [kernel, socket]);
-    // What came since is told at the end.
+    // Later ones are told at the end.
     site.kernel.lose(3, 2, 0);
     site.look(1);
     assert_eq!(site.stand.events(), []);

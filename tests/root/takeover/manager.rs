@@ -337,7 +337,7 @@ pub(crate) fn a_failing_start_gives_the_queues_up(world: &World) {
     world.client("198.51.100.8").send("unchecked, as on_exit says");
     assert_eq!(world.arrives(), "unchecked, as on_exit says");
     drop(taken);
-    // What is kept and of no use, since the backend is another one, is bound again.
+    // A kept socket that another backend can't use is bound again.
     let gate = manager.started(world, &config, &[]);
     assert!(gate.stop().0.success());
     let gate = manager.started(world, &config, &["--backend", "nfq"]);

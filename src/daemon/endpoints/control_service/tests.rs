@@ -308,7 +308,7 @@ fn a_report_of_the_rules_is_taken_and_its_news_are_told() {
     assert_eq!(site.service.rules().faults().len(), 1);
 }
 
-/// What was changed then would be lost with this process.
+/// A change at that time would be lost with this process.
 #[test]
 fn nothing_is_changed_while_doors_go_to_another_process() {
     let site = Site::new();
